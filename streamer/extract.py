@@ -1,0 +1,100 @@
+"""Prepare photos and videos as training data: the aligned faces that `models.dataset` reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.dataset import ARRAYS
+from models.face_model import Template
+from models.identity import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS
+from streamer.align import MeshAligner, SimilarityAligner, oval_polygon, umeyama
+from streamer.detect import FaceDetector, five_points
+from streamer.errors import SourceError
+from streamer.types import Face, Floats, Frame, Image
+
+MIN_EXTRACTED_SIZE = 64.0  # pixels; smaller faces teach blur
+MAX_OUTSIDE = 0.04  # of the picture's side: how far the face's oval may reach past its edge
+
+
+def extract(frames: Iterable[tuple[str, Frame]], out: Path, *, template: Template, crop_size: int) -> Iterator[int]:
+    """Write the faces of named frames to the folder `out`; yield how many are kept so far, frame by frame.
+
+    Everything is held in memory until the end, 130 KB a face, and written at once.
+
+    Args:
+        frames: Names and frames; labels in the names are kept (see `FaceDataset`).
+        out: Made if missing; files of an earlier run are replaced.
+        template: Of the model to train; its kind is "mesh".
+        crop_size: Pixels.
+
+    Raises:
+        ValueError: If the template is of another kind.
+        SourceError: If no face was found.
+    """
+    if template.kind != "mesh":
+        raise ValueError(f"training data are aligned to a mesh template, got {template.kind!r}")
+    aligner = MeshAligner(np.array(template.points, np.float32), crop_size)
+    names: list[str] = []
+    columns: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in ARRAYS}
+    with FaceDetector() as detector:
+        for name, frame in frames:
+            for face in filter(lambda face: _is_usable(face, frame.image), detector(frame.image)):
+                names.append(name)
+                for column, value in _row(frame.image, face, aligner).items():
+                    columns[column].append(value)
+            yield len(names)
+    if not names:
+        raise SourceError("no face of a usable size was found; are the photos upright?")
+    _write(out, names, columns, template)
+
+
+def _write(out: Path, names: list[str], columns: dict[str, list[npt.NDArray[Any]]], template: Template) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    for name, values in columns.items():
+        np.save(out / f"{name}.npy", np.stack(values))
+    np.save(out / "template.npy", np.array(template.points, np.float32))
+    (out / "names.json").write_text(json.dumps(names))
+
+
+def _is_usable(face: Face, image: Image) -> bool:
+    if face.mesh is None or face.size < MIN_EXTRACTED_SIZE:
+        return False
+    sides = np.array(image.shape[1::-1], np.float32)
+    oval = oval_polygon(face.mesh) / sides
+    return bool((oval > -MAX_OUTSIDE).all() and (oval < 1 + MAX_OUTSIDE).all())
+
+
+def _row(image: Image, face: Face, aligner: MeshAligner) -> dict[str, npt.NDArray[Any]]:
+    assert face.mesh is not None
+    landmarks = np.array(IDENTITY_LANDMARKS, np.float32) / IDENTITY_CROP_SIZE
+    photo = SimilarityAligner(landmarks, IDENTITY_CROP_SIZE)
+    return {
+        "crops": aligner.crop(image, face),
+        "valid": np.packbits(aligner.known(image, face)),
+        "photos": photo.crop(image, face),
+        "grids": _grid(_in_photo(face, landmarks * IDENTITY_CROP_SIZE), aligner),
+        "meshes": face.mesh / np.float32(image.shape[1]),
+    }
+
+
+def _in_photo(face: Face, landmarks: Floats) -> Face:
+    """Return `face` as it lies in its recogniser crop."""
+    assert face.mesh is not None
+    matrix = umeyama(face.landmarks, landmarks)
+    xy = face.mesh[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+    mesh = np.column_stack([xy, face.mesh[:, 2] * np.hypot(matrix[0, 0], matrix[1, 0])]).astype(np.float32)
+    return Face(face.box, five_points(mesh), mesh, face.score)
+
+
+def _grid(face: Face, aligner: MeshAligner) -> npt.NDArray[np.float16]:
+    """Return where each photo pixel lies in the crop, as `grid_sample` wants it; 3 where outside."""
+    where, inside = aligner.frame_to_crop(face, (0, 0, IDENTITY_CROP_SIZE, IDENTITY_CROP_SIZE))
+    grid = (where + 0.5) / aligner.size * 2 - 1
+    grid[~inside] = 3.0
+    return grid.astype(np.float16)

@@ -1,0 +1,355 @@
+"""The heart: frames in, safe frames out. The only module that makes a `SafeFrame`.
+
+    detect -> track -> conceal -> align =crop=> encode -> smooth -> generate =crop=> paste
+
+What fails after `conceal` shows a covered face; what fails before it shows nothing of the frame.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import itertools
+import logging
+import queue
+import secrets
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+
+from models.face_model import FaceModel, load_face_model, prepare
+from streamer.align import Aligner, MeshAligner, SimilarityAligner
+from streamer.blend import inner_face, paste
+from streamer.conceal import conceal_box, conceal_frame, conceal_polygon
+from streamer.detect import FaceDetector
+from streamer.errors import AnonymizerError
+from streamer.smooth import OneEuro, OneEuroConfig
+from streamer.track import FaceTracker
+from streamer.types import Cover, Face, FaceReport, Floats, Frame, Image, SafeFrame, Source, Tier, Track
+
+log = logging.getLogger(__name__)
+
+MIN_FACE_SIZE = 24.0  # pixels; a smaller face is only covered: drawn, it flickers, and nobody would see who it is
+MAX_TURN = 0.86  # of the oval's width, where the nose tip may lie; beyond, half of the mesh is a guess
+MAX_MESH_LAG = 0.02  # of the face's size; a smoothed mesh is never further from the measured one
+MESH_FILTER = OneEuroConfig(min_cutoff=1.5, speed_gain=25.0)  # points, in face sizes a second
+LATENT_FILTER = OneEuroConfig(min_cutoff=1.0, speed_gain=0.05)  # whitened coordinates a second
+MAX_FAILURES = 100  # frames in a row that could not be searched; then something is broken for good
+QUEUE_LENGTH = 8  # frames between two threads: enough to overlap, and all the memory there is
+
+Mode = Literal["generate", "cover"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is done to faces.
+
+    Attributes:
+        beta: 0 (most private) to 1 (most like the person); Private-Encoder, eq. 3.
+        mode: "generate" draws a synthetic face; "cover" stops at the cover, which is fast.
+        cover: What lies under a generated face, and is shown where none is drawn.
+        key: Whoever holds it gets the same strangers again; None draws one for this process.
+    """
+
+    beta: float = 0.0
+    mode: Mode = "generate"
+    cover: Cover = "mosaic"
+    key: bytes | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.beta <= 1.0:
+            raise ValueError(f"beta must be in [0, 1], got {self.beta}")
+        if self.mode not in ("generate", "cover"):
+            raise ValueError(f"mode must be 'generate' or 'cover', got {self.mode!r}")
+        if self.cover not in ("solid", "mosaic"):
+            raise ValueError(f"cover must be 'solid' or 'mosaic', got {self.cover!r}")
+
+
+class Anonymizer:
+    """Weights and settings, shared by any number of streams."""
+
+    def __init__(self, model: FaceModel | None, device: torch.device, settings: Settings) -> None:
+        """Take a prepared model on `device`; None only covers."""
+        self.model, self.device, self.settings = model, device, settings
+        self.key = settings.key or secrets.token_bytes(32)
+        self._stills: FaceAnonymizer | None = None
+
+    @classmethod
+    def load(
+        cls,
+        model: str = "default",
+        *,
+        beta: float = 0.0,
+        device: str = "auto",
+        mode: Mode = "generate",
+        cover: Cover = "mosaic",
+        key: bytes | None = None,
+    ) -> Self:
+        """Load weights by name or path.
+
+        Args:
+            model: "default", a name that `veil doctor` lists, or the path of a checkpoint.
+            beta, mode, cover, key: See `Settings`.
+            device: "auto", "cpu" or "cuda".
+
+        Raises:
+            ValueError: If a setting is out of range.
+            CheckpointError: If the weights are missing, damaged or of another version.
+            AnonymizerError: If CUDA is asked for and absent.
+        """
+        settings = Settings(beta=beta, mode=mode, cover=cover, key=key)
+        place = choose_device(device)
+        network = prepare(load_face_model(model, place), place) if mode == "generate" else None
+        return cls(network, place, settings)
+
+    def image(self, rgb: Image) -> Image:
+        """Return a copy of the `(H, W, 3)` uint8 RGB picture without its faces."""
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+            raise ValueError(f"a picture must be (H, W, 3) uint8 RGB, got {rgb.shape} {rgb.dtype}")
+        safe = self.picture(Frame(rgb, index=0, pts=0, time_base=Fraction(1)))
+        if safe.failed:
+            raise AnonymizerError(safe.failed)
+        return safe.image
+
+    def picture(self, frame: Frame) -> SafeFrame:
+        """Return one frame that has nothing to do with the one before it."""
+        if self._stills is None:
+            self._stills = FaceAnonymizer(self)
+        self._stills.reset()
+        return self._stills(frame)
+
+    def frames(self, frames: Iterable[Frame]) -> Iterator[SafeFrame]:
+        """Yield the safe frames of one stream, in order, one for one."""
+        stream = FaceAnonymizer(self)
+        try:
+            for frame in frames:
+                yield stream(frame)
+        finally:
+            stream.close()
+
+
+class FaceAnonymizer:
+    """The state of one stream: who is where, and who they have become."""
+
+    _numbers = itertools.count()
+
+    def __init__(self, anonymizer: Anonymizer) -> None:
+        self.settings, self.model, self.device = anonymizer.settings, anonymizer.model, anonymizer.device
+        self._key = anonymizer.key
+        self.aligner = aligner_of(anonymizer.model) if anonymizer.model else None
+        self.detector = FaceDetector()
+        self._failures = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everyone, as before an unrelated picture."""
+        self.tracker = FaceTracker()
+        self._number = next(FaceAnonymizer._numbers)
+        self._meshes, self._latents = OneEuro(MESH_FILTER), OneEuro(LATENT_FILTER)
+        self._pseudonyms: dict[int, int] = {}
+
+    def close(self) -> None:
+        """Release the detector."""
+        self.detector.close()
+
+    def __call__(self, frame: Frame) -> SafeFrame:
+        """Return `frame` with every face replaced or covered.
+
+        Raises:
+            AnonymizerError: If `MAX_FAILURES` frames in a row could not be searched for faces.
+        """
+        try:
+            tracks = self.tracker.update(self.detector(frame.image), frame.seconds, frame.image)
+        except (StopIteration, RuntimeError, ValueError, MemoryError, AnonymizerError) as error:
+            return self._slate(frame, f"{type(error).__name__}: {error}")
+        self._failures = 0
+        self._forget(tracks)
+        reasons = {track.id: self._why_not_drawn(track) for track in tracks}
+        drawable = [self._steady(track, frame.seconds) for track in tracks if not reasons[track.id]]
+        image = self._conceal(frame.image, tracks, drawable)  # no original face pixel survives this line
+        if drawable:
+            reasons |= self._draw(image, frame, drawable)
+        return SafeFrame(image, frame.index, frame.pts, frame.time_base, self._reports(tracks, reasons))
+
+    def _slate(self, frame: Frame, reason: str) -> SafeFrame:
+        self._failures += 1
+        if self._failures > MAX_FAILURES:
+            raise AnonymizerError(f"{MAX_FAILURES} frames in a row could not be searched for faces: {reason}")
+        log.error("frame %d is covered whole: %s", frame.index, reason)
+        image = conceal_frame(frame.image)
+        return SafeFrame(image, frame.index, frame.pts, frame.time_base, failed=reason)
+
+    def _forget(self, tracks: list[Track]) -> None:
+        alive = {track.id for track in tracks}
+        self._meshes.keep_only(alive)
+        self._latents.keep_only(alive)
+        self._pseudonyms = {key: value for key, value in self._pseudonyms.items() if key in alive}
+
+    def _why_not_drawn(self, track: Track) -> str:
+        if self.model is None:
+            return "mode"
+        if track.missed_seconds > 0:
+            return "coasting"
+        if track.face.mesh is None:
+            return "no mesh"
+        if track.face.size < MIN_FACE_SIZE:
+            return "small"
+        return "turned" if turn(track.face.mesh) > MAX_TURN else ""
+
+    def _steady(self, track: Track, seconds: float) -> Track:
+        """Return the track with its mesh smoothed, never further from the measured one than `MAX_MESH_LAG`."""
+        mesh, size = track.face.mesh, track.face.size
+        assert mesh is not None  # _why_not_drawn said so
+        smooth = self._meshes.update(track.id, mesh / size, seconds) * size
+        lag = smooth - mesh
+        length = np.linalg.norm(lag, axis=1, keepdims=True)
+        mesh = mesh + lag * np.minimum(1.0, MAX_MESH_LAG * size / np.maximum(length, 1e-6))
+        face = Face(track.face.box, track.face.landmarks, mesh.astype(np.float32), track.face.score)
+        return Track(track.id, face, track.missed_seconds)
+
+    def _conceal(self, image: Image, tracks: list[Track], drawable: list[Track]) -> Image:
+        image, drawn = image.copy(), {track.id for track in drawable}
+        for track in tracks:
+            if track.id not in drawn:
+                conceal_box(image, track.face.box, cover=self.settings.cover)
+        for track in drawable:
+            conceal_polygon(image, inner_face(track.face), cover=self.settings.cover)
+        return image
+
+    def _draw(self, image: Image, frame: Frame, drawable: list[Track]) -> dict[int, str]:
+        """Draw synthetic faces over the concealed ones, in place; return why some are only covered."""
+        try:
+            crops = self._generate(frame, drawable)
+            assert self.aligner is not None
+            for track, crop in zip(drawable, crops, strict=True):
+                paste(image, frame.image, crop, face=track.face, aligner=self.aligner)
+        except (RuntimeError, ValueError, MemoryError, FloatingPointError, np.linalg.LinAlgError) as error:
+            log.warning("frame %d: faces are covered, not drawn: %s", frame.index, error)
+            for track in drawable:
+                conceal_box(image, track.face.box, cover=self.settings.cover)
+            return {track.id: "model failed" for track in drawable}
+        return {}
+
+    @torch.inference_mode()
+    def _generate(self, frame: Frame, drawable: list[Track]) -> list[Image]:
+        """Return one synthetic crop `(S, S, 3)` uint8 per track: all faces of the frame in one batch."""
+        assert self.aligner is not None
+        assert self.model is not None
+        cut = np.stack([self.aligner.crop(frame.image, track.face) for track in drawable])  # (N, S, S, 3)
+        crops = torch.from_numpy(cut).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        beta = torch.full((len(drawable),), self.settings.beta, device=self.device)
+        latents = self.model.encode(crops, beta, self._become(crops, drawable))  # (N, L, D)
+        steady = [
+            self._latents.update(track.id, value, frame.seconds)
+            for track, value in zip(drawable, latents.float().cpu().numpy(), strict=True)
+        ]
+        made = self.model.generate(torch.from_numpy(np.stack(steady)).to(self.device)).float()
+        if not torch.isfinite(made).all():
+            raise FloatingPointError("the generator returned values that are not finite")
+        return list(((made + 1) * 127.5 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy())
+
+    def _become(self, crops: torch.Tensor, drawable: list[Track]) -> torch.Tensor:
+        """Return the pseudonym of each track, `(N,)`; chosen when it is first drawn, then kept."""
+        assert self.model is not None
+        new = [row for row, track in enumerate(drawable) if track.id not in self._pseudonyms]
+        if new:
+            seeds = torch.tensor([self._seed(drawable[row].id) for row in new], device=self.device)
+            for row, chosen in zip(new, self.model.pseudonyms(crops[new], seeds).tolist(), strict=True):
+                self._pseudonyms[drawable[row].id] = chosen
+        return torch.tensor([self._pseudonyms[track.id] for track in drawable], device=self.device)
+
+    def _seed(self, track_id: int) -> int:
+        message = f"{self._number}:{track_id}".encode()
+        return int.from_bytes(hmac.digest(self._key, message, hashlib.sha256)[:8], "big") >> 1
+
+    def _reports(self, tracks: list[Track], reasons: dict[int, str]) -> tuple[FaceReport, ...]:
+        def tier(reason: str) -> Tier:
+            return self.settings.cover if reason else "generated"
+
+        return tuple(FaceReport(t.id, tier(reasons[t.id]), reasons[t.id], t.face.box) for t in tracks)
+
+
+def protect(source: Source, anonymizer: Anonymizer) -> Iterator[SafeFrame]:
+    """Yield the safe frames of `source`, in order; it is read in one thread and anonymised in another.
+
+    Raises:
+        SourceError, AnonymizerError: Whatever ended either; frames before it have been yielded.
+    """
+    stop = threading.Event()
+    frames = _ahead(source, stop)
+    safe = _ahead(anonymizer.frames(frames), stop)
+    try:
+        yield from safe
+    finally:
+        stop.set()
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device for "auto" (CUDA where there is one), "cpu" or "cuda".
+
+    Raises:
+        ValueError: If `name` is none of them.
+        AnonymizerError: If CUDA is asked for and absent.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {name!r}")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise AnonymizerError("device 'cuda' was asked for, but torch finds no CUDA GPU; use --device auto or cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def aligner_of(model: FaceModel) -> Aligner:
+    """Return what cuts crops as the model's template says."""
+    points: Floats = np.array(model.template.points, np.float32)
+    make = MeshAligner if model.template.kind == "mesh" else SimilarityAligner
+    return make(points, model.crop_size)
+
+
+def turn(mesh: Floats) -> float:
+    """Return where the nose tip lies across the face's oval: .5 facing the camera, towards 1 in profile."""
+    left, right, nose = mesh[234, :2], mesh[454, :2], mesh[1, :2]
+    across = right - left
+    share = float((nose - left) @ across / max(float(across @ across), 1e-6))
+    return max(share, 1.0 - share)
+
+
+def _ahead(items: Iterable[Any], stop: threading.Event) -> Iterator[Any]:
+    """Yield `items`, taken by a thread of their own that runs at most `QUEUE_LENGTH` ahead and ends at `stop`."""
+    ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(QUEUE_LENGTH)
+    end = object()
+
+    def put(item: Any, error: BaseException | None = None) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put((item, error), timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put(item):
+                    return
+            put(end)
+        except BaseException as error:  # handed to the consumer, which raises it
+            put(end, error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    while not stop.is_set():
+        try:
+            item, error = ready.get(timeout=0.1)
+        except queue.Empty:
+            continue
+        if error is not None:
+            raise error
+        if item is end:
+            return
+        yield item

@@ -1,0 +1,190 @@
+"""What a run shows while it works, and what it says when it is done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self, get_args
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from streamer.types import SafeFrame, Tier, VideoInfo
+
+
+@dataclass
+class Summary:
+    """Counts over the safe frames of one run.
+
+    Attributes:
+        frames: Frames written.
+        tracks: Ids of all tracks seen; meaningless for unrelated pictures, where ids start anew.
+        faces: Face-frames by how and why: `(tier, reason)`, reason "" when generated.
+        failures: Frames that were covered whole, by reason.
+        video_seconds: Length of what was written, by its own clock.
+    """
+
+    frames: int = 0
+    tracks: set[int] = field(default_factory=set)
+    faces: Counter[tuple[Tier, str]] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    _first_seconds: float | None = None
+    _last_seconds: float = 0.0
+
+    def add(self, frame: SafeFrame) -> None:
+        """Count one frame."""
+        self.frames += 1
+        self.tracks.update(face.track_id for face in frame.faces)
+        self.faces.update((face.tier, face.reason) for face in frame.faces)
+        if frame.failed:
+            self.failures[frame.failed] += 1
+        if self._first_seconds is None:
+            self._first_seconds = frame.seconds
+        self._last_seconds = frame.seconds
+
+    @property
+    def face_frames(self) -> int:
+        """Faces counted once in each frame that shows them."""
+        return self.faces.total()
+
+    @property
+    def video_seconds(self) -> float:
+        """From the first frame to the end of the last, taking the last to be as long as the others on average."""
+        if self._first_seconds is None or self.frames < 2:
+            return 0.0
+        return (self._last_seconds - self._first_seconds) * self.frames / (self.frames - 1)
+
+    def by_tier(self) -> dict[Tier, dict[str, int]]:
+        """Return face-frames as tier -> reason -> count, the best tier first, the commonest reason first."""
+        tiers: dict[Tier, dict[str, int]] = {tier: {} for tier in get_args(Tier)}
+        for (tier, reason), count in self.faces.most_common():
+            tiers[tier][reason] = count
+        return {tier: reasons for tier, reasons in tiers.items() if reasons}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All there is to say about a finished run.
+
+    Attributes:
+        source, sink: As the user named them.
+        device: What the network ran on.
+        summary: What was counted.
+        seconds: Wall-clock time of the work, without start-up.
+        corrupt_packets: Packets of the source that could not be decoded and were left out.
+        audio: What became of the sound, in words.
+        unrelated: Whether the frames are pictures of a folder, without time or tracks.
+    """
+
+    source: str
+    sink: str
+    device: str
+    summary: Summary
+    seconds: float
+    corrupt_packets: int
+    audio: str
+    unrelated: bool
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of wall-clock time."""
+        return self.summary.frames / max(self.seconds, 1e-9)
+
+    @property
+    def real_time_factor(self) -> float | None:
+        """Seconds of video per second of work; above 1 it would keep up live. None for pictures."""
+        if self.unrelated or not self.summary.video_seconds:
+            return None
+        return self.summary.video_seconds / max(self.seconds, 1e-9)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for a script: plain values that JSON takes."""
+        summary = self.summary
+        factor = self.real_time_factor
+        return {
+            "source": self.source,
+            "sink": self.sink,
+            "device": self.device,
+            "frames": summary.frames,
+            "face_frames": summary.face_frames,
+            "tracks": None if self.unrelated else len(summary.tracks),
+            "covered": summary.by_tier(),
+            "frames_covered_whole": dict(summary.failures),
+            "seconds": round(self.seconds, 3),
+            "fps": round(self.fps, 2),
+            "real_time_factor": None if factor is None else round(factor, 3),
+            "corrupt_packets": self.corrupt_packets,
+            "audio": self.audio,
+        }
+
+    def lines(self) -> list[str]:
+        """Return it for a reader."""
+        return [f"{name:13}{text}" for name, text in self._rows()]
+
+    def _rows(self) -> list[tuple[str, str]]:
+        summary, factor = self.summary, self.real_time_factor
+        speed = f"{self.fps:.1f} fps on {self.device}"
+        followed = "" if self.unrelated else f" of {_count(len(summary.tracks), 'track')}"
+        rows = [
+            ("written", self.sink),
+            ("frames", f"{summary.frames} in {self.seconds:.1f} s"),
+            ("speed", speed if factor is None else f"{speed}, {factor:.2f} times real time"),
+            ("faces", f"{_count(summary.face_frames, 'face-frame')}{followed}"),
+            *((f"  {tier}", _reasons(reasons)) for tier, reasons in summary.by_tier().items()),
+        ]
+        if summary.failures:
+            rows.append(("whole", f"frames covered whole: {_reasons(summary.failures)}"))
+        if self.corrupt_packets:
+            rows.append(("dropped", f"{_count(self.corrupt_packets, 'corrupt packet')} of the source"))
+        rows.append(("audio", self.audio))
+        return rows
+
+
+class ProgressBar:
+    """A bar on stderr with frames per second, time to go and faces per frame; silent when stderr is no terminal."""
+
+    def __init__(self, info: VideoInfo, console: Console) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.fields[total_text]} frames"),
+            _FramesPerSecond(),
+            TextColumn("{task.fields[faces]:.1f} faces/frame"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        total_text = "?" if info.frame_count is None else str(info.frame_count)
+        self._task = self._progress.add_task("", total=info.frame_count, total_text=total_text, faces=0.0)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def update(self, summary: Summary) -> None:
+        """Show the counts so far."""
+        self._progress.update(self._task, completed=summary.frames, faces=summary.face_frames / max(summary.frames, 1))
+
+
+class _FramesPerSecond(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text("- fps" if task.speed is None else f"{task.speed:.1f} fps")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _reasons(counts: dict[str, int]) -> str:
+    """Return `12 (5 small, 3 turned)`; "" is no reason."""
+    total = sum(counts.values())
+    named = ", ".join(f"{count} {reason}" for reason, count in counts.items() if reason)
+    return f"{total} ({named})" if named else str(total)

@@ -1,0 +1,195 @@
+"""Gives the faces of successive frames lasting ids, and keeps covering a face that the detector lost for a moment.
+
+All motion is in pixels per second, so nothing here depends on the frame rate. Knows nothing of who a face is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from streamer.types import Face, Floats, Image, Track
+
+COAST_SECONDS = 0.5  # a blink of the detector (a hand, motion blur) is shorter; a person who left is gone
+GLIMPSE_SECONDS = 0.15  # the same for a face seen once and doubtfully: most false alarms last for one frame
+CERTAIN_SCORE = 0.7  # from here one sighting is enough to coast in full: YuNet confirms 74 of 75 such detections
+START_SCORE = 0.5  # a weaker face only continues a track: below, hands and clothes outnumber the new faces
+RESET_SECONDS = 2.0  # after a longer gap nothing is where it was
+
+REACH = 0.5  # face sizes: how far from its prediction a face may be found, plus
+REACH_PER_SECOND = 8.0  # face sizes per second: at 10 frames per second 1.3 in all, where someone walking by moves 1.0
+MAX_REACH = 1.5  # face sizes: beyond it, it is the neighbour
+MAX_RATIO = 2.0  # of the sizes of one face in two sightings
+
+VELOCITY_SECONDS = 0.1  # time constant of the velocity: a frame or three, so that one jumpy box does not throw a face
+DAMPING_SECONDS = 0.3  # a lost face is followed at its velocity with this time constant, then waits
+GROWTH_PER_SECOND = 0.6  # face sizes by which each side of a lost box moves out: 0.3 at the end of coasting
+HIDDEN_SHARE = 0.75  # a lost box that lies this much under a seen one is covered with it
+
+CUT_CORRELATION = 0.35  # of thumbnails, blind to brightness: real cuts .02 to .25, camera flashes from .50 (13 clips)
+THUMBNAIL_SIDE = 24
+FLAT_NOISE = 2.0  # grey levels; a thumbnail with less contrast (fade, black) says nothing about a cut
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """What is remembered of one track.
+
+    Attributes:
+        id: The track's.
+        face: As last seen.
+        velocity: `(2,)` float32, pixels per second.
+        seen: Time of the last sighting in seconds.
+        coast_seconds: How long it may stay lost.
+    """
+
+    id: int
+    face: Face
+    velocity: Floats
+    seen: float
+    coast_seconds: float
+
+
+class FaceTracker:
+    """Follows the faces of one stream; ids count from 1 and are never reused, not even after `reset`."""
+
+    def __init__(self) -> None:
+        self._trails: list[Trail] = []
+        self._next_id = 1
+        self._seconds = -math.inf
+        self._thumbnail: Floats | None = None
+
+    def reset(self) -> None:
+        """Forget all faces, as for a new video."""
+        self._trails = []
+        self._thumbnail = None
+        self._seconds = -math.inf
+
+    def update(self, faces: Sequence[Face], seconds: float, image: Image) -> list[Track]:
+        """Return the tracks of this frame by id: those seen, and those lost a moment ago where they should be now.
+
+        A lost face coasts for at least `COAST_SECONDS`, and for at least one frame. It is forgotten at a scene cut,
+        when time goes backwards, and after a gap of over `RESET_SECONDS`.
+
+        Args:
+            faces: What the detector found, in any order. Those under `START_SCORE` only continue a track.
+            seconds: Presentation time of the frame.
+            image: `(H, W, 3)` uint8 RGB; only to notice a scene cut.
+        """
+        if not math.isfinite(seconds):
+            raise ValueError(f"seconds must be finite, got {seconds}")
+        if self._is_cut(image) or not 0 <= seconds - self._seconds <= RESET_SECONDS:
+            self._trails = []
+        found = match(self._trails, faces, seconds)
+        lost = [t for t in self._trails if t.id not in found and self._may_coast(t, seconds)]
+        seen = [_continued(t, found[t.id], seconds) for t in self._trails if t.id in found]
+        matched = {id(face) for face in found.values()}
+        seen += self._started([face for face in faces if id(face) not in matched], seconds)
+        self._seconds = seconds
+        self._trails = lost + seen
+        tracks = [Track(t.id, t.face, 0.0) for t in seen]
+        tracks += [_coasting(t, seconds) for t in lost if not _is_hidden(predicted(t, seconds).box, seen)]
+        return sorted(tracks, key=lambda track: track.id)
+
+    def _may_coast(self, trail: Trail, seconds: float) -> bool:
+        seen_in_last_frame = trail.seen == self._seconds  # at two frames per second, half a second would cover nothing
+        return seconds - trail.seen <= trail.coast_seconds or seen_in_last_frame
+
+    def _started(self, faces: list[Face], seconds: float) -> list[Trail]:
+        trails = []
+        for face in sorted((f for f in faces if f.score >= START_SCORE), key=lambda f: tuple(f.box)):
+            coast_seconds = COAST_SECONDS if face.score >= CERTAIN_SCORE else GLIMPSE_SECONDS
+            trails.append(Trail(self._next_id, face, np.zeros(2, np.float32), seconds, coast_seconds))
+            self._next_id += 1
+        return trails
+
+    def _is_cut(self, image: Image) -> bool:
+        new, old = thumbnail(image), self._thumbnail
+        if new.std() < FLAT_NOISE:
+            return False
+        self._thumbnail = new
+        return old is not None and correlation(old, new) < CUT_CORRELATION
+
+
+def match(trails: Sequence[Trail], faces: Sequence[Face], seconds: float) -> dict[int, Face]:
+    """Return the face that continues each trail, by id: nearest pairs first, sure faces before doubtful ones."""
+    if not trails or not faces:
+        return {}
+    expected = [predicted(trail, seconds) for trail in trails]
+    centres, sizes = _centres_and_sizes(expected)  # (T, 2), (T,)
+    face_centres, face_sizes = _centres_and_sizes(faces)  # (F, 2), (F,)
+    scale = np.minimum(sizes[:, None], face_sizes[None])
+    distance = np.linalg.norm(centres[:, None] - face_centres[None], axis=2) / scale  # (T, F)
+    ratio = np.maximum(sizes[:, None], face_sizes[None]) / scale
+    reach = np.array([min(MAX_REACH, REACH + REACH_PER_SECOND * (seconds - trail.seen)) for trail in trails])
+    pairs = np.argwhere((distance <= reach[:, None]) & (ratio <= MAX_RATIO))
+    cost = distance + np.log2(ratio)
+    found: dict[int, Face] = {}
+    taken: set[int] = set()
+    # The box breaks ties, so that the order of `faces` never matters.
+    for t, f in sorted(pairs, key=lambda p: (faces[p[1]].score < START_SCORE, cost[*p], p[0], tuple(faces[p[1]].box))):
+        if trails[t].id not in found and f not in taken:
+            found[trails[t].id] = faces[f]
+            taken.add(f)
+    return found
+
+
+def predicted(trail: Trail, seconds: float) -> Face:
+    """Return the face of `trail` moved to where it should be at `seconds`.
+
+    shift = velocity * d * (1 - exp(-t / d)),  t = seconds since seen, d = DAMPING_SECONDS
+    """
+    shift = trail.velocity * DAMPING_SECONDS * -math.expm1(-(seconds - trail.seen) / DAMPING_SECONDS)
+    face = trail.face
+    return replace(face, box=face.box + np.tile(shift, 2), landmarks=face.landmarks + shift, mesh=None)
+
+
+def thumbnail(image: Image) -> Floats:
+    """Return the green of `image` as `(24, 24)` float32, cheaply."""
+    step = max(1, min(image.shape[:2]) // (4 * THUMBNAIL_SIDE))
+    sparse = np.ascontiguousarray(image[::step, ::step, 1])
+    small = cv2.resize(sparse, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32)
+
+
+def correlation(a: Floats, b: Floats) -> float:
+    """Return Pearson's correlation of two thumbnails, in [-1, 1]; neither may be flat."""
+    return float(((a - a.mean()) * (b - b.mean())).mean() / (a.std() * b.std()))
+
+
+def _continued(trail: Trail, face: Face, seconds: float) -> Trail:
+    """Return `trail` with one more sighting; from the second one it may coast in full."""
+    elapsed = seconds - trail.seen
+    velocity = trail.velocity
+    if elapsed > 0:
+        (before, now), _ = _centres_and_sizes([trail.face, face])
+        share = -math.expm1(-elapsed / VELOCITY_SECONDS)
+        velocity = velocity + share * ((now - before) / elapsed - velocity)
+    return Trail(trail.id, face, velocity.astype(np.float32), seconds, COAST_SECONDS)
+
+
+def _coasting(trail: Trail, seconds: float) -> Track:
+    missed = seconds - trail.seen
+    face = predicted(trail, seconds)
+    margin = GROWTH_PER_SECOND * missed * face.size
+    box = (face.box + margin * np.array([-1, -1, 1, 1])).astype(np.float32)
+    return Track(trail.id, replace(face, box=box), missed)
+
+
+def _is_hidden(box: Floats, seen: Sequence[Trail]) -> bool:
+    """Return whether one seen face covers `box` mostly; the trail stays, for when the two part again."""
+    for trail in seen:
+        over = trail.face.box
+        size = np.minimum(box[2:], over[2:]) - np.maximum(box[:2], over[:2])
+        if np.maximum(size, 0).prod() > HIDDEN_SHARE * (box[2:] - box[:2]).prod():
+            return True
+    return False
+
+
+def _centres_and_sizes(faces: Sequence[Face]) -> tuple[Floats, Floats]:
+    boxes = np.stack([face.box for face in faces])
+    return (boxes[:, :2] + boxes[:, 2:]) / 2, np.maximum((boxes[:, 2:] - boxes[:, :2]).max(axis=1), 1e-3)

@@ -1,0 +1,174 @@
+"""The values that travel between stages: frames, faces, tracks, reports. Knows no stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+Cover = Literal["solid", "mosaic"]
+Tier = Literal["generated", "mosaic", "solid", "frame"]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded picture, upright, at its exact time.
+
+    Attributes:
+        image: `(H, W, 3)` uint8 RGB, already rotated for display. Not to be modified.
+        index: Position in the source, from 0.
+        pts: Presentation time in units of `time_base`.
+        time_base: Seconds per tick.
+    """
+
+    image: Image
+    index: int
+    pts: int
+    time_base: Fraction
+
+    @property
+    def seconds(self) -> float:
+        """Presentation time in seconds."""
+        return float(self.pts * self.time_base)
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One detected face in pixels of the full frame.
+
+    Attributes:
+        box: `(4,)` float32 `x1, y1, x2, y2`; brow to chin, ear to ear; may reach outside the frame.
+        landmarks: `(5, 2)` float32: eye, eye, nose tip, mouth corner, mouth corner; image-left first.
+        mesh: `(468, 3)` float32 MediaPipe face mesh, or None where no mesh could be fitted.
+            x and y in pixels; z in the same unit, smaller is nearer to the camera.
+        score: Detector confidence in [0, 1].
+    """
+
+    box: Floats
+    landmarks: Floats
+    mesh: Floats | None
+    score: float
+
+    @property
+    def size(self) -> float:
+        """Longer side of the box in pixels."""
+        return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A face followed through time.
+
+    Attributes:
+        id: Unique in a stream and never reused, from 1.
+        face: Where the face is now; predicted, grown and without mesh when `missed_seconds > 0`.
+        missed_seconds: Seconds since the detector last confirmed it; 0.0 when seen in this frame.
+    """
+
+    id: int
+    face: Face
+    missed_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FaceReport:
+    """How one face of one frame was covered.
+
+    Attributes:
+        track_id: The track it belongs to.
+        tier: What replaced it.
+        reason: Why it is not "generated" ("" when it is): "small", "turned", "coasting", "no mesh", ...
+        box: `(4,)` float32 `x1, y1, x2, y2` in pixels.
+    """
+
+    track_id: int
+    tier: Tier
+    reason: str
+    box: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class SafeFrame:
+    """A frame in which no real face is left. Only `streamer.pipeline` makes one (a test holds it to that).
+
+    Attributes:
+        image: `(H, W, 3)` uint8 RGB.
+        index, pts, time_base: As in `Frame`.
+        faces: One report per face; empty when none was found.
+        failed: One line saying why the whole frame was covered, or "".
+    """
+
+    image: Image
+    index: int
+    pts: int
+    time_base: Fraction
+    faces: tuple[FaceReport, ...] = ()
+    failed: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """Presentation time in seconds."""
+        return float(self.pts * self.time_base)
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What a source knows before its first frame.
+
+    Attributes:
+        width, height: Pixels of the upright picture.
+        rate: Average frames per second, or None when unknown.
+        time_base: Unit of the pts.
+        frame_count: Frames to come, or None when unknown (live, or not stored).
+        color_primaries, color_trc, colorspace, color_range: FFmpeg's numbers, 2 (range: 0) when unspecified.
+        sample_aspect_ratio: Width of a pixel over its height; not 1 in anamorphic video.
+        names: File name of each frame by its index, where the source is pictures; empty for video.
+    """
+
+    width: int
+    height: int
+    rate: Fraction | None
+    time_base: Fraction
+    frame_count: int | None
+    color_primaries: int = 2
+    color_trc: int = 2
+    colorspace: int = 2
+    color_range: int = 0
+    sample_aspect_ratio: Fraction = Fraction(1)
+    names: tuple[str, ...] = ()
+
+
+class Source(Protocol):
+    """Frames in order. Opening has happened; leaving the context closes it."""
+
+    @property
+    def info(self) -> VideoInfo: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+class Sink(Protocol):
+    """Takes safe frames in order. Leaving the context without an exception completes the output; with one, removes it."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def write(self, frame: SafeFrame) -> None: ...
+
+
+class Detector(Protocol):
+    """Finds faces in one `(H, W, 3)` uint8 RGB image, without memory of earlier ones."""
+
+    def __call__(self, image: Image) -> list[Face]: ...

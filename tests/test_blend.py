@@ -1,0 +1,112 @@
+"""The drawn face has no seam, and takes nothing from the real one but its light."""
+
+import cv2
+import numpy as np
+import pytest
+from test_align import TEMPLATE, face_of, mesh_at
+
+from streamer.align import MeshAligner, oval_polygon
+from streamer.blend import FEATHER, fade, fill, inner_face, match_rim, paste, relight
+from streamer.conceal import conceal_polygon
+from streamer.types import Face, Image
+
+ALIGNER = MeshAligner(TEMPLATE, 128)
+FACE = face_of(mesh_at(180, (150, 150), 0.2))
+INSIDE = fill(inner_face(FACE), (0, 0, 300, 300))
+TOUCHED = fill(oval_polygon(FACE.mesh, 1.35), (0, 0, 300, 300))
+
+
+def skin(seed: int = 0) -> Image:
+    image = np.full((300, 300, 3), (190, 150, 130), np.float32)
+    noise = np.random.default_rng(seed).normal(0, 40, (300, 300, 1))
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def draw(original: Image, crop: Image) -> Image:
+    image = original.copy()
+    conceal_polygon(image, inner_face(FACE), cover="solid")
+    paste(image, original, crop, face=FACE, aligner=ALIGNER)
+    return image
+
+
+def crop_of(colour: tuple[int, int, int]) -> Image:
+    return np.full((128, 128, 3), colour, np.uint8)
+
+
+def test_nothing_far_from_the_face_changes() -> None:
+    original = skin()
+    assert (draw(original, crop_of((0, 255, 0)))[~TOUCHED] == original[~TOUCHED]).all()
+
+
+def test_a_crop_of_the_same_skin_leaves_no_trace_of_a_seam() -> None:
+    original = np.full((300, 300, 3), (190, 150, 130), np.uint8)
+    drawn = draw(original, crop_of((190, 150, 130)))
+    assert np.abs(drawn.astype(int) - original).max() <= 1
+
+
+def test_a_crop_of_another_colour_takes_the_colour_of_the_frame() -> None:
+    original = np.full((300, 300, 3), (190, 150, 130), np.uint8)
+    drawn = draw(original, crop_of((90, 110, 200)))
+    assert np.abs(drawn.astype(int) - original)[INSIDE].max() <= 6
+
+
+def test_the_detail_of_the_real_face_does_not_show() -> None:
+    """Two faces that differ only in fine detail become the same picture, but for what passes as light."""
+    crop = cv2.resize(skin(5), (128, 128))
+    a, b = skin(1), skin(1)
+    fine = np.where(np.indices((300, 300)).sum(0) % 2, 40, -40)
+    b[INSIDE] = np.clip(128.0 + fine[..., None], 0, 255).astype(np.uint8)[INSIDE]
+    a[INSIDE] = 128
+    difference = np.abs(draw(a, crop).astype(int) - draw(b, crop))
+    assert difference.max() <= 3
+    assert np.abs(a.astype(int) - b).max() == 40
+
+
+def test_the_rim_reads_nothing_of_the_inner_face() -> None:
+    patch = np.full((300, 300, 3), 100, np.float32)
+    band = fill(oval_polygon(FACE.mesh, 1.2), (0, 0, 300, 300)) & ~INSIDE
+    a, b = skin(1).astype(np.float32), skin(1).astype(np.float32)
+    b[INSIDE] = 0
+    drawn = [match_rim(patch, image, inside=INSIDE, band=band, depth=8.0) for image in (a, b)]
+    np.testing.assert_array_equal(*drawn)
+
+
+def test_relighting_brings_the_mean_of_each_part_to_the_frame_s() -> None:
+    y = np.linspace(60, 200, 120, dtype=np.float32)
+    original = np.repeat(np.repeat(y[:, None, None], 120, 1), 3, 2)
+    lit = relight(np.full((120, 120, 3), 128, np.uint8), original, mask=np.ones((120, 120), np.float32))
+    assert np.abs(lit - original).mean() < 8
+    assert lit[:20].mean() < 100 < 160 < lit[-20:].mean()
+
+
+def test_alpha_is_one_inside_and_falls_smoothly_to_zero() -> None:
+    alpha = fade(INSIDE, 10.0)
+    assert (alpha[INSIDE] == 1).all()
+    assert (alpha[~TOUCHED] == 0).all()
+    assert np.abs(np.diff(alpha, axis=0)).max() < 0.25
+
+
+def test_the_inner_face_is_larger_than_the_oval_of_the_mesh() -> None:
+    oval = fill(oval_polygon(FACE.mesh), (0, 0, 300, 300))
+    assert INSIDE[oval].all()
+    assert INSIDE.sum() > oval.sum()
+    assert FEATHER < 0.15
+
+
+def test_a_face_at_the_border_is_drawn_where_it_is_seen() -> None:
+    face = face_of(mesh_at(180, (0, 150)))
+    image, original = np.zeros((300, 300, 3), np.uint8), skin()
+    paste(image, original, crop_of((190, 150, 130)), face=face, aligner=ALIGNER)
+    assert image[150, :60].min() > 0
+
+
+def test_a_face_outside_the_frame_draws_nothing() -> None:
+    image = np.zeros((300, 300, 3), np.uint8)
+    face = face_of(mesh_at(180, (-500, 150)))
+    paste(image, skin(), crop_of((190, 150, 130)), face=face, aligner=ALIGNER)
+    assert (image == 0).all()
+
+
+def test_a_face_without_a_mesh_has_no_oval() -> None:
+    with pytest.raises(ValueError, match="no oval"):
+        inner_face(Face(np.zeros(4, np.float32), np.zeros((5, 2), np.float32), None, 1.0))

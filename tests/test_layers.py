@@ -1,0 +1,91 @@
+"""The architecture, held by the source text: imports go down, and only the pipeline turns a frame into a safe one."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+STREAMER = sorted((ROOT / "streamer").glob("*.py"))
+MODELS = sorted((ROOT / "models").glob("*.py"))
+
+# A module may import those of a lower rank only; one that is not named here is a stage.
+STAGE = 1
+RANK = {
+    "types": 0,
+    "errors": 0,
+    "blend": 2,
+    "progress": 3,
+    "pipeline": 3,
+    "demo": 4,
+    "doctor": 4,
+    "extract": 4,
+    "cli": 5,
+}
+RANK |= {"__init__": 0, "__main__": 6}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The absolute name of every module that `path` imports, wherever in the file, but for type checkers only."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield "." * node.level + (node.module or "")
+
+
+@pytest.mark.parametrize("path", STREAMER, ids=lambda path: path.stem)
+def test_streamer_imports_only_lower_layers(path: Path):
+    rank = RANK.get(path.stem, STAGE)
+    for name in imported(path):
+        package, _, module = name.partition(".")
+        if package == "streamer":
+            assert RANK.get(module or "__init__", STAGE) < rank, f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_models_import_only_torch_numpy_safetensors_and_themselves(path: Path):
+    allowed = {"torch", "numpy", "safetensors", "models", *sys.stdlib_module_names}
+    assert {name.partition(".")[0] for name in imported(path)} <= allowed
+
+
+@pytest.mark.parametrize("path", STREAMER + MODELS, ids=lambda path: path.stem)
+def test_imports_are_absolute(path: Path):
+    assert not [name for name in imported(path) if name.startswith(".")]
+
+
+def test_only_the_pipeline_makes_a_safe_frame():
+    makers = {path.stem for path in STREAMER for node in ast.walk(ast.parse(path.read_text())) if makes_safe(node)}
+    assert makers == {"pipeline"}
+
+
+def makes_safe(node: ast.AST) -> bool:
+    called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+    copied = called.endswith("replace") and "SafeFrame" in ast.unparse(node)
+    return called.endswith(("SafeFrame", "SafeFrame.__new__")) or copied
+
+
+def test_only_named_modules_look_at_pictures():
+    """A preview or a log that reads `frame.image` would be a way around the pipeline.
+
+    The source makes frames, the pipeline takes them, the sink gets safe ones; the demo
+    shows both and `extract` makes training data, on purpose.
+    """
+    lookers = {
+        path.stem
+        for path in STREAMER
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr == "image" and ast.unparse(node.value) != "anonymizer"
+    }
+    assert lookers <= {"sources", "pipeline", "sinks", "demo", "extract"}
+
+
+@pytest.mark.parametrize("path", STREAMER + MODELS, ids=lambda path: path.stem)
+def test_no_module_is_longer_than_one_sitting(path: Path):
+    assert len(path.read_text().splitlines()) <= 400

@@ -1,0 +1,134 @@
+"""The linear model with strangers: what of a person goes through it, and what does not."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.face_model import DEFAULT_TEMPLATE, load_face_model
+from models.linear_refined import LinearRefined, LinearRefinedConfig
+
+CONFIG = LinearRefinedConfig(
+    crop_size=32,
+    linear_size=16,
+    linear_values=16 * 16 * 3,
+    components=20,
+    identity_directions=6,
+    strangers=40,
+    attributes=2,
+    widths=(8, 8, 8),
+)
+PEOPLE = 7
+
+
+@pytest.fixture()
+def model() -> LinearRefined:
+    torch.manual_seed(3)
+    made = LinearRefined(CONFIG, DEFAULT_TEMPLATE)
+    made.inside.fill_(True)
+    made.mean.normal_(0, 0.1)
+    made.basis.copy_(torch.linalg.qr(torch.randn(CONFIG.linear_values, 20)).Q.T)
+    made.deviation.copy_(torch.linspace(2, 0.5, 20))
+    made.identity.copy_(torch.linalg.qr(torch.randn(20, 6)).Q.T)
+    made.strangers.normal_()
+    made.attribute_weight.normal_()
+    made.stranger_attributes.normal_()
+    return made.eval().requires_grad_(False)
+
+
+def crops_of(model: LinearRefined, latents: Tensor) -> Tensor:
+    """Return crops whose coordinates are exactly `latents`."""
+    return model.decode(latents).repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+def beta(value: float) -> Tensor:
+    return torch.full((PEOPLE,), value)
+
+
+def test_projecting_what_was_decoded_returns_the_coordinates(model: LinearRefined) -> None:
+    latents = torch.randn(PEOPLE, 20)
+    torch.testing.assert_close(model.project(crops_of(model, latents)), latents, atol=1e-4, rtol=1e-4)
+
+
+def test_at_beta_one_the_person_s_own_coordinates_pass(model: LinearRefined) -> None:
+    own = torch.randn(PEOPLE, 20)
+    latents = model.encode(crops_of(model, own), beta(1.0), torch.zeros(PEOPLE, dtype=torch.int64))
+    torch.testing.assert_close(latents[:, 0], own, atol=1e-4, rtol=1e-4)
+
+
+def test_at_beta_zero_the_identity_coordinates_are_the_stranger_s(model: LinearRefined) -> None:
+    chosen = torch.arange(PEOPLE)
+    latents = model.encode(crops_of(model, torch.randn(PEOPLE, 20)), beta(0.0), chosen)
+    torch.testing.assert_close(latents[:, 0] @ model.identity.T, model.strangers[chosen], atol=1e-4, rtol=1e-4)
+
+
+def test_at_beta_zero_nothing_of_the_person_along_the_identity_directions_reaches_the_picture(
+    model: LinearRefined,
+) -> None:
+    """People who differ only along them become, as the same stranger, the same picture."""
+    torch.nn.init.normal_(model.refiner.to_rgb.weight, std=0.1)
+    common = torch.randn(1, 20)
+    people = common + torch.randn(PEOPLE, 6) @ model.identity
+    latents = model.encode(crops_of(model, people), beta(0.0), torch.full((PEOPLE,), 5))
+    made = model.generate(latents)
+    torch.testing.assert_close(made, made[:1].expand_as(made), atol=1e-4, rtol=0)
+
+
+def test_the_rest_of_the_coordinates_passes_at_every_beta(model: LinearRefined) -> None:
+    own = torch.randn(PEOPLE, 20)
+    rest = torch.eye(20) - model.identity.T @ model.identity
+    latents = model.encode(crops_of(model, own), beta(0.3), torch.arange(PEOPLE))[:, 0]
+    torch.testing.assert_close(latents @ rest, own @ rest, atol=1e-4, rtol=1e-4)
+
+
+def test_likeness_rises_with_beta(model: LinearRefined) -> None:
+    own, chosen = torch.randn(PEOPLE, 20), torch.arange(PEOPLE)
+    distances = [
+        (model.encode(crops_of(model, own), beta(value), chosen)[:, 0] - own).norm(dim=1)
+        for value in (0.0, 0.25, 0.5, 0.75, 1.0)
+    ]
+    assert (torch.stack(distances).diff(dim=0) < 0).all()
+
+
+def test_strangers_lie_on_the_far_side_of_the_identity(model: LinearRefined) -> None:
+    own = torch.randn(PEOPLE, 20)
+    chosen = model.pseudonyms(crops_of(model, own), torch.arange(PEOPLE))
+    likeness = torch.cosine_similarity(own @ model.identity.T, model.strangers[chosen])
+    assert (likeness < 0).all()
+
+
+def test_the_same_seed_gives_the_same_stranger_and_others_give_several(model: LinearRefined) -> None:
+    crops = crops_of(model, torch.randn(1, 20).expand(PEOPLE, -1))
+    same = model.pseudonyms(crops, torch.full((PEOPLE,), 2**62))
+    assert len(set(same.tolist())) == 1
+    assert len(set(model.pseudonyms(crops, torch.arange(PEOPLE)).tolist())) > 1
+
+
+def test_a_face_does_not_depend_on_the_others_of_its_batch(model: LinearRefined) -> None:
+    crops, chosen = crops_of(model, torch.randn(PEOPLE, 20)), torch.arange(PEOPLE)
+    together = model.generate(model.encode(crops, beta(0.0), chosen))
+    alone = model.generate(model.encode(crops[2:3], beta(0.0)[:1], chosen[2:3]))
+    torch.testing.assert_close(together[2:3], alone, atol=1e-4, rtol=1e-4)
+
+
+def test_an_untrained_refiner_only_enlarges(model: LinearRefined) -> None:
+    latents = 0.1 * torch.randn(PEOPLE, 20)
+    made = model.generate(latents[:, None])
+    small = torch.nn.functional.avg_pool2d(made, 2)
+    torch.testing.assert_close(small[..., 2:-2, 2:-2], model.decode(latents)[..., 2:-2, 2:-2], atol=0.2, rtol=0)
+
+
+def test_a_saved_model_draws_the_same_faces(model: LinearRefined, tmp_path: Path) -> None:
+    model.save(tmp_path / "a.safetensors")
+    again = load_face_model(tmp_path / "a.safetensors").eval()
+    latents = torch.randn(2, 1, 20)
+    torch.testing.assert_close(again.generate(latents), model.generate(latents))
+
+
+def test_the_weights_we_ship_keep_identity_out_of_the_other_coordinates() -> None:
+    shipped = load_face_model("default")
+    assert isinstance(shipped, LinearRefined)
+    directions = shipped.identity
+    torch.testing.assert_close(directions @ directions.T, torch.eye(len(directions)), atol=1e-3, rtol=0)
+    assert shipped.template.kind == "mesh"

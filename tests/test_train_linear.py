@@ -1,0 +1,133 @@
+"""Fitting, training, and resuming as if nothing had happened."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.dataset import open_dataset
+from models.face_model import load_face_model
+from models.identity import MobileFaceNet
+from models.linear_refined import LinearRefined, LinearRefinedConfig
+from models.train_linear import LinearTrainConfig, linear_values, posture, relight, ridge, train, unpack_valid
+
+SIZE, FACES = 32, 96
+
+
+@pytest.fixture()
+def config(tmp_path: Path) -> LinearTrainConfig:
+    torch.manual_seed(0)
+    torch.save(MobileFaceNet().state_dict(), tmp_path / "recognizer.pt")
+    write_faces(tmp_path / "faces")
+    model = LinearRefinedConfig(
+        crop_size=SIZE, linear_size=16, components=12, identity_directions=4, strangers=10, widths=(8, 8, 8)
+    )
+    return LinearTrainConfig(
+        tmp_path / "faces", tmp_path / "recognizer.pt", tmp_path / "run", model=model, steps=4, batch=4
+    )
+
+
+def write_faces(folder: Path) -> None:
+    """Write smooth random pictures that vary in a few directions, as faces do."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    y, x = np.mgrid[:SIZE, :SIZE] / SIZE
+    waves = np.stack([np.sin(i * x * 3 + j * y * 3 + c) for i in range(4) for j in range(4) for c in range(3)])
+    crops = 128 + 12 * np.einsum("nk,khw->nhw", rng.normal(size=(FACES, len(waves))), waves)
+    valid = np.ones((FACES, SIZE, SIZE), bool)
+    valid[:, :2] = False
+    grids = np.stack(np.meshgrid(np.linspace(-1.3, 1.3, 112), np.linspace(-1.3, 1.3, 112)), -1)
+    template = np.array(load_face_model("default").template.points, np.float32)
+    arrays = {
+        "crops": np.repeat(np.clip(crops, 0, 255)[..., None], 3, 3).astype(np.uint8),
+        "valid": np.packbits(valid.reshape(FACES, -1), axis=1),
+        "photos": rng.integers(0, 255, (FACES, 112, 112, 3), dtype=np.uint8),
+        "grids": np.repeat(grids[None], FACES, 0).astype(np.float16),
+        "meshes": np.pad(template, ((0, 0), (0, 1)))[None] + rng.normal(0, 0.01, (FACES, 468, 3)),
+    }
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array.astype(np.float32) if name == "meshes" else array)
+    np.save(folder / "template.npy", template)
+    names = [f"utk/{20 + i % 50}_{i % 2}_0_{i}.webp" if i % 2 else f"lfw/Person_{i}.webp" for i in range(FACES)]
+    (folder / "names.json").write_text(json.dumps(names))
+
+
+def weights(model: LinearRefined) -> torch.Tensor:
+    return torch.cat([value.flatten() for value in model.refiner.parameters()])
+
+
+def test_a_run_that_was_cut_ends_where_one_that_was_not_does(config: LinearTrainConfig, tmp_path: Path) -> None:
+    whole = [step.model for step in train(config, report_every=1)][-1]
+    parts = dataclasses.replace(config, run=tmp_path / "other", steps=2)
+    list(train(parts, report_every=1))
+    resumed = list(train(dataclasses.replace(parts, steps=4), report_every=1))
+    assert [step.step for step in resumed] == [2, 3, 4]
+    torch.testing.assert_close(weights(resumed[-1].model), weights(whole), atol=1e-6, rtol=1e-5)
+
+
+def test_training_changes_the_refiner_and_reports_every_loss(config: LinearTrainConfig) -> None:
+    steps = list(train(config, report_every=2))
+    assert [step.step for step in steps] == [0, 2, 4]
+    assert {"l1", "features", "adversarial", "identity", "low_pass"} <= steps[-1].losses.keys()
+    assert all(np.isfinite(value) for value in steps[-1].losses.values())
+
+
+def test_a_run_keeps_a_checkpoint_that_loads(config: LinearTrainConfig) -> None:
+    list(train(config, report_every=4))
+    model = load_face_model(config.run / "linear-refined.safetensors")
+    crops = torch.zeros(1, 3, SIZE, SIZE)
+    latents = model.encode(crops, torch.zeros(1), torch.zeros(1, dtype=torch.int64))
+    assert model.generate(latents).shape == crops.shape
+    assert not list(config.run.glob("*part*"))
+
+
+def test_the_fit_explains_the_faces_it_saw(config: LinearTrainConfig) -> None:
+    model = next(train(config)).model
+    values, _ = linear_values(open_dataset(config.data), 16)
+    latents = (values - model.mean) @ model.basis.T / model.deviation
+    restored = model.mean + (latents * model.deviation) @ model.basis
+    assert (restored - values).square().mean() < 0.5 * (values - values.mean(0)).square().mean()
+    torch.testing.assert_close(latents.std(0), torch.ones(12), atol=0.05, rtol=0)
+
+
+def test_identity_directions_are_orthonormal_and_carry_no_posture(config: LinearTrainConfig) -> None:
+    model = next(train(config)).model
+    torch.testing.assert_close(model.identity @ model.identity.T, torch.eye(4), atol=1e-4, rtol=0)
+    values, _ = linear_values(open_dataset(config.data), 16)
+    latents = (values - model.mean) @ model.basis.T / model.deviation
+    told = ridge(latents, posture(open_dataset(config.data).meshes))
+    assert (model.identity @ torch.linalg.qr(told).Q).abs().max() < 1e-3
+
+
+def test_ridge_without_noise_finds_the_weights() -> None:
+    torch.manual_seed(0)
+    latents, known = torch.randn(500, 5), torch.randn(5, 2)
+    latents -= latents.mean(0)  # as principal coordinates are
+    torch.testing.assert_close(ridge(latents, latents @ known, penalty=1e-6), known, atol=1e-3, rtol=1e-3)
+
+
+def test_unknown_pixels_count_for_nothing(config: LinearTrainConfig) -> None:
+    dataset = open_dataset(config.data)
+    _, inside = linear_values(dataset, 16)
+    assert not inside[0].any()
+    assert inside[1:].all()
+
+
+def test_valid_bits_unpack_to_the_mask() -> None:
+    mask = np.random.default_rng(0).random((2, 8, 8)) > 0.5
+    unpacked = unpack_valid(np.packbits(mask.reshape(2, -1), axis=1), 8)
+    np.testing.assert_array_equal(unpacked[:, 0].numpy() > 0, mask)
+
+
+def test_relighting_takes_the_mean_of_the_source() -> None:
+    made, source = torch.zeros(1, 3, 36, 36), torch.full((1, 3, 36, 36), 0.4)
+    torch.testing.assert_close(relight(made, source, torch.ones(1, 1, 36, 36)), source)
+
+
+def test_arrays_of_different_lengths_are_refused(config: LinearTrainConfig) -> None:
+    (config.data / "names.json").write_text("[]")
+    with pytest.raises(ValueError, match="prepare the folder again"):
+        open_dataset(config.data)
