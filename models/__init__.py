@@ -1,0 +1,1 @@
+"""Networks on aligned crops, `(N, 3, S, S)`. Knows nothing of video."""

@@ -95,7 +95,8 @@ class LinearRefined(FaceModel):
         misfit = torch.cdist(attributes, self.stranger_attributes)  # (N, B)
         likeness = F.normalize(latents @ self.identity.T, dim=1) @ F.normalize(self.strangers, dim=1).T
         far = likeness <= likeness.quantile(FAR_SHARE, dim=1, keepdim=True)
-        suited = (misfit + 1e3 * ~far).topk(min(CANDIDATES, self.config.strangers), largest=False).indices
+        count = min(CANDIDATES, int(far.sum(dim=1).min()))
+        suited = (misfit + 1e3 * ~far).topk(count, largest=False).indices
         return suited.gather(1, (seeds % suited.shape[1])[:, None])[:, 0]
 
     def project(self, crops: Tensor) -> Tensor:
@@ -105,7 +106,7 @@ class LinearRefined(FaceModel):
         return (values - self.mean) @ self.basis.T / self.deviation
 
     def replace_identity(self, latents: Tensor, beta: Tensor, identities: Tensor) -> Tensor:
-        """Move the identity coordinates of `(N, K)` latents from their own (beta 1) to `identities`, `(N, k)` (beta 0)."""
+        """Move the identity coordinates of `(N, K)` latents from their own (beta 1) to `(N, k)` identities (beta 0)."""
         own = latents @ self.identity.T
         return latents + (1 - beta)[:, None] * (identities - own) @ self.identity
 
@@ -165,7 +166,8 @@ class Refiner(nn.Module):
         fine = self.fine_out(fine + self.up1(_double(middle)))
         detail = F.leaky_relu(self.detail(_double(fine)), 0.2)
         enlarged = F.interpolate(picture, scale_factor=float(self.scale), mode="bilinear", align_corners=False)
-        return enlarged + self.to_rgb(detail)
+        made: Tensor = enlarged + self.to_rgb(detail)
+        return made
 
 
 class ResidualBlock(nn.Module):
@@ -180,7 +182,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features of the same shape."""
-        return features + self.second(F.leaky_relu(self.first(F.leaky_relu(features, 0.2)), 0.2))
+        change: Tensor = self.second(F.leaky_relu(self.first(F.leaky_relu(features, 0.2)), 0.2))
+        return features + change
 
 
 def _double(features: Tensor) -> Tensor:

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from streamer.doctor import Finding
     from streamer.pipeline import Anonymizer
     from streamer.progress import Report, Summary
-    from streamer.sources import PictureSource, VideoSource
-    from streamer.types import Sink
+    from streamer.types import Codec, Cover, Mode, Sink, Source
 
 EXIT_WORLD, EXIT_INTERRUPTED = 1, 130  # 2, wrong usage, is typer's
 
@@ -47,10 +46,11 @@ class Job:
     beta: float = 0.0
     model: str = "default"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    mode: Literal["generate", "cover"] = "generate"
-    cover: Literal["solid", "mosaic"] = "mosaic"
+    mode: Mode = "generate"
+    cover: Cover = "mosaic"
     keep_audio: bool = False
     overwrite: bool = False
+    codec: Codec = "auto"
     crf: int = 21
     quiet: bool = False
 
@@ -83,11 +83,14 @@ def run(
     ] = Job.cover,
     keep_audio: Annotated[bool, typer.Option("--keep-audio", help="Copy the sound. A voice identifies.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace SINK if it exists.")] = False,
+    codec: Annotated[
+        Literal["auto", "h264", "hevc", "vp9", "av1"], typer.Option(help="Of a video; auto: vp9 in webm, else h264.")
+    ] = Job.codec,
     crf: Annotated[int, typer.Option(min=0, max=51, help="Quality: 18 is very good, 28 is small.")] = Job.crf,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and no progress.")] = False,
 ) -> None:
     """Replace every face of SOURCE and write the result to SINK."""
-    job = Job(source, sink, beta, model, device, mode, cover, keep_audio, overwrite, crf, quiet=as_json)
+    job = Job(source, sink, beta, model, device, mode, cover, keep_audio, overwrite, codec, crf, quiet=as_json)
     with _errors_in_one_line():
         report = _anonymize(job)
     typer.echo(json.dumps(report.as_dict()) if as_json else "\n".join(report.lines()))
@@ -133,7 +136,7 @@ def _anonymize(job: Job) -> Report:
     """Do the whole job; on any exception no output is left behind."""
     from streamer.progress import Report, Summary
     from streamer.sinks import open_sink
-    from streamer.sources import PictureSource, open_source
+    from streamer.sources import open_source
 
     summary = Summary()
     with open_source(job.source) as source:
@@ -142,6 +145,7 @@ def _anonymize(job: Job) -> Report:
             source.info,
             source_path=job.source,
             keep_audio=job.keep_audio,
+            codec=job.codec,
             crf=job.crf,
             overwrite=job.overwrite,
         ) as sink:  # before the weights: a wrong path is said at once
@@ -149,24 +153,27 @@ def _anonymize(job: Job) -> Report:
             start = time.perf_counter()
             _write_all(source, anonymizer, sink, summary, quiet=job.quiet)
         seconds = time.perf_counter() - start
-        unrelated = isinstance(source, PictureSource)
-        device, corrupt = str(anonymizer.device), source.corrupt_packets
-    return Report(job.source, job.sink, device, summary, seconds, corrupt, _audio_in_words(job, unrelated), unrelated)
+        return Report(
+            job.source,
+            job.sink,
+            str(anonymizer.device),
+            summary,
+            seconds,
+            source.corrupt_packets,
+            source.audio_streams,
+            sink.audio_packets if job.keep_audio else None,
+            unrelated=bool(source.info.names),
+        )
 
 
-def _write_all(
-    source: VideoSource | PictureSource, anonymizer: Anonymizer, sink: Sink, summary: Summary, *, quiet: bool
-) -> None:
+def _write_all(source: Source, anonymizer: Anonymizer, sink: Sink, summary: Summary, *, quiet: bool) -> None:
     from rich.console import Console
 
     from streamer.pipeline import protect
     from streamer.progress import ProgressBar
-    from streamer.sources import PictureSource
 
-    is_video = not isinstance(source, PictureSource)
-    frames = protect(source, anonymizer) if is_video else map(anonymizer.picture, source)
     with ProgressBar(source.info, Console(stderr=True, quiet=quiet)) as bar:
-        for frame in frames:
+        for frame in protect(source, anonymizer):
             sink.write(frame)
             summary.add(frame)
             bar.update(summary)
@@ -182,14 +189,6 @@ def _load(job: Job) -> Anonymizer:
         raise StreamerError(str(error)) from error
     except ValueError as error:  # what typer lets pass, such as a beta that is not a number
         raise typer.BadParameter(str(error)) from error
-
-
-def _audio_in_words(job: Job, unrelated: bool) -> str:
-    if unrelated:
-        return "none"
-    if job.keep_audio:
-        return "copied if there was any: a voice identifies a person"
-    return "left out, because a voice identifies a person; --keep-audio copies it"
 
 
 def _make_folder(path: Path) -> None:
@@ -248,4 +247,5 @@ class _EchoHandler(logging.Handler):
 def main() -> None:
     """Run the command line; a polite request to end counts as Ctrl-C, so that it too leaves no partial output."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes to stderr by itself: errors only
     app(prog_name="veil")

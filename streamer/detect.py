@@ -1,8 +1,8 @@
 """Finds the faces of one image and fits a mesh to each; knows nothing of time.
 
-Two detectors look at the whole frame (MediaPipe full range and short range), full range also at overlapping tiles of
-a large frame, because their inputs are only 192 and 128 pixels wide. The face mesh then runs on each candidate: it
-gives the landmarks, and its own presence score decides about candidates that the detectors doubt.
+MediaPipe's short range looks at the whole frame, its full range also at overlapping tiles of a large frame, because
+their inputs are only 128 and 192 pixels wide. The face mesh then runs on each candidate: it gives the landmarks, and
+its own presence score decides about candidates that the detectors doubt.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import cv2
@@ -37,63 +36,49 @@ MAX_MESHES = 32  # per frame, best candidates first: 4 ms each; the faces beyond
 
 SAME_IOU = 0.35  # two boxes of the same face found by two models or in two tiles
 SAME_SHARE = 0.7  # share of the smaller box inside the larger: one is a part of the face
+SAME_OVAL = 0.45  # share of a face inside the oval of a mesh: parts of that face .51 to .79, neighbours up to .38
+SURE = 0.5  # a face with less is doubted
+CERTAIN = 0.7  # YuNet confirms 74 of 75 such detections
+LARGE = 0.14  # of the frame's longer side: a face this wide is easy; YuNet sees 4 of 18 with .5 to .7 and no mesh
+DOUBTED = 0.49  # at most, for a large face that the detector or the mesh doubts
 
 FULL_SIDE = 192  # pixels; input of the full range model; shrinking to it beforehand costs no recall
 TILED_SIDE = 1000  # pixels; a frame with a longer side than this is also searched in tiles
 TILE_AREA = 250_000  # pixels of frame that pay for one tile: 3 at 720p, 8 at 1080p
 TILE_OVERLAP = 0.2  # of the side of a tile: a face cut by one tile is whole in the next, or seen in the whole frame
+ENOUGH_TILES = 3  # full range then skips the whole frame: street as well covered, false faces 2.6 to 1.5 a frame
 LANES = 2  # copies of the full range and mesh models that work at the same time
-
-# Where ears, brow and chin are, in widths of the detector's box from its centre: medians of the meshes of 1,242
-# detections in 10 clips, rounded outwards (.42 for the ears, which the mesh does not quite reach).
+# Ears, brow and chin in widths of the detector's box from its centre: medians of 1,242 meshes of 10 clips, outwards.
 BOX_OF_FULL = np.array([-0.45, -0.35, 0.45, 0.52], np.float32)
 BOX_OF_SHORT = np.array([-0.45, -0.42, 0.45, 0.49], np.float32)
 FOREHEAD = 0.17  # in widths of the detector's box: how far the mesh reaches above the brow
 
-BROWS = [70, 63, 105, 66, 107, 336, 296, 334, 293, 300]
-NOSE = [1, 4]  # the outline of a profile
-EAR_TO_EAR = [356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152]  # past the chin
-EAR_TO_EAR += [148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127]
+FACE = [70, 63, 105, 66, 107, 336, 296, 334, 293, 300]  # brows
+FACE += [1, 4]  # the nose is the outline of a profile
+FACE += [356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152]  # ear to chin
+FACE += [148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127]  # chin to ear
 IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE = [33, 133, 159, 145], [362, 263, 386, 374]
 NOSE_TIP, IMAGE_LEFT_MOUTH, IMAGE_RIGHT_MOUTH = 1, 61, 291
 HALF_MOUTH = 0.414  # of the distance of the eyes, from the alignment template (.2235 / .27 / 2)
-
 DETECTOR = """
-input_stream: "{input}"
-output_stream: "{output}"
-node {{
-  calculator: "FaceDetection{reach}RangeCpu" input_stream: "IMAGE:{input}" output_stream: "DETECTIONS:{output}"
-  node_options {{ [type.googleapis.com/mediapipe.FaceDetectionOptions] {{ min_score_thresh: {score} }} }}
-}}
+input_stream: "{input}" output_stream: "{output}"
+node {{ calculator: "FaceDetection{reach}RangeCpu" input_stream: "IMAGE:{input}" output_stream: "DETECTIONS:{output}"
+  node_options {{ [type.googleapis.com/mediapipe.FaceDetectionOptions] {{ min_score_thresh: {score} }} }} }}
 """
 # MediaPipe's FaceLandmarkCpu without its gate, so that presence comes out as a number and points as plain floats.
 MESH = """
-input_stream: "crop{n}"
-output_stream: "points{n}"
-output_stream: "presence{n}"
-node {{
-  calculator: "ImageToTensorCalculator" input_stream: "IMAGE:crop{n}" output_stream: "TENSORS:pixels{n}"
+input_stream: "crop{n}" output_stream: "points{n}" output_stream: "presence{n}"
+node {{ calculator: "ImageToTensorCalculator" input_stream: "IMAGE:crop{n}" output_stream: "TENSORS:pixels{n}"
   options {{ [mediapipe.ImageToTensorCalculatorOptions.ext] {{
-    output_tensor_width: {side} output_tensor_height: {side} output_tensor_float_range {{ min: 0 max: 1 }}
-  }} }}
-}}
-node {{
-  calculator: "InferenceCalculator" input_stream: "TENSORS:pixels{n}" output_stream: "TENSORS:both{n}"
+    output_tensor_width: {side} output_tensor_height: {side} output_tensor_float_range {{ min: 0 max: 1 }} }} }} }}
+node {{ calculator: "InferenceCalculator" input_stream: "TENSORS:pixels{n}" output_stream: "TENSORS:both{n}"
   options {{ [mediapipe.InferenceCalculatorOptions.ext] {{
-    model_path: "mediapipe/modules/face_landmark/face_landmark.tflite" delegate {{ xnnpack {{}} }}
-  }} }}
-}}
-node {{
-  calculator: "SplitTensorVectorCalculator" input_stream: "both{n}" output_stream: "mesh{n}" output_stream: "flag{n}"
-  options {{ [mediapipe.SplitVectorCalculatorOptions.ext] {{
-    ranges {{ begin: 0 end: 1 }} ranges {{ begin: 1 end: 2 }}
-  }} }}
-}}
+    model_path: "mediapipe/modules/face_landmark/face_landmark.tflite" delegate {{ xnnpack {{}} }} }} }} }}
+node {{ calculator: "SplitTensorVectorCalculator" input_stream: "both{n}" output_stream: ["mesh{n}", "flag{n}"]
+  options {{ [mediapipe.SplitVectorCalculatorOptions.ext] {{ ranges {{ end: 1 }} ranges {{ begin: 1 end: 2 }} }} }} }}
 node {{ calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:mesh{n}" output_stream: "FLOATS:points{n}" }}
-node {{
-  calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:flag{n}" output_stream: "FLOAT:presence{n}"
-  options {{ [mediapipe.TensorsToFloatsCalculatorOptions.ext] {{ activation: SIGMOID }} }}
-}}
+node {{ calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:flag{n}" output_stream: "FLOAT:presence{n}"
+  options {{ [mediapipe.TensorsToFloatsCalculatorOptions.ext] {{ activation: SIGMOID }} }} }}
 """
 STARTUP_NOISE = (b"inference_feedback_manager", b"XNNPACK delegate", b"absl::InitializeLog")
 _stderr_lock = threading.Lock()
@@ -101,12 +86,9 @@ _stderr_lock = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A detection before the mesh has seen it.
+    """A detection before the mesh has seen it, with the detector's own score.
 
-    Attributes:
-        box: `(4,)` float32 `x1, y1, x2, y2`; brow to chin, ear to ear.
-        keypoints: `(6, 2)` float32: eye, eye, nose tip, middle of the mouth, ear, ear; image-left first.
-        score: Confidence of the detector in [0, 1].
+    keypoints: `(6, 2)` float32: eye, eye, nose tip, middle of the mouth, ear, ear; image-left first.
     """
 
     box: Floats
@@ -133,8 +115,8 @@ class FaceDetector:
     def __call__(self, image: Image) -> list[Face]:
         """Return the faces of `image`, the best detections first; also doubtful ones, down to `LEAST_SCORE`.
 
-        A face with a mesh has the better of the two models' scores: that the mesh fits is evidence. So what is under
-        0.5 is doubted by both, and is for a tracker that knows whether a face was just there.
+        A face with a mesh has the better of the two models' scores: that the mesh fits is evidence. What is under
+        `SURE` is doubted by both, or large and doubted by one: it is for a tracker, which knows if a face was there.
 
         Args:
             image: `(H, W, 3)` uint8 RGB; not modified.
@@ -146,7 +128,8 @@ class FaceDetector:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
             raise ValueError(f"image must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
         candidates = distinct(self._candidates(image))
-        return self._fit(image, candidates[:MAX_MESHES]) + [_without_mesh(c) for c in candidates[MAX_MESHES:]]
+        faces = self._fit(image, candidates[:MAX_MESHES])
+        return separate(faces) + [_without_mesh(c, c.score) for c in candidates[MAX_MESHES:]]
 
     def close(self) -> None:
         """Free MediaPipe's threads and memory; later calls raise `AnonymizerError`."""
@@ -155,18 +138,18 @@ class FaceDetector:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _candidates(self, image: Image) -> list[Candidate]:
         height, width = image.shape[:2]
         views = [(0, 0, width, height), *tiles(width, height, max_tiles=self.max_tiles)]
         small = [_shrink(image[y1:y2, x1:x2]) for x1, y1, x2, y2 in views]
-        outputs = self._models.run([("short", small[0])] + [(f"full{n % LANES}", view) for n, view in enumerate(small)])
+        first = 1 if len(views) > ENOUGH_TILES else 0
+        full = [(f"full{n % LANES}", view) for n, view in enumerate(small[first:])]
+        outputs = self._models.run([("short", small[0]), *full])
         found = read(outputs.get(("near", 0), []), views[0], BOX_OF_SHORT)
-        for n, view in enumerate(views):
+        for n, view in enumerate(views[first:]):
             found += read(outputs.get((f"faces{n % LANES}", n // LANES), []), view, BOX_OF_FULL)
         return found
 
@@ -176,10 +159,11 @@ class FaceDetector:
         faces = []
         for n, (candidate, transform) in enumerate(zip(candidates, transforms, strict=True)):
             presence = outputs[f"presence{n % LANES}", n // LANES]
-            points = np.array(outputs[f"points{n % LANES}", n // LANES], np.float32).reshape(-1, 3)  # (468, 3)
-            mesh = _to_frame(points, transform)
+            mesh = _to_frame(np.array(outputs[f"points{n % LANES}", n // LANES], np.float32), transform)
             fits = presence >= MESH_PRESENCE and agrees(mesh, candidate.box)
-            faces.append(_with_mesh(candidate, mesh, presence) if fits else _without_mesh(candidate))
+            large = candidate.box[2] - candidate.box[0] >= LARGE * max(image.shape[:2])
+            score = (judged_large if large else max)(candidate.score, presence if fits else 0.0)
+            faces.append(_with_mesh(candidate, mesh, score) if fits else _without_mesh(candidate, score))
         return faces
 
 
@@ -190,8 +174,8 @@ def tiles(width: int, height: int, *, max_tiles: int) -> list[tuple[int, int, in
     budget = min(max_tiles, width * height // TILE_AREA)
     for side in range(FULL_SIDE, max(width, height), 8):
         if _count(width, side) * _count(height, side) <= budget:
-            corners = [(x, y) for y in _starts(height, side) for x in _starts(width, side)]
-            return [(x, y, min(x + side, width), min(y + side, height)) for x, y in corners]
+            ys, xs = _starts(height, side), _starts(width, side)
+            return [(x, y, min(x + side, width), min(y + side, height)) for y in ys for x in xs]
     return []  # a tile would be the whole frame
 
 
@@ -203,6 +187,29 @@ def distinct(candidates: Iterable[Candidate]) -> list[Candidate]:
         if not ((ious > SAME_IOU) | (shares > SAME_SHARE)).any():
             kept.append(candidate)
     return kept
+
+
+def judged_large(detected: float, presence: float) -> float:
+    """Return the score of a large face: doubted unless the detector is certain or both models are sure."""
+    return max(detected, presence) if detected >= CERTAIN or min(detected, presence) >= SURE else min(detected, DOUBTED)
+
+
+def separate(faces: Sequence[Face]) -> list[Face]:
+    """Return the faces, in order, without those that are a part of another: mostly inside the oval of its mesh.
+
+    A doubted face never takes the place of a sure one, nor a smaller one that of a larger one, whatever their scores.
+    A box without a mesh takes no face's place: faces side by side share up to .68 of such a box.
+    """
+    ovals: list[Floats] = []
+    parts = set()
+    for face in sorted(faces, key=lambda f: (f.score < SURE, f.mesh is None, -f.size)):
+        outline = _outline(face)
+        area = max(cv2.contourArea(outline), 1e-6)
+        if any(cv2.intersectConvexConvex(oval, outline)[0] > SAME_OVAL * area for oval in ovals):
+            parts.add(id(face))
+        elif face.mesh is not None:
+            ovals.append(outline)
+    return [face for face in faces if id(face) not in parts]
 
 
 def overlaps(box: Floats, boxes: Floats) -> tuple[Floats, Floats]:
@@ -226,30 +233,31 @@ def five_points(mesh: Floats) -> Floats:
 
 
 def estimated_points(keypoints: Floats) -> Floats:
-    """Return the `(5, 2)` landmarks where only a detector's `(6, 2)` keypoints are known.
-
-    The detectors know the middle of the mouth only; its corners are put beside it along the line of the eyes, as far
-    as the alignment template has them for that distance of the eyes.
-    """
+    """Return the `(5, 2)` landmarks of a detector's `(6, 2)` keypoints, which have only the middle of the mouth."""
     left_eye, right_eye, nose, mouth = keypoints[:4]
     half = HALF_MOUTH * (right_eye - left_eye)
     return np.stack([left_eye, right_eye, nose, mouth - half, mouth + half])
 
 
-def _without_mesh(candidate: Candidate) -> Face:
-    return Face(candidate.box, estimated_points(candidate.keypoints), None, candidate.score)
+def _without_mesh(candidate: Candidate, score: float) -> Face:
+    return Face(candidate.box, estimated_points(candidate.keypoints), None, score)
 
 
-def _with_mesh(candidate: Candidate, mesh: Floats, presence: float) -> Face:
+def _with_mesh(candidate: Candidate, mesh: Floats, score: float) -> Face:
     bounds = _bounds(mesh)
     # The union, because whichever of the two is wrong, the face is in the other.
     box = np.concatenate([np.minimum(bounds[:2], candidate.box[:2]), np.maximum(bounds[2:], candidate.box[2:])])
-    return Face(box, five_points(mesh), mesh, max(candidate.score, presence))
+    return Face(box, five_points(mesh), mesh, score)
 
 
 def _bounds(mesh: Floats) -> Floats:
-    face = mesh[BROWS + NOSE + EAR_TO_EAR, :2]
-    return np.concatenate([face.min(axis=0), face.max(axis=0)])
+    return np.concatenate([mesh[FACE, :2].min(axis=0), mesh[FACE, :2].max(axis=0)])
+
+
+def _outline(face: Face) -> Floats:
+    """Return the convex `(N, 2)` outline of the mesh, or the corners of the box."""
+    corners = np.stack(np.meshgrid(face.box[::2], face.box[1::2]), axis=-1).reshape(4, 2)
+    return np.asarray(cv2.convexHull(corners if face.mesh is None else face.mesh[FACE, :2])[:, 0])
 
 
 def _count(length: int, side: int) -> int:
@@ -263,12 +271,9 @@ def _starts(length: int, side: int) -> list[int]:
 
 def _shrink(image: Image) -> Image:
     height, width = image.shape[:2]
-    scale = FULL_SIDE / max(height, width)
-    if scale >= 1:
-        return np.ascontiguousarray(image)
+    scale = min(1.0, FULL_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    small: Image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return small
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
 def read(detections: list[Any], view: tuple[int, int, int, int], shape: Floats) -> list[Candidate]:
@@ -308,11 +313,11 @@ def sample(image: Image, transform: Floats) -> Image:
     crop = cv2.warpAffine(image, to_frame, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     averaged = cv2.resize(crop, (MESH_SIDE, MESH_SIDE), interpolation=cv2.INTER_AREA)
     gain = min(MAX_GAIN, max(1.0, MESH_LIGHT / max(1.0, cv2.mean(averaged)[1])))
-    lit: Image = cv2.convertScaleAbs(averaged, alpha=gain)
-    return lit
+    return np.asarray(cv2.convertScaleAbs(averaged, alpha=gain))
 
 
-def _to_frame(points: Floats, transform: Floats) -> Floats:
+def _to_frame(flat: Floats, transform: Floats) -> Floats:
+    points = flat.reshape(-1, 3)  # (468, 3)
     xy = points[:, :2] @ transform[:, :2].T + transform[:, 2]
     return np.column_stack([xy, points[:, 2] * math.hypot(*transform[:, 0])]).astype(np.float32)
 
@@ -331,9 +336,8 @@ class _Models:
         for n in range(LANES):
             text += DETECTOR.format(input=f"full{n}", output=f"faces{n}", reach="Full", score=LEAST_SCORE)
             text += MESH.format(n=n, side=MESH_SIDE)
-            self._getters[f"faces{n}"] = packet_getter.get_proto_list
+            self._getters |= {f"faces{n}": packet_getter.get_proto_list, f"presence{n}": packet_getter.get_float}
             self._getters[f"points{n}"] = packet_getter.get_float_list
-            self._getters[f"presence{n}"] = packet_getter.get_float
         self._clock = 0
         self._packets: list[tuple[str, Any]] = []
         with _without_startup_noise(), _as_anonymizer_error("start"):

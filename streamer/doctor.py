@@ -23,7 +23,12 @@ MEDIAPIPE_MODELS = (
     "face_detection/face_detection_full_range_sparse.tflite",
     "face_landmark/face_landmark.tflite",
 )
-ENCODERS = {"h264": ("libx264", True), "vp9": ("libvpx-vp9", False), "av1": ("libsvtav1", False)}
+ENCODERS = {
+    "h264": ("libx264", True),
+    "hevc": ("libx265", False),
+    "vp9": ("libvpx-vp9", False),
+    "av1": ("libsvtav1", False),
+}
 DECODERS = {"h264": True, "hevc": False, "vp9": False, "av1": False}
 
 

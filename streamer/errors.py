@@ -1,9 +1,9 @@
 """What can go wrong, as a caller must tell it apart.
 
-    StreamerError          the world is broken; the message is one line for the user
-    |- SourceError         cannot read the input
-    |- SinkError           cannot write the output
-    '- AnonymizerError     cannot make it anonymous; the frame must not be written
+StreamerError          the world is broken; the message is one line for the user
+|- SourceError         cannot read the input
+|- SinkError           cannot write the output
+'- AnonymizerError     cannot make it anonymous; the frame must not be written
 """
 
 from __future__ import annotations

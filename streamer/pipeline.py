@@ -15,9 +15,9 @@ import queue
 import secrets
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from streamer.detect import FaceDetector
 from streamer.errors import AnonymizerError
 from streamer.smooth import OneEuro, OneEuroConfig
 from streamer.track import FaceTracker
-from streamer.types import Cover, Face, FaceReport, Floats, Frame, Image, SafeFrame, Source, Tier, Track
+from streamer.types import Cover, Face, FaceReport, Floats, Frame, Image, Mode, SafeFrame, Source, Tier, Track
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +41,6 @@ MESH_FILTER = OneEuroConfig(min_cutoff=1.5, speed_gain=25.0)  # points, in face 
 LATENT_FILTER = OneEuroConfig(min_cutoff=1.0, speed_gain=0.05)  # whitened coordinates a second
 MAX_FAILURES = 100  # frames in a row that could not be searched; then something is broken for good
 QUEUE_LENGTH = 8  # frames between two threads: enough to overlap, and all the memory there is
-
-Mode = Literal["generate", "cover"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ class Settings:
     beta: float = 0.0
     mode: Mode = "generate"
     cover: Cover = "mosaic"
-    key: bytes | None = None
+    key: bytes | None = field(default=None, repr=False)  # a secret: a log must not show it
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.beta <= 1.0:
@@ -165,18 +163,23 @@ class FaceAnonymizer:
         """
         try:
             tracks = self.tracker.update(self.detector(frame.image), frame.seconds, frame.image)
-        except (StopIteration, RuntimeError, ValueError, MemoryError, AnonymizerError) as error:
-            return self._slate(frame, f"{type(error).__name__}: {error}")
+        except Exception as error:  # whatever it was: a frame that was not searched is not shown
+            return self._slate(frame, error)
         self._failures = 0
         self._forget(tracks)
         reasons = {track.id: self._why_not_drawn(track) for track in tracks}
-        drawable = [self._steady(track, frame.seconds) for track in tracks if not reasons[track.id]]
-        image = self._conceal(frame.image, tracks, drawable)  # no original face pixel survives this line
-        if drawable:
-            reasons |= self._draw(image, frame, drawable)
+        drawable = [track for track in tracks if not reasons[track.id]]
+        try:
+            image = self._draw(frame, tracks, drawable)
+        except Exception as error:  # whatever it was: a face that was not drawn is covered
+            log.warning("frame %d: faces are covered, not drawn: %s", frame.index, type(error).__name__)
+            image = self._conceal(frame.image, tracks, [])
+            reasons |= {track.id: "model failed" for track in drawable}
         return SafeFrame(image, frame.index, frame.pts, frame.time_base, self._reports(tracks, reasons))
 
-    def _slate(self, frame: Frame, reason: str) -> SafeFrame:
+    def _slate(self, frame: Frame, error: Exception) -> SafeFrame:
+        # Of other errors only the type: their message may quote the data, and the data are faces.
+        reason = f"AnonymizerError: {error}" if isinstance(error, AnonymizerError) else type(error).__name__
         self._failures += 1
         if self._failures > MAX_FAILURES:
             raise AnonymizerError(f"{MAX_FAILURES} frames in a row could not be searched for faces: {reason}")
@@ -221,19 +224,15 @@ class FaceAnonymizer:
             conceal_polygon(image, inner_face(track.face), cover=self.settings.cover)
         return image
 
-    def _draw(self, image: Image, frame: Frame, drawable: list[Track]) -> dict[int, str]:
-        """Draw synthetic faces over the concealed ones, in place; return why some are only covered."""
-        try:
-            crops = self._generate(frame, drawable)
-            assert self.aligner is not None
-            for track, crop in zip(drawable, crops, strict=True):
+    def _draw(self, frame: Frame, tracks: list[Track], drawable: list[Track]) -> Image:
+        """Return the frame with every track concealed, and synthetic faces over the drawable ones."""
+        drawable = [self._steady(track, frame.seconds) for track in drawable]
+        image = self._conceal(frame.image, tracks, drawable)  # no original face pixel survives this line
+        if drawable:
+            assert self.aligner is not None  # only with a model is a track drawable
+            for track, crop in zip(drawable, self._generate(frame, drawable), strict=True):
                 paste(image, frame.image, crop, face=track.face, aligner=self.aligner)
-        except (RuntimeError, ValueError, MemoryError, FloatingPointError, np.linalg.LinAlgError) as error:
-            log.warning("frame %d: faces are covered, not drawn: %s", frame.index, error)
-            for track in drawable:
-                conceal_box(image, track.face.box, cover=self.settings.cover)
-            return {track.id: "model failed" for track in drawable}
-        return {}
+        return image
 
     @torch.inference_mode()
     def _generate(self, frame: Frame, drawable: list[Track]) -> list[Image]:
@@ -282,7 +281,8 @@ def protect(source: Source, anonymizer: Anonymizer) -> Iterator[SafeFrame]:
     """
     stop = threading.Event()
     frames = _ahead(source, stop)
-    safe = _ahead(anonymizer.frames(frames), stop)
+    unrelated = bool(source.info.names)  # pictures of a folder
+    safe = _ahead(map(anonymizer.picture, frames) if unrelated else anonymizer.frames(frames), stop)
     try:
         yield from safe
     finally:
@@ -323,7 +323,7 @@ def _ahead(items: Iterable[Any], stop: threading.Event) -> Iterator[Any]:
     ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(QUEUE_LENGTH)
     end = object()
 
-    def put(item: Any, error: BaseException | None = None) -> bool:
+    def put(item: object, error: BaseException | None = None) -> bool:
         while not stop.is_set():
             try:
                 ready.put((item, error), timeout=0.1)

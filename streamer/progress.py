@@ -74,7 +74,8 @@ class Report:
         summary: What was counted.
         seconds: Wall-clock time of the work, without start-up.
         corrupt_packets: Packets of the source that could not be decoded and were left out.
-        audio: What became of the sound, in words.
+        audio_streams: Streams of sound in the source.
+        audio_packets: Packets of them that were copied, or None where sound is dropped.
         unrelated: Whether the frames are pictures of a folder, without time or tracks.
     """
 
@@ -84,7 +85,8 @@ class Report:
     summary: Summary
     seconds: float
     corrupt_packets: int
-    audio: str
+    audio_streams: int
+    audio_packets: int | None
     unrelated: bool
 
     @property
@@ -98,6 +100,16 @@ class Report:
         if self.unrelated or not self.summary.video_seconds:
             return None
         return self.summary.video_seconds / max(self.seconds, 1e-9)
+
+    @property
+    def audio(self) -> str:
+        """What became of the sound, in words."""
+        if not self.audio_streams:
+            return "none in the source"
+        streams = _count(self.audio_streams, "stream")
+        if self.audio_packets is None:
+            return f"dropped ({streams}; a voice identifies a person; --keep-audio keeps it)"
+        return f"{_count(self.audio_packets, 'packet')} of {streams} copied: a voice identifies a person"
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for a script: plain values that JSON takes."""
@@ -117,6 +129,8 @@ class Report:
             "real_time_factor": None if factor is None else round(factor, 3),
             "corrupt_packets": self.corrupt_packets,
             "audio": self.audio,
+            "audio_streams": self.audio_streams,
+            "audio_packets": self.audio_packets,
         }
 
     def lines(self) -> list[str]:

@@ -20,7 +20,6 @@ from typing import Self
 import av
 import cv2
 import numpy as np
-from av.codec.context import ThreadType
 from av.container.input import InputContainer
 from av.container.output import OutputContainer
 from av.packet import Packet
@@ -30,17 +29,17 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from streamer.errors import SinkError
-from streamer.types import Image, SafeFrame, VideoInfo
+from streamer.types import Codec, Image, SafeFrame, VideoInfo
+from streamer.video_codec import HELD, Encoder, add_video, choose_encoder
 
 log = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES = {".mp4": "libx264", ".mov": "libx264", ".mkv": "libx264", ".webm": "libvpx-vp9"}
+VIDEO_SUFFIXES = tuple(HELD)
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 PICTURE_OPTIONS = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_WEBP_QUALITY, 95]  # of 100: visually lossless
 TEXT_SUBTITLES = frozenset({"mov_text", "srt", "ass", "ssa", "webvtt", "text"})  # others are pictures: unchecked
 UNFIT = {"mp4": ("pcm_",), "mov": ("flac", "opus")}  # FFmpeg takes them, then fails; PCM only after the last frame
 MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # FFmpeg's colorspace -> swscale's; others are written as 601
-BT709 = LIMITED_RANGE = 1
 MAX_FAILURES = 300  # reads of audio and subtitles; what follows is left out
 
 
@@ -50,6 +49,7 @@ def open_sink(
     *,
     source_path: str | Path | None = None,
     keep_audio: bool = False,
+    codec: Codec = "auto",
     crf: int = 21,
     overwrite: bool = False,
 ) -> VideoSink | PictureSink | FolderSink:
@@ -59,12 +59,14 @@ def open_sink(
         info: Of the source whose frames will be written.
         source_path: Where that source was read from, for its subtitles and audio, and so as never to overwrite it.
         keep_audio: Copy every audio stream, bit for bit. A voice identifies a person too.
+        codec: Of a video; "auto" is VP9 in webm and H.264 elsewhere.
         crf: Quality on the scale of x264: 18 is visually lossless, 28 is poor.
         overwrite: Replace an existing file. In an existing folder, replace files of the same name only.
 
     Raises:
-        SinkError: If `path` exists, is the input, cannot be written, or cannot hold what it should.
-        ValueError: If `keep_audio` without `source_path`.
+        SinkError: If `path` exists, is the input, or cannot hold what it should; on entering the sink, which makes
+            its file, if that cannot be written.
+        ValueError: If `keep_audio` without `source_path`, or of an unknown codec.
     """
     if keep_audio and source_path is None:
         raise ValueError("keep_audio needs source_path: the audio is read from there")
@@ -77,12 +79,15 @@ def open_sink(
         raise SinkError(f"cannot write {path}: unknown kind {suffix}; expected {known}, or a folder")
     if keep_audio and suffix not in VIDEO_SUFFIXES:
         raise SinkError(f"cannot write {path}: pictures hold no audio; write a video, or leave the audio out")
+    if codec != "auto" and suffix not in VIDEO_SUFFIXES:
+        raise SinkError(f"cannot write {path}: pictures have no codec; write a video, or leave the codec out")
     _check_place(path, source_path, overwrite=overwrite)
     if is_folder:
         return FolderSink(path, info)
     if suffix in PICTURE_SUFFIXES:
         return PictureSink(path, info)
-    return VideoSink(path, info, source_path=source_path, keep_audio=keep_audio, crf=crf)
+    encoder = choose_encoder(path, codec)
+    return VideoSink(path, info, source_path=source_path, keep_audio=keep_audio, encoder=encoder, crf=crf)
 
 
 def _check_place(path: Path, source_path: Path | None, *, overwrite: bool) -> None:
@@ -108,29 +113,41 @@ def _overlap(target: Path, source: Path) -> bool:
 
 
 class _PartSink(ABC):
-    """Writes under `NAME.part`; renamed when left without an exception, removed with one or when writing fails."""
+    """Writes under `NAME.part`; renamed when left without an exception, removed with one or when writing fails.
+
+    Attributes:
+        audio_packets: Packets of sound copied so far.
+    """
 
     def __init__(self, path: Path, info: VideoInfo) -> None:
+        self.audio_packets = 0
         self._path = path
         self._info = info
         self._part = _part_of(path)
         self._opened = ExitStack()
         self._count = 0
-        self._over = False
+        self._is_open = False
 
     def __enter__(self) -> Self:
+        try:
+            with self._discarding_on_failure():
+                self._open()
+        except BaseException:  # a signal may come as `with` ends
+            self._discard()
+            raise
+        self._is_open = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._over or kind is not None:
+        if not self._is_open or kind is not None:
             return self._discard()
         with self._discarding_on_failure():
             if not self._count:
                 raise SinkError(f"cannot write {self._path}: there was no frame to write")
             self._finish()
-        self._over = True
+        self._is_open = False
 
     def write(self, frame: SafeFrame) -> None:
         """Write one frame.
@@ -141,7 +158,7 @@ class _PartSink(ABC):
         """
         if not isinstance(frame, SafeFrame):
             raise TypeError(f"only a SafeFrame may be written, got {type(frame).__name__}")
-        if self._over:
+        if not self._is_open:
             raise SinkError(f"cannot write {self._path}: it is closed")
         with self._discarding_on_failure():
             self._write(frame)
@@ -159,11 +176,15 @@ class _PartSink(ABC):
             raise
 
     def _discard(self) -> None:
-        self._over = True
+        self._is_open = False
         with suppress(av.FFmpegError, OSError):  # a full disk fails here once more
             self._opened.close()
         with suppress(OSError):
             shutil.rmtree(self._part) if self._part.is_dir() else self._part.unlink()
+
+    def _open(self) -> None:
+        """Make the part; until then there is nothing that a signal could leave behind."""
+        self._part.touch()
 
     @abstractmethod
     def _write(self, frame: SafeFrame) -> None: ...
@@ -195,11 +216,9 @@ class FolderSink(_PartSink):
     Into a folder that exists, the pictures are moved one by one when all are whole; its other files stay.
     """
 
-    def __init__(self, path: Path, info: VideoInfo) -> None:
-        super().__init__(path, info)
-        with self._discarding_on_failure():
-            shutil.rmtree(self._part, ignore_errors=True)  # left by a run that was killed
-            self._part.mkdir()
+    def _open(self) -> None:
+        shutil.rmtree(self._part, ignore_errors=True)  # left by a run that was killed
+        self._part.mkdir()
 
     def _write(self, frame: SafeFrame) -> None:
         names = self._info.names
@@ -216,25 +235,29 @@ class FolderSink(_PartSink):
 
 
 class VideoSink(_PartSink):
-    """H.264 in mp4, mov and mkv, VP9 in webm; times as in the source, to the millisecond in mkv and webm.
+    """A video; times as in the source, to the millisecond in mkv and webm.
 
     A size that is odd, which 4:2:0 cannot hold, is made even by repeating the last column or row. Colours are converted
     by the source's own matrix and range and carry its tags; RGB sources become BT.709.
     """
 
-    def __init__(self, path: Path, info: VideoInfo, *, source_path: Path | None, keep_audio: bool, crf: int) -> None:
+    def __init__(
+        self, path: Path, info: VideoInfo, *, source_path: Path | None, keep_audio: bool, encoder: Encoder, crf: int
+    ) -> None:
         super().__init__(path, info)
         self._last_pts = -inf
         self._reformatter = VideoReformatter()
         self._copies: _CopiedStreams | None = None
         with self._discarding_on_failure():
             self._container = self._opened.enter_context(av.open(str(self._part), "w"))
-            self._video = _add_video(self._container, info, codec=VIDEO_SUFFIXES[path.suffix.lower()], crf=crf)
+            self._video = add_video(self._container, info, encoder=encoder, crf=crf)
             if source_path is not None and not info.names:
                 source = self._opened.enter_context(av.open(str(source_path), metadata_errors="replace"))
                 self._copies = _CopiedStreams(source, self._container, keep_audio=keep_audio)
             self._container.container_options.update(_timing_options(self._container, info))
-            self._container.start_encoding()
+
+    def _open(self) -> None:
+        self._container.start_encoding()  # PyAV makes the file only here
 
     def _write(self, frame: SafeFrame) -> None:
         size, expected = frame.image.shape[1::-1], (self._info.width, self._info.height)
@@ -260,7 +283,9 @@ class VideoSink(_PartSink):
 
     def _mux_copies(self, until: float) -> None:
         for packet in self._copies.until(until) if self._copies is not None else ():
+            is_audio = packet.stream.type == "audio"
             self._container.mux(packet)
+            self.audio_packets += is_audio
 
     def _finish(self) -> None:
         self._mux(self._video.encode(None))
@@ -318,25 +343,6 @@ class _CopiedStreams:
         self._clocks[index] = packet.dts, shift
         packet.stream = self._targets[index]
         return packet
-
-
-def _add_video(container: OutputContainer, info: VideoInfo, *, codec: str, crf: int) -> VideoStream:
-    # At 640x480 and crf 20: superfast 4.2 ms of CPU a frame and 40.8 dB, veryfast 6.4 ms, 39.8 dB, half the bytes.
-    h264 = {"preset": "superfast", "crf": str(crf)}
-    vp9 = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": str(crf + 12)}
-    stream = container.add_stream(codec, rate=info.rate or 25, options=h264 if codec == "libx264" else vp9)
-    assert isinstance(stream, VideoStream)
-    context = stream.codec_context
-    context.thread_type = ThreadType.FRAME  # slices cost quality, and encode() would wait for each frame
-    context.width, context.height = info.width + info.width % 2, info.height + info.height % 2
-    context.pix_fmt, context.time_base = "yuv420p", info.time_base
-    context.sample_aspect_ratio = info.sample_aspect_ratio
-    tags = (info.color_primaries, info.color_trc, info.colorspace, info.color_range)
-    tags = (BT709, BT709, BT709, LIMITED_RANGE) if info.colorspace == 0 else tags
-    context.color_primaries, context.color_trc, context.colorspace, context.color_range = tags
-    if (context.width, context.height) != (info.width, info.height):
-        log.warning("%dx%d is odd: written as %dx%d", info.width, info.height, context.width, context.height)
-    return stream
 
 
 def _timing_options(container: OutputContainer, info: VideoInfo) -> dict[str, str]:

@@ -73,10 +73,11 @@ class PictureSource:
     Attributes:
         info: Size of the first picture; `pts` counts seconds, one a picture.
         corrupt_packets: Pictures that could not be read so far; each is logged, and its index skipped.
+        audio_streams: 0.
     """
 
     def __init__(self, path: Path, pictures: Sequence[Path]) -> None:
-        self.corrupt_packets = 0
+        self.corrupt_packets = self.audio_streams = 0
         self._pictures = pictures
         frames = self._read()
         first = next(frames, None)
@@ -122,6 +123,7 @@ class VideoSource:
     Attributes:
         info: Known at once, because the first frame is decoded on opening.
         corrupt_packets: Packets that could not be read or decoded so far.
+        audio_streams: How many it has; what becomes of them is the sink's affair.
     """
 
     def __init__(self, path: Path) -> None:
@@ -131,6 +133,7 @@ class VideoSource:
         self._reformatter = VideoReformatter()
         self._orientations: dict[int, _Orientation] = {}
         self._container = _open_container(path)
+        self.audio_streams = len(self._container.streams.audio)
         try:
             self._stream = _video_stream(self._container, path)
             decoded = self._decode()

@@ -14,7 +14,9 @@ import numpy.typing as npt
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
+Mode = Literal["generate", "cover"]
 Cover = Literal["solid", "mosaic"]
+Codec = Literal["auto", "h264", "hevc", "vp9", "av1"]
 Tier = Literal["generated", "mosaic", "solid", "frame"]
 
 
@@ -150,7 +152,10 @@ class Source(Protocol):
     """Frames in order. Opening has happened; leaving the context closes it."""
 
     @property
-    def info(self) -> VideoInfo: ...
+    def info(self) -> VideoInfo:
+        """Known from the start."""
+        ...
+
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -159,16 +164,20 @@ class Source(Protocol):
 
 
 class Sink(Protocol):
-    """Takes safe frames in order. Leaving the context without an exception completes the output; with one, removes it."""
+    """Takes safe frames in order; leaving the context completes the output, or with an exception removes it."""
 
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
-    def write(self, frame: SafeFrame) -> None: ...
+    def write(self, frame: SafeFrame) -> None:
+        """Take one frame; its index and pts increase."""
+        ...
 
 
 class Detector(Protocol):
     """Finds faces in one `(H, W, 3)` uint8 RGB image, without memory of earlier ones."""
 
-    def __call__(self, image: Image) -> list[Face]: ...
+    def __call__(self, image: Image) -> list[Face]:
+        """Return the faces, in no particular order."""
+        ...

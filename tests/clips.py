@@ -62,6 +62,7 @@ def encode_clip(
         context: Attributes of the video encoder.
         audio: A codec for each audio stream; the second is French, and the default.
         samples: Length of an audio packet, where the codec leaves that open.
+        metadata: Of the file, and of each of its streams.
     """
     with av.open(str(path), "w") as container:
         video = container.add_stream(codec, rate=10, options=options or {}, width=size[0], height=size[1])
@@ -75,7 +76,8 @@ def encode_clip(
             sound.metadata["language"] = language
             sound.disposition = Disposition.default if language == "fra" else Disposition(0)
         text = container.add_mux_stream(subtitle, time_base=Fraction(1, 1000)) if subtitle else None
-        container.metadata.update(metadata or {})
+        for place in (container, video, *sounds):
+            place.metadata.update(metadata or {})
         if cover:
             container.add_attachment("cover.jpg", "image/jpeg", cv2.imencode(".jpg", picture(3))[1].tobytes())
         for at, image in zip(pts, pictures or (picture(index, size) for index in range(len(pts))), strict=False):

@@ -3,12 +3,12 @@
 import cv2
 import numpy as np
 import pytest
-from test_align import TEMPLATE, face_of, mesh_at
 
 from streamer.align import MeshAligner, oval_polygon
 from streamer.blend import FEATHER, fade, fill, inner_face, match_rim, paste, relight
 from streamer.conceal import conceal_polygon
 from streamer.types import Face, Image
+from tests.test_align import TEMPLATE, face_of, mesh_at
 
 ALIGNER = MeshAligner(TEMPLATE, 128)
 FACE = face_of(mesh_at(180, (150, 150), 0.2))

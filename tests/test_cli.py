@@ -49,7 +49,7 @@ def test_run_writes_every_frame_and_says_how_faces_were_covered(portrait_clip: P
     result = veil("run", portrait_clip, tmp_path / "safe.mp4", *COVER)
     assert result.exit_code == 0, result.stderr
     assert len(frames_of(tmp_path / "safe.mp4")) == 12
-    for part in ("12 in", "fps on cpu", "face-frames", "mosaic", "a voice identifies a person"):
+    for part in ("12 in", "fps on cpu", "face-frames", "mosaic", "dropped (1 stream; a voice identifies a person"):
         assert part in result.stdout
     assert result.stderr == ""
 
@@ -62,7 +62,7 @@ def test_json_is_one_object_on_stdout_and_agrees_with_the_output(portrait_clip: 
     assert said["face_frames"] == sum(said["covered"]["solid"].values()) >= 9
     assert said["tracks"] >= 1
     assert said["frames_covered_whole"] == {}
-    assert "left out" in said["audio"]
+    assert (said["audio_streams"], said["audio_packets"]) == (1, None)
 
 
 def test_audio_is_kept_only_when_asked_for(portrait_clip: Path, tmp_path: Path):
@@ -72,6 +72,27 @@ def test_audio_is_kept_only_when_asked_for(portrait_clip: Path, tmp_path: Path):
         with av.open(str(tmp_path / name)) as container:
             kinds[name] = [stream.type for stream in container.streams]
     assert kinds == {"without.mp4": ["video"], "with.mp4": ["video", "audio"]}
+
+
+def test_the_summary_counts_the_packets_of_sound_that_were_copied(portrait_clip: Path, tmp_path: Path):
+    result = veil("run", portrait_clip, tmp_path / "safe.mp4", *COVER, "--keep-audio", "--json")
+    with av.open(str(tmp_path / "safe.mp4")) as container:
+        count = sum(bool(packet.size) for packet in container.demux(audio=0))
+    said = json.loads(result.stdout)
+    assert (said["audio_streams"], said["audio_packets"]) == (1, count)
+    assert said["audio"] == f"{count} packets of 1 stream copied: a voice identifies a person"
+
+
+def test_a_codec_can_be_chosen(portrait_clip: Path, tmp_path: Path):
+    assert veil("run", portrait_clip, tmp_path / "safe.mp4", *COVER, "--codec", "hevc").exit_code == 0
+    with av.open(str(tmp_path / "safe.mp4")) as container:
+        assert container.streams.video[0].codec_context.name == "hevc"
+
+
+def test_av1_is_written_without_a_word(portrait_clip: Path, tmp_path: Path):
+    command = [sys.executable, "-m", "streamer", "run", portrait_clip, tmp_path / "safe.webm", *COVER, "--codec", "av1"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent, check=True)
+    assert done.stderr == ""  # the encoder itself writes there, below Python
 
 
 def test_a_folder_of_pictures_becomes_a_folder_of_pictures(portrait_clip: Path, tmp_path: Path):
@@ -93,7 +114,16 @@ def places(portrait_clip: Path, tmp_path: Path) -> dict[str, Path]:
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
         frame.sample_rate = 48000
         container.mux([*stream.encode(frame), *stream.encode()])
-    names = ("gone.mp4", "text.mp4", "there.mp4", "garbage.safetensors", "sound.mp4", "safe.mp4", "no/folder/safe.mp4")
+    names = (
+        "gone.mp4",
+        "text.mp4",
+        "there.mp4",
+        "garbage.safetensors",
+        "sound.mp4",
+        "safe.mp4",
+        "safe.webm",
+        "no/folder/safe.mp4",
+    )
     places = {name: tmp_path / name for name in names}
     return {**places, "clip": portrait_clip, "under a file": tmp_path / "text.mp4" / "safe.mp4"}
 
@@ -111,6 +141,8 @@ ERRORS = {
     "no cuda": ("clip", "safe.mp4", ["--device", "cuda"], 1, ["cuda", "--device auto"]),
     "beta too large": ("clip", "safe.mp4", ["--beta", "1.5"], 2, ["--beta"]),
     "beta no number": ("clip", "safe.mp4", ["--beta", "nan"], 2, ["beta"]),
+    "no such codec there": ("clip", "safe.webm", ["--codec", "h264"], 1, ["safe.webm", ".webm cannot hold h264"]),
+    "unknown codec": ("clip", "safe.mp4", ["--codec", "mpeg2"], 2, ["--codec"]),
     "unknown cover": ("clip", "safe.mp4", ["--cover", "blur"], 2, ["--cover"]),
     "unknown option": ("clip", "safe.mp4", ["--fast"], 2, ["--fast"]),
 }
@@ -187,7 +219,6 @@ def test_a_real_signal_ends_a_real_run_with_130_and_no_output(name: str, portrai
         deadline = time.monotonic() + 60
         while not (tmp_path / "safe.part.mp4").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        time.sleep(0.1)  # past the opening, into the first frame
         process.send_signal(getattr(signal, name))
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said

@@ -7,7 +7,7 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -17,7 +17,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer import detect
-from streamer.detect import Candidate, FaceDetector, agrees, distinct, estimated_points, five_points, overlaps, tiles
+from streamer.demo import SHOTS, _background, _images, _photo
+from streamer.detect import (
+    Candidate,
+    FaceDetector,
+    agrees,
+    distinct,
+    estimated_points,
+    five_points,
+    judged_large,
+    overlaps,
+    separate,
+    tiles,
+)
 from streamer.errors import AnonymizerError
 from streamer.types import Face, Floats, Image
 
@@ -337,6 +349,84 @@ def test_no_candidates_are_no_faces():
     assert distinct([]) == []
 
 
+# Parts of faces
+
+
+def face(x: float, y: float, radius: float, *, score: float = 0.9, mesh: bool = True) -> Face:
+    """A round face; without mesh its box is as large."""
+    angles = np.linspace(0, 2 * np.pi, len(detect.FACE), endpoint=False)
+    points = np.full((468, 3), (x, y, 0), np.float32)
+    points[detect.FACE, :2] += radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    box = np.array([x - radius, y - radius, x + radius, y + radius], np.float32)
+    return Face(box, np.zeros((5, 2), np.float32), points if mesh else None, score)
+
+
+@pytest.mark.parametrize("frame", [17, 18, 20])  # the left lens of the spectacles and what is beside it
+def test_the_demo_shows_one_face_and_not_an_eye_as_another(detector: FaceDetector, frame: int):
+    image = next(itertools.islice(_images(_photo(), _background(), SHOTS), frame, None))
+    assert len(sure(detector(image))) == 1
+
+
+def test_a_part_of_a_face_with_a_mesh_of_its_own_is_left_out_even_if_its_score_is_better():
+    whole, part = face(100, 100, 50), face(130, 100, 22, score=1.0)  # all but a sliver inside
+    assert separate([part, whole]) == [whole]
+
+
+def test_neighbours_whose_ovals_overlap_less_than_half_are_both_kept_in_order():
+    # Two equal circles share .391 of each at a distance of one radius, .505 at .8: 2 acos(d/2) - d/2 sqrt(4 - d^2).
+    front, behind = face(100, 100, 50), face(150, 100, 50, score=0.95)
+    assert separate([behind, front]) == [behind, front]
+    assert len(separate([front, face(140, 100, 50)])) == 1
+
+
+def test_a_doubted_face_takes_no_sure_ones_place():
+    sure_face, doubted = face(100, 100, 30), face(100, 100, 50, score=0.4)
+    assert any(kept is sure_face for kept in separate([doubted, sure_face]))
+
+
+def test_a_box_without_mesh_is_a_part_only_when_it_lies_inside_the_oval():
+    whole = face(100, 100, 50)
+    eye, beside = face(120, 90, 20, mesh=False), face(160, 100, 30, mesh=False)
+    assert separate([whole, eye, beside]) == [whole, beside]
+
+
+def test_a_box_without_mesh_takes_no_face_away():
+    """Two people side by side: the loose box of one reaches over the face of the other."""
+    loose = face(100, 100, 80, mesh=False)
+    for child in (face(120, 100, 20, score=0.6), face(120, 100, 20, mesh=False)):
+        assert separate([loose, child]) == [loose, child]
+
+
+# Large faces are easy
+
+
+@pytest.mark.parametrize(
+    ("detected", "presence", "score"),
+    [
+        (0.55, 0.0, 0.49),  # half the scene, without a mesh
+        (0.35, 0.0, 0.35),
+        (0.40, 0.98, 0.40),  # the mesh sees a face in blurred leaves
+        (0.55, 0.98, 0.98),
+        (0.75, 0.0, 0.75),  # a profile
+        (0.75, 0.9, 0.9),
+    ],
+)
+def test_a_large_face_is_sure_when_the_detector_is_certain_or_both_models_are_sure(
+    detected: float, presence: float, score: float
+):
+    assert judged_large(detected, presence) == score
+
+
+def test_a_doubted_face_is_sure_only_where_it_is_small(
+    detector: FaceDetector, hopper: Image, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(detect, "MESH_PRESENCE", 1.1)  # no mesh fits
+    monkeypatch.setattr(detect, "CERTAIN", 1.1)
+    assert sure(detector(hopper)) == []
+    small = place(cv2.resize(hopper, (128, 150), interpolation=cv2.INTER_AREA), width=640, height=480, at=(300, 200))
+    assert len(sure(detector(small))) == 1
+
+
 corners = st.tuples(st.integers(0, 20), st.integers(0, 20), st.integers(1, 12), st.integers(1, 12))
 
 
@@ -383,6 +473,22 @@ def test_a_small_frame_has_no_tiles_and_a_large_one_has_few():
     assert tiles(640, 480, max_tiles=8) == []
     assert tiles(1280, 720, max_tiles=8) == [(0, 0, 720, 720), (560, 0, 1280, 720)]
     assert len(tiles(1920, 1080, max_tiles=8)) == 8
+
+
+@pytest.mark.parametrize(("width", "height", "inputs"), [(640, 480, 1), (1280, 720, 3), (1920, 1080, 8)])
+def test_full_range_sees_the_whole_frame_only_where_there_are_few_tiles(
+    detector: FaceDetector, monkeypatch: pytest.MonkeyPatch, width: int, height: int, inputs: int
+):
+    shapes = []
+
+    def run(images: Iterable[tuple[str, Image]]) -> dict[tuple[str, int], object]:
+        shapes.extend((stream, image.shape) for stream, image in images)
+        return {}
+
+    monkeypatch.setattr(detector._models, "run", run)
+    assert detector(np.zeros((height, width, 3), np.uint8)) == []
+    assert [shape for stream, shape in shapes if stream == "short"] == [(round(192 * height / width), 192, 3)]
+    assert sum(stream.startswith("full") for stream, _ in shapes) == inputs
 
 
 def test_a_detector_without_tiles_is_refused():

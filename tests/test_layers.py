@@ -17,6 +17,7 @@ RANK = {
     "types": 0,
     "errors": 0,
     "blend": 2,
+    "sinks": 2,
     "progress": 3,
     "pipeline": 3,
     "demo": 4,

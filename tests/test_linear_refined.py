@@ -22,7 +22,7 @@ CONFIG = LinearRefinedConfig(
 PEOPLE = 7
 
 
-@pytest.fixture()
+@pytest.fixture
 def model() -> LinearRefined:
     torch.manual_seed(3)
     made = LinearRefined(CONFIG, DEFAULT_TEMPLATE)

@@ -29,7 +29,7 @@ def summary() -> Summary:
 
 
 def report(summary: Summary, *, seconds: float = 0.06, unrelated: bool = False) -> Report:
-    return Report("a.mp4", "b.mp4", "cpu", summary, seconds, 2, "left out", unrelated)
+    return Report("a.mp4", "b.mp4", "cpu", summary, seconds, 2, 1, None, unrelated)
 
 
 def test_a_summary_counts_frames_faces_and_tracks(summary: Summary):
@@ -68,7 +68,9 @@ def test_a_report_is_one_json_object_with_every_count(summary: Summary):
         "fps": 50.0,
         "real_time_factor": 2.0,
         "corrupt_packets": 2,
-        "audio": "left out",
+        "audio": "dropped (1 stream; a voice identifies a person; --keep-audio keeps it)",
+        "audio_streams": 1,
+        "audio_packets": None,
     }
 
 
@@ -76,8 +78,24 @@ def test_a_report_says_the_same_to_a_reader(summary: Summary):
     text = "\n".join(report(summary).lines())
     for part in ("50.0 fps on cpu, 2.00 times real time", "5 face-frames of 4 tracks", "3 (2 turned, 1 small)"):
         assert part in text
-    for part in ("2 corrupt packets", "frames covered whole: 1 (1 RuntimeError)", "left out", "b.mp4"):
+    for part in ("2 corrupt packets", "frames covered whole: 1 (1 RuntimeError)", "dropped (1 stream;", "b.mp4"):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("streams", "packets", "said"),
+    [
+        (0, None, "none in the source"),
+        (0, 0, "none in the source"),
+        (2, None, "dropped (2 streams; a voice identifies a person; --keep-audio keeps it)"),
+        (1, 431, "431 packets of 1 stream copied: a voice identifies a person"),
+        (1, 0, "0 packets of 1 stream copied: a voice identifies a person"),
+    ],
+)
+def test_what_became_of_the_sound_is_said_in_numbers(summary: Summary, streams: int, packets: int | None, said: str):
+    one = Report("a.mp4", "b.mp4", "cpu", summary, 1.0, 0, streams, packets, unrelated=False)
+    assert one.lines()[-1] == f"audio        {said}"
+    assert one.as_dict()["audio"] == said
 
 
 def test_pictures_of_a_folder_have_no_tracks_and_no_time(summary: Summary):

@@ -17,7 +17,7 @@ from models.train_linear import LinearTrainConfig, linear_values, posture, relig
 SIZE, FACES = 32, 96
 
 
-@pytest.fixture()
+@pytest.fixture
 def config(tmp_path: Path) -> LinearTrainConfig:
     torch.manual_seed(0)
     torch.save(MobileFaceNet().state_dict(), tmp_path / "recognizer.pt")
