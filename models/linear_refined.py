@@ -36,13 +36,13 @@ class LinearRefinedConfig:
     linear_size: int = 64
     linear_values: int = 8370
     components: int = 320
-    identity_directions: int = 80
+    identity_directions: int = 126
     strangers: int = 512
     attributes: int = 3
     widths: tuple[int, int, int] = (32, 64, 96)
 
 
-FAR_SHARE = 0.1  # of the strangers: those least like the person along the identity directions
+FAR_SHARE = 0.05  # of the strangers: those least like the person along the identity directions
 CANDIDATES = 12  # of those, the ones that suit the person best; the seed chooses among them
 
 

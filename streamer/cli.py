@@ -111,6 +111,42 @@ def doctor(
 
 
 @app.command()
+def extract(
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Videos, pictures, folders of pictures.")],
+    out: Annotated[Path, typer.Option(help="The folder to write to. It holds real faces.")] = Path("data/faces"),
+) -> None:
+    """Prepare the faces of SOURCE... as training data. They are real: keep the folder as safe as the originals."""
+    with _errors_in_one_line():
+        from models.face_model import load_face_model
+        from streamer.extract import extract as extract_faces
+        from streamer.extract import named_frames
+
+        model = load_face_model("default")
+        faces = 0
+        for faces in extract_faces(named_frames(sources), out, template=model.template, crop_size=model.crop_size):
+            typer.echo(f"\r{faces} faces", nl=False, err=True)
+    typer.echo(f"\n{faces} faces in {out}")
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="What `veil extract` wrote.")],
+    recognizer: Annotated[Path, typer.Option(help="MobileFaceNet state dict: what identity is measured with.")],
+    run: Annotated[Path, typer.Option(help="For checkpoints; a run found there goes on.")] = Path("runs/linear"),
+    steps: Annotated[int, typer.Option(min=0, help="Where to stop.")] = 4000,
+) -> None:
+    """Train the linear-refined model on DATA; stop it at any time, and start it again to go on."""
+    with _errors_in_one_line():
+        from models.train_linear import LinearTrainConfig
+        from models.train_linear import train as train_linear
+
+        for step in train_linear(LinearTrainConfig(data, recognizer, run, steps=steps)):
+            losses = "  ".join(f"{name} {value:.3f}" for name, value in step.losses.items())
+            typer.echo(f"step {step.step}  {losses}")
+    typer.echo(f"{run / 'linear-refined.safetensors'}: use it with `veil run --model`")
+
+
+@app.command()
 def demo(
     clip: Annotated[
         str, typer.Argument(metavar="[CLIP]", help="A video of yours; without it, a clip is made.", show_default=False)

@@ -16,6 +16,7 @@ from models.identity import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS
 from streamer.align import MeshAligner, SimilarityAligner, oval_polygon, umeyama
 from streamer.detect import FaceDetector, five_points
 from streamer.errors import SourceError
+from streamer.sources import open_source
 from streamer.types import Face, Floats, Frame, Image
 
 MIN_EXTRACTED_SIZE = 64.0  # pixels; smaller faces teach blur
@@ -52,6 +53,15 @@ def extract(frames: Iterable[tuple[str, Frame]], out: Path, *, template: Templat
     if not names:
         raise SourceError("no face of a usable size was found; are the photos upright?")
     _write(out, names, columns, template)
+
+
+def named_frames(paths: Iterable[str]) -> Iterator[tuple[str, Frame]]:
+    """Yield the frames of videos, pictures and folders, each named by its folder and file."""
+    for path in paths:
+        with open_source(path) as source:
+            for frame in source:
+                names = source.info.names
+                yield f"{Path(path).name}/{names[frame.index] if names else frame.index}", frame
 
 
 def _write(out: Path, names: list[str], columns: dict[str, list[npt.NDArray[Any]]], template: Template) -> None:
