@@ -1,0 +1,103 @@
+"""Run `veil run` on clips and print, for each: fps, ms per stage, peak memory, and whether frames and times are kept.
+
+    python benchmarks/clips.py CLIP... [--mode generate|cover]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+STAGE_FRAMES = 60  # per clip, for the ms of each stage
+
+
+def main() -> None:
+    """Print one markdown row per clip."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("clips", nargs="+", type=Path)
+    parser.add_argument("--mode", choices=("generate", "cover"), default="generate")
+    options = parser.parse_args()
+    print("| clip | frames in = out | times equal | face-frames | drawn | fps | detect | track | draw | MiB |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for clip in options.clips:
+        print(row(clip, options.mode), flush=True)
+
+
+def row(clip: Path, mode: str) -> str:
+    """Return the table's row for one clip; ms are p50 / p95."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out.mp4"
+        report, peak = run([str(clip), str(out), "--json", "--mode", mode])
+        before, after = times(clip), times(out)
+    same = "yes" if len(before) == len(after) else "NO"
+    equal = "yes" if before == after else "NO"
+    stages = " | ".join(f"{np.percentile(ms, 50):.0f} / {np.percentile(ms, 95):.0f}" for ms in stage_ms(clip, mode))
+    drawn = sum(report["covered"].get("generated", {}).values())
+    return (
+        f"| {clip.stem} | {len(before)} = {len(after)} {same} | {equal} | {report['face_frames']} | {drawn} "
+        f"| {report['fps']:.1f} | {stages} | {peak:.0f} |"
+    )
+
+
+def run(arguments: list[str]) -> tuple[dict[str, Any], float]:
+    """Return the JSON report of a `veil run`, and its peak memory in MiB."""
+    command = [sys.executable, "-m", "streamer", "run", *arguments]
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, stdout=output)
+        _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            raise SystemExit(f"veil run {' '.join(arguments)} failed")
+        output.seek(0)
+        return json.loads(output.read()), usage.ru_maxrss / 1024
+
+
+def times(clip: Path) -> list[Fraction]:
+    """Return the presentation time of each decoded frame, in seconds."""
+    import av
+
+    with av.open(str(clip)) as container:
+        return [frame.pts * frame.time_base for frame in container.decode(video=0)]
+
+
+def stage_ms(clip: Path, mode: str) -> tuple[list[float], list[float], list[float]]:
+    """Return ms per frame of detecting, tracking, and all that is drawn."""
+    import itertools
+
+    from streamer.pipeline import Anonymizer, FaceAnonymizer
+    from streamer.sources import open_source
+
+    stream = FaceAnonymizer(Anonymizer.load(mode=mode))  # type: ignore[arg-type]
+    spent: tuple[list[float], list[float], list[float]] = ([], [], [])
+
+    def timed(call: Callable[..., Any], into: list[float]) -> Callable[..., Any]:
+        def wrapper(*arguments: Any) -> Any:  # noqa: ANN401 - whatever it wraps
+            start = time.perf_counter()
+            try:
+                return call(*arguments)
+            finally:
+                into.append((time.perf_counter() - start) * 1000)
+
+        return wrapper
+
+    stream.detector = timed(stream.detector, spent[0])  # type: ignore[assignment]
+    stream.tracker.update = timed(stream.tracker.update, spent[1])  # type: ignore[method-assign]
+    stream._draw = timed(stream._draw, spent[2])  # type: ignore[method-assign]
+    with open_source(clip) as source:
+        for frame in itertools.islice(source, STAGE_FRAMES):
+            stream(frame)
+    return spent
+
+
+if __name__ == "__main__":
+    main()
