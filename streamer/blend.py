@@ -46,10 +46,9 @@ def paste(image: Image, original: Image, crop: Image, *, face: Face, aligner: Al
     patch = cv2.remap(crop, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     inside = fill(polygon, roi)
     alpha = fade(inside, feather) * drawn
-    around = original[y1:y2, x1:x2].astype(np.float32)
-    patch = relight(patch, around, mask=(inside & drawn).astype(np.float32))
-    patch = match_rim(patch, around, inside=inside, band=(alpha > 0) & ~inside, depth=RIM * feather / FEATHER)
-    below = image[y1:y2, x1:x2].astype(np.float32)
+    below = image[y1:y2, x1:x2].astype(np.float32)  # a neighbour's face in it is concealed: the rim may be read here
+    patch = relight(patch, original[y1:y2, x1:x2].astype(np.float32), mask=(inside & drawn).astype(np.float32))
+    patch = match_rim(patch, below, inside=inside, band=(alpha > 0) & ~inside, depth=RIM * feather / FEATHER)
     image[y1:y2, x1:x2] = np.clip(below + alpha[..., None] * (patch - below) + 0.5, 0, 255).astype(np.uint8)
 
 

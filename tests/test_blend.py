@@ -71,6 +71,18 @@ def test_the_rim_reads_nothing_of_the_inner_face() -> None:
     np.testing.assert_array_equal(*drawn)
 
 
+def test_the_rim_takes_the_cover_of_a_neighbour_not_the_neighbour() -> None:
+    """Outside the face the frame before concealing may hold another face; it changes nothing."""
+    a, b = skin(1), skin(1)
+    b[~INSIDE] = 255
+    drawn = []
+    for original in (a, b):
+        image = np.full_like(a, 90)
+        paste(image, original, crop_of((190, 150, 130)), face=FACE, aligner=ALIGNER)
+        drawn.append(image)
+    np.testing.assert_array_equal(*drawn)
+
+
 def test_relighting_brings_the_mean_of_each_part_to_the_frame_s() -> None:
     y = np.linspace(60, 200, 120, dtype=np.float32)
     original = np.repeat(np.repeat(y[:, None, None], 120, 1), 3, 2)
