@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 ARRAYS = ("crops", "valid", "photos", "grids", "meshes")
 
@@ -57,3 +59,13 @@ def open_dataset(folder: Path) -> FaceDataset:
     if set(lengths.values()) != {len(names)}:
         raise ValueError(f"{folder}: {len(names)} names, but {lengths}; prepare the folder again")
     return FaceDataset(names=names, template=np.load(folder / "template.npy"), **arrays)
+
+
+def to_crops(images: npt.NDArray[Any]) -> Tensor:
+    """Return `(N, H, W, 3)` uint8 images as `(N, 3, H, W)` float32 in [-1, 1]."""
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def unpack_valid(bits: npt.NDArray[Any], size: int) -> Tensor:
+    """Return `(N, size * size / 8)` packed bits as `(N, 1, size, size)` float32 in {0, 1}."""
+    return torch.from_numpy(np.unpackbits(np.asarray(bits), axis=1)).view(-1, 1, size, size).float()

@@ -28,6 +28,7 @@ class LinearRefinedConfig:
         components: K, principal components kept.
         identity_directions: k, how many directions of the K carry identity.
         strangers: B, identities to choose from.
+        embedding: E, values of the recogniser's embedding that is foretold from a latent.
         attributes: Values read from a face to find strangers that suit it (sex, age, lightness of the skin).
         widths: Channels of the refiner at linear_size, half and a quarter of it.
     """
@@ -37,12 +38,13 @@ class LinearRefinedConfig:
     linear_values: int = 8370
     components: int = 320
     identity_directions: int = 126
-    strangers: int = 512
+    strangers: int = 2048
+    embedding: int = 128
     attributes: int = 3
     widths: tuple[int, int, int] = (32, 64, 96)
 
 
-FAR_SHARE = 0.05  # of the strangers: those least like the person along the identity directions
+FAR_SHARE = 0.1  # of the strangers: those that a recogniser should find least like the person
 CANDIDATES = 12  # of those, the ones that suit the person best; the seed chooses among them
 
 
@@ -56,8 +58,9 @@ class LinearRefined(FaceModel):
     mean: Tensor  # (P,)
     basis: Tensor  # (K, P), rows orthonormal
     deviation: Tensor  # (K,), of the coordinates; latents are divided by it
-    identity: Tensor  # (k, K), rows orthonormal, in the space of latents
-    strangers: Tensor  # (B, k), identity coordinates
+    identity: Tensor  # (k, K), rows orthonormal, in the space of latents: where identity is read
+    recognition: Tensor  # (K, E), latents to the embedding that a recogniser would give
+    strangers: Tensor  # (B, K), what a stranger adds to a face without identity
     attribute_weight: Tensor  # (A, K), latents to attributes of unit variance
     stranger_attributes: Tensor  # (B, A)
 
@@ -69,7 +72,8 @@ class LinearRefined(FaceModel):
             "basis": (config.components, values),
             "deviation": (config.components,),
             "identity": (config.identity_directions, config.components),
-            "strangers": (config.strangers, config.identity_directions),
+            "recognition": (config.components, config.embedding),
+            "strangers": (config.strangers, config.components),
             "attribute_weight": (config.attributes, config.components),
             "stranger_attributes": (config.strangers, config.attributes),
         }
@@ -84,7 +88,7 @@ class LinearRefined(FaceModel):
         return self.config.crop_size
 
     def pseudonyms(self, crops: Tensor, seeds: Tensor) -> Tensor:
-        """Return which stranger each person becomes, `(N,)` int64: one that suits in attributes and is far in identity.
+        """Return which stranger each person becomes, `(N,)` int64: one that suits, and is not taken for the person.
 
         Args:
             crops: `(N, 3, S, S)` RGB in [-1, 1].
@@ -93,11 +97,16 @@ class LinearRefined(FaceModel):
         latents = self.project(crops)
         attributes = latents @ self.attribute_weight.T  # (N, A)
         misfit = torch.cdist(attributes, self.stranger_attributes)  # (N, B)
-        likeness = F.normalize(latents @ self.identity.T, dim=1) @ F.normalize(self.strangers, dim=1).T
+        likeness = self._likeness(latents)
         far = likeness <= likeness.quantile(FAR_SHARE, dim=1, keepdim=True)
         count = min(CANDIDATES, int(far.sum(dim=1).min()))
         suited = (misfit + 1e3 * ~far).topk(count, largest=False).indices
         return suited.gather(1, (seeds % suited.shape[1])[:, None])[:, 0]
+
+    def _likeness(self, latents: Tensor) -> Tensor:
+        """Return the cosine `(N, B)` between the foretold embeddings of each person, and of them as each stranger."""
+        become = (self.without_identity(latents) @ self.recognition)[:, None] + self.strangers @ self.recognition
+        return F.cosine_similarity(become, (latents @ self.recognition)[:, None], dim=2)
 
     def project(self, crops: Tensor) -> Tensor:
         """Return the person's own whitened coordinates `(N, K)`: no privacy yet."""
@@ -105,14 +114,20 @@ class LinearRefined(FaceModel):
         values = small.permute(0, 2, 3, 1)[:, self.inside].flatten(1)  # (N, P)
         return (values - self.mean) @ self.basis.T / self.deviation
 
-    def replace_identity(self, latents: Tensor, beta: Tensor, identities: Tensor) -> Tensor:
-        """Move the identity coordinates of `(N, K)` latents from their own (beta 1) to `(N, k)` identities (beta 0)."""
-        own = latents @ self.identity.T
-        return latents + (1 - beta)[:, None] * (identities - own) @ self.identity
+    def without_identity(self, latents: Tensor) -> Tensor:
+        """Return `(N, K)` latents whose identity coordinates are 0."""
+        return latents - latents @ self.identity.T @ self.identity
 
     def _encode(self, crops: Tensor, beta: Tensor, pseudonyms: Tensor) -> Tensor:
-        latents = self.replace_identity(self.project(crops), beta, self.strangers[pseudonyms])
-        return latents[:, None]  # (N, 1, K)
+        return self.replace_identity(self.project(crops), beta, pseudonyms)[:, None]  # (N, 1, K)
+
+    def replace_identity(self, latents: Tensor, beta: Tensor, pseudonyms: Tensor) -> Tensor:
+        """Return `(N, K)` latents between the person's own (beta 1) and a stranger's (beta 0).
+
+        At beta 0 nothing of the person along the identity directions is left; the rest passes.
+        """
+        others = self.without_identity(latents) + self.strangers[pseudonyms]
+        return torch.lerp(others, latents, beta[:, None])
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return the linear picture `(N, 3, linear_size, linear_size)` of `(N, K)` latents; 0 outside the mask."""

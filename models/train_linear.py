@@ -1,6 +1,6 @@
-"""Train `linear-refined`: fit the linear part in closed form, then its refiner against a discriminator.
+"""Train `linear-refined`: its linear part is fitted in closed form, then its refiner against a discriminator.
 
-`fit` takes about a minute; `train` yields a `TrainStep` now and then, for ever or for `steps`, and resumes exactly
+`train` yields a `TrainStep` now and then, for ever or for `steps`, and resumes exactly
 from the checkpoint that it keeps in its run folder.
 """
 
@@ -10,17 +10,16 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.dataset import FaceDataset, open_dataset
+from models.dataset import FaceDataset, open_dataset, to_crops, unpack_valid
 from models.discriminator import PatchDiscriminator
 from models.face_model import Template
+from models.fit_linear import fit
 from models.identity import MobileFaceNet, load_mobilefacenet
 from models.linear_refined import LinearRefined, LinearRefinedConfig
 
@@ -34,6 +33,7 @@ class LinearTrainConfig:
         recognizer: MobileFaceNet state dict, for the identity directions and Eq. 3.
         run: Folder for checkpoints.
         model: Sizes of the model; `linear_values` is set by the data.
+        rim_directions: How many directions of hairline, forehead and jaw are kept from the person.
         steps: Last step; 0 ends after the fit.
         batch: Crops a step: half are reconstructed, half become strangers.
         learning_rate, critic_learning_rate: Adam. A slower critic stayed at chance.
@@ -47,6 +47,7 @@ class LinearTrainConfig:
     recognizer: Path
     run: Path
     model: LinearRefinedConfig = field(default_factory=LinearRefinedConfig)
+    rim_directions: int = 24
     steps: int = 100_000
     batch: int = 16
     learning_rate: float = 3e-4
@@ -69,125 +70,11 @@ class TrainStep:
     model: LinearRefined
 
 
-# --- The linear part ------------------------------------------------------------------------------------------------
-
-
-def fit(dataset: FaceDataset, recognizer: MobileFaceNet, config: LinearTrainConfig) -> LinearRefined:
-    """Return a model whose linear part is fitted and whose refiner is still the identity map.
-
-    Principal components of the crops; ridge regression from the latents to the recogniser's embedding; its singular
-    directions, made orthogonal to those that tell pose and expression, carry the identity.
-    """
-    torch.manual_seed(config.seed)
-    template = Template(kind="mesh", points=tuple(map(tuple, dataset.template.tolist())))
-    values, inside = linear_values(dataset, config.model.linear_size)
-    sizes = {**config.model.__dict__, "linear_values": values.shape[1]}
-    model = LinearRefined(LinearRefinedConfig(**sizes), template)
-    model.inside.copy_(inside)
-    mean = values.mean(dim=0)
-    values -= mean
-    _, singular, basis = torch.pca_lowrank(values, q=config.model.components + 16, center=False, niter=3)
-    components = config.model.components
-    model.mean.copy_(mean)
-    model.basis.copy_(basis[:, :components].T)
-    model.deviation.copy_(singular[:components] / len(values) ** 0.5)
-    latents = values @ model.basis.T / model.deviation  # (N, K)
-    _fit_identity(model, latents, embeddings=embed(dataset, recognizer), posture=posture(dataset.meshes))
-    _fit_attributes(model, latents, dataset.names, lightness=(values @ _mean_row(values)))
-    _mix_strangers(model, latents, posture(dataset.meshes))
-    return model
-
-
-def linear_values(dataset: FaceDataset, size: int) -> tuple[Tensor, Tensor]:
-    """Return crops as `(N, P)` values in [-1, 1], pixels not known at their mean, and the `(size, size)` mask."""
-    scale = dataset.crop_size // size
-    template_inside = F.avg_pool2d(unpack_valid(dataset.valid[:512], dataset.crop_size).amax(0, keepdim=True), scale)
-    inside = template_inside[0, 0] == 1
-    parts, known = [], []
-    for start in range(0, len(dataset), 512):
-        crops = to_crops(dataset.crops[start : start + 512])
-        valid = F.avg_pool2d(unpack_valid(dataset.valid[start : start + 512], dataset.crop_size), scale)
-        parts.append(F.avg_pool2d(crops, scale).permute(0, 2, 3, 1)[:, inside].flatten(1))
-        known.append(valid[:, 0][:, inside].ge(1).repeat_interleave(3, dim=1))
-    values, mask = torch.cat(parts), torch.cat(known)
-    mean = (values * mask).sum(0) / mask.sum(0).clamp(min=1)
-    return torch.where(mask, values, mean), inside
-
-
-def embed(dataset: FaceDataset, recognizer: MobileFaceNet) -> Tensor:
-    """Return the `(N, 128)` embeddings of the dataset's photos."""
-    batches = range(0, len(dataset), 64)
-    with torch.no_grad():
-        return torch.cat([recognizer(to_crops(dataset.photos[start : start + 64])) for start in batches])
-
-
-def posture(meshes: npt.NDArray[Any]) -> Tensor:
-    """Return what identity must not take with it, `(N, 8)` of unit variance: yaw, pitch, mouth, smile, lids, brows."""
-    mesh = torch.from_numpy(np.array(meshes))
-
-    def span(a: int, b: int) -> Tensor:
-        distance: Tensor = (mesh[:, a, :2] - mesh[:, b, :2]).norm(dim=1)
-        return distance
-
-    eyes, height = span(33, 263), span(10, 152)
-    yaw = (mesh[:, 454, 2] - mesh[:, 234, 2]) / span(234, 454)
-    pitch = (mesh[:, 152, 2] - mesh[:, 10, 2]) / height
-    spans = [span(13, 14), span(61, 291), span(159, 145), span(386, 374), span(105, 159), span(334, 386)]
-    features: Tensor = torch.stack([yaw, pitch, *(value / eyes for value in spans)], dim=1)
-    return (features - features.mean(0)) / features.std(0)
-
-
-def ridge(latents: Tensor, targets: Tensor, penalty: float = 0.02) -> Tensor:
-    """Return the `(K, D)` weights of the ridge regression from whitened `(N, K)` latents to `(N, D)` targets."""
-    gram = latents.T @ latents / len(latents)
-    centered = targets - targets.mean(0)
-    weights: Tensor = torch.linalg.solve(gram + penalty * torch.eye(len(gram)), latents.T @ centered / len(latents))
-    return weights
-
-
-def _fit_identity(model: LinearRefined, latents: Tensor, *, embeddings: Tensor, posture: Tensor) -> None:
-    kept = torch.linalg.qr(ridge(latents, posture)).Q  # (K, 8)
-    weight = ridge(latents, embeddings)
-    directions = torch.linalg.svd(weight - kept @ (kept.T @ weight), full_matrices=False).U
-    model.identity.copy_(directions[:, : len(model.identity)].T)
-
-
-def _mean_row(values: Tensor) -> Tensor:
-    return torch.full((values.shape[1],), 1.0 / values.shape[1])
-
-
-def _fit_attributes(model: LinearRefined, latents: Tensor, names: list[str], *, lightness: Tensor) -> None:
-    """Read sex and age from UTK's labels, lightness from the pixels, each scaled to unit variance over the latents."""
-    labels = [(i, Path(name).name.split("_")) for i, name in enumerate(names) if name.startswith("utk/")]
-    rows = torch.tensor([row for row, _ in labels])
-    sex = torch.tensor([float(label[1]) for _, label in labels])
-    age = torch.tensor([float(label[0]) for _, label in labels]).add(5).log()
-    weight = torch.cat([ridge(latents[rows], torch.stack([sex, age], 1)), ridge(latents, lightness[:, None])], dim=1)
-    model.attribute_weight.copy_((weight / (latents @ weight).std(0)).T)
-
-
-def _mix_strangers(model: LinearRefined, latents: Tensor, posture: Tensor) -> None:
-    """Make each stranger of two faces of like attributes, so that it is no real person's and as far from the mean."""
-    attributes = latents @ model.attribute_weight.T
-    length = latents.norm(dim=1)
-    frontal = (length < length.quantile(0.7)) & (posture.abs().amax(dim=1) < 1.5)
-    typical = frontal.nonzero()[:, 0]
-    first = typical[torch.randperm(len(typical))[: len(model.strangers)]]
-    alike = torch.cdist(attributes[first], attributes[typical]).topk(8, largest=False).indices[:, 1:]
-    second = typical[alike.gather(1, torch.randint(alike.shape[1], (len(first), 1)))[:, 0]]
-    mixed = (latents[first] + latents[second]) / 2**0.5
-    model.strangers.copy_(mixed @ model.identity.T)
-    model.stranger_attributes.copy_((attributes[first] + attributes[second]) / 2)
-
-
-# --- The refiner ----------------------------------------------------------------------------------------------------
-
-
 def train(config: LinearTrainConfig, report_every: int = 100) -> Iterator[TrainStep]:
     """Train from where the run folder stands; yield every `report_every` steps, after the checkpoint is written."""
     dataset = open_dataset(config.data)
     recognizer = load_mobilefacenet(config.recognizer)
-    trainer = _resume(config) or _Trainer(fit(dataset, recognizer, config), config)
+    trainer = _resume(config) or _start(dataset, recognizer, config)
     trainer.save()
     yield TrainStep(trainer.step, {}, trainer.average)
     while trainer.step < config.steps:
@@ -241,7 +128,7 @@ class _Trainer:
                 np.where(rng.random(count - count // 2) < 0.6, 0, rng.random(count - count // 2)).astype(np.float32)
             )
             seeds = torch.from_numpy(rng.integers(0, 2**31, count))
-            others = self.model.strangers[self.model.pseudonyms(batch.crops, seeds.to(self.device))]
+            others = self.model.pseudonyms(batch.crops, seeds.to(self.device))
             return self.model.replace_identity(latents, beta, others), beta
 
     def _critic_step(self, batch: _Batch, fake: Tensor) -> dict[str, float]:
@@ -317,6 +204,11 @@ class _Trainer:
 _STATES = ("model", "average", "critic", "optimizer", "critic_optimizer")
 
 
+def _start(dataset: FaceDataset, recognizer: MobileFaceNet, config: LinearTrainConfig) -> _Trainer:
+    model = fit(dataset, recognizer, config.model, rim_directions=config.rim_directions, seed=config.seed)
+    return _Trainer(model, config)
+
+
 def _resume(config: LinearTrainConfig) -> _Trainer | None:
     path = config.run / "state.pt"
     if not path.exists():
@@ -352,16 +244,6 @@ class _Batch:
             grids = grids.flip(2) * torch.tensor([-1.0, 1.0])
         inside = valid.amax(dim=0, keepdim=True)
         return cls(*(tensor.to(device) for tensor in (crops, valid, inside, photos, grids)))
-
-
-def to_crops(images: npt.NDArray[Any]) -> Tensor:
-    """Return `(N, H, W, 3)` uint8 images as `(N, 3, H, W)` float32 in [-1, 1]."""
-    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def unpack_valid(bits: npt.NDArray[Any], size: int) -> Tensor:
-    """Return `(N, size * size / 8)` packed bits as `(N, 1, size, size)` float32 in {0, 1}."""
-    return torch.from_numpy(np.unpackbits(np.asarray(bits), axis=1)).view(-1, 1, size, size).float()
 
 
 def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -14,12 +14,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from models.face_model import FACE_OVAL
 from streamer.types import Face, Floats, Image
 
 # fmt: off
-FACE_OVAL = np.array([
-    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
-    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109])  # clockwise from the forehead
 FEATURES = np.array([  # eyelids, lips (outer, inner), nose: what must not be smoothed away by thinning the mesh
     33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246,
     263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466,
@@ -27,6 +25,7 @@ FEATURES = np.array([  # eyelids, lips (outer, inner), nose: what must not be sm
     78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191,
     1, 2, 4, 5, 98, 327, 168, 129, 358])
 # fmt: on
+OVAL = np.array(FACE_OVAL)
 RING_SCALE = 1.22  # the ring lies this far from the centre of the oval, in oval radii: room for the blend to fade
 MESH_POINTS = 190  # of 468: thinner meshes bend features, denser ones only cost time
 MAP_SIZE = 160  # pixels; a way back is drawn at most this large and then enlarged, it is smooth
@@ -46,7 +45,7 @@ class Aligner(Protocol):
 
 def oval_polygon(mesh: Floats, scale: float = 1.0) -> Floats:
     """Return the face oval of a `(468, 3)` mesh as a `(36, 2)` polygon in pixels, scaled about its centre."""
-    oval = mesh[FACE_OVAL, :2]
+    oval = mesh[OVAL, :2]
     center = oval.mean(axis=0)
     return np.asarray(center + scale * (oval - center), np.float32)
 
@@ -160,7 +159,7 @@ class MeshAligner:
         return face.mesh
 
     def _with_ring(self, mesh: Floats) -> Floats:
-        oval = mesh[FACE_OVAL]
+        oval = mesh[OVAL]
         center = oval.mean(axis=0)
         ring = center + RING_SCALE * (oval - center)
         return np.asarray(np.concatenate([mesh[self.kept], ring]), np.float32)
@@ -199,7 +198,7 @@ class MeshAligner:
 
 def thin(template: Floats, count: int) -> npt.NDArray[np.intp]:
     """Return `count` of the 468 mesh indices: oval, features, then the rest by farthest-point sampling."""
-    kept = list(dict.fromkeys([*FACE_OVAL.tolist(), *FEATURES.tolist()]))
+    kept = list(dict.fromkeys([*FACE_OVAL, *FEATURES.tolist()]))
     distance = np.linalg.norm(template[:, None] - template[kept], axis=2).min(axis=1)
     while len(kept) < count:
         kept.append(int(distance.argmax()))

@@ -16,6 +16,8 @@ from streamer.types import Face, Floats, Image
 OVAL_SCALE = 1.03  # the concealed oval, in mesh ovals: a little more than the face
 FEATHER = 0.06  # of the oval's width: how far outside it the drawn face fades into the frame
 RIM = 0.06  # of the oval's width: how deep into the drawn face the colours around it reach
+SOFTENING = (0.004, 0.006, 0.009, 0.013, 0.018)  # of the crop's side: the blurs to choose from
+SHARPER = 1.5  # than the picture a drawn face may be; exactly as soft looked softer than the hair around it
 LIGHT_CELLS = 6  # per side of the face: light and skin colour are matched this coarsely, no finer than the mosaic
 
 
@@ -24,6 +26,31 @@ def inner_face(face: Face) -> Floats:
     if face.mesh is None:
         raise ValueError("a face without a mesh has no oval")
     return oval_polygon(face.mesh, OVAL_SCALE)
+
+
+def soften(crop: Image, original: Image) -> Image:
+    """Return `crop` as soft as `original`: a sharp face in a picture out of focus is a mask.
+
+    Of the original, one number is read: how much of its contrast is fine.
+
+    Args:
+        crop, original: `(S, S, 3)` uint8 RGB, generated and cut from the frame.
+    """
+    limit = SHARPER * _detail(original)
+    blurred = crop
+    for sigma in SOFTENING:
+        if _detail(blurred) <= limit:
+            break
+        blurred = np.asarray(cv2.GaussianBlur(crop, (0, 0), sigma * len(crop)))
+    return blurred
+
+
+def _detail(crop: Image) -> float:
+    """Return how much of the contrast in the crop's middle is finer than 1 % of its side, of that finer than 4 %."""
+    rim = len(crop) // 4
+    grey = cv2.cvtColor(crop[rim:-rim, rim:-rim], cv2.COLOR_RGB2GRAY).astype(np.float32)
+    fine, coarse = (cv2.GaussianBlur(grey, (0, 0), share * len(crop)) for share in (0.01, 0.04))
+    return float((grey - fine).std() / max(float((grey - coarse).std()), 1.0))
 
 
 def paste(image: Image, original: Image, crop: Image, *, face: Face, aligner: Aligner) -> None:

@@ -24,12 +24,12 @@ import torch
 
 from models.face_model import FaceModel, load_face_model, prepare
 from streamer.align import Aligner, MeshAligner, SimilarityAligner
-from streamer.blend import inner_face, paste
+from streamer.blend import inner_face, paste, soften
 from streamer.conceal import conceal_box, conceal_frame, conceal_polygon
 from streamer.detect import FaceDetector
 from streamer.errors import AnonymizerError
 from streamer.smooth import OneEuro, OneEuroConfig
-from streamer.track import FaceTracker
+from streamer.track import START_SCORE, FaceTracker
 from streamer.types import Cover, Face, FaceReport, Floats, Frame, Image, Mode, SafeFrame, Source, Tier, Track
 
 log = logging.getLogger(__name__)
@@ -200,6 +200,8 @@ class FaceAnonymizer:
             return "coasting"
         if track.face.mesh is None:
             return "no mesh"
+        if track.face.score < START_SCORE:
+            return "doubtful"
         if track.face.size < MIN_FACE_SIZE:
             return "small"
         return "turned" if turn(track.face.mesh) > MAX_TURN else ""
@@ -241,7 +243,7 @@ class FaceAnonymizer:
         assert self.model is not None
         cut = np.stack([self.aligner.crop(frame.image, track.face) for track in drawable])  # (N, S, S, 3)
         crops = torch.from_numpy(cut).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        beta = torch.full((len(drawable),), self.settings.beta, device=self.device)
+        beta = torch.full((len(drawable),), float(self.settings.beta), device=self.device)
         latents = self.model.encode(crops, beta, self._become(crops, drawable))  # (N, L, D)
         steady = [
             self._latents.update(track.id, value, frame.seconds)
@@ -250,7 +252,8 @@ class FaceAnonymizer:
         made = self.model.generate(torch.from_numpy(np.stack(steady)).to(self.device)).float()
         if not torch.isfinite(made).all():
             raise FloatingPointError("the generator returned values that are not finite")
-        return list(((made + 1) * 127.5 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy())
+        drawn = ((made + 1) * 127.5 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return [soften(new, old) for new, old in zip(drawn, cut, strict=True)]
 
     def _become(self, crops: torch.Tensor, drawable: list[Track]) -> torch.Tensor:
         """Return the pseudonym of each track, `(N,)`; chosen when it is first drawn, then kept."""

@@ -19,18 +19,15 @@ from typing import Self
 
 import av
 import cv2
-import numpy as np
 from av.container.input import InputContainer
 from av.container.output import OutputContainer
 from av.packet import Packet
 from av.stream import Discard, Stream
-from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from streamer.errors import SinkError
 from streamer.types import Codec, Image, SafeFrame, VideoInfo
-from streamer.video_codec import HELD, Encoder, add_video, choose_encoder
+from streamer.video_codec import HELD, Encoder, VideoEncoder, choose_encoder
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +36,6 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 PICTURE_OPTIONS = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_WEBP_QUALITY, 95]  # of 100: visually lossless
 TEXT_SUBTITLES = frozenset({"mov_text", "srt", "ass", "ssa", "webvtt", "text"})  # others are pictures: unchecked
 UNFIT = {"mp4": ("pcm_",), "mov": ("flac", "opus")}  # FFmpeg takes them, then fails; PCM only after the last frame
-MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # FFmpeg's colorspace -> swscale's; others are written as 601
 MAX_FAILURES = 300  # reads of audio and subtitles; what follows is left out
 
 
@@ -246,11 +242,10 @@ class VideoSink(_PartSink):
     ) -> None:
         super().__init__(path, info)
         self._last_pts = -inf
-        self._reformatter = VideoReformatter()
         self._copies: _CopiedStreams | None = None
         with self._discarding_on_failure():
             self._container = self._opened.enter_context(av.open(str(self._part), "w"))
-            self._video = add_video(self._container, info, encoder=encoder, crf=crf)
+            self._video = VideoEncoder(self._container, info, encoder=encoder, crf=crf)
             if source_path is not None and not info.names:
                 source = self._opened.enter_context(av.open(str(source_path), metadata_errors="replace"))
                 self._copies = _CopiedStreams(source, self._container, keep_audio=keep_audio)
@@ -266,15 +261,7 @@ class VideoSink(_PartSink):
         if frame.pts <= self._last_pts:
             raise SinkError(f"cannot write {self._path}: frame {frame.index} goes back in time")
         self._last_pts = frame.pts
-        self._mux(self._video.encode(self._to_yuv(frame)))
-
-    def _to_yuv(self, frame: SafeFrame) -> VideoFrame:
-        context = self._video.codec_context
-        picture = VideoFrame.from_numpy_buffer(_even(frame.image), "rgb24")
-        colors = {"dst_colorspace": MATRICES.get(context.colorspace), "dst_color_range": context.color_range}
-        yuv = self._reformatter.reformat(picture, format=context.pix_fmt, threads=1, **colors)
-        yuv.pts, yuv.time_base = frame.pts, frame.time_base
-        return yuv
+        self._mux(self._video.encode(frame))
 
     def _mux(self, packets: list[Packet[VideoStream]]) -> None:
         for packet in packets:
@@ -288,7 +275,7 @@ class VideoSink(_PartSink):
             self.audio_packets += is_audio
 
     def _finish(self) -> None:
-        self._mux(self._video.encode(None))
+        self._mux(self._video.flush())
         self._mux_copies(inf)
         self._opened.close()
         self._part.replace(self._path)
@@ -379,14 +366,6 @@ def _add_copy(container: OutputContainer, stream: Stream, *, keep_audio: bool) -
 
 def _seconds(packet: Packet[Stream] | Packet[VideoStream]) -> float:
     return float((packet.dts or 0) * packet.time_base)
-
-
-def _even(image: Image) -> Image:
-    """Return a contiguous `image` of even size, its last row or column repeated where it was odd."""
-    height, width = image.shape[:2]
-    if height % 2 or width % 2:
-        image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
-    return np.ascontiguousarray(image)
 
 
 def _encode_picture(image: Image, suffix: str) -> bytes:

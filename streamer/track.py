@@ -17,7 +17,7 @@ from streamer.types import Face, Floats, Image, Track
 COAST_SECONDS = 0.5  # a blink of the detector (a hand, motion blur) is shorter; a person who left is gone
 GLIMPSE_SECONDS = 0.15  # the same for a face seen once and doubtfully: most false alarms last for one frame
 CERTAIN_SCORE = 0.7  # from here one sighting is enough to coast in full: YuNet confirms 74 of 75 such detections
-START_SCORE = 0.5  # a weaker face only continues a track: below, hands and clothes outnumber the new faces
+START_SCORE = 0.5  # a weaker face without a mesh only continues a track: hands and clothes outnumber the new faces
 RESET_SECONDS = 2.0  # after a longer gap nothing is where it was
 
 REACH = 0.5  # face sizes: how far from its prediction a face may be found, plus
@@ -76,7 +76,8 @@ class FaceTracker:
         when time goes backwards, and after a gap of over `RESET_SECONDS`.
 
         Args:
-            faces: What the detector found, in any order. Those under `START_SCORE` only continue a track.
+            faces: What the detector found, in any order. Doubtful ones, under `START_SCORE` and without a mesh, only
+                continue a track.
             seconds: Presentation time of the frame.
             image: `(H, W, 3)` uint8 RGB; only to notice a scene cut.
         """
@@ -101,7 +102,8 @@ class FaceTracker:
 
     def _started(self, faces: list[Face], seconds: float) -> list[Trail]:
         trails = []
-        for face in sorted((f for f in faces if f.score >= START_SCORE), key=lambda f: tuple(f.box)):
+        sure = (face for face in faces if face.score >= START_SCORE or face.mesh is not None)
+        for face in sorted(sure, key=lambda face: tuple(face.box)):
             coast_seconds = COAST_SECONDS if face.score >= CERTAIN_SCORE else GLIMPSE_SECONDS
             trails.append(Trail(self._next_id, face, np.zeros(2, np.float32), seconds, coast_seconds))
             self._next_id += 1

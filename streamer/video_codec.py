@@ -8,13 +8,17 @@ from fractions import Fraction
 from pathlib import Path
 
 import av.codec
+import numpy as np
 from av.codec.codec import UnknownCodecError
 from av.codec.context import ThreadType
 from av.container.output import OutputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from streamer.errors import SinkError
-from streamer.types import Codec, VideoInfo
+from streamer.types import Codec, Image, SafeFrame, VideoInfo
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +57,8 @@ HELD = {  # by suffix; the first is the default
     ".mkv": ("h264", "hevc", "vp9", "av1"),
     ".webm": ("vp9", "av1"),
 }
+MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # FFmpeg's colorspace -> swscale's; others are written as 601
+X265_LOOKAHEAD = 2  # frames; of a video this short, x265 leaves the decoding times uninitialised
 BT709 = LIMITED_RANGE = 1
 
 
@@ -78,12 +84,35 @@ def choose_encoder(path: Path, codec: Codec) -> Encoder:
     return encoder
 
 
-def add_video(container: OutputContainer, info: VideoInfo, *, encoder: Encoder, crf: int) -> VideoStream:
-    """Return the new video stream of `container` for pictures as in `info`, of even size.
+class VideoEncoder:
+    """Safe frames in, packets of the new video stream of a container out."""
 
-    Args:
-        crf: Quality on the scale of x264.
-    """
+    def __init__(self, container: OutputContainer, info: VideoInfo, *, encoder: Encoder, crf: int) -> None:
+        """Add the stream for pictures as in `info`, of even size; `crf` is quality on the scale of x264."""
+        self._stream = _add_stream(container, info, encoder=encoder, crf=crf)
+        self._reformatter = VideoReformatter()
+        self._count = 0
+
+    def encode(self, frame: SafeFrame) -> list[Packet[VideoStream]]:
+        """Return the packets that are ready; those of `frame` come later."""
+        context = self._stream.codec_context
+        picture = VideoFrame.from_numpy_buffer(_even(frame.image), "rgb24")
+        colors = {"dst_colorspace": MATRICES.get(context.colorspace), "dst_color_range": context.color_range}
+        yuv = self._reformatter.reformat(picture, format=context.pix_fmt, threads=1, **colors)
+        yuv.pts, yuv.time_base = frame.pts, frame.time_base
+        self._count += 1
+        return self._stream.encode(yuv)
+
+    def flush(self) -> list[Packet[VideoStream]]:
+        """Return the packets of the frames that were held back; the last call."""
+        packets = self._stream.encode(None)
+        if self._count <= X265_LOOKAHEAD:
+            for packet in packets:
+                packet.dts = packet.pts
+        return packets
+
+
+def _add_stream(container: OutputContainer, info: VideoInfo, *, encoder: Encoder, crf: int) -> VideoStream:
     rate = min(info.rate or Fraction(25), encoder.max_rate)
     stream = container.add_stream(
         encoder.name, rate=rate, options=encoder.options | {"crf": str(crf + encoder.crf_shift)}
@@ -102,3 +131,11 @@ def add_video(container: OutputContainer, info: VideoInfo, *, encoder: Encoder, 
     if (context.width, context.height) != (info.width, info.height):
         log.warning("%dx%d is odd: written as %dx%d", info.width, info.height, context.width, context.height)
     return stream
+
+
+def _even(image: Image) -> Image:
+    """Return a contiguous `image` of even size, its last row or column repeated where it was odd."""
+    height, width = image.shape[:2]
+    if height % 2 or width % 2:
+        image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+    return np.ascontiguousarray(image)

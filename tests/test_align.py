@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.face_model import DEFAULT_TEMPLATE, load_face_model
-from streamer.align import FACE_OVAL, MeshAligner, SimilarityAligner, delaunay, thin, umeyama
+from streamer.align import OVAL, MeshAligner, SimilarityAligner, delaunay, thin, umeyama
 from streamer.types import Face, Floats
 
 TEMPLATE = np.array(load_face_model("default").template.points, np.float32)
@@ -72,7 +72,7 @@ def test_aligning_and_pasting_returns_the_pixels(scale: float) -> None:
     where, inside = aligner.frame_to_crop(face_of(mesh), (0, 0, 800, 800))
     back = cv2.remap(crop, where, None, cv2.INTER_LINEAR)
     oval = np.zeros((800, 800), np.uint8)
-    cv2.fillPoly(oval, [np.round(mesh[FACE_OVAL, :2]).astype(np.int32)], 1)
+    cv2.fillPoly(oval, [np.round(mesh[OVAL, :2]).astype(np.int32)], 1)
     assert inside[oval > 0].mean() > 0.999
     assert np.abs(back - image)[oval > 0].mean() < 2.0
 
@@ -132,7 +132,7 @@ def test_delaunay_of_a_square_and_its_centre_is_four_triangles() -> None:
 def test_thinning_keeps_the_oval() -> None:
     kept = thin(TEMPLATE, 190)
     assert len(set(kept.tolist())) == 190
-    assert set(FACE_OVAL.tolist()) <= set(kept.tolist())
+    assert set(OVAL.tolist()) <= set(kept.tolist())
 
 
 def test_a_similarity_crop_of_a_face_that_lies_as_in_the_template_is_the_picture() -> None:

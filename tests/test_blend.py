@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from streamer.align import MeshAligner, oval_polygon
-from streamer.blend import FEATHER, fade, fill, inner_face, match_rim, paste, relight
+from streamer.blend import FEATHER, fade, fill, inner_face, match_rim, paste, relight, soften
 from streamer.conceal import conceal_polygon
 from streamer.types import Face, Image
 from tests.test_align import TEMPLATE, face_of, mesh_at
@@ -122,3 +122,20 @@ def test_a_face_outside_the_frame_draws_nothing() -> None:
 def test_a_face_without_a_mesh_has_no_oval() -> None:
     with pytest.raises(ValueError, match="no oval"):
         inner_face(Face(np.zeros(4, np.float32), np.zeros((5, 2), np.float32), None, 1.0))
+
+
+def test_a_sharp_crop_becomes_about_as_soft_as_the_picture_it_goes_into() -> None:
+    sharp = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    soft = cv2.GaussianBlur(sharp, (0, 0), 1.5)
+    assert 0.5 * detail(soft) < detail(soften(sharp, soft)) < 0.1 * detail(sharp)
+
+
+def test_a_crop_that_is_softer_than_its_picture_stays_as_it_is() -> None:
+    sharp = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    soft = cv2.GaussianBlur(sharp, (0, 0), 1.5)
+    np.testing.assert_array_equal(soften(soft, sharp), soft)
+
+
+def detail(crop: Image) -> float:
+    middle = crop[32:96, 32:96].astype(np.float32).mean(axis=2)
+    return float(np.abs(np.diff(middle, 2, axis=0)).mean())

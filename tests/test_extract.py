@@ -9,9 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.dataset import open_dataset
+from models.dataset import open_dataset, to_crops, unpack_valid
 from models.face_model import DEFAULT_TEMPLATE, load_face_model
-from models.train_linear import to_crops, unpack_valid
 from streamer.errors import SourceError
 from streamer.extract import extract, named_frames
 

@@ -5,6 +5,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -136,6 +137,18 @@ def test_another_key_makes_another_stranger(hopper: Image, face: Face) -> None:
     oval = inside(face, hopper)
     pictures = [Anonymizer.load(device="cpu", key=key * 32).image(hopper)[oval].astype(int) for key in (b"a", b"b")]
     assert np.abs(pictures[0] - pictures[1]).mean() > 3
+
+
+def test_beta_may_be_an_integer(anonymizer: Anonymizer, hopper: Image) -> None:
+    safe = Anonymizer(anonymizer.model, anonymizer.device, Settings(beta=1)).picture(frame_of(hopper))
+    assert [face.tier for face in safe.faces] == ["generated"]
+
+
+def test_a_doubtful_face_is_covered_not_drawn(anonymizer: Anonymizer, hopper: Image, face: Face) -> None:
+    stream = FaceAnonymizer(anonymizer)
+    stream.detector = lambda image: [replace(face, score=0.4)]  # type: ignore[assignment]
+    (report,) = stream(frame_of(hopper)).faces
+    assert (report.tier, report.reason) == ("mosaic", "doubtful")
 
 
 def test_faces_too_small_to_draw_are_covered(anonymizer: Anonymizer, hopper: Image, face: Face) -> None:

@@ -22,7 +22,7 @@ def face(x: float, y: float = 100.0, *, size: float = 40.0, score: float = 0.9) 
     box = np.array([x - size / 2, y - size / 2, x + size / 2, y + size / 2], np.float32)
     offsets = np.array([[-0.2, -0.2], [0.2, -0.2], [0, 0], [-0.15, 0.25], [0.15, 0.25]])
     landmarks = (np.array([x, y]) + offsets * size).astype(np.float32)
-    mesh = np.full((468, 3), (x, y, 0), np.float32)
+    mesh = np.full((468, 3), (x, y, 0), np.float32) if score >= 0.5 else None
     return Face(box, landmarks, mesh, score)
 
 
@@ -136,6 +136,12 @@ def test_a_doubtful_face_starts_no_track_but_continues_one():
     (track_,) = show(tracker, 0.2, face(100, score=0.4))
     assert track_.id == 1
     assert track_.missed_seconds == 0
+
+
+def test_a_doubtful_face_that_the_mesh_fits_is_a_face():
+    tracker = FaceTracker()
+    fits = replace(face(100, score=0.4), mesh=np.zeros((468, 3), np.float32))
+    assert len(show(tracker, 0.0, fits)) == 1
 
 
 def test_of_two_faces_equally_near_the_same_one_continues_in_any_order():

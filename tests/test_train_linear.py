@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from models.dataset import open_dataset
+from models.dataset import open_dataset, unpack_valid
 from models.face_model import load_face_model
+from models.fit_linear import linear_values, posture, ridge
 from models.identity import MobileFaceNet
 from models.linear_refined import LinearRefined, LinearRefinedConfig
-from models.train_linear import LinearTrainConfig, linear_values, posture, relight, ridge, train, unpack_valid
+from models.train_linear import LinearTrainConfig, relight, train
 
 SIZE, FACES = 32, 96
 
@@ -23,10 +24,16 @@ def config(tmp_path: Path) -> LinearTrainConfig:
     torch.save(MobileFaceNet().state_dict(), tmp_path / "recognizer.pt")
     write_faces(tmp_path / "faces")
     model = LinearRefinedConfig(
-        crop_size=SIZE, linear_size=16, components=12, identity_directions=4, strangers=10, widths=(8, 8, 8)
+        crop_size=SIZE, linear_size=16, components=16, identity_directions=4, strangers=10, widths=(8, 8, 8)
     )
     return LinearTrainConfig(
-        tmp_path / "faces", tmp_path / "recognizer.pt", tmp_path / "run", model=model, steps=4, batch=4
+        tmp_path / "faces",
+        tmp_path / "recognizer.pt",
+        tmp_path / "run",
+        model=model,
+        rim_directions=4,
+        steps=4,
+        batch=4,
     )
 
 
@@ -90,7 +97,7 @@ def test_the_fit_explains_the_faces_it_saw(config: LinearTrainConfig) -> None:
     latents = (values - model.mean) @ model.basis.T / model.deviation
     restored = model.mean + (latents * model.deviation) @ model.basis
     assert (restored - values).square().mean() < 0.5 * (values - values.mean(0)).square().mean()
-    torch.testing.assert_close(latents.std(0), torch.ones(12), atol=0.05, rtol=0)
+    torch.testing.assert_close(latents.std(0), torch.ones(16), atol=0.05, rtol=0)
 
 
 def test_identity_directions_are_orthonormal_and_carry_no_posture(config: LinearTrainConfig) -> None:
@@ -131,3 +138,15 @@ def test_arrays_of_different_lengths_are_refused(config: LinearTrainConfig) -> N
     (config.data / "names.json").write_text("[]")
     with pytest.raises(ValueError, match="prepare the folder again"):
         open_dataset(config.data)
+
+
+def test_strangers_are_written_where_the_rim_and_the_light_change_least(config: LinearTrainConfig) -> None:
+    model = next(train(config)).model
+    at_beta_zero = model.strangers @ model.identity.T
+    plain = at_beta_zero @ model.identity  # the shortest latents with the same identity
+    cell = (slice(None), slice(None), slice(4, 8), slice(4, 8))
+    still = model.decode(torch.zeros(1, 16))
+    change, plain_change = (
+        (model.decode(z) - still)[cell].mean((2, 3)).square().mean() for z in (model.strangers, plain)
+    )
+    assert change < 0.8 * plain_change
