@@ -29,11 +29,6 @@ from models.checkpoint import (
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-# fmt: off
-FACE_OVAL = (  # of the 468 points of MediaPipe's face mesh: the outline, clockwise from the forehead
-    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
-    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)
-# fmt: on
 _TEMPLATE_POINTS = {"similarity": 5, "mesh": 468}
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)

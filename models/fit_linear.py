@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.dataset import FaceDataset, to_crops, unpack_valid
-from models.face_model import FACE_OVAL, Template
+from models.face_mesh import FACE_OVAL
+from models.face_model import Template
 from models.identity import MobileFaceNet
 from models.linear_refined import LinearRefined, LinearRefinedConfig
 

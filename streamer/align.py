@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from models.face_model import FACE_OVAL
+from models.face_mesh import FACE_OVAL
 from streamer.types import Face, Floats, Image
 
 # fmt: off

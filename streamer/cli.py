@@ -192,7 +192,7 @@ def _anonymize(job: Job) -> Report:
         return Report(
             job.source,
             job.sink,
-            str(anonymizer.device),
+            str(anonymizer.device or "cpu"),
             summary,
             seconds,
             source.corrupt_packets,

@@ -1,14 +1,12 @@
 """The heart: frames in, safe frames out. The only module that makes a `SafeFrame`.
 
-    detect -> track -> conceal -> align =crop=> encode -> smooth -> generate =crop=> paste
+    detect -> track -> conceal -> draw
 
 What fails after `conceal` shows a covered face; what fails before it shows nothing of the frame.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import itertools
 import logging
 import queue
@@ -17,28 +15,27 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
 
-from models.face_model import FaceModel, load_face_model, prepare
-from streamer.align import Aligner, MeshAligner, SimilarityAligner
-from streamer.blend import inner_face, paste, soften
+from streamer.blend import inner_face
 from streamer.conceal import conceal_box, conceal_frame, conceal_polygon
 from streamer.detect import FaceDetector
 from streamer.errors import AnonymizerError
-from streamer.smooth import OneEuro, OneEuroConfig
 from streamer.track import START_SCORE, FaceTracker
-from streamer.types import Cover, Face, FaceReport, Floats, Frame, Image, Mode, SafeFrame, Source, Tier, Track
+from streamer.types import Cover, FaceReport, Floats, Frame, Image, Mode, SafeFrame, Source, Tier, Track
+
+if TYPE_CHECKING:
+    import torch
+
+    from models.face_model import FaceModel
+    from streamer.draw import FaceDrawer
 
 log = logging.getLogger(__name__)
 
 MIN_FACE_SIZE = 24.0  # pixels; a smaller face is only covered: drawn, it flickers, and nobody would see who it is
 MAX_TURN = 0.86  # of the oval's width, where the nose tip may lie; beyond, half of the mesh is a guess
-MAX_MESH_LAG = 0.02  # of the face's size; a smoothed mesh is never further from the measured one
-MESH_FILTER = OneEuroConfig(min_cutoff=1.5, speed_gain=25.0)  # points, in face sizes a second
-LATENT_FILTER = OneEuroConfig(min_cutoff=1.0, speed_gain=0.05)  # whitened coordinates a second
 MAX_FAILURES = 100  # frames in a row that could not be searched; then something is broken for good
 QUEUE_LENGTH = 8  # frames between two threads: enough to overlap, and all the memory there is
 
@@ -71,8 +68,8 @@ class Settings:
 class Anonymizer:
     """Weights and settings, shared by any number of streams."""
 
-    def __init__(self, model: FaceModel | None, device: torch.device, settings: Settings) -> None:
-        """Take a prepared model on `device`; None only covers."""
+    def __init__(self, model: FaceModel | None, device: torch.device | None, settings: Settings) -> None:
+        """Take a prepared model and the device it is on; without both, faces are only covered."""
         self.model, self.device, self.settings = model, device, settings
         self.key = settings.key or secrets.token_bytes(32)
         self._stills: FaceAnonymizer | None = None
@@ -101,6 +98,11 @@ class Anonymizer:
             AnonymizerError: If CUDA is asked for and absent.
         """
         settings = Settings(beta=beta, mode=mode, cover=cover, key=key)
+        if mode == "cover" and device in ("auto", "cpu"):
+            return cls(None, None, settings)  # torch takes longer to load than a short clip to cover
+        from models.face_model import load_face_model, prepare
+        from streamer.draw import choose_device
+
         place = choose_device(device)
         network = prepare(load_face_model(model, place), place) if mode == "generate" else None
         return cls(network, place, settings)
@@ -137,19 +139,18 @@ class FaceAnonymizer:
     _numbers = itertools.count()
 
     def __init__(self, anonymizer: Anonymizer) -> None:
-        self.settings, self.model, self.device = anonymizer.settings, anonymizer.model, anonymizer.device
-        self._key = anonymizer.key
-        self.aligner = aligner_of(anonymizer.model) if anonymizer.model else None
+        self.settings = anonymizer.settings
         self.detector = FaceDetector()
+        self._drawer = _drawer_of(anonymizer)
         self._failures = 0
         self.reset()
 
     def reset(self) -> None:
         """Forget everyone, as before an unrelated picture."""
         self.tracker = FaceTracker()
-        self._number = next(FaceAnonymizer._numbers)
-        self._meshes, self._latents = OneEuro(MESH_FILTER), OneEuro(LATENT_FILTER)
-        self._pseudonyms: dict[int, int] = {}
+        number = next(FaceAnonymizer._numbers)
+        if self._drawer:
+            self._drawer.reset(number)
 
     def close(self) -> None:
         """Release the detector."""
@@ -166,7 +167,8 @@ class FaceAnonymizer:
         except Exception as error:  # whatever it was: a frame that was not searched is not shown
             return self._slate(frame, error)
         self._failures = 0
-        self._forget(tracks)
+        if self._drawer:
+            self._drawer.keep_only({track.id for track in tracks})
         reasons = {track.id: self._why_not_drawn(track) for track in tracks}
         drawable = [track for track in tracks if not reasons[track.id]]
         try:
@@ -187,14 +189,8 @@ class FaceAnonymizer:
         image = conceal_frame(frame.image)
         return SafeFrame(image, frame.index, frame.pts, frame.time_base, failed=reason)
 
-    def _forget(self, tracks: list[Track]) -> None:
-        alive = {track.id for track in tracks}
-        self._meshes.keep_only(alive)
-        self._latents.keep_only(alive)
-        self._pseudonyms = {key: value for key, value in self._pseudonyms.items() if key in alive}
-
     def _why_not_drawn(self, track: Track) -> str:
-        if self.model is None:
+        if self._drawer is None:
             return "mode"
         if track.missed_seconds > 0:
             return "coasting"
@@ -205,17 +201,6 @@ class FaceAnonymizer:
         if track.face.size < MIN_FACE_SIZE:
             return "small"
         return "turned" if turn(track.face.mesh) > MAX_TURN else ""
-
-    def _steady(self, track: Track, seconds: float) -> Track:
-        """Return the track with its mesh smoothed, never further from the measured one than `MAX_MESH_LAG`."""
-        mesh, size = track.face.mesh, track.face.size
-        assert mesh is not None  # _why_not_drawn said so
-        smooth = self._meshes.update(track.id, mesh / size, seconds) * size
-        lag = smooth - mesh
-        length = np.linalg.norm(lag, axis=1, keepdims=True)
-        mesh = mesh + lag * np.minimum(1.0, MAX_MESH_LAG * size / np.maximum(length, 1e-6))
-        face = Face(track.face.box, track.face.landmarks, mesh.astype(np.float32), track.face.score)
-        return Track(track.id, face, track.missed_seconds)
 
     def _conceal(self, image: Image, tracks: list[Track], drawable: list[Track]) -> Image:
         image, drawn = image.copy(), {track.id for track in drawable}
@@ -228,46 +213,12 @@ class FaceAnonymizer:
 
     def _draw(self, frame: Frame, tracks: list[Track], drawable: list[Track]) -> Image:
         """Return the frame with every track concealed, and synthetic faces over the drawable ones."""
-        drawable = [self._steady(track, frame.seconds) for track in drawable]
+        if self._drawer is None or not drawable:
+            return self._conceal(frame.image, tracks, [])
+        drawable = [self._drawer.steady(track, frame.seconds) for track in drawable]
         image = self._conceal(frame.image, tracks, drawable)  # no original face pixel survives this line
-        if drawable:
-            assert self.aligner is not None  # only with a model is a track drawable
-            for track, crop in zip(drawable, self._generate(frame, drawable), strict=True):
-                paste(image, frame.image, crop, face=track.face, aligner=self.aligner)
+        self._drawer.draw(image, frame.image, drawable, frame.seconds)
         return image
-
-    @torch.inference_mode()
-    def _generate(self, frame: Frame, drawable: list[Track]) -> list[Image]:
-        """Return one synthetic crop `(S, S, 3)` uint8 per track: all faces of the frame in one batch."""
-        assert self.aligner is not None
-        assert self.model is not None
-        cut = np.stack([self.aligner.crop(frame.image, track.face) for track in drawable])  # (N, S, S, 3)
-        crops = torch.from_numpy(cut).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        beta = torch.full((len(drawable),), float(self.settings.beta), device=self.device)
-        latents = self.model.encode(crops, beta, self._become(crops, drawable))  # (N, L, D)
-        steady = [
-            self._latents.update(track.id, value, frame.seconds)
-            for track, value in zip(drawable, latents.float().cpu().numpy(), strict=True)
-        ]
-        made = self.model.generate(torch.from_numpy(np.stack(steady)).to(self.device)).float()
-        if not torch.isfinite(made).all():
-            raise FloatingPointError("the generator returned values that are not finite")
-        drawn = ((made + 1) * 127.5 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        return [soften(new, old) for new, old in zip(drawn, cut, strict=True)]
-
-    def _become(self, crops: torch.Tensor, drawable: list[Track]) -> torch.Tensor:
-        """Return the pseudonym of each track, `(N,)`; chosen when it is first drawn, then kept."""
-        assert self.model is not None
-        new = [row for row, track in enumerate(drawable) if track.id not in self._pseudonyms]
-        if new:
-            seeds = torch.tensor([self._seed(drawable[row].id) for row in new], device=self.device)
-            for row, chosen in zip(new, self.model.pseudonyms(crops[new], seeds).tolist(), strict=True):
-                self._pseudonyms[drawable[row].id] = chosen
-        return torch.tensor([self._pseudonyms[track.id] for track in drawable], device=self.device)
-
-    def _seed(self, track_id: int) -> int:
-        message = f"{self._number}:{track_id}".encode()
-        return int.from_bytes(hmac.digest(self._key, message, hashlib.sha256)[:8], "big") >> 1
 
     def _reports(self, tracks: list[Track], reasons: dict[int, str]) -> tuple[FaceReport, ...]:
         def tier(reason: str) -> Tier:
@@ -292,25 +243,12 @@ def protect(source: Source, anonymizer: Anonymizer) -> Iterator[SafeFrame]:
         stop.set()
 
 
-def choose_device(name: str) -> torch.device:
-    """Return the device for "auto" (CUDA where there is one), "cpu" or "cuda".
+def _drawer_of(anonymizer: Anonymizer) -> FaceDrawer | None:
+    if anonymizer.model is None or anonymizer.device is None:
+        return None
+    from streamer.draw import FaceDrawer
 
-    Raises:
-        ValueError: If `name` is none of them.
-        AnonymizerError: If CUDA is asked for and absent.
-    """
-    if name not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {name!r}")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise AnonymizerError("device 'cuda' was asked for, but torch finds no CUDA GPU; use --device auto or cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def aligner_of(model: FaceModel) -> Aligner:
-    """Return what cuts crops as the model's template says."""
-    points: Floats = np.array(model.template.points, np.float32)
-    make = MeshAligner if model.template.kind == "mesh" else SimilarityAligner
-    return make(points, model.crop_size)
+    return FaceDrawer(anonymizer.model, anonymizer.device, beta=anonymizer.settings.beta, key=anonymizer.key)
 
 
 def turn(mesh: Floats) -> float:

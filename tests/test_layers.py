@@ -18,14 +18,15 @@ RANK = {
     "errors": 0,
     "blend": 2,
     "sinks": 2,
+    "draw": 3,
     "progress": 3,
-    "pipeline": 3,
-    "demo": 4,
-    "doctor": 4,
-    "extract": 4,
-    "cli": 5,
+    "pipeline": 4,
+    "demo": 5,
+    "doctor": 5,
+    "extract": 5,
+    "cli": 6,
 }
-RANK |= {"__init__": 0, "__main__": 6}
+RANK |= {"__init__": 0, "__main__": 7}
 
 
 def imported(path: Path) -> Iterator[str]:

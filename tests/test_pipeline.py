@@ -20,6 +20,7 @@ from models.private_encoder import PrivateEncoder
 from streamer.align import SimilarityAligner
 from streamer.blend import fill, inner_face
 from streamer.detect import FaceDetector
+from streamer.draw import choose_device
 from streamer.errors import AnonymizerError, SourceError
 from streamer.pipeline import (
     MAX_FAILURES,
@@ -27,7 +28,6 @@ from streamer.pipeline import (
     Anonymizer,
     FaceAnonymizer,
     Settings,
-    choose_device,
     protect,
     turn,
 )
@@ -216,7 +216,7 @@ def test_a_paste_that_fails_half_way_leaves_the_face_covered(
         image[:] = original
         raise cv2.error("x")
 
-    monkeypatch.setattr("streamer.pipeline.paste", half_paste)
+    monkeypatch.setattr("streamer.draw.paste", half_paste)
     safe = Anonymizer.load(device="cpu", cover="solid").picture(frame_of(hopper))
     assert (safe.image[inside(face, hopper)] == 0).all()
 

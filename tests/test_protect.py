@@ -1,13 +1,14 @@
 """What `protect` does with a stream, and with pictures that have nothing to do with one another."""
 
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 import pytest
-import torch
 
 from streamer import pipeline
 from streamer.errors import AnonymizerError
@@ -55,7 +56,7 @@ def frame(index: int = 0) -> Frame:
 def only_cover(monkeypatch: pytest.MonkeyPatch) -> Anonymizer:
     """An anonymizer that covers what `FirstFrameOnly` finds."""
     monkeypatch.setattr(pipeline, "FaceDetector", FirstFrameOnly)
-    return Anonymizer(None, torch.device("cpu"), Settings(mode="cover"))
+    return Anonymizer(None, None, Settings(mode="cover"))
 
 
 def test_a_face_lost_in_a_video_stays_covered(only_cover: Anonymizer):
@@ -89,3 +90,10 @@ def test_why_a_frame_could_not_be_searched_is_said_without_data(
         safe = stream(frame())
     assert safe.failed == said
     assert caplog.messages == [f"frame 0 is covered whole: {said}"]
+
+
+def test_covering_does_not_load_torch():
+    """It takes longer to load than a short clip to cover."""
+    code = "import sys, streamer\nstreamer.Anonymizer.load(mode='cover')\nprint('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

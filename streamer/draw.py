@@ -1,0 +1,130 @@
+"""Draw a synthetic face over each concealed one: align =crop=> encode -> smooth -> generate =crop=> paste.
+
+The only stage that runs a network, and the only one that loads torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from models.face_model import FaceModel
+from streamer.align import Aligner, MeshAligner, SimilarityAligner
+from streamer.blend import paste, soften
+from streamer.errors import AnonymizerError
+from streamer.smooth import OneEuro, OneEuroConfig
+from streamer.types import Face, Floats, Image, Track
+
+MAX_MESH_LAG = 0.02  # of the face's size; a smoothed mesh is never further from the measured one
+MESH_FILTER = OneEuroConfig(min_cutoff=1.5, speed_gain=25.0)  # points, in face sizes a second
+LATENT_FILTER = OneEuroConfig(min_cutoff=1.0, speed_gain=0.05)  # whitened coordinates a second
+
+
+class FaceDrawer:
+    """Draws the faces of one stream, and remembers who they have become.
+
+    Args:
+        model: Prepared, on `device`.
+        device: Where crops go.
+        beta: See `streamer.pipeline.Settings`.
+        key: Decides, with stream and track, who becomes whom.
+    """
+
+    def __init__(self, model: FaceModel, device: torch.device, *, beta: float, key: bytes) -> None:
+        self._model, self._device, self._beta, self._key = model, device, float(beta), key
+        self._aligner = aligner_of(model)
+        self.reset(0)
+
+    def reset(self, stream: int) -> None:
+        """Forget everyone; the next stream is number `stream` among those of the process."""
+        self._stream = stream
+        self._meshes, self._latents = OneEuro(MESH_FILTER), OneEuro(LATENT_FILTER)
+        self._pseudonyms: dict[int, int] = {}
+
+    def keep_only(self, alive: set[int]) -> None:
+        """Forget all tracks but those."""
+        self._meshes.keep_only(alive)
+        self._latents.keep_only(alive)
+        self._pseudonyms = {key: value for key, value in self._pseudonyms.items() if key in alive}
+
+    def steady(self, track: Track, seconds: float) -> Track:
+        """Return the track with its mesh smoothed, never further from the measured one than `MAX_MESH_LAG`."""
+        mesh, size = track.face.mesh, track.face.size
+        if mesh is None:
+            raise ValueError("a face without a mesh is not drawn")
+        smooth = self._meshes.update(track.id, mesh / size, seconds) * size
+        lag = smooth - mesh
+        length = np.linalg.norm(lag, axis=1, keepdims=True)
+        mesh = mesh + lag * np.minimum(1.0, MAX_MESH_LAG * size / np.maximum(length, 1e-6))
+        face = Face(track.face.box, track.face.landmarks, mesh.astype(np.float32), track.face.score)
+        return Track(track.id, face, track.missed_seconds)
+
+    def draw(self, image: Image, original: Image, tracks: Sequence[Track], seconds: float) -> None:
+        """Draw a synthetic face over each of `tracks`, all in one batch.
+
+        Args:
+            image: `(H, W, 3)` uint8 RGB, changed in place; the faces in it are concealed already.
+            original: The frame before.
+            tracks: Seen, with meshes.
+            seconds: Presentation time.
+
+        Raises:
+            FloatingPointError: If the network returns what is no picture.
+        """
+        for track, crop in zip(tracks, self._generate(original, tracks, seconds), strict=True):
+            paste(image, original, crop, face=track.face, aligner=self._aligner)
+
+    @torch.inference_mode()
+    def _generate(self, image: Image, tracks: Sequence[Track], seconds: float) -> list[Image]:
+        """Return one synthetic crop `(S, S, 3)` uint8 per track."""
+        cut = np.stack([self._aligner.crop(image, track.face) for track in tracks])  # (N, S, S, 3)
+        crops = torch.from_numpy(cut).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        beta = torch.full((len(tracks),), self._beta, device=self._device)
+        latents = self._model.encode(crops, beta, self._become(crops, tracks))  # (N, L, D)
+        steady = [
+            self._latents.update(track.id, value, seconds)
+            for track, value in zip(tracks, latents.float().cpu().numpy(), strict=True)
+        ]
+        made = self._model.generate(torch.from_numpy(np.stack(steady)).to(self._device)).float()
+        if not torch.isfinite(made).all():
+            raise FloatingPointError("the generator returned values that are not finite")
+        drawn = ((made + 1) * 127.5 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return [soften(new, old) for new, old in zip(drawn, cut, strict=True)]
+
+    def _become(self, crops: torch.Tensor, tracks: Sequence[Track]) -> torch.Tensor:
+        """Return the pseudonym of each track, `(N,)`; chosen when it is first drawn, then kept."""
+        new = [row for row, track in enumerate(tracks) if track.id not in self._pseudonyms]
+        if new:
+            seeds = torch.tensor([self._seed(tracks[row].id) for row in new], device=self._device)
+            for row, chosen in zip(new, self._model.pseudonyms(crops[new], seeds).tolist(), strict=True):
+                self._pseudonyms[tracks[row].id] = chosen
+        return torch.tensor([self._pseudonyms[track.id] for track in tracks], device=self._device)
+
+    def _seed(self, track_id: int) -> int:
+        message = f"{self._stream}:{track_id}".encode()
+        return int.from_bytes(hmac.digest(self._key, message, hashlib.sha256)[:8], "big") >> 1
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device for "auto" (CUDA where there is one), "cpu" or "cuda".
+
+    Raises:
+        ValueError: If `name` is none of them.
+        AnonymizerError: If CUDA is asked for and absent.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {name!r}")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise AnonymizerError("device 'cuda' was asked for, but torch finds no CUDA GPU; use --device auto or cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def aligner_of(model: FaceModel) -> Aligner:
+    """Return what cuts crops as the model's template says."""
+    points: Floats = np.array(model.template.points, np.float32)
+    make = MeshAligner if model.template.kind == "mesh" else SimilarityAligner
+    return make(points, model.crop_size)
