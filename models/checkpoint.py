@@ -15,6 +15,8 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from models.errors import CheckpointError
+
 FORMAT_VERSION = "1"  # raised when an older reader would misread the file
 DEFAULT_WEIGHTS = "linear-refined"
 WEIGHTS = Path(__file__).parent / "weights"
@@ -22,10 +24,6 @@ WEIGHTS = Path(__file__).parent / "weights"
 Config = TypeVar("Config")
 
 _SUMS = "SHA256SUMS"  # lines as `sha256sum` writes them
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message is one line and names the file."""
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from models.checkpoint import (
     Checkpoint,
-    CheckpointError,
     config_from_json,
     read_checkpoint,
     weights_path,
     write_checkpoint,
 )
+from models.errors import CheckpointError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -216,7 +216,7 @@ def _write_all(source: Source, anonymizer: Anonymizer, sink: Sink, summary: Summ
 
 
 def _load(job: Job) -> Anonymizer:
-    from models.checkpoint import CheckpointError
+    from models.errors import CheckpointError
     from streamer.pipeline import Anonymizer
 
     try:

@@ -11,7 +11,6 @@ import torch
 
 from models.checkpoint import (
     Checkpoint,
-    CheckpointError,
     config_from_json,
     file_sha256,
     read_checkpoint,
@@ -19,6 +18,7 @@ from models.checkpoint import (
     weights_path,
     write_checkpoint,
 )
+from models.errors import CheckpointError
 
 METADATA = {"veil_format": "1", "kind": "toy", "config": "{}", "template": "{}"}
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.checkpoint import Checkpoint, CheckpointError, read_checkpoint, write_checkpoint
+from models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from models.encoder import EncoderConfig
+from models.errors import CheckpointError
 from models.face_model import DEFAULT_TEMPLATE, FaceModel, Template, load_face_model, prepare
 from models.generator import GeneratorConfig
 from models.linear_refined import LinearRefined
