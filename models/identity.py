@@ -1,6 +1,7 @@
 """Face recognisers: aligned crop in, unit embedding out. Two embeddings compare by their dot product.
 
-MobileFaceNet after Chen et al. 2018, "MobileFaceNets"; the state dict is that of `mobilefacenet.pt` (Apache-2.0).
+`MobileFaceNet` after Chen et al. 2018, "MobileFaceNets"; its state dict is that of `mobilefacenet.pt` (Apache-2.0).
+`CompactRecognizer` is a third of its size, and ours to ship: distilled from it (`models.train_identity`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ IDENTITY_LANDMARKS = ((38.29, 51.70), (73.53, 51.50), (56.03, 71.74), (41.55, 92
 
 # Expansion, output channels, blocks, stride of the first block (MobileFaceNets, table 1).
 _STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
+_COMPACT_STAGES = ((2, 48, 3, 2), (4, 64, 4, 2), (4, 96, 2, 2))
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1]
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -34,7 +36,7 @@ class MobileFaceNet(nn.Module):
         super().__init__()
         self.conv1 = _conv_block(3, 64, kernel=3, stride=2)
         self.dw_conv = _DepthwiseSeparable(64)
-        self.features = nn.Sequential(*_inverted_residuals())
+        self.features = nn.Sequential(*_inverted_residuals(_STAGES, inputs=64))
         self.conv2 = _conv_block(128, 512, kernel=1)
         self.gdconv = _GlobalDepthwise(512)
         self.conv3 = nn.Conv2d(512, IDENTITY_EMBEDDING_SIZE, 1)
@@ -53,12 +55,39 @@ class MobileFaceNet(nn.Module):
         Raises:
             ValueError: If `crops` has another shape.
         """
-        if crops.ndim != 4 or crops.shape[1:] != (3, IDENTITY_CROP_SIZE, IDENTITY_CROP_SIZE):
-            raise ValueError(f"crops must be (N, 3, 112, 112), got {tuple(crops.shape)}")
+        _check_crops(crops)
         features = self.conv1((crops - self.input_mean) / self.input_std)  # (N, 64, 56, 56)
         features = self.features(self.dw_conv(features))  # (N, 128, 7, 7)
         features = self.gdconv(self.conv2(features))  # (N, 512, 1, 1)
         return F.normalize(self.bn(self.conv3(features)).flatten(1), dim=1)
+
+
+class CompactRecognizer(nn.Module):
+    """Face recogniser of 0.36 M parameters, 4 ms a face on two CPU cores, for crops aligned to `IDENTITY_LANDMARKS`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        head = 256
+        self.layers = nn.Sequential(
+            _conv_block(3, 32, kernel=3, stride=2),
+            *_inverted_residuals(_COMPACT_STAGES, inputs=32),  # (N, 96, 7, 7)
+            _conv_block(_COMPACT_STAGES[-1][1], head, kernel=1),
+            _GlobalDepthwise(head),
+            nn.Conv2d(head, IDENTITY_EMBEDDING_SIZE, 1),
+            nn.BatchNorm2d(IDENTITY_EMBEDDING_SIZE),
+        )
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Return unit embeddings `(N, 128)`, to be compared among themselves; differentiable.
+
+        Args:
+            crops: `(N, 3, 112, 112)` RGB in [-1, 1].
+
+        Raises:
+            ValueError: If `crops` has another shape.
+        """
+        _check_crops(crops)
+        return F.normalize(self.layers(crops).flatten(1), dim=1)
 
 
 def load_mobilefacenet(path: Path | str) -> MobileFaceNet:
@@ -78,17 +107,21 @@ def load_mobilefacenet(path: Path | str) -> MobileFaceNet:
     return model.eval().requires_grad_(False)
 
 
+def _check_crops(crops: Tensor) -> None:
+    if crops.ndim != 4 or crops.shape[1:] != (3, IDENTITY_CROP_SIZE, IDENTITY_CROP_SIZE):
+        raise ValueError(f"crops must be (N, 3, 112, 112), got {tuple(crops.shape)}")
+
+
 def _conv_block(inputs: int, outputs: int, *, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
     """Return convolution, batch norm and ReLU6."""
     conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU6())
 
 
-def _inverted_residuals() -> list[nn.Module]:
-    """Return the body's fifteen blocks."""
+def _inverted_residuals(stages: tuple[tuple[int, int, int, int], ...], *, inputs: int) -> list[nn.Module]:
+    """Return a body's blocks, for features of `inputs` channels."""
     blocks: list[nn.Module] = []
-    inputs = 64
-    for expansion, outputs, count, first_stride in _STAGES:
+    for expansion, outputs, count, first_stride in stages:
         for index in range(count):
             stride = first_stride if index == 0 else 1
             blocks.append(_InvertedResidual(inputs, outputs, expansion=expansion, stride=stride))

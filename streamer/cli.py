@@ -36,6 +36,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they print local variables, and those hold pictures
 )
 
+train_app = typer.Typer(
+    help="Train models on faces that `veil extract` prepared. Stop a run at any time; start it again to go on.",
+    no_args_is_help=True,
+)
+app.add_typer(train_app, name="train")
+TrainingData = Annotated[Path, typer.Argument(metavar="DATA", help="What `veil extract` wrote.")]
+
 
 @dataclass(frozen=True)
 class Job:
@@ -128,22 +135,37 @@ def extract(
     typer.echo(f"\n{faces} faces in {out}")
 
 
-@app.command()
-def train(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="What `veil extract` wrote.")],
+@train_app.command("linear")
+def train_linear(
+    data: TrainingData,
     recognizer: Annotated[Path, typer.Option(help="MobileFaceNet state dict: what identity is measured with.")],
     run: Annotated[Path, typer.Option(help="For checkpoints; a run found there goes on.")] = Path("runs/linear"),
     steps: Annotated[int, typer.Option(min=0, help="Where to stop.")] = 4000,
 ) -> None:
-    """Train the linear-refined model on DATA; stop it at any time, and start it again to go on."""
-    with _errors_in_one_line():
-        from models.train_linear import LinearTrainConfig
-        from models.train_linear import train as train_linear
+    """Train `linear-refined`, the default model."""
+    with _errors_in_one_line(), _files_may_be_wrong():
+        from models.train_linear import LinearTrainConfig, train
 
-        for step in train_linear(LinearTrainConfig(data, recognizer, run, steps=steps)):
+        for step in train(LinearTrainConfig(data, recognizer, run, steps=steps)):
             losses = "  ".join(f"{name} {value:.3f}" for name, value in step.losses.items())
             typer.echo(f"step {step.step}  {losses}")
     typer.echo(f"{run / 'linear-refined.safetensors'}: use it with `veil run --model`")
+
+
+@train_app.command("identity")
+def train_identity(
+    data: TrainingData,
+    teacher: Annotated[Path, typer.Option(help="MobileFaceNet state dict, which is imitated.")],
+    run: Annotated[Path, typer.Option(help="For checkpoints; a run found there goes on.")] = Path("runs/identity"),
+    steps: Annotated[int, typer.Option(min=1, help="Where to stop; the learning rate ends there.")] = 3000,
+) -> None:
+    """Train a small face recogniser that may be shipped, from one that may not."""
+    with _errors_in_one_line(), _files_may_be_wrong():
+        from models.train_identity import IdentityTrainConfig, train
+
+        for step in train(IdentityTrainConfig(data, teacher, run, steps=steps)):
+            typer.echo(f"step {step.step}  1 - cosine {step.loss:.3f}")
+    typer.echo(f"{run / 'identity.safetensors'}")
 
 
 @app.command()
@@ -266,6 +288,15 @@ def _errors_in_one_line() -> Iterator[None]:
         _fail(f"unexpected {type(error).__name__} at {where}; VEIL_DEBUG=1 shows more", EXIT_WORLD)
     finally:
         logging.getLogger("streamer").removeHandler(handler)
+
+
+@contextmanager
+def _files_may_be_wrong() -> Iterator[None]:
+    """Say which file of a training run is missing or damaged; their messages name files and no data."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise StreamerError(str(error)) from error
 
 
 def _fail(message: str, code: int) -> NoReturn:

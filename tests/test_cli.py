@@ -278,3 +278,14 @@ def test_doctor_fails_only_if_something_needed_is_broken(
 def test_python_m_streamer_is_veil():
     done = subprocess.run([sys.executable, "-m", "streamer", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("veil ")
+
+
+@pytest.mark.parametrize("kind", [["linear", "--recognizer"], ["identity", "--teacher"]])
+def test_training_without_data_says_which_file_is_missing(kind: list[str], tmp_path: Path) -> None:
+    command, option = kind
+    arguments = ["train", command, str(tmp_path / "gone"), option, "x.pt", "--run", str(tmp_path / "run")]
+    result = veil(*arguments)
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert "gone" in result.stderr
+    assert not (tmp_path / "run").exists()
