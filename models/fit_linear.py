@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from models.face_model import Template
 from models.identity import MobileFaceNet
 from models.linear_refined import LinearRefined, LinearRefinedConfig
 
+OVERSAMPLING = 16  # components found beyond those kept, so that the last of them are exact
 HAIRLINE = 0.85  # ovals: what lies outside of it is hair, forehead and jaw, and stays the person's, hidden or not
 RIM_SCALE = 1.06  # ovals: what lies outside of it is seen, whatever is drawn
 RIM_NOISE = 0.55  # per value in [-1, 1]; against the prior of unit variance on each latent
 MAX_POSE = 1.5  # of a donor, in standard deviations
 MAX_LINES = 0.7  # of a donor: of 42 faces ranked .8 and above 18 wear glasses, of 70 up to .7 one
+ALIKE = 7  # faces most like a donor, of which one is the other donor
 LIGHT_CELLS = 4  # per side of the crop
 LIGHT_NOISE = 0.22  # per cell's mean
 
@@ -40,16 +43,20 @@ def fit(
         config: Sizes; `linear_values` is set by the data.
         rim_directions: How many directions of hairline, forehead and jaw are kept from the person.
         seed: Of the choice of donors.
+
+    Raises:
+        ValueError: If the faces are too few, or too few of them can be donors.
     """
+    if len(dataset) < config.components + OVERSAMPLING:
+        raise ValueError(f"{len(dataset)} faces are too few to fit {config.components} components; extract more")
     torch.manual_seed(seed)
     template = Template(kind="mesh", points=tuple(map(tuple, dataset.template.tolist())))
     values, inside = linear_values(dataset, config.linear_size)
-    sizes = {**config.__dict__, "linear_values": values.shape[1]}
-    model = LinearRefined(LinearRefinedConfig(**sizes), template)
+    model = LinearRefined(replace(config, linear_values=values.shape[1]), template)
     model.inside.copy_(inside)
     mean = values.mean(dim=0)
     values -= mean
-    _, singular, basis = torch.pca_lowrank(values, q=config.components + 16, center=False, niter=3)
+    _, singular, basis = torch.pca_lowrank(values, q=config.components + OVERSAMPLING, center=False, niter=3)
     components = config.components
     model.mean.copy_(mean)
     model.basis.copy_(basis[:, :components].T)
@@ -153,13 +160,18 @@ def _mean_row(values: Tensor) -> Tensor:
 
 
 def _fit_attributes(model: LinearRefined, latents: Tensor, names: list[str], *, lightness: Tensor) -> None:
-    """Read sex and age from UTK's labels, lightness from the pixels, each scaled to unit variance over the latents."""
+    """Read lightness from the pixels, sex and age from UTK's labels, each scaled to unit variance over the latents.
+
+    Without such labels, as in footage of one's own, strangers suit in lightness alone.
+    """
     labels = [(i, Path(name).name.split("_")) for i, name in enumerate(names) if name.startswith("utk/")]
-    rows = torch.tensor([row for row, _ in labels])
-    sex = torch.tensor([float(label[1]) for _, label in labels])
-    age = torch.tensor([float(label[0]) for _, label in labels]).add(5).log()
-    weight = torch.cat([ridge(latents[rows], torch.stack([sex, age], 1)), ridge(latents, lightness[:, None])], dim=1)
-    model.attribute_weight.copy_((weight / (latents @ weight).std(0)).T)
+    weight = torch.zeros(latents.shape[1], 3)
+    weight[:, 2:] = ridge(latents, lightness[:, None])
+    if labels:
+        sex = torch.tensor([float(label[1]) for _, label in labels])
+        age = torch.tensor([float(label[0]) for _, label in labels]).add(5).log()
+        weight[:, :2] = ridge(latents[[row for row, _ in labels]], torch.stack([sex, age], 1))
+    model.attribute_weight.copy_((weight / (latents @ weight).std(0).clamp(min=1e-6)).T)
 
 
 def _mix_strangers(model: LinearRefined, latents: Tensor, *, typical: Tensor) -> None:
@@ -171,8 +183,11 @@ def _mix_strangers(model: LinearRefined, latents: Tensor, *, typical: Tensor) ->
     attributes = latents @ model.attribute_weight.T
     length = latents.norm(dim=1)
     rows = (typical & (length < length.quantile(0.7))).nonzero()[:, 0]
-    first = rows[torch.randperm(len(rows))[: len(model.strangers)]]
-    alike = torch.cdist(attributes[first], attributes[rows]).topk(8, largest=False).indices[:, 1:]
+    if len(rows) <= ALIKE:
+        raise ValueError(f"only {len(rows)} of {len(latents)} faces can be donors of strangers; add frontal ones")
+    order = torch.randperm(len(rows))
+    first = rows[order[torch.arange(len(model.strangers)) % len(rows)]]  # a few faces give to several strangers
+    alike = torch.cdist(attributes[first], attributes[rows]).topk(ALIKE + 1, largest=False).indices[:, 1:]
     second = rows[alike.gather(1, torch.randint(alike.shape[1], (len(first), 1)))[:, 0]]
     mixed = (latents[first] + latents[second]) / 2**0.5
     mirrored = model.project(F.interpolate(model.decode(mixed).flip(3), size=model.crop_size))

@@ -74,8 +74,12 @@ def _targets(config: IdentityTrainConfig, dataset: FaceDataset) -> Tensor:
     path = config.run / "targets.pt"
     if not path.exists():
         config.run.mkdir(parents=True, exist_ok=True)
-        torch.save(embed(dataset, load_mobilefacenet(config.teacher)), path)
+        partial = config.run / "targets.part.pt"
+        torch.save(embed(dataset, load_mobilefacenet(config.teacher)), partial)
+        partial.replace(path)
     targets: Tensor = torch.load(path, weights_only=True)
+    if len(targets) != len(dataset):
+        raise ValueError(f"{path} belongs to other data: {len(targets)} faces, not {len(dataset)}; choose another run")
     return targets
 
 

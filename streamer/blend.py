@@ -1,6 +1,6 @@
 """Draw generated crops over concealed faces so that no seam shows.
 
-Reads nothing of the real inner face but its light.
+Reads nothing of the real inner face but its light, and how sharp it is.
 """
 
 from __future__ import annotations

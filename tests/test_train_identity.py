@@ -58,3 +58,10 @@ def test_augmented_crops_keep_shape_and_range_and_move_a_little() -> None:
         bright = changed[0].mean(0) > changed[0].mean(0).median() + 0.2
         rows = bright.nonzero().float().mean(0)
         assert (rows - 55.5).abs().max() <= MAX_SHIFT + 1.5
+
+
+def test_a_run_of_other_data_is_refused(config: IdentityTrainConfig) -> None:
+    list(train(config, report_every=8))
+    torch.save(torch.zeros(5, 128), config.run / "targets.pt")
+    with pytest.raises(ValueError, match="belongs to other data: 5 faces, not 96"):
+        list(train(config))

@@ -150,3 +150,18 @@ def test_strangers_are_written_where_the_rim_and_the_light_change_least(config: 
         (model.decode(z) - still)[cell].mean((2, 3)).square().mean() for z in (model.strangers, plain)
     )
     assert change < 0.8 * plain_change
+
+
+def test_footage_of_one_s_own_needs_no_labels_and_few_faces(config: LinearTrainConfig) -> None:
+    (config.data / "names.json").write_text(json.dumps([f"clip.mp4/{index}" for index in range(FACES)]))
+    many = dataclasses.replace(config, model=dataclasses.replace(config.model, strangers=3 * FACES))
+    model = next(train(many)).model
+    assert all(torch.isfinite(value).all() for value in model.state_dict().values())
+    crops = torch.rand(3, 3, SIZE, SIZE) * 2 - 1
+    assert model.pseudonyms(crops, torch.arange(3)).shape == (3,)
+
+
+def test_too_few_faces_are_refused(config: LinearTrainConfig) -> None:
+    greedy = dataclasses.replace(config, model=dataclasses.replace(config.model, components=FACES))
+    with pytest.raises(ValueError, match="96 faces are too few to fit 96 components"):
+        next(train(greedy))
