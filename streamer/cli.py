@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import os
 import signal
 import time
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 import streamer
+from streamer import cli_train
+from streamer.cli_errors import EXIT_WORLD, errors_in_one_line
 from streamer.errors import StreamerError
 
 if TYPE_CHECKING:
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from streamer.progress import Report, Summary
     from streamer.types import Codec, Cover, Mode, Sink, Source
 
-EXIT_WORLD, EXIT_INTERRUPTED = 1, 130  # 2, wrong usage, is typer's
-
 app = typer.Typer(
     name="veil",
     help="Replaces every face of a video by a synthetic one. What cannot be made anonymous is not written.",
@@ -35,13 +31,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,  # they print local variables, and those hold pictures
 )
-
-train_app = typer.Typer(
-    help="Train models on faces that `veil extract` prepared. Stop a run at any time; start it again to go on.",
-    no_args_is_help=True,
-)
-app.add_typer(train_app, name="train")
-TrainingData = Annotated[Path, typer.Argument(metavar="DATA", help="What `veil extract` wrote.")]
 
 
 @dataclass(frozen=True)
@@ -98,7 +87,7 @@ def run(
 ) -> None:
     """Replace every face of SOURCE and write the result to SINK."""
     job = Job(source, sink, beta, model, device, mode, cover, keep_audio, overwrite, codec, crf, quiet=as_json)
-    with _errors_in_one_line():
+    with errors_in_one_line():
         report = _anonymize(job)
     typer.echo(json.dumps(report.as_dict()) if as_json else "\n".join(report.lines()))
 
@@ -108,64 +97,13 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say what is installed, whether it fits together, and what is missing."""
-    with _errors_in_one_line():
+    with errors_in_one_line():
         from streamer.doctor import examine
 
         findings = examine()
     typer.echo(_findings_as_json(findings) if as_json else "\n".join(map(_finding_line, findings)))
     if any(finding.broken for finding in findings):
         raise typer.Exit(EXIT_WORLD)
-
-
-@app.command()
-def extract(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Videos, pictures, folders of pictures.")],
-    out: Annotated[Path, typer.Option(help="The folder to write to. It holds real faces.")] = Path("data/faces"),
-) -> None:
-    """Prepare the faces of SOURCE... as training data. They are real: keep the folder as safe as the originals."""
-    with _errors_in_one_line():
-        from models.face_model import load_face_model
-        from streamer.extract import extract as extract_faces
-        from streamer.extract import named_frames
-
-        model = load_face_model("default")
-        faces = 0
-        for faces in extract_faces(named_frames(sources), out, template=model.template, crop_size=model.crop_size):
-            typer.echo(f"\r{faces} faces", nl=False, err=True)
-    typer.echo(f"\n{faces} faces in {out}")
-
-
-@train_app.command("linear")
-def train_linear(
-    data: TrainingData,
-    recognizer: Annotated[Path, typer.Option(help="MobileFaceNet state dict: what identity is measured with.")],
-    run: Annotated[Path, typer.Option(help="For checkpoints; a run found there goes on.")] = Path("runs/linear"),
-    steps: Annotated[int, typer.Option(min=0, help="Where to stop.")] = 4000,
-) -> None:
-    """Train `linear-refined`, the default model."""
-    with _errors_in_one_line(), _files_may_be_wrong():
-        from models.train_linear import LinearTrainConfig, train
-
-        for step in train(LinearTrainConfig(data, recognizer, run, steps=steps)):
-            losses = "  ".join(f"{name} {value:.3f}" for name, value in step.losses.items())
-            typer.echo(f"step {step.step}  {losses}")
-    typer.echo(f"{run / 'linear-refined.safetensors'}: use it with `veil run --model`")
-
-
-@train_app.command("identity")
-def train_identity(
-    data: TrainingData,
-    teacher: Annotated[Path, typer.Option(help="MobileFaceNet state dict, which is imitated.")],
-    run: Annotated[Path, typer.Option(help="For checkpoints; a run found there goes on.")] = Path("runs/identity"),
-    steps: Annotated[int, typer.Option(min=1, help="Where to stop; the learning rate ends there.")] = 3000,
-) -> None:
-    """Train a small face recogniser that may be shipped, from one that may not."""
-    with _errors_in_one_line(), _files_may_be_wrong():
-        from models.train_identity import IdentityTrainConfig, train
-
-        for step in train(IdentityTrainConfig(data, teacher, run, steps=steps)):
-            typer.echo(f"step {step.step}  1 - cosine {step.loss:.3f}")
-    typer.echo(f"{run / 'identity.safetensors'}")
 
 
 @app.command()
@@ -176,7 +114,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("out"),
 ) -> None:
     """Show it at work: an anonymised video, and a sheet of pictures before and after."""
-    with _errors_in_one_line():
+    with errors_in_one_line():
         from streamer.demo import contact_sheet, render_clip
 
         before, after, sheet = clip or str(out / "demo_input.mp4"), out / "demo_safe.mp4", out / "demo_sheet.png"
@@ -188,6 +126,10 @@ def demo(
         contact_sheet(before, str(after), sheet, frames=report.summary.frames)
     typer.echo("\n".join(report.lines()))
     typer.echo(f"\nLook at {after}\n    and {sheet}: its left column shows real faces, do not publish it.")
+
+
+app.command()(cli_train.extract)
+app.add_typer(cli_train.train_app, name="train")
 
 
 def _anonymize(job: Job) -> Report:
@@ -264,51 +206,6 @@ def _findings_as_json(findings: list[Finding]) -> str:
 def _finding_line(finding: Finding) -> str:
     mark = "ok" if finding.ok else "BROKEN" if finding.needed else "absent"
     return f"{mark:8}{finding.name:24}{finding.value}"
-
-
-@contextmanager
-def _errors_in_one_line() -> Iterator[None]:
-    """Turn every exception into one line on stderr and an exit code, and our warnings into lines."""
-    handler = _EchoHandler(logging.WARNING)
-    logging.getLogger("streamer").addHandler(handler)
-    try:
-        yield
-    except (typer.Exit, typer.BadParameter):
-        raise
-    except KeyboardInterrupt:
-        _fail("interrupted; nothing was written", EXIT_INTERRUPTED)
-    except StreamerError as error:
-        _fail(str(error), EXIT_WORLD)
-    except MemoryError:
-        _fail("out of memory; close other programs, or scale the video down", EXIT_WORLD)
-    except Exception as error:
-        # Not its message: that may quote the data, and the data are faces.
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(place.filename).name}:{place.lineno}"
-        _fail(f"unexpected {type(error).__name__} at {where}; VEIL_DEBUG=1 shows more", EXIT_WORLD)
-    finally:
-        logging.getLogger("streamer").removeHandler(handler)
-
-
-@contextmanager
-def _files_may_be_wrong() -> Iterator[None]:
-    """Say which file of a training run is missing or damaged; their messages name files and no data."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise StreamerError(str(error)) from error
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    if os.environ.get("VEIL_DEBUG"):
-        traceback.print_exc()
-    typer.echo(f"veil: {' '.join(message.split())}", err=True)
-    raise typer.Exit(code)
-
-
-class _EchoHandler(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        typer.echo(f"veil: {record.getMessage()}", err=True)
 
 
 def main() -> None:

@@ -24,9 +24,11 @@ RANK = {
     "demo": 5,
     "doctor": 5,
     "extract": 5,
-    "cli": 6,
+    "cli_errors": 1,
+    "cli_train": 6,
+    "cli": 7,
 }
-RANK |= {"__init__": 0, "__main__": 7}
+RANK |= {"__init__": 0, "__main__": 8}
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -1,0 +1,63 @@
+"""How commands fail: every exception becomes one line on stderr and an exit code. Never quotes the data."""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+
+from streamer.errors import StreamerError
+
+EXIT_WORLD, EXIT_INTERRUPTED = 1, 130  # 2, wrong usage, is typer's
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """Turn every exception into one line on stderr and an exit code, and our warnings into lines."""
+    handler = _EchoHandler(logging.WARNING)
+    logging.getLogger("streamer").addHandler(handler)
+    try:
+        yield
+    except (typer.Exit, typer.BadParameter):
+        raise
+    except KeyboardInterrupt:
+        fail("interrupted; nothing was written", EXIT_INTERRUPTED)
+    except StreamerError as error:
+        fail(str(error), EXIT_WORLD)
+    except MemoryError:
+        fail("out of memory; close other programs, or scale the video down", EXIT_WORLD)
+    except Exception as error:
+        # Not its message: that may quote the data, and the data are faces.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        fail(f"unexpected {type(error).__name__} at {where}; VEIL_DEBUG=1 shows more", EXIT_WORLD)
+    finally:
+        logging.getLogger("streamer").removeHandler(handler)
+
+
+@contextmanager
+def files_may_be_wrong() -> Iterator[None]:
+    """Say which file of a training run is missing or damaged; their messages name files and no data."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise StreamerError(str(error)) from error
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print one line and exit with `code`."""
+    if os.environ.get("VEIL_DEBUG"):
+        traceback.print_exc()
+    typer.echo(f"veil: {' '.join(message.split())}", err=True)
+    raise typer.Exit(code)
+
+
+class _EchoHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(f"veil: {record.getMessage()}", err=True)
