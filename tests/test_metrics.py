@@ -1,0 +1,190 @@
+"""The figures, against closed forms, scipy and scikit-image."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from models.metrics import (
+    bootstrap_interval,
+    cosine_similarity,
+    false_accept_threshold,
+    frechet_distance,
+    identification_ranks,
+    landmark_error,
+    match_rate,
+    rate_interval,
+    ssim,
+    subgroup_means,
+)
+
+
+def test_similarity_is_the_cosine_of_each_pair_whatever_their_lengths() -> None:
+    embeddings = np.array([[1.0, 0.0], [1.0, 1.0], [2.0, 0.0]])
+    others = np.array([[0.0, 3.0], [5.0, 0.0], [-1.0, 0.0]])
+    assert cosine_similarity(embeddings, others) == pytest.approx([0, math.sqrt(0.5), -1])
+    with pytest.raises(ValueError, match="one shape"):
+        cosine_similarity(embeddings, others[:1])
+
+
+def test_the_threshold_lets_through_the_asked_share_of_strangers_and_not_one_more() -> None:
+    scores = np.random.default_rng(0).permutation(np.arange(1000.0))
+    threshold = false_accept_threshold(scores, 0.01)
+    assert threshold == 989
+    assert match_rate(scores, threshold) == 0.01
+    assert match_rate(scores, np.nextafter(threshold, -np.inf)) == 0.011
+
+
+def test_strangers_who_tie_with_the_threshold_do_not_match() -> None:
+    scores = np.array([0.9, 0.5, 0.5, 0.5, 0.1])
+    threshold = false_accept_threshold(scores, 0.4)  # two of five may match, but the second ties with the third
+    assert threshold == 0.5
+    assert match_rate(scores, threshold) == 0.2
+
+
+def test_a_share_that_floats_round_down_is_counted_whole() -> None:
+    assert 0.29 * 100 < 29
+    assert false_accept_threshold(np.arange(100.0), 0.29) == 70
+
+
+def test_too_few_strangers_and_impossible_rates_are_refused() -> None:
+    with pytest.raises(ValueError, match="needs 1000 pairs, got 999"):
+        false_accept_threshold(np.zeros(999), 1e-3)
+    for rate in (0.0, 1.0):
+        with pytest.raises(ValueError, match="rate"):
+            false_accept_threshold(np.zeros(10), rate)
+
+
+def test_a_rank_counts_the_names_that_are_more_like_the_probe() -> None:
+    angles = np.radians([0, 10, 20, 30])
+    gallery = 7 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    names = np.array(["c", "b", "a", "d"])  # not in the order of the gallery
+    probes = gallery[[0, 0, 2]]
+    ranks = identification_ranks(probes, gallery, probe_names=np.array(["c", "d", "c"]), gallery_names=names)
+    assert ranks.tolist() == [1, 4, 4]  # from 20 degrees, 10 and 30 are nearer than 0
+
+
+def test_a_name_with_several_pictures_ranks_once_by_the_best() -> None:
+    gallery = np.array([[1.0, 0.5], [1.0, 0.1], [1.0, 0.3], [1.0, 0.4], [0.0, 1.0]])
+    names = np.array([8, 5, 8, 8, 5])
+    probes, probe_names = np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([5, 8])
+    ranks = identification_ranks(probes, gallery, probe_names=probe_names, gallery_names=names)
+    assert ranks.tolist() == [1, 2]
+    crowded = identification_ranks(
+        probes, gallery[[2, 3, 4, 0]], probe_names=probe_names, gallery_names=names[[2, 3, 4, 0]]
+    )
+    assert crowded.tolist() == [2, 1]  # three pictures of one other name are ahead, and count once
+
+
+def test_of_names_equally_like_the_right_one_is_found_first() -> None:
+    gallery = np.ones((3, 2))
+    ranks = identification_ranks(
+        np.ones((3, 2)), gallery, probe_names=np.array([0, 1, 2]), gallery_names=np.array([0, 1, 2])
+    )
+    assert ranks.tolist() == [1, 1, 1]
+
+
+def test_a_probe_that_is_not_in_the_gallery_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"lacks 1 .* 'x'"):
+        identification_ranks(
+            np.ones((1, 2)), np.ones((1, 2)), probe_names=np.array(["x"]), gallery_names=np.array(["a"])
+        )
+
+
+def with_moments(mean: list[float], deviations: list[float]) -> np.ndarray:
+    """Four points whose sample mean and covariance (diagonal) are exactly these."""
+    corners = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]]) * math.sqrt(3 / 4)
+    return np.array(mean) + corners * np.array(deviations)
+
+
+def test_the_frechet_distance_of_gaussians_along_the_axes_is_that_of_their_means_and_deviations() -> None:
+    distance = frechet_distance(with_moments([1, 2], [3, 1]), with_moments([4, 6], [1, 5]))
+    assert distance == pytest.approx(3**2 + 4**2 + (3 - 1) ** 2 + (1 - 5) ** 2)
+
+
+def test_the_frechet_distance_is_what_scipy_s_matrix_root_gives() -> None:
+    linalg = pytest.importorskip("scipy.linalg")
+    rng = np.random.default_rng(1)
+    features, others = rng.normal(size=(90, 12)) @ rng.normal(size=(12, 12)), rng.normal(1, 2, size=(70, 12))
+    one, two = np.cov(features.T), np.cov(others.T)
+    shift = ((features.mean(0) - others.mean(0)) ** 2).sum()
+    expected = shift + np.trace(one + two - 2 * linalg.sqrtm(one @ two).real)
+    assert frechet_distance(features, others) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_frechet_distance_stays_exact_with_fewer_faces_than_features() -> None:
+    """Mirrored, a set has the same covariance, of rank 4 in 64 dimensions, and twice the mean between."""
+    features = np.random.default_rng(2).normal(3, 1, size=(5, 64)).astype(np.float32)
+    assert frechet_distance(features, features) == pytest.approx(0, abs=1e-9)
+    expected = 4 * (features.astype(np.float64).mean(axis=0) ** 2).sum()
+    assert frechet_distance(features, -features) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_frechet_distance_refuses_single_faces_and_other_features() -> None:
+    for shape in ((1, 3), (4, 2)):
+        with pytest.raises(ValueError, match="features must be"):
+            frechet_distance(np.zeros((4, 3)), np.zeros(shape))
+
+
+def test_ssim_is_scikit_image_s_with_the_paper_s_window() -> None:
+    metrics = pytest.importorskip("skimage.metrics")
+    rng = np.random.default_rng(3)
+    pictures = rng.random((2, 3, 24, 31))
+    others = np.clip(pictures + rng.normal(0, [[[[0.05]]], [[[0.4]]]], pictures.shape), 0, 1)
+    expected = [
+        metrics.structural_similarity(
+            *pair, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, channel_axis=0, data_range=1.0
+        )
+        for pair in zip(pictures, others, strict=True)
+    ]
+    assert expected[1] < 0.7 < expected[0]
+    assert ssim(torch.from_numpy(pictures), torch.from_numpy(others)).tolist() == pytest.approx(expected, abs=1e-9)
+
+
+def test_ssim_of_even_pictures_compares_their_light() -> None:
+    """Without structure only (2 x y + C1) / (x^2 + y^2 + C1) is left."""
+    dark, light = torch.full((1, 1, 11, 11), 0.2), torch.full((1, 1, 11, 11), 0.6)
+    expected = (2 * 0.2 * 0.6 + 1e-4) / (0.2**2 + 0.6**2 + 1e-4)
+    assert ssim(dark, light).item() == pytest.approx(expected)
+    with pytest.raises(ValueError, match="at least 11"):
+        ssim(dark[..., 1:], light[..., 1:])
+
+
+def test_landmarks_move_in_shares_of_the_source_s_eyes_distance() -> None:
+    source = np.array([[[10, 10], [30, 10], [20, 20], [13, 30], [27, 30]]], np.float32)
+    moved = source.copy()
+    moved[0, 0] += (3, 4)  # 5 pixels of 20, for one of five points
+    assert landmark_error(source, moved) == pytest.approx([5 / 20 / 5])
+    with pytest.raises(ValueError, match="landmarks must be"):
+        landmark_error(source[:, :4], moved[:, :4])
+
+
+def test_the_bootstrap_gives_the_interval_of_the_central_limit() -> None:
+    values = np.random.default_rng(4).permutation(np.linspace(-1, 1, 4001))
+    low, high = bootstrap_interval(values, seed=0)
+    half = 1.96 * math.sqrt(1 / 3 / 4001)  # the variance of a uniform spread over [-1, 1] is 1/3
+    assert (low, high) == pytest.approx((-half, half), rel=0.1)
+    assert (low, high) == bootstrap_interval(values, seed=0)
+    assert (low, high) != bootstrap_interval(values, seed=1)
+
+
+def test_the_interval_of_a_rate_is_wilson_s() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    for successes, count in ((0, 300), (3, 1000), (50, 50)):
+        expected = stats.binomtest(successes, count).proportion_ci(method="wilson")
+        assert rate_interval(successes, count) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    with pytest.raises(ValueError, match="successes"):
+        rate_interval(2, 1)
+
+
+def test_no_match_among_few_faces_proves_little() -> None:
+    """z^2 / (n + z^2), though a bootstrap of zeros would say zero."""
+    assert rate_interval(0, 100) == pytest.approx((0, 1.96**2 / (100 + 1.96**2)), rel=1e-4)
+
+
+def test_subgroups_come_from_the_highest_mean_to_the_lowest() -> None:
+    means = subgroup_means(np.array([1.0, 2.0, 6.0, 8.0]), ["old", "young", "old", "child"])
+    assert list(means.items()) == [("child", 8.0), ("old", 3.5), ("young", 2.0)]
+    with pytest.raises(ValueError, match="a group for each"):
+        subgroup_means(np.ones(2), ["old"])
