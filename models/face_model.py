@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from models.checkpoint import (
     Checkpoint,
     config_from_json,
+    load_tensors,
     read_checkpoint,
     weights_path,
     write_checkpoint,
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 _TEMPLATE_POINTS = {"similarity": 5, "mesh": 468}
+_NO_FACE_MODELS = {  # kinds of checkpoints that are read elsewhere (`models.pretrained`)
+    "stylegan2-generator": "a generator without an encoder; `veil train encoder` makes one for it",
+    "recognizer": "a face recogniser: it draws no faces, it tells them apart",
+}
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
@@ -67,6 +72,21 @@ DEFAULT_TEMPLATE = Template(
 )
 
 
+@dataclass(frozen=True)
+class Sighting:
+    """What is known of N people when they are drawn for the first time.
+
+    Attributes:
+        crops: `(N, 3, S, S)` RGB in [-1, 1].
+        meshes: `(N, 468, 3)` in any unit, where they are known.
+        embeddings: `(N, E)` unit, of the recogniser that we ship, where there is one.
+    """
+
+    crops: Tensor
+    meshes: Tensor | None = None
+    embeddings: Tensor | None = None
+
+
 class FaceModel(nn.Module, ABC):
     """A network that turns aligned crops of faces into crops of other people's.
 
@@ -97,14 +117,40 @@ class FaceModel(nn.Module, ABC):
     @abstractmethod
     def _generate(self, latents: Tensor) -> Tensor: ...
 
-    def pseudonyms(self, crops: Tensor, seeds: Tensor) -> Tensor:
-        """Return which stranger each person becomes, `(N,)` int64; all zeros from a model without strangers.
+    @property
+    def identity_size(self) -> int:
+        """k, how many coordinates of unit variance tell who somebody is; 0 in a model without strangers."""
+        return 0
+
+    def identity_coordinates(self, crops: Tensor) -> Tensor:
+        """Return what `models.privacy` releases of each person, `(N, k)`.
 
         Args:
             crops: `(N, 3, S, S)` RGB in [-1, 1].
+        """
+        raise NotImplementedError(f"a {self.kind} model has no identity coordinates")
+
+    def nearest_strangers(self, coordinates: Tensor) -> Tensor:
+        """Return the strangers `(N,)` int64 whose identity coordinates are nearest to `(N, k)` released ones."""
+        raise NotImplementedError(f"a {self.kind} model has no strangers")
+
+    def pseudonyms(self, sighting: Sighting, seeds: Tensor) -> Tensor:
+        """Return which stranger each person becomes, `(N,)` int64; all zeros from a model without strangers.
+
+        Args:
+            sighting: Of N people.
             seeds: `(N,)` non-negative int64, one per person and key.
         """
         return torch.zeros_like(seeds)
+
+    def reshape(self, meshes: Tensor, beta: Tensor, pseudonyms: Tensor) -> Tensor:
+        """Return the meshes `(N, 468, 3)` to draw the new faces on; the same from a model that leaves shape alone.
+
+        Args:
+            meshes: `(N, 468, 3)` of the person, in any unit.
+            beta, pseudonyms: As for `encode`.
+        """
+        return meshes
 
     def encode(self, crops: Tensor, beta: Tensor, pseudonyms: Tensor) -> Tensor:
         """Return latents `(N, L, D)` of faces that are no longer those in `crops`.
@@ -160,7 +206,7 @@ class FaceModel(nn.Module, ABC):
 
 
 def load_face_model(name_or_path: Path | str, device: torch.device | str = "cpu") -> FaceModel:
-    """Return the model of a checkpoint: "default", the name of weights we ship, or a path.
+    """Return the model of a checkpoint: "default", the name of weights we ship or of imported ones, or a path.
 
     Raises:
         CheckpointError: If the file is missing, damaged, of another format, or does not fit its own configuration.
@@ -168,7 +214,7 @@ def load_face_model(name_or_path: Path | str, device: torch.device | str = "cpu"
     path = weights_path(name_or_path)
     checkpoint = read_checkpoint(path)
     model = _build(checkpoint, path)
-    _load_tensors(model, checkpoint, path)
+    load_tensors(model, checkpoint.tensors, path)
     return model.to(device)
 
 
@@ -177,6 +223,8 @@ def _build(checkpoint: Checkpoint, path: Path) -> FaceModel:
     from models.linear_refined import LinearRefined, LinearRefinedConfig  # here, since they import this module
     from models.private_encoder import PrivateEncoder, PrivateEncoderConfig
 
+    if checkpoint.kind in _NO_FACE_MODELS:
+        raise CheckpointError(f"{path}: holds {_NO_FACE_MODELS[checkpoint.kind]}")
     try:
         template = config_from_json(Template, checkpoint.template)
         if checkpoint.kind == LinearRefined.kind:
@@ -187,18 +235,6 @@ def _build(checkpoint: Checkpoint, path: Path) -> FaceModel:
         raise CheckpointError(f"{path}: its configuration is damaged: {error}") from error
     known = f"{LinearRefined.kind}, {PrivateEncoder.kind}"
     raise CheckpointError(f"{path}: unknown kind of model {checkpoint.kind!r}, known are {known}; update veil-stream")
-
-
-def _load_tensors(model: FaceModel, checkpoint: Checkpoint, path: Path) -> None:
-    """Fill `model` with the tensors of its checkpoint, all of them and no others."""
-    expected = model.state_dict()
-    wrong = expected.keys() ^ checkpoint.tensors.keys()
-    wrong |= {
-        name for name, tensor in checkpoint.tensors.items() if name in expected and tensor.shape != expected[name].shape
-    }
-    if wrong:
-        raise CheckpointError(f"{path}: {len(wrong)} weights missing, unknown or misshapen, such as {min(wrong)}")
-    model.load_state_dict(dict(checkpoint.tensors))
 
 
 def prepare(model: AnyModule, device: torch.device | str) -> AnyModule:

@@ -13,9 +13,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.dataset import FaceDataset, to_crops, unpack_valid
-from models.face_mesh import FACE_OVAL
+from models.face_mesh import (
+    FACE_OVAL,
+    IMAGE_LEFT_EYE,
+    IMAGE_LEFT_MOUTH,
+    IMAGE_RIGHT_EYE,
+    IMAGE_RIGHT_MOUTH,
+    NOSE_TIP,
+)
 from models.face_model import Template
-from models.identity import MobileFaceNet
+from models.fit_shape import fit_shape, ridge
+from models.identity import FaceRecognizer, MobileFaceNet
+from models.identity_crop import identity_crops
 from models.linear_refined import LinearRefined, LinearRefinedConfig
 
 OVERSAMPLING = 16  # components found beyond those kept, so that the last of them are exact
@@ -24,13 +33,20 @@ RIM_SCALE = 1.06  # ovals: what lies outside of it is seen, whatever is drawn
 RIM_NOISE = 0.55  # per value in [-1, 1]; against the prior of unit variance on each latent
 MAX_POSE = 1.5  # of a donor, in standard deviations
 MAX_LINES = 0.7  # of a donor: of 42 faces ranked .8 and above 18 wear glasses, of 70 up to .7 one
+STRANGER_SPREAD = 1.2  # of their shapes, in those of people: more is more private, and a caricature
 ALIKE = 7  # faces most like a donor, of which one is the other donor
 LIGHT_CELLS = 4  # per side of the crop
 LIGHT_NOISE = 0.22  # per cell's mean
 
 
 def fit(
-    dataset: FaceDataset, recognizer: MobileFaceNet, config: LinearRefinedConfig, *, rim_directions: int, seed: int
+    dataset: FaceDataset,
+    recognizer: MobileFaceNet,
+    config: LinearRefinedConfig,
+    *,
+    guard: FaceRecognizer,
+    rim_directions: int,
+    seed: int,
 ) -> LinearRefined:
     """Return a model whose linear part is fitted and whose refiner is still the identity map.
 
@@ -41,6 +57,7 @@ def fit(
         dataset: Prepared faces; those of UTKFace tell sex and age.
         recognizer: What identity is measured with.
         config: Sizes; `linear_values` is set by the data.
+        guard: The recogniser that is at hand when a stranger is chosen.
         rim_directions: How many directions of hairline, forehead and jaw are kept from the person.
         seed: Of the choice of donors.
 
@@ -66,7 +83,13 @@ def fit(
     embeddings = embed(dataset, recognizer)
     _fit_identity(model, latents, embeddings=embeddings, posture=pose, rim_directions=rim_directions)
     _fit_attributes(model, latents, dataset.names, lightness=(values @ _mean_row(values)))
-    _mix_strangers(model, latents, typical=(pose.abs().amax(dim=1) < MAX_POSE) & (bridge_lines(dataset) < MAX_LINES))
+    typical = (pose.abs().amax(dim=1) < MAX_POSE) & (bridge_lines(dataset) < MAX_LINES)
+    donors = _mix_strangers(model, latents, typical=typical)
+    residual = embeddings - embeddings.mean(0) - latents @ model.recognition
+    meshes, points = torch.from_numpy(np.array(dataset.meshes)), torch.tensor(template.points)
+    shapes = fit_shape(model.shape, meshes, template=points, residual=residual, posture=pose)
+    model.shape.strangers.copy_(STRANGER_SPREAD * shapes[donors].sum(dim=1) / 2**0.5)
+    model.stranger_embeddings.copy_(embed_strangers(model, guard))
     return model
 
 
@@ -91,6 +114,23 @@ def embed(dataset: FaceDataset, recognizer: MobileFaceNet) -> Tensor:
     batches = range(0, len(dataset), 64)
     with torch.no_grad():
         return torch.cat([recognizer(to_crops(dataset.photos[start : start + 64])) for start in batches])
+
+
+def embed_strangers(model: LinearRefined, recognizer: FaceRecognizer) -> Tensor:
+    """Return the `(B, E)` unit embeddings of the strangers as they look into the camera, less the mean of all."""
+    mesh = torch.tensor(model.template.points)
+    eyes = [mesh[list(eye)].mean(dim=0) for eye in (IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE)]
+    five = torch.stack([*eyes, mesh[NOSE_TIP], mesh[IMAGE_LEFT_MOUTH], mesh[IMAGE_RIGHT_MOUTH]])
+    template = Template("similarity", tuple((float(x), float(y)) for x, y in five))
+    parts = []
+    with torch.no_grad():
+        average = model.without_identity(model.mean.new_zeros(1, model.config.components))
+        for start in range(0, len(model.strangers), 64):
+            strangers = model.strangers[start : start + 64]
+            pictures = model.generate((average + strangers)[:, None])
+            parts.append(recognizer(identity_crops(pictures, template)))
+    embeddings = torch.cat(parts)
+    return F.normalize(embeddings - embeddings.mean(0), dim=1)
 
 
 def posture(meshes: npt.NDArray[Any]) -> Tensor:
@@ -119,14 +159,6 @@ def bridge_lines(dataset: FaceDataset) -> Tensor:
     patches = torch.from_numpy(np.array(dataset.crops[:, rows, columns])).float().mean(dim=3)
     lines = patches.diff(dim=1).abs().mean(dim=(1, 2))
     return lines.argsort().argsort() / len(lines)
-
-
-def ridge(latents: Tensor, targets: Tensor, penalty: float = 0.02) -> Tensor:
-    """Return the `(K, D)` weights of the ridge regression from whitened `(N, K)` latents to `(N, D)` targets."""
-    gram = latents.T @ latents / len(latents)
-    centered = targets - targets.mean(0)
-    weights: Tensor = torch.linalg.solve(gram + penalty * torch.eye(len(gram)), latents.T @ centered / len(latents))
-    return weights
 
 
 def _fit_identity(
@@ -174,8 +206,10 @@ def _fit_attributes(model: LinearRefined, latents: Tensor, names: list[str], *, 
     model.attribute_weight.copy_((weight / (latents @ weight).std(0).clamp(min=1e-6)).T)
 
 
-def _mix_strangers(model: LinearRefined, latents: Tensor, *, typical: Tensor) -> None:
+def _mix_strangers(model: LinearRefined, latents: Tensor, *, typical: Tensor) -> Tensor:
     """Make each stranger of two faces of like attributes, so that it is no real person's and as far from the mean.
+
+    Returns `(B, 2)`, which faces they are made of.
 
     Donors look into the camera and wear no glasses (`typical`, `(N,)` bool); a stranger is as symmetric as a template,
     or a donor's light from the side would become a squint.
@@ -195,6 +229,7 @@ def _mix_strangers(model: LinearRefined, latents: Tensor, *, typical: Tensor) ->
     symmetric *= (mixed @ model.identity.T).norm(dim=1, keepdim=True) / symmetric.norm(dim=1, keepdim=True)
     model.strangers.copy_(symmetric @ _least_seen_moves(model))
     model.stranger_attributes.copy_((attributes[first] + attributes[second]) / 2)
+    return torch.stack([first, second], dim=1)
 
 
 def _least_seen_moves(model: LinearRefined) -> Tensor:

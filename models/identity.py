@@ -2,16 +2,20 @@
 
 `MobileFaceNet` after Chen et al. 2018, "MobileFaceNets"; its state dict is that of `mobilefacenet.pt` (Apache-2.0).
 `CompactRecognizer` is a third of its size, and ours to ship: distilled from it (`models.train_identity`).
+`ArcFace` and `CurricularFace` are the large ones of the paper: its loss and its judge. `models.pretrained` loads any.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from models.encoder import ResidualBlock
 
 IDENTITY_CROP_SIZE = 112  # pixels, the side of the crop
 IDENTITY_EMBEDDING_SIZE = 128
@@ -23,6 +27,9 @@ IDENTITY_LANDMARKS = ((38.29, 51.70), (73.53, 51.50), (56.03, 71.74), (41.55, 92
 _STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
 _COMPACT_STAGES = ((2, 48, 3, 2), (4, 64, 4, 2), (4, 96, 2, 2))
 
+_FFHQ_SIZE = 256  # pixels, the side of an FFHQ-aligned crop whose rows and columns are counted below ...
+_FFHQ_ROWS, _FFHQ_COLUMNS = slice(35, 223), slice(32, 220)  # ... the part a recogniser sees (Richardson et al. 2021)
+
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1]
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -30,8 +37,12 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 class FaceRecognizer(nn.Module, ABC):
     """Crops aligned to `IDENTITY_LANDMARKS` in, unit embeddings out."""
 
+    network: ClassVar[str]  # names the class in a checkpoint
+
     def forward(self, crops: Tensor) -> Tensor:
-        """Return unit embeddings `(N, 128)`, to be compared with others of the same network; differentiable.
+        """Return unit embeddings `(N, D)`, to be compared with others of the same network; differentiable.
+
+        D is 128 for our own networks, 512 for `ArcFace` and `CurricularFace`.
 
         Args:
             crops: `(N, 3, 112, 112)` RGB in [-1, 1].
@@ -44,12 +55,13 @@ class FaceRecognizer(nn.Module, ABC):
         return F.normalize(self._embed(crops).flatten(1), dim=1)
 
     @abstractmethod
-    def _embed(self, crops: Tensor) -> Tensor: ...  # (N, 128, 1, 1)
+    def _embed(self, crops: Tensor) -> Tensor: ...  # (N, D) or (N, D, 1, 1)
 
 
 class MobileFaceNet(FaceRecognizer):
     """1.2 M parameters."""
 
+    network: ClassVar[str] = "mobilefacenet"
     input_mean: Tensor
     input_std: Tensor
 
@@ -78,6 +90,8 @@ class MobileFaceNet(FaceRecognizer):
 class CompactRecognizer(FaceRecognizer):
     """0.36 M parameters, 4 ms a face on two CPU cores."""
 
+    network: ClassVar[str] = "compact"
+
     def __init__(self) -> None:
         super().__init__()
         head = 256
@@ -93,6 +107,69 @@ class CompactRecognizer(FaceRecognizer):
     def _embed(self, crops: Tensor) -> Tensor:
         embedded: Tensor = self.layers(crops)
         return embedded
+
+
+class _ImprovedResNet(FaceRecognizer):
+    """Stem, residual body and linear head (Deng et al. 2019, ArcFace, section 3.1)."""
+
+    def __init__(self, body: list[nn.Module], head_norm: nn.BatchNorm1d) -> None:
+        super().__init__()
+        self.input_layer = nn.Sequential(nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.PReLU(64))
+        self.body = nn.Sequential(*body)
+        outputs = head_norm.num_features
+        self.output_layer = nn.Sequential(
+            nn.BatchNorm2d(512), nn.Dropout(), nn.Flatten(), nn.Linear(512 * 7 * 7, outputs), head_norm
+        )
+
+    def _embed(self, crops: Tensor) -> Tensor:
+        features = self.body(self.input_layer(crops))  # (N, 512, 7, 7)
+        embedded: Tensor = self.output_layer(features)
+        return embedded
+
+
+class ArcFace(_ImprovedResNet):
+    """IR-SE-50, 44 M parameters: what the paper's identity loss compares with (Zhao et al. 2022, eq. 3).
+
+    The state dict is that of InsightFace_Pytorch's `model_ir_se50.pth`.
+    """
+
+    network: ClassVar[str] = "arcface-ir-se-50"
+
+    def __init__(self) -> None:
+        super().__init__(_residual_blocks(ResidualBlock, (3, 4, 14, 3)), nn.BatchNorm1d(512))
+
+
+class CurricularFace(_ImprovedResNet):
+    """IR-101, 65 M parameters: what the paper judges with (Zhao et al. 2022, eq. 5; Huang et al. 2020).
+
+    The state dict is that of `CurricularFace_Backbone.pth`.
+    """
+
+    network: ClassVar[str] = "curricularface-ir-101"
+
+    def __init__(self) -> None:
+        super().__init__(_residual_blocks(_PlainResidualBlock, (3, 13, 30, 3)), nn.BatchNorm1d(512, affine=False))
+
+
+RECOGNIZERS: tuple[type[FaceRecognizer], ...] = (MobileFaceNet, CompactRecognizer, ArcFace, CurricularFace)
+
+
+def ffhq_to_identity_crops(crops: Tensor) -> Tensor:
+    """Return what a recogniser is shown of FFHQ-aligned crops, `(N, 3, 112, 112)`; differentiable.
+
+    As the code the paper builds on does (Richardson et al. 2021): the crop at 256 px, cut to rows 35 to 222 and
+    columns 32 to 219, averaged down. About where `IDENTITY_LANDMARKS` are, without looking for landmarks.
+
+    Args:
+        crops: `(N, 3, S, S)` aligned as FFHQ is, `S` at least 256.
+
+    Raises:
+        ValueError: If `crops` has another shape.
+    """
+    if crops.ndim != 4 or crops.shape[1] != 3 or crops.shape[2] != crops.shape[3] or crops.shape[2] < _FFHQ_SIZE:
+        raise ValueError(f"crops must be (N, 3, S, S) with S at least {_FFHQ_SIZE}, got {tuple(crops.shape)}")
+    pooled = F.adaptive_avg_pool2d(crops, _FFHQ_SIZE)
+    return F.adaptive_avg_pool2d(pooled[:, :, _FFHQ_ROWS, _FFHQ_COLUMNS], IDENTITY_CROP_SIZE)
 
 
 def load_mobilefacenet(path: Path | str) -> MobileFaceNet:
@@ -163,6 +240,25 @@ class _InvertedResidual(nn.Module):
         """Return `(N, outputs, H / stride, W / stride)`."""
         filtered: Tensor = self.conv(features)
         return features + filtered if self.has_shortcut else filtered
+
+
+def _residual_blocks(block: type[ResidualBlock], counts: tuple[int, ...]) -> list[nn.Module]:
+    """Return a body's blocks: each stage halves the picture, and has 64 channels in the first and twice as many on."""
+    blocks: list[nn.Module] = []
+    inputs = 64
+    for stage, count in enumerate(counts):
+        for index in range(count):
+            blocks.append(block(inputs, 64 * 2**stage, stride=2 if index == 0 else 1))
+            inputs = 64 * 2**stage
+    return blocks
+
+
+class _PlainResidualBlock(ResidualBlock):
+    """The encoder's block without squeeze-and-excitation at its end: IR instead of IR-SE."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
+        super().__init__(inputs, outputs, stride=stride)
+        self.res_layer = nn.Sequential(*list(self.res_layer)[:-1])
 
 
 class _GlobalDepthwise(nn.Module):

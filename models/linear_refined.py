@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.face_model import FaceModel, Template
+from models.face_model import FaceModel, Sighting, Template
+from models.face_shape import FaceShape
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class LinearRefinedConfig:
         linear_values: Pixels inside the mask at that size, times three.
         components: K, principal components kept.
         identity_directions: k, how many directions of the K carry identity.
+        shape_directions: How many directions of the mesh do.
         strangers: B, identities to choose from.
         embedding: E, values of the recogniser's embedding that is foretold from a latent.
         attributes: Values read from a face to find strangers that suit it (sex, age, lightness of the skin).
@@ -38,13 +40,14 @@ class LinearRefinedConfig:
     linear_values: int = 8370
     components: int = 320
     identity_directions: int = 126
-    strangers: int = 2048
+    shape_directions: int = 24
+    strangers: int = 6144
     embedding: int = 128
     attributes: int = 3
     widths: tuple[int, int, int] = (32, 64, 96)
 
 
-FAR_SHARE = 0.1  # of the strangers: those that a recogniser should find least like the person
+FAR_SHARE = 0.01  # of the strangers: those that a recogniser should find least like the person
 CANDIDATES = 12  # of those, the ones that suit the person best; the seed chooses among them
 
 
@@ -63,6 +66,7 @@ class LinearRefined(FaceModel):
     strangers: Tensor  # (B, K), what a stranger adds to a face without identity
     attribute_weight: Tensor  # (A, K), latents to attributes of unit variance
     stranger_attributes: Tensor  # (B, A)
+    stranger_embeddings: Tensor  # (B, E), unit, of each stranger facing the camera, less the mean of all
 
     def __init__(self, config: LinearRefinedConfig, template: Template) -> None:
         super().__init__(config, template)
@@ -76,10 +80,12 @@ class LinearRefined(FaceModel):
             "strangers": (config.strangers, config.components),
             "attribute_weight": (config.attributes, config.components),
             "stranger_attributes": (config.strangers, config.attributes),
+            "stranger_embeddings": (config.strangers, config.embedding),
         }
         self.register_buffer("inside", torch.zeros(size, size, dtype=torch.bool))
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(shape))
+        self.shape = FaceShape(config.shape_directions, config.strangers, config.embedding)
         self.refiner = Refiner(size, config.crop_size, config.widths)
 
     @property
@@ -87,26 +93,55 @@ class LinearRefined(FaceModel):
         """Pixels, the side of a crop."""
         return self.config.crop_size
 
-    def pseudonyms(self, crops: Tensor, seeds: Tensor) -> Tensor:
+    @property
+    def identity_size(self) -> int:
+        """k, how many coordinates of unit variance tell who somebody is."""
+        return self.config.identity_directions
+
+    def identity_coordinates(self, crops: Tensor) -> Tensor:
+        """Return where each person lies along the identity directions, `(N, k)`, from crops `(N, 3, S, S)`."""
+        return self.project(crops) @ self.identity.T
+
+    def nearest_strangers(self, coordinates: Tensor) -> Tensor:
+        """Return the strangers `(N,)` int64 whose identity coordinates are nearest to `(N, k)` released ones."""
+        # By direction: noise is longer than any stranger, and by distance the outlying ones would win too often.
+        return (coordinates @ F.normalize(self.strangers @ self.identity.T, dim=1).T).argmax(dim=1)
+
+    def pseudonyms(self, sighting: Sighting, seeds: Tensor) -> Tensor:
         """Return which stranger each person becomes, `(N,)` int64: one that suits, and is not taken for the person.
 
         Args:
-            crops: `(N, 3, S, S)` RGB in [-1, 1].
+            sighting: Of N people; without meshes and embeddings it is foretold from appearance alone who is like whom.
             seeds: `(N,)` non-negative int64, one per person and key.
         """
-        latents = self.project(crops)
+        latents = self.project(sighting.crops)
         attributes = latents @ self.attribute_weight.T  # (N, A)
         misfit = torch.cdist(attributes, self.stranger_attributes)  # (N, B)
-        likeness = self._likeness(latents)
+        likeness = self._likeness(latents, sighting)
         far = likeness <= likeness.quantile(FAR_SHARE, dim=1, keepdim=True)
         count = min(CANDIDATES, int(far.sum(dim=1).min()))
         suited = (misfit + 1e3 * ~far).topk(count, largest=False).indices
         return suited.gather(1, (seeds % suited.shape[1])[:, None])[:, 0]
 
-    def _likeness(self, latents: Tensor) -> Tensor:
-        """Return the cosine `(N, B)` between the foretold embeddings of each person, and of them as each stranger."""
+    def _likeness(self, latents: Tensor, sighting: Sighting) -> Tensor:
+        """Return how like each person it would be to be each stranger, `(N, B)`: cosines, or the mean of two.
+
+        Foretold linearly, of the person and of them as each stranger; and as the recogniser sees person and stranger.
+        """
+        person = latents @ self.recognition  # (N, E)
         become = (self.without_identity(latents) @ self.recognition)[:, None] + self.strangers @ self.recognition
-        return F.cosine_similarity(become, (latents @ self.recognition)[:, None], dim=2)
+        if sighting.meshes is not None:
+            person = person + self.shape.coordinates(sighting.meshes) @ self.shape.recognition
+            become = become + self.shape.strangers @ self.shape.recognition
+        foretold = F.cosine_similarity(become, person[:, None], dim=2)
+        if sighting.embeddings is None:
+            return foretold
+        return (foretold + sighting.embeddings @ self.stranger_embeddings.T) / 2
+
+    def reshape(self, meshes: Tensor, beta: Tensor, pseudonyms: Tensor) -> Tensor:
+        """Return the meshes `(N, 468, 3)` to draw the new faces on (`FaceShape`)."""
+        reshaped: Tensor = self.shape(meshes, beta, pseudonyms)
+        return reshaped
 
     def project(self, crops: Tensor) -> Tensor:
         """Return the person's own whitened coordinates `(N, K)`: no privacy yet."""

@@ -1,150 +1,158 @@
 """Distil `CompactRecognizer` from a recogniser that may not be shipped: its embeddings are the targets.
 
-`train` yields a `TrainStep` now and then, and resumes exactly from the checkpoint that it keeps in its run folder.
+Writes `identity.safetensors`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import io
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+import safetensors.torch
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor
 
-from models.dataset import FaceDataset, open_dataset, to_crops
-from models.fit_linear import embed
-from models.identity import CompactRecognizer, load_mobilefacenet
+from models.augment import as_in_video
+from models.checkpoint import file_sha256
+from models.dataset import open_crops, open_dataset
+from models.face_model import DEFAULT_TEMPLATE
+from models.identity import CompactRecognizer, FaceRecognizer, load_mobilefacenet
+from models.identity_crop import identity_crops
+from models.precision import mixed_precision
+from models.ranks import Draws, Ranks, joined_ranks, sync_batch_norms
+from models.train_command import main
+from models.training import RunConfig, Stateful, TrainStep, follow, write_whole
 
-MAX_SHIFT = 4  # pixels, by which a crop is moved: landmarks of video are no better
+CROP_SIZE = 128  # pixels of our crop that show a face as large as a recogniser's 112 do
+CHUNK = 64  # crops embedded at once
 
 
-@dataclass(frozen=True)
-class IdentityTrainConfig:
-    """What to train on, and how.
+@dataclass(frozen=True, kw_only=True)
+class IdentityTrainConfig(RunConfig):
+    """A run of the recogniser.
 
     Attributes:
-        data: Folder of prepared faces (`models.dataset`).
+        data: Folders of prepared faces, and tars and folders of crops aligned to the default template.
         teacher: MobileFaceNet state dict.
-        run: Folder for checkpoints.
         steps: Last step; the learning rate falls to zero there along a half cosine.
-        batch: Crops a step.
         learning_rate: AdamW.
         warm_up: Steps in which it rises to that.
-        seed: Of the data order and of what is done to the crops.
     """
 
-    data: Path
+    data: tuple[Path, ...]
     teacher: Path
-    run: Path
     steps: int = 3000
     batch: int = 64
     learning_rate: float = 4e-3
     warm_up: int = 200
-    seed: int = 0
 
 
-@dataclass(frozen=True)
-class TrainStep:
-    """Where training is: the mean of 1 - cosine to the teacher since the last report, and the student."""
-
-    step: int
-    loss: float
-    model: CompactRecognizer
-
-
-def train(config: IdentityTrainConfig, report_every: int = 100) -> Iterator[TrainStep]:
-    """Train from where the run folder stands; yield every `report_every` steps, after the checkpoint is written."""
-    dataset = open_dataset(config.data)
-    trainer = _Trainer(config)
-    trainer.resume()
-    targets = _targets(config, dataset)
-    while trainer.step < config.steps:
-        count = min(report_every, config.steps - trainer.step)
-        loss = sum(trainer.train_step(dataset, targets) for _ in range(count)) / count
-        trainer.save()
-        yield TrainStep(trainer.step, loss, trainer.model)
+def train(config: IdentityTrainConfig) -> Iterator[TrainStep]:
+    """Train from where the run folder stands; yield as `follow` does."""
+    with joined_ranks() as ranks:
+        if config.batch % ranks.size:
+            raise ValueError(f"batch must be a multiple of the {ranks.size} processes, got {config.batch}")
+        photos, names = open_photos(config.data)
+        yield from follow(IdentityTrainer(config, photos, names, ranks=ranks), config, ranks)
 
 
-def _targets(config: IdentityTrainConfig, dataset: FaceDataset) -> Tensor:
-    """Return the teacher's embeddings `(N, 128)`; computed once a run, which takes minutes."""
-    path = config.run / "targets.pt"
-    if not path.exists():
-        config.run.mkdir(parents=True, exist_ok=True)
-        partial = config.run / "targets.part.pt"
-        torch.save(embed(dataset, load_mobilefacenet(config.teacher)), partial)
-        partial.replace(path)
-    targets: Tensor = torch.load(path, weights_only=True)
-    if len(targets) != len(dataset):
-        raise ValueError(f"{path} belongs to other data: {len(targets)} faces, not {len(dataset)}; choose another run")
-    return targets
+def open_photos(paths: tuple[Path, ...]) -> tuple[Tensor, tuple[str, ...]]:
+    """Return faces as recognisers are shown them, `(N, 3, 112, 112)` uint8, and their names."""
+    photos: list[Tensor] = []
+    names: list[str] = []
+    for path in paths:
+        if (path / "names.json").exists():
+            dataset = open_dataset(path)
+            photos.append(torch.tensor(dataset.photos).permute(0, 3, 1, 2))
+            names += dataset.names
+            continue
+        crops = open_crops([path], CROP_SIZE)
+        chunks = (identity_crops(chunk.float(), DEFAULT_TEMPLATE) for chunk in torch.split(crops.images, CHUNK))
+        photos.append(torch.cat([chunk.round().to(torch.uint8) for chunk in chunks]))
+        names += crops.names
+    return torch.cat(photos), tuple(names)
 
 
-class _Trainer:
-    """Student, optimiser and step of a run."""
+class IdentityTrainer:
+    """Student, optimiser, and what the teacher says."""
 
-    def __init__(self, config: IdentityTrainConfig) -> None:
-        torch.manual_seed(config.seed)
-        self.config, self.step = config, 0
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = CompactRecognizer().to(self.device)
+    def __init__(self, config: IdentityTrainConfig, photos: Tensor, names: tuple[str, ...], *, ranks: Ranks) -> None:
+        torch.manual_seed(config.seed)  # the same weights in each process
+        self.config, self.ranks = config, ranks
+        self.data_digest = f"{hashlib.sha256(repr(names).encode()).hexdigest()} {file_sha256(config.teacher)}"
+        self.photos = photos.to(ranks.device)
+        self.targets = self._targets().to(ranks.device)
+        self.model = CompactRecognizer().to(ranks.device)
         self.model.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        sync_batch_norms(self.model, ranks)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), config.learning_rate, weight_decay=0.02)
 
-    def train_step(self, dataset: FaceDataset, targets: Tensor) -> float:
-        """Take one step; return the loss."""
-        rng = np.random.default_rng((self.config.seed, self.step))
-        rows = np.sort(rng.choice(len(dataset), self.config.batch, replace=False))
-        crops = augmented(to_crops(dataset.photos[rows]).to(self.device), rng)
+    def parts(self) -> Mapping[str, Stateful]:
+        """Return everything that changes during training."""
+        return {"model": self.model, "optimizer": self.optimizer}
+
+    def train_step(self, draws: Draws) -> Mapping[str, Tensor]:
+        """Take one step towards the teacher's embeddings, on crops as video has them."""
+        rows = draws.integers(len(self.photos))
+        crops = as_in_video(self.photos[rows].float() / 127.5 - 1, draws)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
+            group["lr"] = self._learning_rate(draws.step)
         self.model.train()
-        loss = (1 - (self.model(crops) * targets[rows].to(self.device)).sum(dim=1)).mean()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        self.step += 1
-        return float(loss.detach())
+        with mixed_precision(self.ranks.device):
+            cosine = (self.model(crops) * self.targets[rows]).sum(dim=1)
+        loss = (1 - cosine).mean()
+        self.ranks.descend(loss, self.optimizer)
+        return {"one_minus_cosine": loss}
 
-    def _learning_rate(self) -> float:
-        warm_up = min(1.0, (self.step + 1) / self.config.warm_up)
-        return float(self.config.learning_rate * warm_up * (0.5 + 0.5 * np.cos(np.pi * self.step / self.config.steps)))
+    def ship(self, folder: Path) -> None:
+        """Write the recogniser."""
+        tensors = {name: value.contiguous().cpu() for name, value in self.model.state_dict().items()}
+        write_whole(folder / "identity.safetensors", safetensors.torch.save(tensors))
 
-    def save(self) -> None:
-        """Write the run's state and the recogniser, each whole or not at all."""
-        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}
-        partial = self.config.run / "state.part.pt"
-        torch.save(state, partial)
-        partial.replace(self.config.run / "state.pt")
-        partial = self.config.run / "identity.part"
-        save_file({name: value.contiguous().cpu() for name, value in self.model.state_dict().items()}, partial)
-        partial.replace(self.config.run / "identity.safetensors")
+    def samples(self) -> None:
+        """Return nothing: there is nothing to look at."""
 
-    def resume(self) -> None:
-        """Take up the state that the run folder holds, if any."""
-        path = self.config.run / "state.pt"
+    def _learning_rate(self, step: int) -> float:
+        warm_up = min(1.0, (step + 1) / self.config.warm_up)
+        return self.config.learning_rate * warm_up * (0.5 + 0.5 * math.cos(math.pi * step / self.config.steps))
+
+    def _targets(self) -> Tensor:
+        """Return what the teacher says of each face, `(N, 128)`; computed once a run, which takes minutes on a CPU."""
+        path = self.config.run / "targets.pt"
         if path.exists():
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step = state["step"]
+            kept = torch.load(path, map_location="cpu", weights_only=True)
+            if kept["data"] != self.data_digest:
+                raise ValueError(f"{path} belongs to other data or networks; choose another run folder")
+            targets: Tensor = kept["targets"]
+            return targets
+        targets = mirror_embeddings(self.photos, load_mobilefacenet(self.config.teacher).to(self.ranks.device)).cpu()
+        if self.ranks.rank == 0:
+            content = io.BytesIO()
+            torch.save({"data": self.data_digest, "targets": targets}, content)
+            self.config.run.mkdir(parents=True, exist_ok=True)
+            write_whole(path, content.getbuffer())
+        return targets
 
 
-def augmented(crops: Tensor, rng: np.random.Generator) -> Tensor:
-    """Return `(N, 3, S, S)` crops moved, mirrored, softened and relit, as a guard meets them in video."""
-    if rng.random() < 0.5:
-        crops = crops.flip(3)
-    dx, dy = rng.integers(-MAX_SHIFT, MAX_SHIFT + 1, 2).tolist()
-    pad = F.pad(crops, (MAX_SHIFT,) * 4, mode="replicate")
-    size = crops.shape[-1]
-    crops = pad[..., MAX_SHIFT + dy : MAX_SHIFT + dy + size, MAX_SHIFT + dx : MAX_SHIFT + dx + size]
-    if rng.random() < 0.25:
-        small = F.interpolate(crops, scale_factor=float(rng.uniform(0.3, 0.8)), mode="area")
-        crops = F.interpolate(small, size=size, mode="bilinear", align_corners=False)
-    count = len(crops)
-    gain = torch.from_numpy(rng.uniform(0.75, 1.25, (count, 1, 1, 1)).astype(np.float32)).to(crops.device)
-    shift = torch.from_numpy(rng.uniform(-0.2, 0.2, (count, 3, 1, 1)).astype(np.float32)).to(crops.device)
-    return (crops * gain + shift).clamp(-1, 1)
+@torch.no_grad()
+def mirror_embeddings(photos: Tensor, recognizer: FaceRecognizer) -> Tensor:
+    """Return unit embeddings `(N, D)` of faces together with their mirror images: what of one is chance, cancels.
+
+    Args:
+        photos: `(N, 3, 112, 112)` uint8.
+        recognizer: Whose embeddings.
+    """
+    sums = []
+    for chunk in torch.split(photos, CHUNK):
+        crops = chunk.float() / 127.5 - 1
+        sums.append(recognizer(crops) + recognizer(crops.flip(3)))
+    return F.normalize(torch.cat(sums), dim=1)
+
+
+if __name__ == "__main__":
+    main(IdentityTrainConfig, train)

@@ -53,14 +53,15 @@ def _detail(crop: Image) -> float:
     return float((grey - fine).std() / max(float((grey - coarse).std()), 1.0))
 
 
-def paste(image: Image, original: Image, crop: Image, *, face: Face, aligner: Aligner) -> None:
+def paste(image: Image, original: Image, crop: Image, *, face: Face, drawn: Face, aligner: Aligner) -> None:
     """Draw `crop` over the face, in place: opaque inside its oval, fading outside it, lit as the original.
 
     Args:
         image: `(H, W, 3)` uint8 RGB, in which the face is concealed already.
         original: The frame before; only the mean colour of `LIGHT_CELLS` x `LIGHT_CELLS` cells is taken from it.
         crop: `(S, S, 3)` uint8 RGB, generated.
-        face: Where; with mesh.
+        face: The person's, whose oval is covered; with mesh.
+        drawn: The same with the mesh of the new face, which decides where each pixel of the crop comes to lie.
         aligner: The one that cut the crop.
     """
     polygon = inner_face(face)
@@ -69,12 +70,12 @@ def paste(image: Image, original: Image, crop: Image, *, face: Face, aligner: Al
     if roi is None:
         return
     x1, y1, x2, y2 = roi
-    where, drawn = aligner.frame_to_crop(face, roi)
+    where, known = aligner.frame_to_crop(drawn, roi)
     patch = cv2.remap(crop, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     inside = fill(polygon, roi)
-    alpha = fade(inside, feather) * drawn
+    alpha = fade(inside, feather) * known
     below = image[y1:y2, x1:x2].astype(np.float32)  # a neighbour's face in it is concealed: the rim may be read here
-    patch = relight(patch, original[y1:y2, x1:x2].astype(np.float32), mask=(inside & drawn).astype(np.float32))
+    patch = relight(patch, original[y1:y2, x1:x2].astype(np.float32), mask=(inside & known).astype(np.float32))
     patch = match_rim(patch, below, inside=inside, band=(alpha > 0) & ~inside, depth=RIM * feather / FEATHER)
     image[y1:y2, x1:x2] = np.clip(below + alpha[..., None] * (patch - below) + 0.5, 0, 255).astype(np.uint8)
 

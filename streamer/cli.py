@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 import streamer
-from streamer import cli_train
+from streamer import cli_models, cli_train
 from streamer.cli_errors import EXIT_WORLD, errors_in_one_line
 from streamer.errors import StreamerError
 
@@ -48,6 +48,9 @@ class Job:
     overwrite: bool = False
     codec: Codec = "auto"
     crf: int = 21
+    key: Path | None = None
+    epsilon: float | None = None
+    delta: float = 1e-5
     quiet: bool = False
 
 
@@ -83,10 +86,19 @@ def run(
         Literal["auto", "h264", "hevc", "vp9", "av1"], typer.Option(help="Of a video; auto: vp9 in webm, else h264.")
     ] = Job.codec,
     crf: Annotated[int, typer.Option(min=0, max=51, help="Quality: 18 is very good, 28 is small.")] = Job.crf,
+    key: Annotated[
+        Path | None, typer.Option(help="A file of 32 random bytes: the same key, the same strangers.")
+    ] = Job.key,
+    epsilon: Annotated[
+        float | None, typer.Option(help="Differential privacy of who becomes whom, per track.", show_default=False)
+    ] = Job.epsilon,
+    delta: Annotated[float, typer.Option(help="With what chance that may fail.")] = Job.delta,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and no progress.")] = False,
 ) -> None:
     """Replace every face of SOURCE and write the result to SINK."""
-    job = Job(source, sink, beta, model, device, mode, cover, keep_audio, overwrite, codec, crf, quiet=as_json)
+    job = Job(
+        source, sink, beta, model, device, mode, cover, keep_audio, overwrite, codec, crf, key, epsilon, delta, as_json
+    )
     with errors_in_one_line():
         report = _anonymize(job)
     typer.echo(json.dumps(report.as_dict()) if as_json else "\n".join(report.lines()))
@@ -130,6 +142,7 @@ def demo(
 
 app.command()(cli_train.extract)
 app.add_typer(cli_train.train_app, name="train")
+app.add_typer(cli_models.models_app, name="models")
 
 
 def _anonymize(job: Job) -> Report:
@@ -163,6 +176,7 @@ def _anonymize(job: Job) -> Report:
             source.audio_streams,
             sink.audio_packets if job.keep_audio else None,
             unrelated=bool(source.info.names),
+            privacy=anonymizer.privacy,
         )
 
 
@@ -181,10 +195,20 @@ def _write_all(source: Source, anonymizer: Anonymizer, sink: Sink, summary: Summ
 
 def _load(job: Job) -> Anonymizer:
     from models.errors import CheckpointError
+    from models.privacy import load_key
     from streamer.pipeline import Anonymizer
 
     try:
-        return Anonymizer.load(job.model, beta=job.beta, device=job.device, mode=job.mode, cover=job.cover)
+        return Anonymizer.load(
+            job.model,
+            beta=job.beta,
+            device=job.device,
+            mode=job.mode,
+            cover=job.cover,
+            key=load_key(job.key) if job.key else None,
+            epsilon=job.epsilon,
+            delta=job.delta,
+        )
     except CheckpointError as error:
         raise StreamerError(str(error)) from error
     except ValueError as error:  # what typer lets pass, such as a beta that is not a number

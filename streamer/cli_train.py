@@ -2,65 +2,194 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from streamer.cli_errors import errors_in_one_line, files_may_be_wrong
+from streamer.cli_errors import EXIT_INTERRUPTED, errors_in_one_line, fail, files_may_be_wrong
+
+if TYPE_CHECKING:
+    from models.training import RunConfig, TrainStep
 
 train_app = typer.Typer(
     help="Train models on faces that `veil extract` prepared. Stop a run at any time; start it again to go on.",
     no_args_is_help=True,
 )
-TrainingData = Annotated[Path, typer.Argument(metavar="DATA", help="What `veil extract` wrote.")]
+
+PreparedData = Annotated[Path, typer.Argument(metavar="DATA", help="The folder that `veil extract` wrote.")]
+Crops = Annotated[
+    list[Path],
+    typer.Argument(metavar="DATA...", help="Tars and folders of crops: `veil extract --align similarity`."),
+]
+Faces = Annotated[list[Path], typer.Argument(metavar="DATA...", help="What `veil extract` wrote, either way.")]
+Run = Annotated[Path, typer.Option(help="For checkpoints and samples; a run found there goes on.")]
+Minutes = Annotated[float | None, typer.Option(min=0, help="After which it ends by itself, to be started again.")]
+Steps = Annotated[int | None, typer.Option(min=0, help="Where to stop.")]
+Batch = Annotated[int | None, typer.Option(min=1, help="Crops a step.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Of every chance in it.")]
+TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write curves and samples for TensorBoard, too.")]
 
 
 def extract(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Videos, pictures, folders of pictures.")],
-    out: Annotated[Path, typer.Option(help="The folder to write to. It holds real faces.")] = Path("data/faces"),
+    out: Annotated[Path | None, typer.Option(help="What to write: by default data/faces or data/crops.tar.")] = None,
+    align: Annotated[
+        Literal["mesh", "similarity"],
+        typer.Option(help="mesh: a folder for `train linear`; similarity: a tar of crops for the other trainers."),
+    ] = "mesh",
+    size: Annotated[int | None, typer.Option(min=16, help="Side of a crop in pixels, for similarity: 128.")] = None,
 ) -> None:
-    """Prepare the faces of SOURCE... as training data. They are real: keep the folder as safe as the originals."""
-    with errors_in_one_line():
-        from models.face_model import load_face_model
-        from streamer.extract import extract as extract_faces
-        from streamer.extract import named_frames
-
-        model = load_face_model("default")
+    """Prepare the faces of SOURCE... as training data. They are real: keep them as safe as the originals."""
+    if align == "mesh" and size is not None:
+        raise typer.BadParameter("the default model says how large these crops are", param_hint="--size")
+    out = out or Path("data/faces" if align == "mesh" else "data/crops.tar")
+    with errors_in_one_line(), files_may_be_wrong():
         faces = 0
-        for faces in extract_faces(named_frames(sources), out, template=model.template, crop_size=model.crop_size):
+        for faces in _mesh_faces(sources, out) if align == "mesh" else _crops(sources, out, size or 128):
             typer.echo(f"\r{faces} faces", nl=False, err=True)
     typer.echo(f"\n{faces} faces in {out}")
 
 
+def _mesh_faces(sources: list[str], out: Path) -> Iterator[int]:
+    from models.face_model import load_face_model
+    from streamer.extract import extract, named_frames
+
+    model = load_face_model("default")
+    return extract(named_frames(sources), out, template=model.template, crop_size=model.crop_size)
+
+
+def _crops(sources: list[str], out: Path, size: int) -> Iterator[int]:
+    from models.face_model import DEFAULT_TEMPLATE
+    from streamer.extract import extract_crops, named_frames
+
+    return extract_crops(named_frames(sources), out, template=DEFAULT_TEMPLATE, crop_size=size)
+
+
+@train_app.command("generator")
+def train_generator(
+    data: Crops,
+    run: Run = Path("runs/generator"),
+    size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels: 64, 128 or 256.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Channels at full size; less is faster.")] = None,
+    channel_max: Annotated[int | None, typer.Option(min=1, help="Most channels at any size.")] = None,
+    latent_size: Annotated[int | None, typer.Option(min=1, help="Numbers in a latent.")] = None,
+    gamma: Annotated[float | None, typer.Option(min=0, help="Weight of the gradient penalty R1.")] = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    batch: Batch = None,
+    seed: Seed = None,
+    tensorboard: TensorBoard = False,
+) -> None:
+    """Train StyleGAN2, which draws faces of nobody; the encoder comes next."""
+    with errors_in_one_line(), files_may_be_wrong():
+        from models.train_generator import GeneratorTrainConfig, train
+
+        config = GeneratorTrainConfig(
+            data=tuple(data),
+            run=run,
+            **_given(size=size, width=width, channel_max=channel_max, latent_size=latent_size, gamma=gamma),
+            **_given(steps=steps, minutes=minutes, batch=batch, seed=seed),
+        )
+        _show(train(config), config, tensorboard=tensorboard)
+    typer.echo(f"{run / 'generator.safetensors'}: use it with `veil train encoder --generator`")
+
+
+@train_app.command("encoder")
+def train_encoder(
+    data: Crops,
+    generator: Annotated[Path, typer.Option(help="Checkpoint of `veil train generator`, or an imported one's name.")],
+    recognizer: Annotated[list[Path], typer.Option(help="A face recogniser's file or name; may be given repeatedly.")],
+    run: Run = Path("runs/encoder"),
+    discriminator: Annotated[Path | None, typer.Option(help="Of the generator: tells how alike pictures look.")] = None,
+    lpips_heads: Annotated[
+        Path | None, typer.Option(help="LPIPS 0.1, published weights; with --lpips-backbone.")
+    ] = None,
+    lpips_backbone: Annotated[Path | None, typer.Option(help="AlexNet or VGG16 for it, of torchvision.")] = None,
+    width: Annotated[int | None, typer.Option(min=16, help="Channels of the encoder's first stage.")] = None,
+    identity: Annotated[float | None, typer.Option(min=0, help="Weight of the identity loss.")] = None,
+    outside: Annotated[float | None, typer.Option(min=0, help="Weight of pixels that the paste hides.")] = None,
+    temporal: Annotated[float | None, typer.Option(min=0, help="Weight of steadiness over time.")] = None,
+    joint_from: Annotated[int | None, typer.Option(min=0, help="Step from which the generator trains too.")] = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    batch: Batch = None,
+    seed: Seed = None,
+    tensorboard: TensorBoard = False,
+) -> None:
+    """Train a Private-Encoder for a generator: together they are a model for `veil run`."""
+    with errors_in_one_line(), files_may_be_wrong():
+        from models.train_encoder import EncoderTrainConfig, train
+
+        config = EncoderTrainConfig(
+            data=tuple(data),
+            generator=generator,
+            recognizers=tuple(recognizer),
+            run=run,
+            **_given(discriminator=discriminator, lpips_heads=lpips_heads, lpips_backbone=lpips_backbone),
+            **_given(width=width, identity=identity, outside=outside, temporal=temporal, joint_from=joint_from),
+            **_given(steps=steps, minutes=minutes, batch=batch, seed=seed),
+        )
+        _show(train(config), config, tensorboard=tensorboard)
+    typer.echo(f"{run / 'private-encoder.safetensors'}: use it with `veil run --model`")
+
+
 @train_app.command("linear")
 def train_linear(
-    data: TrainingData,
+    data: PreparedData,
     recognizer: Annotated[Path, typer.Option(help="MobileFaceNet state dict: what identity is measured with.")],
-    run: Annotated[Path, typer.Option(help="For checkpoints; a run found there goes on.")] = Path("runs/linear"),
+    run: Run = Path("runs/linear"),
     steps: Annotated[int, typer.Option(min=0, help="Where to stop.")] = 4000,
+    minutes: Minutes = None,
+    tensorboard: TensorBoard = False,
 ) -> None:
     """Train `linear-refined`, the default model."""
     with errors_in_one_line(), files_may_be_wrong():
         from models.train_linear import LinearTrainConfig, train
 
-        for step in train(LinearTrainConfig(data, recognizer, run, steps=steps)):
-            losses = "  ".join(f"{name} {value:.3f}" for name, value in step.losses.items())
-            typer.echo(f"step {step.step}  {losses}")
+        config = LinearTrainConfig(data=data, recognizer=recognizer, run=run, steps=steps, **_given(minutes=minutes))
+        _show(train(config), config, tensorboard=tensorboard)
     typer.echo(f"{run / 'linear-refined.safetensors'}: use it with `veil run --model`")
 
 
 @train_app.command("identity")
 def train_identity(
-    data: TrainingData,
+    data: Faces,
     teacher: Annotated[Path, typer.Option(help="MobileFaceNet state dict, which is imitated.")],
-    run: Annotated[Path, typer.Option(help="For checkpoints; a run found there goes on.")] = Path("runs/identity"),
+    run: Run = Path("runs/identity"),
     steps: Annotated[int, typer.Option(min=1, help="Where to stop; the learning rate ends there.")] = 3000,
+    minutes: Minutes = None,
+    tensorboard: TensorBoard = False,
 ) -> None:
     """Train a small face recogniser that may be shipped, from one that may not."""
     with errors_in_one_line(), files_may_be_wrong():
         from models.train_identity import IdentityTrainConfig, train
 
-        for step in train(IdentityTrainConfig(data, teacher, run, steps=steps)):
-            typer.echo(f"step {step.step}  1 - cosine {step.loss:.3f}")
+        config = IdentityTrainConfig(data=tuple(data), teacher=teacher, run=run, steps=steps, **_given(minutes=minutes))
+        _show(train(config), config, tensorboard=tensorboard)
     typer.echo(f"{run / 'identity.safetensors'}")
+
+
+def _given(**options: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of configurations
+    """Return the options that were given; the others' defaults are the configuration's, which costs torch to read."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _show(steps: Iterator[TrainStep], config: RunConfig, *, tensorboard: bool) -> None:
+    """Train with a bar on a terminal, and with a line a report elsewhere."""
+    from models.train_command import report, to_tensorboard
+
+    console = Console(stderr=True)
+    columns = SpinnerColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}", markup=False)
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("", total=config.steps)
+            for step in to_tensorboard(steps, config.run) if tensorboard else steps:
+                bar.update(task, completed=step.step, description=report(step))
+                if not console.is_terminal:
+                    typer.echo(report(step))
+    except KeyboardInterrupt:
+        fail("interrupted; started again, it goes on from its last save", EXIT_INTERRUPTED)

@@ -22,6 +22,7 @@ from typing import Any, Self
 import cv2
 import numpy as np
 
+from models.face_mesh import IMAGE_LEFT_EYE, IMAGE_LEFT_MOUTH, IMAGE_RIGHT_EYE, IMAGE_RIGHT_MOUTH, NOSE_TIP
 from streamer.errors import AnonymizerError
 from streamer.types import Face, Floats, Image
 
@@ -57,8 +58,6 @@ FACE = [70, 63, 105, 66, 107, 336, 296, 334, 293, 300]  # brows
 FACE += [1, 4]  # the nose is the outline of a profile
 FACE += [356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152]  # ear to chin
 FACE += [148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127]  # chin to ear
-IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE = [33, 133, 159, 145], [362, 263, 386, 374]
-NOSE_TIP, IMAGE_LEFT_MOUTH, IMAGE_RIGHT_MOUTH = 1, 61, 291
 HALF_MOUTH = 0.414  # of the distance of the eyes, from the alignment template (.2235 / .27 / 2)
 DETECTOR = """
 input_stream: "{input}" output_stream: "{output}"
@@ -227,7 +226,7 @@ def agrees(mesh: Floats, box: Floats) -> bool:
 
 def five_points(mesh: Floats) -> Floats:
     """Return the `(5, 2)` landmarks of LAYOUT.md 5 of a `(468, 3)` mesh."""
-    eyes = [mesh[IMAGE_LEFT_EYE].mean(axis=0), mesh[IMAGE_RIGHT_EYE].mean(axis=0)]
+    eyes = [mesh[list(IMAGE_LEFT_EYE)].mean(axis=0), mesh[list(IMAGE_RIGHT_EYE)].mean(axis=0)]
     points: Floats = np.stack([*eyes, mesh[NOSE_TIP], mesh[IMAGE_LEFT_MOUTH], mesh[IMAGE_RIGHT_MOUTH]])
     return points[:, :2]
 

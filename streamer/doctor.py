@@ -148,7 +148,7 @@ def _mediapipe_models() -> Iterator[Finding]:
 
 
 def _weights() -> Iterator[Finding]:
-    from models.checkpoint import verify_weights
+    from models.checkpoint import verify_imports, verify_weights
 
     verified = verify_weights()
     if not verified:
@@ -156,3 +156,6 @@ def _weights() -> Iterator[Finding]:
     for name, intact in verified.items():
         advice = "verified" if intact else "missing or changed (sha256 differs); reinstall veil-stream"
         yield Finding(f"weights {name}", advice, ok=intact)
+    for name, intact in verify_imports().items():
+        advice = "imported, verified" if intact else "changed (sha256 differs); import it again"
+        yield Finding(f"model {name}", advice, ok=intact, needed=False)

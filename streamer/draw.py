@@ -5,17 +5,18 @@ The only stage that runs a network, and the only one that loads torch.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from models.face_model import FaceModel
 from streamer.align import Aligner, MeshAligner, SimilarityAligner
 from streamer.blend import paste, soften
 from streamer.errors import AnonymizerError
+from streamer.pseudonym import Pseudonyms
 from streamer.smooth import OneEuro, OneEuroConfig
 from streamer.types import Face, Floats, Image, Track
 
@@ -31,31 +32,28 @@ class FaceDrawer:
         model: Prepared, on `device`.
         device: Where crops go.
         beta: See `streamer.pipeline.Settings`.
-        key: Decides, with stream and track, who becomes whom.
+        pseudonyms: Who becomes whom, for this stream alone.
     """
 
-    def __init__(self, model: FaceModel, device: torch.device, *, beta: float, key: bytes) -> None:
-        self._model, self._device, self._beta, self._key = model, device, float(beta), key
+    def __init__(self, model: FaceModel, device: torch.device, *, beta: float, pseudonyms: Pseudonyms) -> None:
+        self._model, self._device, self._beta, self._pseudonyms = model, device, float(beta), pseudonyms
         self._aligner = aligner_of(model)
         self.reset(0)
 
     def reset(self, stream: int) -> None:
         """Forget everyone; the next stream is number `stream` among those of the process."""
-        self._stream = stream
         self._meshes, self._latents = OneEuro(MESH_FILTER), OneEuro(LATENT_FILTER)
-        self._pseudonyms: dict[int, int] = {}
+        self._pseudonyms.reset(stream)
 
     def keep_only(self, alive: set[int]) -> None:
         """Forget all tracks but those."""
         self._meshes.keep_only(alive)
         self._latents.keep_only(alive)
-        self._pseudonyms = {key: value for key, value in self._pseudonyms.items() if key in alive}
+        self._pseudonyms.keep_only(alive)
 
     def steady(self, track: Track, seconds: float) -> Track:
         """Return the track with its mesh smoothed, never further from the measured one than `MAX_MESH_LAG`."""
-        mesh, size = track.face.mesh, track.face.size
-        if mesh is None:
-            raise ValueError("a face without a mesh is not drawn")
+        mesh, size = _mesh(track), track.face.size
         smooth = self._meshes.update(track.id, mesh / size, seconds) * size
         lag = smooth - mesh
         length = np.linalg.norm(lag, axis=1, keepdims=True)
@@ -75,38 +73,37 @@ class FaceDrawer:
         Raises:
             FloatingPointError: If the network returns what is no picture.
         """
-        for track, crop in zip(tracks, self._generate(original, tracks, seconds), strict=True):
-            paste(image, original, crop, face=track.face, aligner=self._aligner)
+        crops, meshes = self._generate(original, tracks, seconds)
+        for track, crop, mesh in zip(tracks, crops, meshes, strict=True):
+            paste(image, original, crop, face=track.face, drawn=replace(track.face, mesh=mesh), aligner=self._aligner)
 
     @torch.inference_mode()
-    def _generate(self, image: Image, tracks: Sequence[Track], seconds: float) -> list[Image]:
-        """Return one synthetic crop `(S, S, 3)` uint8 per track."""
+    def _generate(
+        self, image: Image, tracks: Sequence[Track], seconds: float
+    ) -> tuple[list[Image], npt.NDArray[np.float32]]:
+        """Return one synthetic crop `(S, S, 3)` uint8 per track, and the meshes `(N, 468, 3)` to draw them on."""
         cut = np.stack([self._aligner.crop(image, track.face) for track in tracks])  # (N, S, S, 3)
         crops = torch.from_numpy(cut).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        meshes = torch.from_numpy(np.stack([_mesh(track) for track in tracks])).to(self._device)
         beta = torch.full((len(tracks),), self._beta, device=self._device)
-        latents = self._model.encode(crops, beta, self._become(crops, tracks))  # (N, L, D)
+        others = self._pseudonyms.of(image, tracks, crops, meshes)
+        latents = self._model.encode(crops, beta, others)  # (N, L, D)
         steady = [
             self._latents.update(track.id, value, seconds)
             for track, value in zip(tracks, latents.float().cpu().numpy(), strict=True)
         ]
         made = self._model.generate(torch.from_numpy(np.stack(steady)).to(self._device)).float()
-        if not torch.isfinite(made).all():
-            raise FloatingPointError("the generator returned values that are not finite")
+        reshaped = self._model.reshape(meshes, beta, others)
+        if not (torch.isfinite(made).all() and torch.isfinite(reshaped).all()):
+            raise FloatingPointError("the model returned values that are not finite")
         drawn = ((made + 1) * 127.5 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        return [soften(new, old) for new, old in zip(drawn, cut, strict=True)]
+        return [soften(new, old) for new, old in zip(drawn, cut, strict=True)], reshaped.cpu().numpy()
 
-    def _become(self, crops: torch.Tensor, tracks: Sequence[Track]) -> torch.Tensor:
-        """Return the pseudonym of each track, `(N,)`; chosen when it is first drawn, then kept."""
-        new = [row for row, track in enumerate(tracks) if track.id not in self._pseudonyms]
-        if new:
-            seeds = torch.tensor([self._seed(tracks[row].id) for row in new], device=self._device)
-            for row, chosen in zip(new, self._model.pseudonyms(crops[new], seeds).tolist(), strict=True):
-                self._pseudonyms[tracks[row].id] = chosen
-        return torch.tensor([self._pseudonyms[track.id] for track in tracks], device=self._device)
 
-    def _seed(self, track_id: int) -> int:
-        message = f"{self._stream}:{track_id}".encode()
-        return int.from_bytes(hmac.digest(self._key, message, hashlib.sha256)[:8], "big") >> 1
+def _mesh(track: Track) -> Floats:
+    if track.face.mesh is None:
+        raise ValueError("a face without a mesh is not drawn")
+    return track.face.mesh
 
 
 def choose_device(name: str) -> torch.device:

@@ -1,12 +1,16 @@
-"""Prepare photos and videos as training data: the aligned faces that `models.dataset` reads."""
+"""Prepare photos and videos as training data: the folders and tars of aligned faces that `models.dataset` reads."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -15,11 +19,13 @@ from models.face_model import Template
 from models.identity import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS
 from streamer.align import MeshAligner, SimilarityAligner, oval_polygon, umeyama
 from streamer.detect import FaceDetector, five_points
-from streamer.errors import SourceError
+from streamer.errors import SinkError, SourceError
 from streamer.sources import open_source
 from streamer.types import Face, Floats, Frame, Image
 
 MIN_EXTRACTED_SIZE = 64.0  # pixels; smaller faces teach blur
+NO_FACE = "no face of a usable size was found; are the photos upright?"
+CROP_QUALITY = 95  # of 100: visually lossless
 MAX_OUTSIDE = 0.04  # of the picture's side: how far the face's oval may reach past its edge
 
 
@@ -51,8 +57,49 @@ def extract(frames: Iterable[tuple[str, Frame]], out: Path, *, template: Templat
                     columns[column].append(value)
             yield len(names)
     if not names:
-        raise SourceError("no face of a usable size was found; are the photos upright?")
+        raise SourceError(NO_FACE)
     _write(out, names, columns, template)
+
+
+def extract_crops(
+    frames: Iterable[tuple[str, Frame]], out: Path, *, template: Template, crop_size: int
+) -> Iterator[int]:
+    """Write the faces of named frames to the tar `out` as they come; yield how many are kept so far, frame by frame.
+
+    Each is a WebP named for its frame; what lies outside the picture is transparent.
+
+    Args:
+        frames: Names and frames.
+        out: Replaced once all is written.
+        template: How the crops are aligned; its kind is "similarity".
+        crop_size: Pixels.
+
+    Raises:
+        ValueError: If the template is of another kind.
+        SinkError: If `out` cannot be written.
+        SourceError: If no face was found.
+    """
+    if template.kind != "similarity":
+        raise ValueError(f"crops are aligned to a similarity template, got {template.kind!r}")
+    aligner = SimilarityAligner(np.array(template.points, np.float32), crop_size)
+    partial = out.with_name(f"{out.name}.partial")
+    count = 0
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(partial, "w") as tar, FaceDetector() as detector:
+            for name, frame in frames:
+                for face in filter(_is_large, detector(frame.image)):
+                    _add(tar, f"{Path(name).with_suffix('')}-{count}.webp", _with_alpha(frame.image, face, aligner))
+                    count += 1
+                yield count
+        if not count:
+            raise SourceError(NO_FACE)
+        partial.replace(out)
+    except OSError as error:
+        raise SinkError(f"cannot write {out}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def named_frames(paths: Iterable[str]) -> Iterator[tuple[str, Frame]]:
@@ -72,12 +119,31 @@ def _write(out: Path, names: list[str], columns: dict[str, list[npt.NDArray[Any]
     (out / "names.json").write_text(json.dumps(names))
 
 
+def _is_large(face: Face) -> bool:
+    return face.mesh is not None and face.size >= MIN_EXTRACTED_SIZE
+
+
 def _is_usable(face: Face, image: Image) -> bool:
-    if face.mesh is None or face.size < MIN_EXTRACTED_SIZE:
+    if face.mesh is None or not _is_large(face):
         return False
     sides = np.array(image.shape[1::-1], np.float32)
     oval = oval_polygon(face.mesh) / sides
     return bool((oval > -MAX_OUTSIDE).all() and (oval < 1 + MAX_OUTSIDE).all())
+
+
+def _with_alpha(image: Image, face: Face, aligner: SimilarityAligner) -> Image:
+    """Return the `(S, S, 4)` BGRA crop of `face`, of which alpha is 0 outside the picture and 255 inside."""
+    matrix = umeyama(face.landmarks, aligner.points)
+    picture = np.full(image.shape[:2], 255, np.uint8)
+    alpha = cv2.warpAffine(picture, matrix, (aligner.size, aligner.size), flags=cv2.INTER_NEAREST)
+    return np.dstack([aligner.crop(image, face)[..., ::-1], alpha])
+
+
+def _add(tar: tarfile.TarFile, name: str, crop: Image) -> None:
+    content = cv2.imencode(".webp", crop, [cv2.IMWRITE_WEBP_QUALITY, CROP_QUALITY])[1].tobytes()
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
 
 
 def _row(image: Image, face: Face, aligner: MeshAligner) -> dict[str, npt.NDArray[Any]]:

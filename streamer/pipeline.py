@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import queue
 import secrets
 import threading
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from models.privacy import GaussianMechanism, PrivacyAccountant
 from streamer.blend import inner_face
 from streamer.conceal import conceal_box, conceal_frame, conceal_polygon
 from streamer.detect import FaceDetector
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     import torch
 
     from models.face_model import FaceModel
+    from models.identity import FaceRecognizer
     from streamer.draw import FaceDrawer
 
 log = logging.getLogger(__name__)
@@ -37,6 +40,7 @@ log = logging.getLogger(__name__)
 MIN_FACE_SIZE = 24.0  # pixels; a smaller face is only covered: drawn, it flickers, and nobody would see who it is
 MAX_TURN = 0.86  # of the oval's width, where the nose tip may lie; beyond, half of the mesh is a guess
 MAX_FAILURES = 100  # frames in a row that could not be searched; then something is broken for good
+DEFAULT_DELTA = 1e-5  # well below one over the people of any recording
 QUEUE_LENGTH = 8  # frames between two threads: enough to overlap, and all the memory there is
 
 
@@ -49,12 +53,17 @@ class Settings:
         mode: "generate" draws a synthetic face; "cover" stops at the cover, which is fast.
         cover: What lies under a generated face, and is shown where none is drawn.
         key: Whoever holds it gets the same strangers again; None draws one for this process.
+        epsilon: Differential privacy of the identity coordinates, per track (`models.privacy`); None for strangers
+            that suit the person, and come back with them.
+        delta: With what chance that may fail.
     """
 
     beta: float = 0.0
     mode: Mode = "generate"
     cover: Cover = "mosaic"
     key: bytes | None = field(default=None, repr=False)  # a secret: a log must not show it
+    epsilon: float | None = None
+    delta: float = DEFAULT_DELTA
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.beta <= 1.0:
@@ -63,16 +72,41 @@ class Settings:
             raise ValueError(f"mode must be 'generate' or 'cover', got {self.mode!r}")
         if self.cover not in ("solid", "mosaic"):
             raise ValueError(f"cover must be 'solid' or 'mosaic', got {self.cover!r}")
+        if self.epsilon is not None and (self.beta > 0 or self.mode == "cover"):
+            raise ValueError("epsilon needs mode 'generate' and beta 0: above 0 the person shows, whatever the noise")
 
 
 class Anonymizer:
     """Weights and settings, shared by any number of streams."""
 
-    def __init__(self, model: FaceModel | None, device: torch.device | None, settings: Settings) -> None:
-        """Take a prepared model and the device it is on; without both, faces are only covered."""
-        self.model, self.device, self.settings = model, device, settings
+    def __init__(
+        self,
+        model: FaceModel | None,
+        device: torch.device | None,
+        settings: Settings,
+        recognizer: FaceRecognizer | None = None,
+    ) -> None:
+        """Take a prepared model and the device it is on; without both, faces are only covered.
+
+        Raises:
+            ValueError: If differential privacy is asked of a model that does not know what identity is.
+        """
+        self.model, self.device, self.settings, self.recognizer = model, device, settings, recognizer
         self.key = settings.key or secrets.token_bytes(32)
+        self.accountant = PrivacyAccountant()
+        self.mechanism = _mechanism_of(model, settings)
         self._stills: FaceAnonymizer | None = None
+
+    @property
+    def privacy(self) -> str:
+        """What differential privacy has been spent, in words; "" where none was asked for."""
+        if self.mechanism is None:
+            return ""
+        spent = self.accountant.spent(self.mechanism.delta)
+        return (
+            f"epsilon {self.mechanism.epsilon:g} a track at delta {self.mechanism.delta:g}, "
+            f"{spent:.3g} if all {self.accountant.releases} tracks were one person"
+        )
 
     @classmethod
     def load(
@@ -84,12 +118,14 @@ class Anonymizer:
         mode: Mode = "generate",
         cover: Cover = "mosaic",
         key: bytes | None = None,
+        epsilon: float | None = None,
+        delta: float = DEFAULT_DELTA,
     ) -> Self:
         """Load weights by name or path.
 
         Args:
             model: "default", a name that `veil doctor` lists, or the path of a checkpoint.
-            beta, mode, cover, key: See `Settings`.
+            beta, mode, cover, key, epsilon, delta: See `Settings`.
             device: "auto", "cpu" or "cuda".
 
         Raises:
@@ -97,15 +133,19 @@ class Anonymizer:
             CheckpointError: If the weights are missing, damaged or of another version.
             AnonymizerError: If CUDA is asked for and absent.
         """
-        settings = Settings(beta=beta, mode=mode, cover=cover, key=key)
+        settings = Settings(beta=beta, mode=mode, cover=cover, key=key, epsilon=epsilon, delta=delta)
         if mode == "cover" and device in ("auto", "cpu"):
             return cls(None, None, settings)  # torch takes longer to load than a short clip to cover
         from models.face_model import load_face_model, prepare
+        from models.pretrained import load_recognizer
         from streamer.draw import choose_device
 
         place = choose_device(device)
-        network = prepare(load_face_model(model, place), place) if mode == "generate" else None
-        return cls(network, place, settings)
+        if mode == "cover":
+            return cls(None, place, settings)
+        network = prepare(load_face_model(model, place), place)
+        recognizer = prepare(load_recognizer("identity"), place) if network.identity_size else None
+        return cls(network, place, settings, recognizer)
 
     def image(self, rgb: Image) -> Image:
         """Return a copy of the `(H, W, 3)` uint8 RGB picture without its faces."""
@@ -247,8 +287,26 @@ def _drawer_of(anonymizer: Anonymizer) -> FaceDrawer | None:
     if anonymizer.model is None or anonymizer.device is None:
         return None
     from streamer.draw import FaceDrawer
+    from streamer.pseudonym import Pseudonyms
 
-    return FaceDrawer(anonymizer.model, anonymizer.device, beta=anonymizer.settings.beta, key=anonymizer.key)
+    pseudonyms = Pseudonyms(
+        anonymizer.model,
+        anonymizer.device,
+        key=anonymizer.key,
+        recognizer=anonymizer.recognizer,
+        mechanism=anonymizer.mechanism,
+        accountant=anonymizer.accountant,
+    )
+    return FaceDrawer(anonymizer.model, anonymizer.device, beta=anonymizer.settings.beta, pseudonyms=pseudonyms)
+
+
+def _mechanism_of(model: FaceModel | None, settings: Settings) -> GaussianMechanism | None:
+    """Return the mechanism of the settings' epsilon; coordinates of unit variance are clipped to their mean norm."""
+    if model is None or settings.epsilon is None:
+        return None
+    if not model.identity_size:
+        raise ValueError(f"epsilon needs a model that knows what identity is; a {model.kind} model does not")
+    return GaussianMechanism(settings.epsilon, settings.delta, bound=math.sqrt(model.identity_size))
 
 
 def turn(mesh: Floats) -> float:

@@ -77,6 +77,7 @@ class Report:
         audio_streams: Streams of sound in the source.
         audio_packets: Packets of them that were copied, or None where sound is dropped.
         unrelated: Whether the frames are pictures of a folder, without time or tracks.
+        privacy: What differential privacy was spent, in words; "" where none was asked for.
     """
 
     source: str
@@ -88,6 +89,7 @@ class Report:
     audio_streams: int
     audio_packets: int | None
     unrelated: bool
+    privacy: str = ""
 
     @property
     def fps(self) -> float:
@@ -131,6 +133,7 @@ class Report:
             "audio": self.audio,
             "audio_streams": self.audio_streams,
             "audio_packets": self.audio_packets,
+            "differential_privacy": self.privacy or None,
         }
 
     def lines(self) -> list[str]:
@@ -153,6 +156,8 @@ class Report:
         if self.corrupt_packets:
             rows.append(("dropped", f"{_count(self.corrupt_packets, 'corrupt packet')} of the source"))
         rows.append(("audio", self.audio))
+        if self.privacy:
+            rows.append(("privacy", self.privacy))
         return rows
 
 

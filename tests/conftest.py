@@ -19,3 +19,9 @@ def clip(tmp_path: Path) -> Callable[..., Path]:
         return encode_clip(tmp_path / name, **properties)
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def no_imported_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that a developer has imported are none of a test's."""
+    monkeypatch.setenv("VEIL_MODELS", str(tmp_path / "imported"))

@@ -54,6 +54,34 @@ def test_run_writes_every_frame_and_says_how_faces_were_covered(portrait_clip: P
     assert result.stderr == ""
 
 
+def test_a_key_and_a_privacy_budget_are_taken_and_accounted_for(portrait_clip: Path, tmp_path: Path):
+    (tmp_path / "key").write_bytes(bytes(range(32)))
+    options = ("--key", tmp_path / "key", "--epsilon", 2, "--delta", 1e-6, "--device", "cpu")
+    result = veil("run", portrait_clip, tmp_path / "safe.mp4", *options)
+    assert result.exit_code == 0, result.stderr
+    assert "epsilon 2 a track at delta 1e-06, 2 if all 1 tracks were one person" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        (b"short", [], "a key needs at least 32 bytes, this has 5"),
+        (None, [], "the key cannot be read: No such file"),
+        (bytes(32), ["--epsilon", "1", "--beta", "0.5"], "epsilon needs mode 'generate' and beta 0"),
+        (bytes(32), ["--epsilon", "nan"], "epsilon must be above 0 and finite"),
+    ],
+)
+def test_a_wrong_key_or_budget_is_wrong_usage_and_writes_nothing(
+    content: bytes | None, options: list[str], message: str, portrait_clip: Path, tmp_path: Path
+):
+    if content is not None:
+        (tmp_path / "key").write_bytes(content)
+    result = veil("run", portrait_clip, tmp_path / "safe.mp4", "--key", tmp_path / "key", *options)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+    assert not (tmp_path / "safe.mp4").exists()
+
+
 def test_json_is_one_object_on_stdout_and_agrees_with_the_output(portrait_clip: Path, tmp_path: Path):
     result = veil("run", portrait_clip, tmp_path / "safe.mkv", *COVER, "--cover", "solid", "--json")
     assert result.exit_code == 0, result.stderr

@@ -1,5 +1,7 @@
 """Photos become training data."""
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -8,11 +10,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from typer.testing import CliRunner
 
-from models.dataset import open_dataset, to_crops, unpack_valid
+from models.dataset import open_crops, open_dataset, to_crops, unpack_valid
 from models.face_model import DEFAULT_TEMPLATE, load_face_model
+from streamer import cli
+from streamer.align import umeyama
+from streamer.detect import FaceDetector
 from streamer.errors import SourceError
-from streamer.extract import extract, named_frames
+from streamer.extract import extract, extract_crops, named_frames
+from streamer.types import Frame
 
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 
@@ -74,3 +81,68 @@ def test_without_a_single_face_it_says_so_and_writes_nothing(tmp_path: Path) -> 
 def test_a_similarity_template_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="mesh template"):
         list(extract([], tmp_path / "out", template=DEFAULT_TEMPLATE, crop_size=128))
+
+
+@pytest.fixture(scope="module")
+def crops_tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("crops")
+    frames = named_frames([str(photos(folder / "photos"))])
+    tar = folder / "made" / "crops.tar"
+    assert list(extract_crops(frames, tar, template=DEFAULT_TEMPLATE, crop_size=128)) == [1, 1, 2, 2]
+    assert list(tar.parent.iterdir()) == [tar]
+    return tar
+
+
+def test_crops_have_the_five_points_of_the_template(crops_tar: Path) -> None:
+    image = np.ascontiguousarray(cv2.imread(str(HOPPER))[..., ::-1])
+    crop = open_crops([crops_tar], 128).images[0].permute(1, 2, 0).numpy()
+    with FaceDetector() as detector:
+        (face,) = detector(image)
+        (again,) = detector(cv2.resize(crop, None, fx=3, fy=3))
+    matrix = umeyama(face.landmarks, DEFAULT_TEMPLATE.crop_points(128))
+    expected = face.landmarks @ matrix[:, :2].T + matrix[:, 2]
+    assert np.abs(again.landmarks / 3 - expected).max() < 2
+    assert np.abs(expected - DEFAULT_TEMPLATE.crop_points(128)).max() < 5  # a head is not quite the template's
+
+
+def test_what_lies_outside_the_picture_is_unknown(crops_tar: Path) -> None:
+    crops = open_crops([crops_tar], 128)
+    assert crops.names == ("photos/a_whole-0.webp", "photos/c_cut-1.webp")
+    assert crops.valid is not None
+    assert crops.valid[0].all()
+    unknown = ~crops.valid[1, 0]
+    assert unknown[:, 0].all()  # this photo was cut through the face, on the image's left
+    assert 0.05 < unknown.float().mean() < 0.6
+    assert not unknown[:, -1].any()
+
+
+def test_a_source_that_breaks_leaves_no_tar(tmp_path: Path) -> None:
+    def broken() -> Iterator[tuple[str, Frame]]:
+        yield from itertools.islice(named_frames([str(HOPPER)]), 1)
+        raise SourceError("cable pulled")
+
+    with pytest.raises(SourceError, match="cable pulled"):
+        list(extract_crops(broken(), tmp_path / "crops.tar", template=DEFAULT_TEMPLATE, crop_size=32))
+    with pytest.raises(SourceError, match="no face"):
+        list(extract_crops([], tmp_path / "crops.tar", template=DEFAULT_TEMPLATE, crop_size=32))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_mesh_template_is_refused_for_crops(tmp_path: Path) -> None:
+    template = load_face_model("default").template
+    with pytest.raises(ValueError, match="similarity template"):
+        next(extract_crops([], tmp_path / "crops.tar", template=template, crop_size=32))
+
+
+def test_the_command_writes_a_tar_of_crops(tmp_path: Path) -> None:
+    tar = tmp_path / "crops.tar"
+    arguments = ["extract", str(HOPPER), "--align", "similarity", "--size", "48", "--out", str(tar)]
+    result = CliRunner().invoke(cli.app, arguments)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == f"\n1 faces in {tar}\n"
+    assert open_crops([tar], 48).images.shape == (1, 3, 48, 48)
+    assert CliRunner().invoke(cli.app, ["extract", str(HOPPER), "--size", "48"]).exit_code == 2
+    tar.with_name("crops.tar.partial").symlink_to("/dev/full")
+    full = CliRunner().invoke(cli.app, arguments)
+    assert full.exit_code == 1
+    assert full.stderr.endswith(f"veil: cannot write {tar}: No space left on device\n")

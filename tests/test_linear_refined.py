@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.face_model import DEFAULT_TEMPLATE, load_face_model
+from models.face_model import DEFAULT_TEMPLATE, Sighting, load_face_model
 from models.linear_refined import LinearRefined, LinearRefinedConfig
 
 CONFIG = LinearRefinedConfig(
@@ -15,7 +15,8 @@ CONFIG = LinearRefinedConfig(
     linear_values=16 * 16 * 3,
     components=20,
     identity_directions=6,
-    strangers=40,
+    shape_directions=3,
+    strangers=400,
     embedding=5,
     attributes=2,
     widths=(8, 8, 8),
@@ -98,15 +99,40 @@ def test_likeness_rises_with_beta(model: LinearRefined) -> None:
 def test_a_recogniser_takes_no_stranger_for_the_person(model: LinearRefined) -> None:
     own = torch.randn(PEOPLE, 20)
     crops = crops_of(model, own)
-    made = model.encode(crops, beta(0.0), model.pseudonyms(crops, torch.arange(PEOPLE)))[:, 0]
+    made = model.encode(crops, beta(0.0), model.pseudonyms(Sighting(crops), torch.arange(PEOPLE)))[:, 0]
     assert (torch.cosine_similarity(own @ model.recognition, made @ model.recognition) < 0).all()
 
 
 def test_the_same_seed_gives_the_same_stranger_and_others_give_several(model: LinearRefined) -> None:
     crops = crops_of(model, torch.randn(1, 20).expand(PEOPLE, -1))
-    same = model.pseudonyms(crops, torch.full((PEOPLE,), 2**62))
+    same = model.pseudonyms(Sighting(crops), torch.full((PEOPLE,), 2**62))
     assert len(set(same.tolist())) == 1
-    assert len(set(model.pseudonyms(crops, torch.arange(PEOPLE)).tolist())) > 1
+    assert len(set(model.pseudonyms(Sighting(crops), torch.arange(PEOPLE)).tolist())) > 1
+
+
+def test_shape_and_embedding_count_in_who_is_like_whom(model: LinearRefined) -> None:
+    """Of strangers that appearance cannot tell apart, those of a like shape, or a like embedding, are not taken."""
+    model.strangers.zero_()
+    model.shape.read.normal_()
+    model.shape.mean.normal_()
+    model.shape.recognition.normal_()
+    mesh = torch.randn(1, 468, 3)
+    own = model.shape.coordinates(mesh)[0] @ model.shape.recognition
+    model.shape.strangers.copy_(torch.randn(400, len(model.shape.read)))
+    crops = crops_of(model, torch.zeros(1, 20))
+    by_shape = model.pseudonyms(Sighting(crops, mesh), torch.arange(1))
+    assert torch.cosine_similarity(model.shape.strangers[by_shape] @ model.shape.recognition, own[None]) < 0
+    model.shape.recognition.zero_()
+    embedding = torch.nn.functional.normalize(torch.randn(1, 5), dim=1)
+    model.stranger_embeddings.copy_(torch.nn.functional.normalize(torch.randn(400, 5), dim=1))
+    by_embedding = model.pseudonyms(Sighting(crops, mesh, embedding), torch.arange(1))
+    assert (model.stranger_embeddings[by_embedding] @ embedding.T).item() < -0.5
+
+
+def test_a_release_leads_to_the_stranger_in_its_direction(model: LinearRefined) -> None:
+    wanted = torch.tensor([7, 31])
+    coordinates = 20 * model.strangers[wanted] @ model.identity.T
+    assert model.nearest_strangers(coordinates).tolist() == wanted.tolist()
 
 
 def test_a_face_does_not_depend_on_the_others_of_its_batch(model: LinearRefined) -> None:

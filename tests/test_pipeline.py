@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 import torch
 
+from models.encoder import EncoderConfig
 from models.face_model import DEFAULT_TEMPLATE, load_face_model
+from models.generator import GeneratorConfig
 from models.identity import IDENTITY_LANDMARKS, load_mobilefacenet
-from models.private_encoder import PrivateEncoder
+from models.private_encoder import PrivateEncoder, PrivateEncoderConfig
 from streamer.align import SimilarityAligner
 from streamer.blend import fill, inner_face
 from streamer.detect import FaceDetector
@@ -222,10 +224,6 @@ def test_a_paste_that_fails_half_way_leaves_the_face_covered(
 
 
 def test_a_network_with_a_similarity_template_draws_faces_too(hopper: Image, face: Face) -> None:
-    from models.encoder import EncoderConfig
-    from models.generator import GeneratorConfig
-    from models.private_encoder import PrivateEncoderConfig
-
     torch.manual_seed(0)
     generator = GeneratorConfig(resolution=64, latent_size=16, mapping_layers=1, channel_base=256, channel_max=8)
     encoder = EncoderConfig(input_size=64, latents=10, latent_size=16, stage_blocks=(1, 1, 1, 1), width=16)
@@ -301,11 +299,35 @@ def test_a_consumer_that_leaves_ends_the_threads(coverer: Anonymizer) -> None:
         ({"beta": float("nan")}, "beta"),
         ({"mode": "hide"}, "mode"),
         ({"cover": "blur"}, "cover"),
+        ({"epsilon": 1.0, "beta": 0.1}, "epsilon needs mode 'generate' and beta 0"),
+        ({"epsilon": 1.0, "mode": "cover"}, "epsilon needs mode 'generate' and beta 0"),
     ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Settings(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [{"epsilon": -1.0}, {"epsilon": 1.0, "delta": 2.0}])
+def test_an_impossible_privacy_budget_is_refused(wrong: dict[str, float], anonymizer: Anonymizer) -> None:
+    with pytest.raises(ValueError, match=next(reversed(wrong))):
+        Anonymizer(anonymizer.model, anonymizer.device, Settings(**wrong))  # type: ignore[arg-type]
+
+
+def test_privacy_is_not_promised_of_a_model_that_does_not_know_identity() -> None:
+    encoder = EncoderConfig(input_size=32, latents=10, latent_size=16, stage_blocks=(1, 1, 1, 1), width=16)
+    generator = GeneratorConfig(resolution=64, latent_size=16, mapping_layers=1, channel_base=64, channel_max=16)
+    model = PrivateEncoder(PrivateEncoderConfig(encoder, generator))
+    with pytest.raises(ValueError, match="a private-encoder model does not"):
+        Anonymizer(model, torch.device("cpu"), Settings(epsilon=1.0))
+
+
+def test_a_private_run_says_what_it_spent(anonymizer: Anonymizer, hopper: Image) -> None:
+    private = Anonymizer(anonymizer.model, anonymizer.device, Settings(epsilon=3.0, key=b"k" * 32))
+    assert anonymizer.privacy == ""
+    drawn = list(private.frames([frame_of(hopper, 0), frame_of(hopper, 1)]))
+    assert [face.tier for frame in drawn for face in frame.faces] == ["generated"] * 2
+    assert private.privacy == "epsilon 3 a track at delta 1e-05, 3 if all 1 tracks were one person"
 
 
 def test_a_key_does_not_show_when_settings_are_printed() -> None:

@@ -71,6 +71,7 @@ def test_a_report_is_one_json_object_with_every_count(summary: Summary):
         "audio": "dropped (1 stream; a voice identifies a person; --keep-audio keeps it)",
         "audio_streams": 1,
         "audio_packets": None,
+        "differential_privacy": None,
     }
 
 

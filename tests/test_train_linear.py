@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +10,37 @@ import pytest
 import torch
 
 from models.dataset import open_dataset, unpack_valid
-from models.face_model import load_face_model
-from models.fit_linear import linear_values, posture, ridge
+from models.face_model import Sighting, load_face_model
+from models.fit_linear import linear_values, posture
+from models.fit_shape import ridge
 from models.identity import MobileFaceNet
 from models.linear_refined import LinearRefined, LinearRefinedConfig
-from models.train_linear import LinearTrainConfig, relight, train
+from models.train_linear import SHIPPED, LinearTrainConfig, relight, train
 
 SIZE, FACES = 32, 96
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> LinearTrainConfig:
+    """A configuration whose run stands where the fit left it; for looking at only."""
+    config = config_in(tmp_path_factory.mktemp("linear"))
+    next(train(config))
+    return config
+
+
 @pytest.fixture
-def config(tmp_path: Path) -> LinearTrainConfig:
+def model(prepared: LinearTrainConfig) -> LinearRefined:
+    return LinearRefined.load(prepared.run / SHIPPED)
+
+
+@pytest.fixture
+def config(prepared: LinearTrainConfig, tmp_path: Path) -> LinearTrainConfig:
+    """The same, for training on."""
+    shutil.copytree(prepared.run, tmp_path / "run")
+    return dataclasses.replace(prepared, run=tmp_path / "run")
+
+
+def config_in(tmp_path: Path) -> LinearTrainConfig:
     torch.manual_seed(0)
     torch.save(MobileFaceNet().state_dict(), tmp_path / "recognizer.pt")
     write_faces(tmp_path / "faces")
@@ -27,13 +48,14 @@ def config(tmp_path: Path) -> LinearTrainConfig:
         crop_size=SIZE, linear_size=16, components=16, identity_directions=4, strangers=10, widths=(8, 8, 8)
     )
     return LinearTrainConfig(
-        tmp_path / "faces",
-        tmp_path / "recognizer.pt",
-        tmp_path / "run",
+        data=tmp_path / "faces",
+        recognizer=tmp_path / "recognizer.pt",
+        run=tmp_path / "run",
         model=model,
         rim_directions=4,
         steps=4,
         batch=4,
+        report_every=1,
     )
 
 
@@ -62,28 +84,37 @@ def write_faces(folder: Path) -> None:
     (folder / "names.json").write_text(json.dumps(names))
 
 
-def weights(model: LinearRefined) -> torch.Tensor:
-    return torch.cat([value.flatten() for value in model.refiner.parameters()])
-
-
-def test_a_run_that_was_cut_ends_where_one_that_was_not_does(config: LinearTrainConfig, tmp_path: Path) -> None:
-    whole = [step.model for step in train(config, report_every=1)][-1]
+def test_a_run_that_was_cut_ends_bit_for_bit_where_one_that_was_not_does(
+    config: LinearTrainConfig, tmp_path: Path
+) -> None:
     parts = dataclasses.replace(config, run=tmp_path / "other", steps=2)
-    list(train(parts, report_every=1))
-    resumed = list(train(dataclasses.replace(parts, steps=4), report_every=1))
-    assert [step.step for step in resumed] == [2, 3, 4]
-    torch.testing.assert_close(weights(resumed[-1].model), weights(whole), atol=1e-6, rtol=1e-5)
+    shutil.copytree(config.run, parts.run)
+    list(train(config))
+    list(train(parts))
+    assert [step.step for step in train(dataclasses.replace(parts, steps=4))] == [2, 3, 4]
+    whole, resumed = (torch.load(run / "state.pt", weights_only=True)["parts"] for run in (config.run, parts.run))
+    torch.testing.assert_close(resumed, whole, atol=0, rtol=0)
 
 
 def test_training_changes_the_refiner_and_reports_every_loss(config: LinearTrainConfig) -> None:
-    steps = list(train(config, report_every=2))
+    before = LinearRefined.load(config.run / SHIPPED).refiner.state_dict()
+    steps = list(train(dataclasses.replace(config, report_every=2)))
     assert [step.step for step in steps] == [0, 2, 4]
     assert {"l1", "features", "adversarial", "identity", "low_pass"} <= steps[-1].losses.keys()
-    assert all(np.isfinite(value) for value in steps[-1].losses.values())
+    after = LinearRefined.load(config.run / SHIPPED).refiner.state_dict()
+    assert any(not torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_samples_are_crops_the_same_again_and_strangers(config: LinearTrainConfig) -> None:
+    samples = next(train(config)).samples
+    assert samples is not None
+    assert samples.shape == (3, 3 * SIZE, 8 * SIZE)
+    first = open_dataset(config.data).crops[0]
+    np.testing.assert_array_equal(samples[:, :SIZE, :SIZE].permute(1, 2, 0).numpy(), first)
 
 
 def test_a_run_keeps_a_checkpoint_that_loads(config: LinearTrainConfig) -> None:
-    list(train(config, report_every=4))
+    list(train(config))
     model = load_face_model(config.run / "linear-refined.safetensors")
     crops = torch.zeros(1, 3, SIZE, SIZE)
     latents = model.encode(crops, torch.zeros(1), torch.zeros(1, dtype=torch.int64))
@@ -91,21 +122,21 @@ def test_a_run_keeps_a_checkpoint_that_loads(config: LinearTrainConfig) -> None:
     assert not list(config.run.glob("*part*"))
 
 
-def test_the_fit_explains_the_faces_it_saw(config: LinearTrainConfig) -> None:
-    model = next(train(config)).model
-    values, _ = linear_values(open_dataset(config.data), 16)
+def test_the_fit_explains_the_faces_it_saw(prepared: LinearTrainConfig, model: LinearRefined) -> None:
+    values, _ = linear_values(open_dataset(prepared.data), 16)
     latents = (values - model.mean) @ model.basis.T / model.deviation
     restored = model.mean + (latents * model.deviation) @ model.basis
     assert (restored - values).square().mean() < 0.5 * (values - values.mean(0)).square().mean()
     torch.testing.assert_close(latents.std(0), torch.ones(16), atol=0.05, rtol=0)
 
 
-def test_identity_directions_are_orthonormal_and_carry_no_posture(config: LinearTrainConfig) -> None:
-    model = next(train(config)).model
+def test_identity_directions_are_orthonormal_and_carry_no_posture(
+    prepared: LinearTrainConfig, model: LinearRefined
+) -> None:
     torch.testing.assert_close(model.identity @ model.identity.T, torch.eye(4), atol=1e-4, rtol=0)
-    values, _ = linear_values(open_dataset(config.data), 16)
+    values, _ = linear_values(open_dataset(prepared.data), 16)
     latents = (values - model.mean) @ model.basis.T / model.deviation
-    told = ridge(latents, posture(open_dataset(config.data).meshes))
+    told = ridge(latents, posture(open_dataset(prepared.data).meshes))
     assert (model.identity @ torch.linalg.qr(told).Q).abs().max() < 1e-3
 
 
@@ -116,8 +147,8 @@ def test_ridge_without_noise_finds_the_weights() -> None:
     torch.testing.assert_close(ridge(latents, latents @ known, penalty=1e-6), known, atol=1e-3, rtol=1e-3)
 
 
-def test_unknown_pixels_count_for_nothing(config: LinearTrainConfig) -> None:
-    dataset = open_dataset(config.data)
+def test_unknown_pixels_count_for_nothing(prepared: LinearTrainConfig) -> None:
+    dataset = open_dataset(prepared.data)
     _, inside = linear_values(dataset, 16)
     assert not inside[0].any()
     assert inside[1:].all()
@@ -134,14 +165,14 @@ def test_relighting_takes_the_mean_of_the_source() -> None:
     torch.testing.assert_close(relight(made, source, torch.ones(1, 1, 36, 36)), source)
 
 
-def test_arrays_of_different_lengths_are_refused(config: LinearTrainConfig) -> None:
+def test_arrays_of_different_lengths_are_refused(tmp_path: Path) -> None:
+    config = config_in(tmp_path)
     (config.data / "names.json").write_text("[]")
     with pytest.raises(ValueError, match="prepare the folder again"):
         open_dataset(config.data)
 
 
-def test_strangers_are_written_where_the_rim_and_the_light_change_least(config: LinearTrainConfig) -> None:
-    model = next(train(config)).model
+def test_strangers_are_written_where_the_rim_and_the_light_change_least(model: LinearRefined) -> None:
     at_beta_zero = model.strangers @ model.identity.T
     plain = at_beta_zero @ model.identity  # the shortest latents with the same identity
     cell = (slice(None), slice(None), slice(4, 8), slice(4, 8))
@@ -152,16 +183,19 @@ def test_strangers_are_written_where_the_rim_and_the_light_change_least(config: 
     assert change < 0.8 * plain_change
 
 
-def test_footage_of_one_s_own_needs_no_labels_and_few_faces(config: LinearTrainConfig) -> None:
+def test_footage_of_one_s_own_needs_no_labels_and_few_faces(tmp_path: Path) -> None:
+    config = config_in(tmp_path)
     (config.data / "names.json").write_text(json.dumps([f"clip.mp4/{index}" for index in range(FACES)]))
     many = dataclasses.replace(config, model=dataclasses.replace(config.model, strangers=3 * FACES))
-    model = next(train(many)).model
+    next(train(many))
+    model = LinearRefined.load(many.run / SHIPPED)
     assert all(torch.isfinite(value).all() for value in model.state_dict().values())
     crops = torch.rand(3, 3, SIZE, SIZE) * 2 - 1
-    assert model.pseudonyms(crops, torch.arange(3)).shape == (3,)
+    assert model.pseudonyms(Sighting(crops), torch.arange(3)).shape == (3,)
 
 
-def test_too_few_faces_are_refused(config: LinearTrainConfig) -> None:
+def test_too_few_faces_are_refused(prepared: LinearTrainConfig, tmp_path: Path) -> None:
+    config = dataclasses.replace(prepared, run=tmp_path / "run")
     greedy = dataclasses.replace(config, model=dataclasses.replace(config.model, components=FACES))
     with pytest.raises(ValueError, match="96 faces are too few to fit 96 components"):
         next(train(greedy))

@@ -1,0 +1,118 @@
+"""Decide who becomes whom: a stranger for each track, chosen once when it is first drawn, then kept.
+
+The only stage that recognises people: those who come back in a stream become the same stranger again. Embeddings stay
+in memory and end with the stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from models.face_model import FaceModel, Sighting
+from models.identity import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, FaceRecognizer
+from models.privacy import GaussianMechanism, PrivacyAccountant, PseudonymBook, pseudonym_seed
+from streamer.align import SimilarityAligner
+from streamer.types import Floats, Image, Track
+
+SAME_PERSON = 0.445  # cosine of our recogniser, over which 1 in 1,000 pairs of strangers lie (868 photos of LFW)
+
+
+class Pseudonyms:
+    """The strangers of one stream.
+
+    Args:
+        model: On `device`.
+        device: Where its tensors are.
+        key: Decides, with the stream and the person, which of the strangers that suit is taken.
+        recognizer: Tells who comes back, and who is like whom; without it each track is somebody new.
+        mechanism: For differential privacy: strangers then depend on its releases, and on nothing else of the person.
+        accountant: Told of each release.
+    """
+
+    def __init__(
+        self,
+        model: FaceModel,
+        device: torch.device,
+        *,
+        key: bytes,
+        recognizer: FaceRecognizer | None,
+        mechanism: GaussianMechanism | None,
+        accountant: PrivacyAccountant,
+    ) -> None:
+        self._model, self._device, self._key = model, device, key
+        self._recognizer, self._mechanism, self._accountant = recognizer, mechanism, accountant
+        landmarks = np.array(IDENTITY_LANDMARKS, np.float32) / IDENTITY_CROP_SIZE
+        self._aligner = SimilarityAligner(landmarks, IDENTITY_CROP_SIZE)
+        self.reset(0)
+
+    def reset(self, stream: int) -> None:
+        """Forget everyone; the next stream is number `stream` among those of the process."""
+        self._stream = stream
+        self._book = PseudonymBook(SAME_PERSON)
+        self._people: dict[int, int] = {}  # person of each living track
+        self._strangers: dict[int, int] = {}  # stranger of each person
+
+    def keep_only(self, alive: set[int]) -> None:
+        """Forget all tracks but those; their people are remembered."""
+        self._people = {track: person for track, person in self._people.items() if track in alive}
+
+    def of(self, image: Image, tracks: Sequence[Track], crops: torch.Tensor, meshes: torch.Tensor) -> torch.Tensor:
+        """Return the pseudonym of each track, `(N,)` int64.
+
+        Args:
+            image: `(H, W, 3)` uint8 RGB, the frame.
+            tracks: N, seen in it.
+            crops: `(N, 3, S, S)` RGB in [-1, 1].
+            meshes: `(N, 468, 3)`.
+        """
+        new = [row for row, track in enumerate(tracks) if track.id not in self._people]
+        if new and self._mechanism:
+            self._release([tracks[row].id for row in new], crops[new], self._mechanism)
+        elif new:
+            self._choose(image, [tracks[row] for row in new], crops[new], meshes[new])
+        chosen = [self._strangers[self._people[track.id]] for track in tracks]
+        return torch.tensor(chosen, dtype=torch.int64, device=self._device)
+
+    def _release(self, tracks: list[int], crops: torch.Tensor, mechanism: GaussianMechanism) -> None:
+        """Choose strangers by one noisy release per track; each track is somebody new, as far as this knows."""
+        coordinates = self._model.identity_coordinates(crops).cpu().numpy()
+        noisy = mechanism.release(coordinates, key=self._key, stream=self._stream, tracks=tracks)
+        self._accountant.record(mechanism, len(tracks))
+        nearest = self._model.nearest_strangers(torch.from_numpy(noisy).float().to(self._device))
+        for track, stranger in zip(tracks, nearest.tolist(), strict=True):
+            self._remember(track, person=track, stranger=stranger)
+
+    def _choose(self, image: Image, tracks: list[Track], crops: torch.Tensor, meshes: torch.Tensor) -> None:
+        """Choose strangers that suit, or those that people who come back had before."""
+        embeddings = self._embed(image, tracks)
+        for row, track in enumerate(tracks):
+            person = track.id if embeddings is None else self._identify(embeddings[row].cpu().numpy())
+            stranger = self._strangers.get(person)
+            if stranger is None:
+                part = slice(row, row + 1)
+                seen = Sighting(crops[part], meshes[part], None if embeddings is None else embeddings[part])
+                seed = pseudonym_seed(self._key, stream=self._stream, person=person)
+                stranger = int(self._model.pseudonyms(seen, torch.tensor([seed], device=self._device))[0])
+            self._remember(track.id, person=person, stranger=stranger)
+
+    def _identify(self, embedding: Floats) -> int:
+        return self._book.identify(embedding, exclude=set(self._people.values()))
+
+    def _embed(self, image: Image, tracks: list[Track]) -> torch.Tensor | None:
+        if self._recognizer is None:
+            return None
+        cut = np.stack([self._aligner.crop(image, track.face) for track in tracks])
+        embedded: torch.Tensor = self._recognizer(
+            torch.from_numpy(cut).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        )
+        return embedded
+
+    def _remember(self, track: int, *, person: int, stranger: int) -> None:
+        self._people[track] = person
+        self._strangers[person] = self._strangers.pop(person, stranger)  # to the end, as the last that came
+        visible = set(self._people.values())
+        while len(self._strangers) > PseudonymBook.MAX_PEOPLE + len(visible):
+            del self._strangers[next(number for number in self._strangers if number not in visible)]
