@@ -29,6 +29,7 @@ from skimage.metrics import structural_similarity
 
 from models.face_model import DEFAULT_TEMPLATE
 from models.identity import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, FaceRecognizer, load_mobilefacenet
+from models.metrics import bootstrap_interval, frechet_distance
 from streamer.align import SimilarityAligner, oval_polygon, umeyama
 from streamer.detect import FaceDetector
 from streamer.pipeline import Anonymizer
@@ -191,16 +192,6 @@ def rank_one(photos: Sequence[Photo], results: Sequence[Result]) -> np.ndarray:
     return people[distance.argmin(axis=1)] == people
 
 
-def frechet(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the Frechet distance between Gaussians fitted to two sets of features (Heusel et al. 2017, eq. 6)."""
-    mean = a.mean(0) - b.mean(0)
-    covariance = [np.cov(x, rowvar=False) for x in (a, b)]
-    values, vectors = np.linalg.eigh(covariance[0])
-    root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
-    cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ covariance[1] @ root), 0)).sum()
-    return float(mean @ mean + covariance[0].trace() + covariance[1].trace() - 2 * cross)
-
-
 def blurred(photo: Photo) -> np.ndarray:
     """Return the crop with the face blurred."""
     return over_face(photo, cv2.GaussianBlur(photo.crop, (BLUR_KERNEL, BLUR_KERNEL), 0))
@@ -255,11 +246,10 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
 
 
-def interval(values: np.ndarray, *, rounds: int = 1000) -> str:
+def interval(values: np.ndarray) -> str:
     """Return the mean with its bootstrap 95 % interval."""
     known = values[~np.isnan(values)]
-    draws = known[np.random.default_rng(0).integers(0, len(known), (rounds, len(known)))].mean(axis=1)
-    low, high = np.quantile(draws, (0.025, 0.975))
+    low, high = bootstrap_interval(known, seed=0)
     return f"{known.mean():.4f} ({low:.4f} to {high:.4f})"
 
 
@@ -351,7 +341,7 @@ def report(judge: Judge, photos: Sequence[Photo], results: Sequence[Result], lim
         some = figures(photos[::4], hidden, limit)
         print(f"| {name}: " + ", ".join(f"{k} {np.nanmean(v):.3f}" for k, v in some.items()) + " | | |")
     for name, features in rows.items():
-        print(f"| Frechet distance, {name} | {frechet(features, reals):.3f} | |")
+        print(f"| Frechet distance, {name} | {frechet_distance(features, reals):.3f} | |")
 
 
 def paste_back(photo: Photo, crop: np.ndarray) -> np.ndarray:

@@ -45,9 +45,7 @@ class FaceShape(nn.Module):
 
     def coordinates(self, meshes: Tensor) -> Tensor:
         """Return the identity coordinates `(N, k)` of `meshes` `(N, 468, 3)`, in any unit."""
-        centre, rotation, scale = pose_of(meshes, self.mean)
-        aligned = (meshes - centre) @ rotation * scale
-        return (aligned - self.mean).flatten(1) @ self.read.T
+        return self._read(meshes, *pose_of(meshes, self.mean))
 
     def forward(self, meshes: Tensor, beta: Tensor, pseudonyms: Tensor) -> Tensor:
         """Return `(N, 468, 3)` meshes with a stranger's coordinates at beta 0 and their own at beta 1.
@@ -59,10 +57,15 @@ class FaceShape(nn.Module):
             beta: `(N,)` in [0, 1].
             pseudonyms: `(N,)` int64 below B.
         """
-        _, rotation, scale = pose_of(meshes, self.mean)
-        change = (1 - beta)[:, None] * (self.strangers[pseudonyms] - self.coordinates(meshes))  # (N, k)
+        centre, rotation, scale = pose_of(meshes, self.mean)
+        own = self._read(meshes, centre, rotation, scale)
+        change = (1 - beta)[:, None] * (self.strangers[pseudonyms] - own)  # (N, k)
         moves = (change @ self.write).view(-1, MESH_POINTS, 3) * self.freedom[:, None]
         return meshes + moves / scale @ rotation.mT
+
+    def _read(self, meshes: Tensor, centre: Tensor, rotation: Tensor, scale: Tensor) -> Tensor:
+        aligned = (meshes - centre) @ rotation * scale
+        return (aligned - self.mean).flatten(1) @ self.read.T
 
 
 def pose_of(meshes: Tensor, mean: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,14 +5,11 @@ Each returns one value a face, so that a caller can weigh faces before it takes 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-PATH_LENGTH_DECAY = 0.01  # how fast the mean path length follows (StyleGAN2, section 3.2: a decay of 0.99)
 
 
 def pixel_loss(crops: Tensor, generated: Tensor) -> Tensor:
@@ -105,22 +102,6 @@ def identity_loss(embeddings: Tensor, generated_embeddings: Tensor, beta: Tensor
     return (beta - F.cosine_similarity(embeddings, generated_embeddings, dim=1)).abs()
 
 
-def monotone_loss(similarities: Tensor) -> Tensor:
-    """Return by how much likeness falls where beta rises, `(N,)`, a mean over steps; 0 when it never does.
-
-        1 / (B - 1) sum_b max(0, s_b - s_(b+1))
-
-    Args:
-        similarities: `(N, B)`, cosines of one face drawn at B values of beta in rising order.
-
-    Raises:
-        ValueError: If there are fewer than two of them.
-    """
-    if similarities.ndim != 2 or similarities.shape[1] < 2:
-        raise ValueError(f"similarities must be (N, B) with B from 2, got {tuple(similarities.shape)}")
-    return F.relu(-similarities.diff(dim=1)).mean(dim=1)
-
-
 def temporal_loss(latents: Tensor, other_latents: Tensor) -> Tensor:
     """Return how far apart the latents of two views of one face lie, `(N,)`, a mean of squares.
 
@@ -182,30 +163,6 @@ def r1_penalty(crops: Tensor, real_logits: Tensor) -> Tensor:
     """
     (gradient,) = torch.autograd.grad(_mean_of_each(real_logits).sum(), crops, create_graph=True)
     return gradient.square().flatten(1).sum(dim=1)
-
-
-def path_length_penalty(
-    pictures: Tensor, latents: Tensor, *, mean_length: Tensor, noise: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return how unevenly latents move the picture, `(N,)`, and the mean length to pass in next time.
-
-        (||J_w^T y||_2 - a)^2
-
-    (StyleGAN2, eq. 4, with a the running mean of the lengths; J_w^T y = grad_w (G(w) y), their appendix B. In w+ the
-    length is over all L latents, squares averaged over L.)
-
-    Args:
-        pictures: `(N, C, H, W)`, G(w), with a graph to `latents`.
-        latents: `(N, L, D)`, w+, that require a gradient.
-        mean_length: a, a scalar; 0 to begin with.
-        noise: y, `(N, C, H, W)` from a unit Gaussian; scaled here by the picture's size.
-    """
-    height, width = pictures.shape[2:]
-    moved = (pictures * noise).sum() / math.sqrt(height * width)
-    (gradient,) = torch.autograd.grad(moved, latents, create_graph=True)
-    lengths = gradient.flatten(1).norm(dim=1) / math.sqrt(latents.shape[1])
-    mean = torch.lerp(mean_length, lengths.mean(), PATH_LENGTH_DECAY)
-    return (lengths - mean).square(), mean.detach()
 
 
 def _mean_of_each(values: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ import itertools
 import logging
 import math
 import queue
-import secrets
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from models.privacy import GaussianMechanism, PrivacyAccountant
+from models.privacy import GaussianMechanism, PrivacyAccountant, new_key
 from streamer.blend import inner_face
 from streamer.conceal import conceal_box, conceal_frame, conceal_polygon
 from streamer.detect import FaceDetector
@@ -92,7 +91,7 @@ class Anonymizer:
             ValueError: If differential privacy is asked of a model that does not know what identity is.
         """
         self.model, self.device, self.settings, self.recognizer = model, device, settings, recognizer
-        self.key = settings.key or secrets.token_bytes(32)
+        self.key = settings.key or new_key()
         self.accountant = PrivacyAccountant()
         self.mechanism = _mechanism_of(model, settings)
         self._stills: FaceAnonymizer | None = None

@@ -11,8 +11,6 @@ from models.losses import (
     generator_loss,
     identity_loss,
     masked_pixel_loss,
-    monotone_loss,
-    path_length_penalty,
     perceptual_loss,
     pixel_loss,
     r1_penalty,
@@ -130,16 +128,6 @@ def test_the_identity_loss_refuses_shapes_that_would_broadcast() -> None:
         identity_loss(torch.ones(2, 4), torch.ones(2, 4), torch.ones(2, 1))
 
 
-def test_the_monotone_loss_is_by_how_much_likeness_falls_and_nothing_where_it_rises() -> None:
-    similarities = torch.tensor([[0.0, 0.5, 0.25, 0.125], [0.0, 0.0, 0.5, 1.0]])
-    assert monotone_loss(similarities).tolist() == pytest.approx([(0.25 + 0.125) / 3, 0.0])
-
-
-def test_the_monotone_loss_needs_two_values_of_beta() -> None:
-    with pytest.raises(ValueError, match="B from 2"):
-        monotone_loss(torch.zeros(3, 1))
-
-
 def test_the_temporal_loss_is_the_mean_square_between_the_latents_of_two_views() -> None:
     other = torch.tensor([[[1.0, 0.0], [0.0, 3.0]], [[0.0, 0.0], [0.0, 0.0]]])
     assert temporal_loss(torch.zeros(2, 2, 2), other).tolist() == [2.5, 0.0]
@@ -188,35 +176,3 @@ def test_the_r1_penalty_flattens_the_critic_when_followed() -> None:
     crops = torch.randn(1, 2, 1, 1).requires_grad_()
     r1_penalty(crops, critic(crops.flatten(1))).sum().backward()
     torch.testing.assert_close(critic.weight.grad, 2 * critic.weight.detach())
-
-
-def test_the_path_length_penalty_is_the_squared_distance_of_a_length_from_its_running_mean() -> None:
-    """G(w) = scale times the first pixel of 2 x 2: J^T y = scale y_0 / 2, whose length is known."""
-    latents = torch.tensor([[[1.0]], [[5.0]]], requires_grad=True)
-    scale = torch.tensor([6.0, 2.0]).view(2, 1, 1, 1)
-    pixel = torch.zeros(1, 1, 2, 2)
-    pixel[..., 0, 0] = 1
-    pictures = scale * latents[..., None] * pixel
-    noise = torch.tensor([[[[2.0, 9.0], [9.0, 9.0]]], [[[-1.0, 9.0], [9.0, 9.0]]]])
-    penalty, mean = path_length_penalty(pictures, latents, mean_length=torch.tensor(2.0), noise=noise)
-    expected = 2.0 + 0.01 * ((6 + 1) / 2 - 2.0)  # the lengths are 6 and 1
-    assert mean.item() == pytest.approx(expected)
-    assert penalty.tolist() == pytest.approx([(6 - expected) ** 2, (1 - expected) ** 2])
-
-
-def test_the_path_length_of_w_plus_averages_the_squares_of_its_latents() -> None:
-    latents = torch.ones(1, 2, 1, requires_grad=True)
-    pictures = (3 * latents[:, :1] + 4 * latents[:, 1:])[..., None]  # gradients 3 and 4
-    penalty, _ = path_length_penalty(pictures, latents, mean_length=torch.tensor(0.0), noise=torch.ones(1, 1, 1, 1))
-    assert penalty.item() == pytest.approx((0.99 * math.sqrt((9 + 16) / 2)) ** 2)
-
-
-def test_the_path_length_penalty_is_differentiable_in_the_generator() -> None:
-    scale = torch.tensor(3.0, requires_grad=True)
-    latents = torch.ones(1, 1, 1, requires_grad=True)
-    pictures = (scale * latents)[..., None]
-    penalty, mean = path_length_penalty(pictures, latents, mean_length=torch.tensor(0.0), noise=torch.ones(1, 1, 1, 1))
-    assert not mean.requires_grad  # or every step's graph would be kept by the next
-    penalty.sum().backward()  # (0.99 s)^2
-    assert scale.grad is not None
-    assert scale.grad.item() == pytest.approx(2 * 0.99**2 * 3)
