@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 import streamer
-from streamer import cli_models, cli_train
+from streamer import cli_evaluate, cli_models, cli_train
 from streamer.cli_errors import EXIT_WORLD, errors_in_one_line
 from streamer.errors import StreamerError
 
@@ -143,6 +143,7 @@ def demo(
 app.command()(cli_train.extract)
 app.add_typer(cli_train.train_app, name="train")
 app.add_typer(cli_models.models_app, name="models")
+app.add_typer(cli_evaluate.evaluate_app, name="evaluate")
 
 
 def _anonymize(job: Job) -> Report:
