@@ -1,0 +1,265 @@
+"""What each figure means, in words for somebody who decides and does not measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from streamer.evaluate.figures import Figure
+
+IDENTITY = "Is the person still recognised?"
+LEAKS = "Is every face covered?"
+ATTACKS = "Can it be undone?"
+PICTURE = "How much of the picture is kept?"
+USE = "Is it still of use?"
+STEADY = "Is it steady over time?"
+OTHER = "Other figures"
+
+TOPICS = (IDENTITY, LEAKS, ATTACKS, PICTURE, USE, STEADY, OTHER)
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a reader is told about a figure.
+
+    Attributes:
+        title: A name in words.
+        sentence: What it says, and which way is good; "" where we know nothing of it.
+        topic: One of `TOPICS`, under which it stands.
+        order: Its place among the figures of the glossary.
+    """
+
+    title: str
+    sentence: str = ""
+    topic: str = OTHER
+    order: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """Figures that answer one question.
+
+    Attributes:
+        title: The question.
+        rows: Name, meaning and figure of each.
+    """
+
+    title: str
+    rows: tuple[tuple[str, Meaning, Figure], ...]
+
+
+GLOSSARY = {
+    "match_rate": Meaning(
+        "Recognised",
+        "Share of faces that a recogniser still takes for the same person, at a strictness that confuses one pair of "
+        "strangers in a thousand; lower is more private.",
+        IDENTITY,
+    ),
+    "match_rate_own_group": Meaning(
+        "Recognised, at a strictness fair to each group",
+        "As above, but counted against strangers of the person's own group, since recognisers confuse people of some "
+        "groups far more often than others; lower is more private.",
+        IDENTITY,
+    ),
+    "rank1": Meaning(
+        "First hit in a search",
+        "Share of faces for which a search through all originals puts the right person first; lower is more private.",
+        IDENTITY,
+    ),
+    "rank5": Meaning(
+        "Among the first five hits",
+        "Share of faces for which a search through all originals has the right person among its first five hits; "
+        "lower is more private.",
+        IDENTITY,
+    ),
+    "similarity": Meaning(
+        "Likeness to the person",
+        "How alike a recogniser finds the face before and after: 1 is the same picture, strangers are near 0; lower is "
+        "more private.",
+        IDENTITY,
+    ),
+    "de_identify_rate": Meaning(
+        "De-Identify Rate of the paper",
+        "Share of faces that are less like the person than two strangers are like each other on average; higher is "
+        "more private, and two strangers would score about one half.",
+        IDENTITY,
+    ),
+    "tar_before": Meaning(
+        "Verified in the originals",
+        "Share of pairs of pictures of one person that the recogniser verifies before anything is done to them: what "
+        "there is to lose.",
+        IDENTITY,
+    ),
+    "tar_after": Meaning(
+        "Verified afterwards",
+        "Share of pairs of one person, an original and an anonymised picture, that the recogniser still verifies; "
+        "lower is more private.",
+        IDENTITY,
+    ),
+    "eer_before": Meaning(
+        "Error of verification in the originals",
+        "How often the recogniser errs when it errs equally often either way; low means that the originals are easy "
+        "to verify.",
+        IDENTITY,
+    ),
+    "eer_after": Meaning(
+        "Error of verification afterwards",
+        "The same after anonymising: one half means that the recogniser can only guess; higher is more private.",
+        IDENTITY,
+    ),
+    "mse": Meaning(
+        "Difference of the pixels",
+        "Mean squared difference between the picture before and after, 0 for the same picture; lower keeps more.",
+        PICTURE,
+    ),
+    "ssim": Meaning(
+        "Structure kept",
+        "Structural similarity of the picture before and after, 1 for the same picture; higher keeps more.",
+        PICTURE,
+    ),
+    "fid": Meaning(
+        "Naturalness (FID)",
+        "How far the anonymised pictures as a set are from real ones, by an Inception network; lower is more natural.",
+        PICTURE,
+    ),
+    "frechet": Meaning(
+        "Naturalness to a recogniser (Frechet)",
+        "How far the anonymised faces as a set are from real ones, by the features of a recogniser; lower is more "
+        "natural.",
+        PICTURE,
+    ),
+    "kernel": Meaning(
+        "Naturalness to a recogniser (kernel)",
+        "The same distance measured another way, which small sets do not distort; lower is more natural.",
+        PICTURE,
+    ),
+    "found": Meaning(
+        "Still found as a face",
+        "Share of outputs in which our own detector finds the face; higher is more useful.",
+        USE,
+    ),
+    "hog": Meaning(
+        "Still found by another detector",
+        "Share of outputs in which dlib's HOG detector finds the face, as the paper measures; higher is more useful.",
+        USE,
+    ),
+    "landmarks": Meaning(
+        "Landmarks moved",
+        "How far eyes, nose and mouth moved, in shares of the distance between the eyes; lower is more useful.",
+        USE,
+    ),
+    "pose": Meaning(
+        "Head turned", "By how many degrees the pose of the head differs, the mean of three axes; lower is better.", USE
+    ),
+    "gaze": Meaning("Gaze moved", "How far the irises moved, in widths of the eye; lower is better.", USE),
+    "eyes": Meaning(
+        "Lids moved", "How far the opening of the eyes differs, in widths of the eye; lower is better.", USE
+    ),
+    "mouth": Meaning(
+        "Mouth moved", "How far the opening of the mouth differs, in widths of the mouth; lower is better.", USE
+    ),
+    "expression": Meaning(
+        "Expression changed",
+        "How far lids, lips and brows moved within the face, in distances between the eyes; lower is better.",
+        USE,
+    ),
+    "pose.kept": Meaning(
+        "Pose kept", "Whether heads that turn still turn: 1 is just as before, 0 is not at all; higher is better.", USE
+    ),
+    "gaze.kept": Meaning("Gaze kept", "The same for the direction of the eyes; higher is better.", USE),
+    "eyes.kept": Meaning("Lids kept", "The same for the opening of the eyes; higher is better.", USE),
+    "mouth.kept": Meaning("Mouth kept", "The same for the opening of the mouth; higher is better.", USE),
+    "expression.kept": Meaning("Expression kept", "The same for the whole expression; higher is better.", USE),
+    "leak_rate": Meaning(
+        "Faces left uncovered, per 10,000",
+        "Of 10,000 faces in single frames, how many the output still shows as they were; lower is more private, and "
+        "none is the aim.",
+        LEAKS,
+    ),
+    "frames": Meaning("Frames", "How many frames the original has.", LEAKS),
+    "frames_missing": Meaning(
+        "Frames missing",
+        "How many of them the output lacks, so that nothing can be said of them; none is the aim.",
+        LEAKS,
+    ),
+    "temporal_identity": Meaning(
+        "One face from frame to frame",
+        "How alike a recogniser finds a face in neighbouring frames of the output (dlib: minus a distance); near the "
+        "source's figure is steady.",
+        STEADY,
+    ),
+    "temporal_identity_source": Meaning(
+        "One face from frame to frame, in the source", "What the source itself scores.", STEADY
+    ),
+    "flicker": Meaning(
+        "Flicker",
+        "How much faces change from frame to frame beside what moved, in grey levels; lower is steadier.",
+        STEADY,
+    ),
+    "flicker_source": Meaning("Flicker of the source", "What the source itself scores.", STEADY),
+    "flicker_ratio": Meaning("Flicker against the source", "1 is as steady as the source; lower is steadier.", STEADY),
+    "jitter": Meaning(
+        "Jitter", "How much eyes, nose and mouth shake, in distances between the eyes; lower is steadier.", STEADY
+    ),
+    "jitter_source": Meaning("Jitter of the source", "What the source itself scores.", STEADY),
+    "jitter_ratio": Meaning("Jitter against the source", "1 is as steady as the source; lower is steadier.", STEADY),
+    "seam": Meaning(
+        "Seam", "How sharp the edge of the drawn face is, in grey levels a pixel; near the source is invisible.", STEADY
+    ),
+    "seam_source": Meaning("Seam of the source", "What the source itself scores in the same places.", STEADY),
+    "seam_ratio": Meaning("Seam against the source", "1 is no visible seam; lower is softer.", STEADY),
+    "pairing": Meaning(
+        "Outputs that belong to their originals",
+        "Share of outputs whose surroundings are nearest to their own original's; well below 1, pictures were mixed up "
+        "and nothing here counts.",
+    ),
+    "threshold": Meaning(
+        "Threshold of the recogniser",
+        "The score above which it takes two faces for one person; dlib's is minus a distance.",
+    ),
+    "delta": Meaning("Mean likeness of strangers", "What the De-Identify Rate compares with; the paper's delta."),
+}
+
+ATTACKERS = {
+    "parrot": ("Parrot", "learns from covered photos of the people it wants to know, made with the same tool"),
+    "linking": ("Linking", "asks which of two recordings show the same person, without a photo of anybody"),
+    "inversion": ("Inversion", "trains a network to undo the cover, and recognises people in what it draws"),
+    "averaging": ("Averaging", "lays many frames of a clip over each other"),
+}
+for _name, (_title, _does) in ATTACKERS.items():
+    GLOSSARY |= {
+        _name: Meaning(
+            f"{_title}: people named",
+            f"Share of people named at the first guess by an attacker who {_does}; as low as blind guesses is the aim.",
+            ATTACKS,
+        ),
+        f"{_name}_chance": Meaning(f"{_title}: blind guesses", "What guessing alone would have named.", ATTACKS),
+        f"{_name}_ahead": Meaning(
+            f"{_title}: right before wrong",
+            "How often the right person is ranked before a wrong one; one half is guessing, 1 is certainty.",
+            ATTACKS,
+        ),
+        f"{_name}_over_solid": Meaning(
+            f"{_title}: beyond hair and surroundings",
+            "The same beyond what a solid cover gives away; 0 means that the face adds nothing, less is better.",
+            ATTACKS,
+        ),
+    }
+
+
+def meaning_of(name: str) -> Meaning:
+    """Return what a figure means: of "similarity.dlib" that of "similarity", with what follows added to its title."""
+    stem, rest = name, ""
+    while stem not in GLOSSARY:
+        stem, dot, last = stem.rpartition(".")
+        if not dot:
+            return Meaning(name)
+        rest = f"{last}.{rest}" if rest else last
+    known, order = GLOSSARY[stem], list(GLOSSARY).index(stem)
+    return replace(known, title=f"{known.title} ({rest})" if rest else known.title, order=order)
+
+
+def by_topic(figures: dict[str, Figure]) -> list[Topic]:
+    """Return figures under the questions that they answer, in the order of `GLOSSARY`; no empty ones."""
+    rows = sorted(((name, meaning_of(name), figure) for name, figure in figures.items()), key=lambda row: row[1].order)
+    topics = [Topic(title, tuple(row for row in rows if row[1].topic == title)) for title in TOPICS]
+    return [topic for topic in topics if topic.rows]

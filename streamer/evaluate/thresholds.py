@@ -1,0 +1,199 @@
+"""What a release must hold to: thresholds on figures from a TOML file, and the verdict on what was measured.
+
+Fails closed: a figure that is unknown or could not be measured breaks its threshold. The format is explained in
+`examples/thresholds.toml`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from streamer.errors import SourceError
+from streamer.evaluate.figures import Figure, number
+
+Section = Literal["images", "video", "attack", "tables"]
+Bound = Literal["value", "interval"]
+
+KEYS = ("min", "max", "bound")
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """What one figure must hold to.
+
+    Attributes:
+        name: Of the figure, such as "match_rate.dlib".
+        least: What it must not fall below; -inf for anything.
+        most: What it must not exceed; inf for anything.
+        bound: Whether the value is held against them, or that end of its 95 % interval which is worse.
+    """
+
+    name: str
+    least: float = -math.inf
+    most: float = math.inf
+    bound: Bound = "value"
+
+    def __str__(self) -> str:
+        ends = [f"at least {number(self.least)}"] if self.least > -math.inf else []
+        ends += [f"at most {number(self.most)}"] if self.most < math.inf else []
+        return " and ".join(ends) + (" (whole interval)" if self.bound == "interval" else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One threshold beside what was measured.
+
+    Attributes:
+        threshold: What was asked for.
+        figure: What was measured; None where the evaluation knows no such figure.
+        broken: Why it does not hold, in words; "" where it does.
+    """
+
+    threshold: Threshold
+    figure: Figure | None
+    broken: str
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether it holds for what was measured, but not all over the 95 % interval: more should be measured."""
+        if self.broken or self.figure is None or math.isnan(self.figure.low):
+            return False
+        return self.figure.low < self.threshold.least or self.figure.high > self.threshold.most
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Every threshold, checked.
+
+    Attributes:
+        checks: In the order of the file; none where no thresholds were given.
+        source: The file they are from; "" for none.
+    """
+
+    checks: tuple[Check, ...] = ()
+    source: str = ""
+
+    @property
+    def broken(self) -> tuple[Check, ...]:
+        """The checks that do not hold."""
+        return tuple(check for check in self.checks if check.broken)
+
+    @property
+    def outcome(self) -> Literal["pass", "fail", "none"]:
+        """Return "none" where nothing was asked: that is no pass."""
+        if not self.checks:
+            return "none"
+        return "fail" if self.broken else "pass"
+
+    def __str__(self) -> str:
+        if not self.checks:
+            return "no thresholds given"
+        if self.broken:
+            return f"FAIL: {len(self.broken)} of {len(self.checks)} thresholds of {self.source} are broken"
+        return f"PASS: {len(self.checks)} of {len(self.checks)} thresholds of {self.source} hold"
+
+
+def read_thresholds(path: Path, section: Section) -> list[Threshold]:
+    """Return the thresholds of one section of a TOML file, in its order.
+
+    Args:
+        path: Such as `examples/thresholds.toml`.
+        section: The command they are for. Other sections are checked for mistakes, and otherwise left alone.
+
+    Raises:
+        SourceError: If the file cannot be read, has a mistake in it, or asks nothing of this section: a gate that
+            checks nothing must not look like one that passes.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"cannot read the thresholds {path}: {getattr(error, 'strerror', 'not UTF-8')}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SourceError(f"{path} is not TOML: {error}; write 0.01, not .01") from error
+    sections = {name: _section(path, name, content[name]) for name in content}
+    if not sections.get(section):
+        raise SourceError(f"{path} has no thresholds under [{section}], so nothing would be checked; add one")
+    return sections[section]
+
+
+def check(figures: Mapping[str, Figure], thresholds: list[Threshold], source: str) -> Verdict:
+    """Return the verdict on `figures`.
+
+    Args:
+        figures: By name, as in `Findings`.
+        thresholds: What they must hold to.
+        source: The file these are from, for the reader.
+    """
+    return Verdict(tuple(_check(threshold, figures) for threshold in thresholds), source)
+
+
+def _check(threshold: Threshold, figures: Mapping[str, Figure]) -> Check:
+    figure = figures.get(threshold.name)
+    if figure is None:
+        return Check(threshold, None, f"no such figure{_meant(threshold.name, figures)}")
+    return Check(threshold, figure, _why_broken(threshold, figure))
+
+
+def _why_broken(threshold: Threshold, figure: Figure) -> str:
+    if math.isnan(figure.value):
+        return f"not measured: {figure.note}" if figure.note else "not measured"
+    least, most = (figure.value, figure.value) if threshold.bound == "value" else (figure.low, figure.high)
+    if math.isnan(least) or math.isnan(most):
+        return "has no interval to check"
+    if least < threshold.least:
+        return f"{least:.6g} is below {threshold.least:.6g}"
+    return f"{most:.6g} is above {threshold.most:.6g}" if most > threshold.most else ""
+
+
+def _section(path: Path, section: str, content: object) -> list[Threshold]:
+    if section not in get_args(Section):
+        raise SourceError(f"{path}: unknown section [{section}]{_meant(section, get_args(Section))}")
+    if not isinstance(content, dict):
+        raise SourceError(f"{path}: {section} must be a section, [{section}]")
+    return [_threshold(path, f"[{section}] {name}", name, limits) for name, limits in _leaves(content)]
+
+
+def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield names and limits; match_rate.dlib without quotes is a table in a table to TOML, and is put together."""
+    for key, value in content.items():
+        if isinstance(value, dict) and value and all(isinstance(inner, dict) for inner in value.values()):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _threshold(path: Path, where: str, name: str, limits: object) -> Threshold:
+    if not isinstance(limits, dict):
+        raise SourceError(f"{path}: {where} must be such as {{ max = 0.01 }}, not {limits!r}")
+    for key in limits:
+        if key not in KEYS:
+            raise SourceError(f"{path}: {where} has an unknown key {key!r}{_meant(key, KEYS)}")
+    if not {"min", "max"} & limits.keys():
+        raise SourceError(f"{path}: {where} needs min or max")
+    least, most = (_limit(path, where, limits, key) for key in ("min", "max"))
+    bound = limits.get("bound", "value")
+    if bound not in get_args(Bound):
+        raise SourceError(f'{path}: {where}: bound must be "value" or "interval", not {bound!r}')
+    if least > most:
+        raise SourceError(f"{path}: {where}: min {least:g} is above max {most:g}")
+    return Threshold(name, least, most, bound)
+
+
+def _limit(path: Path, where: str, limits: Mapping[str, object], key: str) -> float:
+    value = limits.get(key, -math.inf if key == "min" else math.inf)
+    if isinstance(value, bool) or not isinstance(value, int | float) or (key in limits and not math.isfinite(value)):
+        raise SourceError(f"{path}: {where}: {key} must be a number, not {value!r}")
+    return float(value)
+
+
+def _meant(name: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(name, list(known), 1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known are {', '.join(known)}" if len(known) <= len(KEYS) + 1 else ""  # figures are too many to list
