@@ -15,14 +15,15 @@ import typer
 
 import streamer
 from streamer import cli_models, cli_train
-from streamer.cli_errors import EXIT_WORLD, errors_in_one_line
+from streamer.cli_errors import EXIT_WORLD, errors_in_one_line, interrupt
 from streamer.errors import StreamerError
+from streamer.settings import DEFAULT_DELAY, LIVE_DELAY
 
 if TYPE_CHECKING:
     from streamer.doctor import Finding
     from streamer.pipeline import Anonymizer
     from streamer.progress import Report, Summary
-    from streamer.types import Codec, Cover, Mode, Sink, Source
+    from streamer.types import Codec, Cover, Mode, Policy, Sink, Source
 
 app = typer.Typer(
     name="veil",
@@ -51,6 +52,9 @@ class Job:
     key: Path | None = None
     epsilon: float | None = None
     delta: float = 1e-5
+    policy: Policy = "balanced"
+    delay_ms: float | None = None
+    realtime: bool = False
     quiet: bool = False
 
 
@@ -93,12 +97,24 @@ def run(
         float | None, typer.Option(help="Differential privacy of who becomes whom, per track.", show_default=False)
     ] = Job.epsilon,
     delta: Annotated[float, typer.Option(help="With what chance that may fail.")] = Job.delta,
+    policy: Annotated[
+        Literal["balanced", "strict"],
+        typer.Option(help="strict: cover also what may be a face, and new scenes until a face is found."),
+    ] = Job.policy,
+    delay_ms: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=10_000, show_default="500; 100 live", help="Look ahead, to cover a face before it is found."
+        ),
+    ] = Job.delay_ms,
+    realtime: Annotated[bool, typer.Option("--realtime", help="Play SOURCE at its own pace, as if live.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and no progress.")] = False,
 ) -> None:
     """Replace every face of SOURCE and write the result to SINK."""
     job = Job(
-        source, sink, beta, model, device, mode, cover, keep_audio, overwrite, codec, crf, key, epsilon, delta, as_json
-    )
+        source, sink, beta, model, device, mode, cover, keep_audio, overwrite, codec, crf, key, epsilon, delta, policy,
+        delay_ms, realtime, as_json,
+    )  # fmt: skip
     with errors_in_one_line():
         report = _anonymize(job)
     typer.echo(json.dumps(report.as_dict()) if as_json else "\n".join(report.lines()))
@@ -147,6 +163,7 @@ app.add_typer(cli_models.models_app, name="models")
 
 def _anonymize(job: Job) -> Report:
     """Do the whole job; on any exception no output is left behind."""
+    from streamer.live import Paced
     from streamer.progress import Report, Summary
     from streamer.sinks import open_sink
     from streamer.sources import open_source
@@ -164,7 +181,7 @@ def _anonymize(job: Job) -> Report:
         ) as sink:  # before the weights: a wrong path is said at once
             anonymizer = _load(job)
             start = time.perf_counter()
-            _write_all(source, anonymizer, sink, summary, quiet=job.quiet)
+            _write_all(Paced(source) if job.realtime else source, anonymizer, sink, summary, quiet=job.quiet)
         seconds = time.perf_counter() - start
         return Report(
             job.source,
@@ -177,14 +194,15 @@ def _anonymize(job: Job) -> Report:
             sink.audio_packets if job.keep_audio else None,
             unrelated=bool(source.info.names),
             privacy=anonymizer.privacy,
+            guard=anonymizer.guard,
         )
 
 
 def _write_all(source: Source, anonymizer: Anonymizer, sink: Sink, summary: Summary, *, quiet: bool) -> None:
     from rich.console import Console
 
-    from streamer.pipeline import protect
     from streamer.progress import ProgressBar
+    from streamer.protection import protect
 
     with ProgressBar(source.info, Console(stderr=True, quiet=quiet)) as bar:
         for frame in protect(source, anonymizer):
@@ -208,11 +226,19 @@ def _load(job: Job) -> Anonymizer:
             key=load_key(job.key) if job.key else None,
             epsilon=job.epsilon,
             delta=job.delta,
+            policy=job.policy,
+            delay_seconds=_delay_seconds(job),
         )
     except CheckpointError as error:
         raise StreamerError(str(error)) from error
     except ValueError as error:  # what typer lets pass, such as a beta that is not a number
         raise typer.BadParameter(str(error)) from error
+
+
+def _delay_seconds(job: Job) -> float:
+    if job.delay_ms is not None:
+        return job.delay_ms / 1000
+    return LIVE_DELAY if job.realtime else DEFAULT_DELAY
 
 
 def _make_folder(path: Path) -> None:
@@ -234,6 +260,7 @@ def _finding_line(finding: Finding) -> str:
 
 def main() -> None:
     """Run the command line; a polite request to end counts as Ctrl-C, so that it too leaves no partial output."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes to stderr by itself: errors only
     app(prog_name="veil")

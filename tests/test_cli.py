@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from streamer import cli, pipeline
+from streamer import cli, pipeline, protection
 from streamer.doctor import Finding
 
 COVER = ("--mode", "cover")
@@ -214,7 +214,7 @@ def raising(error: BaseException) -> Any:  # noqa: ANN401
 def test_whatever_ends_a_run_is_one_line_without_data_and_no_output(
     error: BaseException, code: int, says: str, portrait_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(pipeline, "protect", raising(error))
+    monkeypatch.setattr(protection, "protect", raising(error))
     monkeypatch.delenv("VEIL_DEBUG", raising=False)
     result = veil("run", portrait_clip, tmp_path / "safe.mp4", *COVER)
     assert (result.exit_code, result.stdout) == (code, "")
@@ -225,7 +225,7 @@ def test_whatever_ends_a_run_is_one_line_without_data_and_no_output(
 
 
 def test_the_traceback_is_shown_on_request(portrait_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pipeline, "protect", raising(ZeroDivisionError("why")))
+    monkeypatch.setattr(protection, "protect", raising(ZeroDivisionError("why")))
     monkeypatch.setenv("VEIL_DEBUG", "1")
     result = veil("run", portrait_clip, tmp_path / "safe.mp4", *COVER)
     assert "Traceback" in result.stderr
@@ -237,9 +237,9 @@ def test_a_real_signal_ends_a_real_run_with_130_and_no_output(name: str, portrai
     slow = tmp_path / "slow.py"  # the clip is over too soon to hit: every frame of it takes a while
     slow.write_text(
         "import time\nfrom streamer import cli, pipeline\n"
-        "real = pipeline.FaceAnonymizer.__call__\n"
+        "real = pipeline.FaceAnonymizer.hide\n"
         "def call(*arguments):\n    time.sleep(1)\n    return real(*arguments)\n"
-        "pipeline.FaceAnonymizer.__call__ = call\ncli.main()\n"
+        "pipeline.FaceAnonymizer.hide = call\ncli.main()\n"
     )
     command = [sys.executable, slow, "run", portrait_clip, tmp_path / "safe.mp4", *COVER]
     root = {"PYTHONPATH": str(Path(__file__).parent.parent)}
