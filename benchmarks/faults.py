@@ -29,18 +29,19 @@ from models.identity import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, SAME_PERSON,
 from models.pretrained import load_recognizer
 from streamer import protection
 from streamer.align import SimilarityAligner
-from streamer.detect import FaceDetector
+from streamer.detect import CERTAIN, FaceDetector
 from streamer.live import Paced
 from streamer.pipeline import Anonymizer, FaceAnonymizer
 from streamer.settings import LIVE_DELAY
 from streamer.sinks import open_sink
 from streamer.sources import open_source
-from streamer.types import Face, Floats, Frame, Image, Policy, SafeFrame
+from streamer.types import Face, Floats, Frame, Image, Policy, SafeFrame, Source
 
 MOBILEFACENET_SAME = 0.336  # cosine at a false accept rate of 1e-3 over pairs of strangers (868 photos of LFW)
 DROPPED, RAISED, NOT_A_NUMBER = 0.2, 0.01, 0.01  # shares of detections and of calls
 SLOW_SHARE, SLOW_FACTOR = 0.1, 5.0
 MIN_SIZE = 40.0  # pixels; nobody is recognised by less
+APART = 5  # frames, at least, between a face and the portraits it is compared with
 
 
 class InjectedError(Exception):
@@ -56,7 +57,7 @@ class Faults:
     counts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._random = random.Random(self.seed)
+        self._random, self._calls = random.Random(self.seed), Counter[str]()
 
     def install(self, stream: FaceAnonymizer) -> None:
         """Break the stages of `stream` from now on."""
@@ -99,8 +100,12 @@ class Faults:
         return slow
 
     def happens(self, share: float, name: str) -> bool:
-        """Return True for a `share` of the calls, and count it."""
-        happens = self._random.random() < share * (self.rate if share < DROPPED else 1.0)
+        """Return True for a `share` of the calls, and count it; what is rare comes at even distances, for sure."""
+        self._calls[name] += 1
+        if share >= DROPPED:
+            happens = self._random.random() < share
+        else:
+            happens = int(self._calls[name] * share * self.rate) > int((self._calls[name] - 1) * share * self.rate)
         self.counts[name] += happens
         return happens
 
@@ -176,30 +181,44 @@ class Played:
         self.tiers["frame"] += bool(frame.failed)
 
 
-def play(source: Looped, out: Path, faults: Faults, *, policy: Policy = "balanced") -> Played:
-    """Play `source` live through a stream that `faults` breaks, and write what comes out to `out`."""
+def play(
+    looped: Looped, out: Path, faults: Faults, *, pace: Callable[[Looped], Source], policy: Policy = "balanced"
+) -> Played:
+    """Play a clip through a stream that `faults` breaks, at its own `pace` or as it is, and write what comes out."""
 
     class Broken(FaceAnonymizer):
-        def warm_up(self) -> None:
-            super().warm_up()
+        def __init__(self, anonymizer: Anonymizer, frame_seconds: float | None = None) -> None:
+            super().__init__(anonymizer, frame_seconds)
             faults.install(self)
 
     protection.FaceAnonymizer = Broken  # type: ignore[misc]
     played = Played()
     try:
         anonymizer = Anonymizer.load(key=bytes(32), device="cpu", delay_seconds=LIVE_DELAY, policy=policy)
-        with open_sink(str(out), source.info, crf=12, overwrite=True) as sink:
-            for frame in protection.protect(Paced(source), anonymizer):
-                played.add(frame, time.monotonic() - source.handed_out.pop(frame.index))
+        with open_sink(str(out), looped.info, crf=12, overwrite=True) as sink:
+            for frame in protection.protect(pace(looped), anonymizer):
+                played.add(frame, time.monotonic() - looped.handed_out.pop(frame.index))
                 sink.write(frame)
     finally:
         protection.FaceAnonymizer = FaceAnonymizer  # type: ignore[misc]
-    played.dropped = len(source.handed_out)
+    played.dropped = len(looped.handed_out)
     return played
 
 
+@dataclass(frozen=True)
+class Sitting:
+    """One face of one frame of the clip, with the mean `(D,)` of what a recogniser made of it at other moments."""
+
+    face: Face
+    person: Floats
+
+
 class Witness:
-    """Recognises people in what came out, where they were in the clip."""
+    """Recognises people in what came out, by how they look elsewhere in the clip.
+
+    Not by the face of the same frame: what a recogniser makes of a blurred or turned face is like what it makes of
+    any cover, whoever it is. A face in which it does not know the person in the clip itself is not counted.
+    """
 
     def __init__(self, recognizer: FaceRecognizer, threshold: float) -> None:
         self._recognizer, self._threshold = recognizer, threshold
@@ -208,26 +227,38 @@ class Witness:
 
     def judge(self, source: Looped, out: Path) -> tuple[int, list[tuple[int, float]]]:
         """Return how many faces were compared, and the frame and likeness of each that was recognised."""
-        people = self._people(source)
+        people = self.people(source.clip)
         compared, recognised = 0, []
         with open_source(str(out)) as output:
             for frame in output:
                 index = round(frame.pts * frame.time_base / (source.step * source.info.time_base))
-                for face, embedding in people[index % len(people)]:
-                    likeness = float(self._embed(frame.image, face) @ embedding)
+                for sitting in people[index % len(people)]:
+                    likeness = float(sitting.person @ self.embed(frame.image, sitting.face))
                     compared += 1
                     if likeness > self._threshold:
                         recognised.append((index, likeness))
         return compared, recognised
 
-    def _people(self, source: Looped) -> list[list[tuple[Face, Floats]]]:
-        with FaceDetector() as detector, open_source(str(source.clip)) as clip:
-            found = [(frame.image, detector(frame.image)) for frame in clip]
-        faces = [(image, [f for f in some if f.mesh is not None and f.size >= MIN_SIZE]) for image, some in found]
-        return [[(face, self._embed(image, face)) for face in some] for image, some in faces]
+    def people(self, clip: Path) -> list[list[Sitting]]:
+        """Return for each frame of a clip the faces that can be recognised in it."""
+        rows: list[tuple[int, Face, Floats]] = []
+        with FaceDetector() as detector, open_source(str(clip)) as frames:
+            for frame in frames:
+                clear = [f for f in detector(frame.image) if f.mesh is not None and f.size >= MIN_SIZE]
+                clear = [face for face in clear if face.score >= CERTAIN]
+                rows += [(frame.index, face, self.embed(frame.image, face)) for face in clear]
+        embeddings, indices = np.stack([row[2] for row in rows]), np.array([row[0] for row in rows])
+        sittings: list[list[Sitting]] = [[] for _ in range(frame.index + 1)]
+        for index, face, embedding in rows:
+            same = (np.abs(indices - index) >= APART) & (embeddings @ embedding > self._threshold)
+            if same.any():
+                mean = embeddings[same].mean(axis=0)
+                sittings[index].append(Sitting(face, mean / np.linalg.norm(mean)))
+        return sittings
 
     @torch.inference_mode()
-    def _embed(self, image: Image, face: Face) -> Floats:
+    def embed(self, image: Image, face: Face) -> Floats:
+        """Return the embedding `(D,)` of what an image shows where a face was."""
         crop = torch.from_numpy(self._aligner.crop(image, face)).permute(2, 0, 1)[None].float() / 127.5 - 1
         return self._recognizer(crop)[0].numpy()
 
@@ -243,7 +274,7 @@ def main() -> None:
     source, faults = Looped(options.clip, options.seconds), Faults(seed=0)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.mkv"
-        played = play(source, out, faults, policy=options.policy)
+        played = play(source, out, faults, pace=Paced, policy=options.policy)
         compared, recognised = witness(options.recognizer).judge(source, out)
     p50, p95 = np.percentile(played.latencies, (50, 95)) * 1000
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -15,7 +15,7 @@ import typer
 
 import streamer
 from streamer import cli_models, cli_train
-from streamer.cli_errors import EXIT_WORLD, errors_in_one_line, interrupt
+from streamer.cli_errors import EXIT_WORLD, end_if_interrupted, errors_in_one_line, interrupt
 from streamer.errors import StreamerError
 from streamer.settings import DEFAULT_DELAY, LIVE_DELAY
 
@@ -209,6 +209,7 @@ def _write_all(source: Source, anonymizer: Anonymizer, sink: Sink, summary: Summ
             sink.write(frame)
             summary.add(frame)
             bar.update(summary)
+            end_if_interrupted()
 
 
 def _load(job: Job) -> Anonymizer:

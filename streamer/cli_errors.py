@@ -23,9 +23,15 @@ _interrupted = threading.Event()
 
 
 def interrupt(*_: object) -> NoReturn:
-    """Handle a signal to end: what it breaks on its way, such as an import half done, counts as interrupted too."""
+    """Handle a signal to end. What it breaks on its way, such as an import half done, counts as interrupted too."""
     _interrupted.set()
     raise KeyboardInterrupt
+
+
+def end_if_interrupted() -> None:
+    """Raise again what a library may have swallowed: a signal can arrive anywhere, in the middle of an import too."""
+    if _interrupted.is_set():
+        raise KeyboardInterrupt
 
 
 @contextmanager
