@@ -47,8 +47,9 @@ class LinearRefinedConfig:
     widths: tuple[int, int, int] = (32, 64, 96)
 
 
-FAR_SHARE = 0.01  # of the strangers: those that a recogniser should find least like the person
-CANDIDATES = 12  # of those, the ones that suit the person best; the seed chooses among them
+CANDIDATES = 12  # strangers that are little like the person and suit them; the seed chooses among them
+KEPT = 0.6  # of what does not tell identity linearly: some of it does, and less of it leaves a more typical face
+SUITING = 0.07  # cosine that a step of one deviation away from the person's sex, age and lightness is worth
 
 
 class LinearRefined(FaceModel):
@@ -117,10 +118,8 @@ class LinearRefined(FaceModel):
         latents = self.project(sighting.crops)
         attributes = latents @ self.attribute_weight.T  # (N, A)
         misfit = torch.cdist(attributes, self.stranger_attributes)  # (N, B)
-        likeness = self._likeness(latents, sighting)
-        far = likeness <= likeness.quantile(FAR_SHARE, dim=1, keepdim=True)
-        count = min(CANDIDATES, int(far.sum(dim=1).min()))
-        suited = (misfit + 1e3 * ~far).topk(count, largest=False).indices
+        unsuited = self._likeness(latents, sighting) + SUITING * misfit
+        suited = unsuited.topk(min(CANDIDATES, len(self.strangers)), largest=False).indices
         return suited.gather(1, (seeds % suited.shape[1])[:, None])[:, 0]
 
     def _likeness(self, latents: Tensor, sighting: Sighting) -> Tensor:
@@ -129,7 +128,8 @@ class LinearRefined(FaceModel):
         Foretold linearly, of the person and of them as each stranger; and as the recogniser sees person and stranger.
         """
         person = latents @ self.recognition  # (N, E)
-        become = (self.without_identity(latents) @ self.recognition)[:, None] + self.strangers @ self.recognition
+        kept = KEPT * self.without_identity(latents)
+        become = (kept @ self.recognition)[:, None] + self.strangers @ self.recognition
         if sighting.meshes is not None:
             person = person + self.shape.coordinates(sighting.meshes) @ self.shape.recognition
             become = become + self.shape.strangers @ self.shape.recognition
@@ -159,9 +159,9 @@ class LinearRefined(FaceModel):
     def replace_identity(self, latents: Tensor, beta: Tensor, pseudonyms: Tensor) -> Tensor:
         """Return `(N, K)` latents between the person's own (beta 1) and a stranger's (beta 0).
 
-        At beta 0 nothing of the person along the identity directions is left; the rest passes.
+        At beta 0 nothing of the person along the identity directions is left; of the rest `KEPT` passes.
         """
-        others = self.without_identity(latents) + self.strangers[pseudonyms]
+        others = KEPT * self.without_identity(latents) + self.strangers[pseudonyms]
         return torch.lerp(others, latents, beta[:, None])
 
     def decode(self, latents: Tensor) -> Tensor:

@@ -181,7 +181,7 @@ def rate_interval(successes: int, count: int) -> tuple[float, float]:
     center = rate + z2 / (2 * count)
     half = _NORMAL_95 * math.sqrt(rate * (1 - rate) / count + z2 / (4 * count**2))
     low, high = ((center + sign * half) / (1 + z2 / count) for sign in (-1, 1))
-    return max(low, 0.0), min(high, 1.0)
+    return low if successes else 0.0, high if successes < count else 1.0  # exact, where round-off would show
 
 
 def subgroup_means(values: Array, groups: Sequence[str]) -> dict[str, float]:

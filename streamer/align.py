@@ -8,7 +8,7 @@ appearance alone.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -26,9 +26,16 @@ FEATURES = np.array([  # eyelids, lips (outer, inner), nose: what must not be sm
     1, 2, 4, 5, 98, 327, 168, 129, 358])
 # fmt: on
 OVAL = np.array(FACE_OVAL)
+OCTAGON = np.array([(np.cos(a), np.sin(a)) for a in np.arange(8) * np.pi / 4], np.float32)
 RING_SCALE = 1.22  # the ring lies this far from the centre of the oval, in oval radii: room for the blend to fade
 MESH_POINTS = 190  # of 468: thinner meshes bend features, denser ones only cost time
 MAP_SIZE = 160  # pixels; a way back is drawn at most this large and then enlarged, it is smooth
+# Areas of triangles in the frame, the mean of the face's being 1: how much of the frame's each one shows.
+HIDDEN, SEEN = 0.2, 0.55  # up to where its mirror image is cut into the crop instead, and from where on it is itself
+FACE_SEEN = 0.12  # drawn from here on: less is a line of pixels at the outline of a turned head
+RING_SEEN = 0.3  # the same of the ring around the face: where it is smaller, background is
+SEEN_BLUR = 0.03  # of the crop's side: how softly what is seen passes into what is mirrored
+HOLE = 3  # pixels of a way back that hidden triangles may leave open
 
 
 class Aligner(Protocol):
@@ -36,6 +43,10 @@ class Aligner(Protocol):
 
     def crop(self, image: Image, face: Face) -> Image:
         """Return the `(S, S, 3)` uint8 RGB crop of `face`."""
+        ...
+
+    def whole(self, image: Image, face: Face) -> Image:
+        """Return the crop with what the frame does not show of the face made up, where the template lets one."""
         ...
 
     def frame_to_crop(self, face: Face, roi: tuple[int, int, int, int]) -> tuple[Floats, npt.NDArray[np.bool_]]:
@@ -48,6 +59,16 @@ def oval_polygon(mesh: Floats, scale: float = 1.0) -> Floats:
     oval = mesh[OVAL, :2]
     center = oval.mean(axis=0)
     return np.asarray(center + scale * (oval - center), np.float32)
+
+
+def outline(mesh: Floats, margin: float) -> Floats:
+    """Return the convex `(N, 2)` outline of a `(468, 3)` mesh in pixels, `margin` of its longer side outside of it.
+
+    Facing the camera that is about the oval; of a turned head the nose is part of it.
+    """
+    hull = cv2.convexHull(np.ascontiguousarray(mesh[:, :2], np.float32))[:, 0]
+    moves = margin * float(np.ptp(hull, axis=0).max()) * OCTAGON
+    return np.asarray(cv2.convexHull((hull[:, None] + moves).reshape(-1, 2))[:, 0], np.float32)
 
 
 def umeyama(source: Floats, target: Floats) -> Floats:
@@ -82,6 +103,10 @@ class SimilarityAligner:
             matrix[:, :2] *= shrink
         return np.asarray(cv2.warpAffine(image, matrix, (self.size, self.size), borderMode=cv2.BORDER_REPLICATE))
 
+    def whole(self, image: Image, face: Face) -> Image:
+        """Return the crop: five points do not tell what is hidden."""
+        return self.crop(image, face)
+
     def frame_to_crop(self, face: Face, roi: tuple[int, int, int, int]) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """Return where each frame pixel of `roi` lies in the crop, `(h, w, 2)`, and which do."""
         matrix = umeyama(face.landmarks, self.points)
@@ -101,7 +126,12 @@ class MeshAligner:
         self.kept = thin(template, MESH_POINTS)
         self.points = self._with_ring(np.pad(template, ((0, 0), (0, 1))))[:, :2]  # (V, 2) crop pixels
         self.triangles = delaunay(self.points)  # (T, 3)
-        self._index, self._weight, self.inside = self._barycentric()
+        everything = np.ones(len(self.triangles), bool)
+        self._owner = self._paint(np.pad(self.points, ((0, 0), (0, 1))), (size, size), everything)  # (S, S)
+        self.inside = self._owner >= 0
+        self._index, self._weight = self._barycentric()
+        self._area = _areas(self.points[self.triangles])
+        self._least_share = np.where((self.triangles >= MESH_POINTS).any(axis=1), RING_SEEN, FACE_SEEN)
 
     def crop(self, image: Image, face: Face) -> Image:
         """Return the `(S, S, 3)` uint8 RGB crop of `face`; black outside the ring."""
@@ -122,6 +152,18 @@ class MeshAligner:
         crop[~self.inside] = 0
         return np.asarray(crop)
 
+    def whole(self, image: Image, face: Face) -> Image:
+        """Return the crop with the hidden side of a turned head made the mirror image of the other side.
+
+        The template must be symmetric.
+        """
+        crop, seen = self.crop(image, face), self._seen(self._with_ring(self._mesh(face))[:, :2])
+        mirrored = (1.0 - seen) * seen[:, ::-1]
+        if mirrored.max() < 0.01:
+            return crop
+        made = crop + mirrored[..., None] * (crop[:, ::-1].astype(np.float32) - crop)
+        return np.asarray(made + 0.5, np.uint8)
+
     def frame_to_crop(self, face: Face, roi: tuple[int, int, int, int]) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """Return where each frame pixel of `roi` lies in the crop, `(h, w, 2)`, and which do.
 
@@ -133,14 +175,13 @@ class MeshAligner:
         stretch = np.array([small[0] / width, small[1] / height], np.float32)
         points = self._with_ring(self._mesh(face))
         points[:, :2] = (points[:, :2] - np.array(roi[:2], np.float32) + 0.5) * stretch - 0.5
-        owner = self._paint(points, small)
+        owner, inside = grown(self._paint(points, small, self._share(points) > self._least_share))
         matrices = self._inverse(points[:, :2])[owner]  # (h, w, 2, 3)
         x, y = np.meshgrid(np.arange(small[0], dtype=np.float32), np.arange(small[1], dtype=np.float32))
         where = matrices[..., 0] * x[..., None] + matrices[..., 1] * y[..., None] + matrices[..., 2]
-        inside = owner >= 0
         if scale < 1.0:
             where = cv2.resize(where, (width, height), interpolation=cv2.INTER_LINEAR)
-            inside = cv2.resize(inside.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+            inside = cv2.resize(inside.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
         return np.asarray(where, np.float32), inside
 
     def known(self, image: Image, face: Face) -> npt.NDArray[np.bool_]:
@@ -148,6 +189,20 @@ class MeshAligner:
         where = self._crop_to_frame(self._with_ring(self._mesh(face))[:, :2])
         last = np.array(image.shape[1::-1], np.float32) - 0.5
         return np.asarray(((where >= -0.5) & (where <= last)).all(axis=-1) & self.inside)
+
+    def _seen(self, points: Floats) -> Floats:
+        """Return how well the frame shows each crop pixel, `(S, S)` in [0, 1]: 0 on the far side of a turned head."""
+        triangles = np.clip((self._share(points) - HIDDEN) / (SEEN - HIDDEN), 0.0, 1.0)
+        seen = self._blurred(triangles[self._owner] * self.inside)
+        return np.asarray(seen / np.maximum(self._blurred(self.inside), 0.1), np.float32)
+
+    def _blurred(self, values: npt.NDArray[Any]) -> Floats:
+        return np.asarray(cv2.GaussianBlur(values.astype(np.float32), (0, 0), SEEN_BLUR * self.size))
+
+    def _share(self, points: Floats) -> Floats:
+        """Return how large each triangle is in the frame, `(T,)`: 1 is the mean; negative is one that faces away."""
+        area = _areas(points[self.triangles][..., :2]) / self._area
+        return np.asarray(area / max(float(np.abs(area).mean()), 1e-6), np.float32)
 
     def _crop_to_frame(self, points: Floats) -> Floats:
         where = (points[self._index] * self._weight[..., None]).sum(axis=1)
@@ -164,12 +219,21 @@ class MeshAligner:
         ring = center + RING_SCALE * (oval - center)
         return np.asarray(np.concatenate([mesh[self.kept], ring]), np.float32)
 
-    def _paint(self, points: Floats, size: tuple[int, int]) -> npt.NDArray[np.int32]:
-        """Return the index of the triangle that owns each pixel, -1 for none; far triangles are painted first."""
+    def _paint(
+        self, points: Floats, size: tuple[int, int], painted: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.int32]:
+        """Return the index of the triangle that owns each pixel, -1 for none; far triangles are painted first.
+
+        Args:
+            points: `(V, 3)` in pixels.
+            size: Width and height.
+            painted: `(T,)`, which triangles are.
+        """
         owner = np.full((size[1], size[0]), -1, np.int32)
         corners = points[self.triangles]  # (T, 3, 3)
         fixed = np.round(corners[..., :2] * 16).astype(np.int32)
-        for triangle in np.argsort(-corners[..., 2].mean(axis=1)).tolist():
+        order = np.argsort(-corners[..., 2].mean(axis=1))
+        for triangle in order[painted[order]].tolist():
             cv2.fillConvexPoly(owner, fixed[triangle], triangle, shift=4)
         return owner
 
@@ -182,18 +246,15 @@ class MeshAligner:
         matrices[flat] = 0.0
         return np.asarray(matrices, np.float32)
 
-    def _barycentric(self) -> tuple[npt.NDArray[np.intp], Floats, npt.NDArray[np.bool_]]:
-        """Return for each crop pixel its triangle's three points, their weights, and whether it lies in the mesh."""
-        flat = np.pad(self.points, ((0, 0), (0, 1)))
-        owner = self._paint(flat, (self.size, self.size))
-        corners = self.points[self.triangles[owner]]  # (S, S, 3, 2)
+    def _barycentric(self) -> tuple[npt.NDArray[np.intp], Floats]:
+        """Return for each crop pixel its triangle's three points, and their weights."""
+        corners = self.points[self.triangles[self._owner]]  # (S, S, 3, 2)
         y, x = np.mgrid[: self.size, : self.size].astype(np.float32)
         a, b, c = corners[..., 0, :], corners[..., 1, :], corners[..., 2, :]
         p = np.stack([x, y], axis=-1)
-        area = _cross(b - a, c - a)
         parts = [_cross(c - b, p - b), _cross(a - c, p - c), _cross(b - a, p - a)]
-        weights = np.stack(parts, axis=-1) / area[..., None]
-        return self.triangles[owner].reshape(-1, 3), weights.reshape(-1, 3).astype(np.float32), owner >= 0
+        weights = np.stack(parts, axis=-1) / _areas(corners)[..., None]
+        return self.triangles[self._owner].reshape(-1, 3), weights.reshape(-1, 3).astype(np.float32)
 
 
 def thin(template: Floats, count: int) -> npt.NDArray[np.intp]:
@@ -215,6 +276,23 @@ def delaunay(points: Floats) -> npt.NDArray[np.int32]:
     vertex = {point: index for index, point in enumerate(map(tuple, points.tolist()))}
     triangles = [[vertex.get(tuple(p)) for p in triangle] for triangle in corners.tolist()]
     return np.array([t for t in triangles if None not in t], np.int32)
+
+
+def grown(owner: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+    """Return `owner` `(h, w)` grown by a few pixels into what is nobody's (-1), and where it was or had a small hole.
+
+    Grown, so that enlarging never mixes a place in the crop with none.
+    """
+    kernel = np.ones((HOLE, HOLE), np.uint8)
+    inside = cv2.morphologyEx((owner >= 0).astype(np.uint8), cv2.MORPH_CLOSE, kernel) > 0
+    neighbour = cv2.dilate(owner.astype(np.float32), kernel).astype(np.int32)
+    return np.where(owner < 0, neighbour, owner), inside
+
+
+def _areas(triangles: Floats) -> Floats:
+    """Return twice the signed areas of `(..., 3, 2)` triangles."""
+    a, b, c = (triangles[..., corner, :] for corner in range(3))
+    return _cross(b - a, c - a)
 
 
 def _cross(a: Floats, b: Floats) -> Floats:

@@ -9,12 +9,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from streamer.align import Aligner, oval_polygon
+from streamer.align import Aligner, outline
 from streamer.conceal import clip_to
 from streamer.types import Face, Floats, Image
 
-OVAL_SCALE = 1.03  # the concealed oval, in mesh ovals: a little more than the face
+MARGIN = 0.03  # of the face's longer side: how far past the mesh it is concealed; turned, the mesh lies inside the face
 FEATHER = 0.06  # of the oval's width: how far outside it the drawn face fades into the frame
+FOLD = 4.0  # times the usual step across the crop from a pixel to the next
+FOLD_REACH = 0.01  # of the face's size, around a fold
+EDGE = 0.015  # of the oval's width: how softly the outline of a turned head ends
 RIM = 0.06  # of the oval's width: how deep into the drawn face the colours around it reach
 SOFTENING = (0.004, 0.006, 0.009, 0.013, 0.018)  # of the crop's side: the blurs to choose from
 SHARPER = 1.5  # than the picture a drawn face may be; exactly as soft looked softer than the hair around it
@@ -22,10 +25,10 @@ LIGHT_CELLS = 6  # per side of the face: light and skin colour are matched this 
 
 
 def inner_face(face: Face) -> Floats:
-    """Return the `(36, 2)` polygon that must never show a real pixel: the mesh's oval and a little more."""
+    """Return the convex `(N, 2)` polygon that must never show a real pixel: the mesh's outline and a little more."""
     if face.mesh is None:
-        raise ValueError("a face without a mesh has no oval")
-    return oval_polygon(face.mesh, OVAL_SCALE)
+        raise ValueError("a face without a mesh has no outline")
+    return outline(face.mesh, MARGIN)
 
 
 def soften(crop: Image, original: Image) -> Image:
@@ -75,12 +78,50 @@ def paste(
     x1, y1, x2, y2 = roi
     where, known = aligner.frame_to_crop(drawn, roi)
     patch = cv2.remap(crop, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    patch = without_folds(patch, where, known)
     inside = fill(polygon, roi)
-    alpha = fade(inside, feather) * known
+    alpha = fade(inside, feather) * edge(known, EDGE * feather / FEATHER)
     below = image[y1:y2, x1:x2].astype(np.float32)  # a neighbour's face in it is concealed: the rim may be read here
+    below = hide(below, inside=inside, shown=alpha, depth=2 * feather)
     patch = relight(patch, original[y1:y2, x1:x2].astype(np.float32), mask=(inside & known).astype(np.float32))
     patch = match_rim(patch, below, inside=inside, band=(alpha > 0) & ~inside, depth=RIM * feather / FEATHER)
     image[y1:y2, x1:x2] = np.clip(below + opacity * alpha[..., None] * (patch - below) + 0.5, 0, 255).astype(np.uint8)
+
+
+def without_folds(patch: Image, where: Floats, known: npt.NDArray[np.bool_]) -> Image:
+    """Return `patch` with medians of its surroundings where it jumps across the crop, as beside a turned nose.
+
+    There one line of pixels stands for a whole side of the nose, in a colour by chance.
+
+    Args:
+        patch: `(h, w, 3)` uint8 RGB.
+        where: `(h, w, 2)`, where in the crop each pixel comes from.
+        known: `(h, w)`, which do.
+    """
+    reach = max(1, round(FOLD_REACH * max(known.shape)))
+    fold = _jumps(where[::reach, ::reach], known[::reach, ::reach])
+    if not fold.any():
+        return patch
+    wide = cv2.dilate(fold.astype(np.uint8), np.ones((3, 3), np.uint8))
+    wide = cv2.resize(wide, known.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
+    x, y, width, height = cv2.boundingRect(wide.astype(np.uint8))
+    part = np.s_[max(0, y - reach) : y + height + reach, max(0, x - reach) : x + width + reach]
+    mended = patch.copy()
+    mended[part] = np.where(wide[part][..., None], cv2.medianBlur(mended[part], 2 * reach + 1), mended[part])
+    return mended
+
+
+def _jumps(where: Floats, known: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return from which pixels to the next it is far across the crop, `(h, w)`."""
+    step = np.maximum(_step(where, known, axis=0), _step(where, known, axis=1))
+    return step > FOLD * float(np.median(step[known])) if known.any() else known
+
+
+def _step(where: Floats, known: npt.NDArray[np.bool_], *, axis: int) -> Floats:
+    """Return how far across the crop it is from each pixel to the next, `(h, w)`; 0 where either is not known."""
+    length = np.abs(np.diff(where, axis=axis)).max(axis=2)
+    both = np.logical_and(*(np.delete(known, end, axis=axis) for end in (0, -1)))
+    return np.pad(length * both, ((0, 1), (0, 0)) if axis == 0 else ((0, 0), (0, 1)))
 
 
 def fill(polygon: Floats, roi: tuple[int, int, int, int]) -> npt.NDArray[np.bool_]:
@@ -95,6 +136,44 @@ def fade(inside: npt.NDArray[np.bool_], feather: float) -> Floats:
     distance = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 3)
     t = np.clip(1.0 - distance / max(feather, 1.0), 0.0, 1.0)
     return np.asarray(t * t * (3.0 - 2.0 * t), np.float32)
+
+
+def edge(known: npt.NDArray[np.bool_], width: float) -> Floats:
+    """Return 0 outside of what is drawn and 1 from `width` pixels inside it, `(h, w)` float32."""
+    if known.all():
+        return np.ones(known.shape, np.float32)
+    framed = np.pad(known, 1, mode="edge").astype(np.uint8)  # the end of the region is none of what is drawn
+    distance = cv2.distanceTransform(framed, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    return np.asarray(np.clip(distance / max(width, 1.0), 0.0, 1.0), np.float32)
+
+
+def hide(below: Floats, *, inside: npt.NDArray[np.bool_], shown: Floats, depth: float) -> Floats:
+    """Return `below` with the colours around the face where nothing is drawn in it: beside the nose of a profile.
+
+    Deep inside the face, where nothing around it is near, its cover stays.
+
+    Args:
+        below: `(h, w, 3)` float32 RGB, the face concealed.
+        inside: `(h, w)`: the face.
+        shown: `(h, w)`, how strongly something is drawn.
+        depth: Pixels, how far colours reach.
+    """
+    bare = inside & (shown < 1.0)
+    if not bare.any() or inside.all():
+        return below
+    bare &= cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 3) < 2 * depth
+    colours = _around(below, known=~inside, sigma=depth)
+    return np.where(bare[..., None], colours, below)
+
+
+def _around(values: Floats, *, known: npt.NDArray[np.bool_], sigma: float) -> Floats:
+    """Return smooth means of the `(h, w, 3)` values where they are `known`, at about `sigma` pixels around."""
+    shrink = max(1.0, sigma / 3.0)
+    size = (max(1, round(values.shape[1] / shrink)), max(1, round(values.shape[0] / shrink)))
+    weight = known.astype(np.float32)
+    small = cv2.resize(values * weight[..., None], size, interpolation=cv2.INTER_AREA)
+    field = _spread(small, cv2.resize(weight, size, interpolation=cv2.INTER_AREA), sigma=sigma / shrink)
+    return np.asarray(cv2.resize(field, known.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def relight(patch: Image, original: Floats, *, mask: Floats) -> Floats:
@@ -120,12 +199,7 @@ def match_rim(
         band: `(h, w)`: the pixels around it that are.
         depth: Pixels over which the correction dies away inwards.
     """
-    shrink = max(1.0, depth / 3.0)
-    size = (max(1, round(patch.shape[1] / shrink)), max(1, round(patch.shape[0] / shrink)))
-    weight = band.astype(np.float32)
-    difference = cv2.resize((original - patch) * weight[..., None], size, interpolation=cv2.INTER_AREA)
-    field = _spread(difference, cv2.resize(weight, size, interpolation=cv2.INTER_AREA), sigma=depth / shrink)
-    field = cv2.resize(field, band.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    field = _around(original - patch, known=band, sigma=depth)
     distance = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 3)
     return np.asarray(patch + np.exp(-distance / depth)[..., None] * field, np.float32)
 

@@ -98,7 +98,7 @@ class FaceDrawer:
         self, image: Image, tracks: Sequence[Track], seconds: float
     ) -> tuple[list[Image], npt.NDArray[np.float32]]:
         """Return one synthetic crop `(S, S, 3)` uint8 per track, and the meshes `(N, 468, 3)` to draw them on."""
-        cut = np.stack([self._aligner.crop(image, track.face) for track in tracks])  # (N, S, S, 3)
+        cut = np.stack([self._aligner.whole(image, track.face) for track in tracks])  # (N, S, S, 3)
         crops = torch.from_numpy(cut).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
         meshes = torch.from_numpy(np.stack([_mesh(track) for track in tracks])).to(self._device)
         beta = torch.full((len(tracks),), self._beta, device=self._device)

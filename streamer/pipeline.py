@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MIN_FACE_SIZE = 24.0  # pixels; a smaller face is only covered: drawn, it flickers, and nobody would see who it is
-MAX_TURN = 0.86  # of the oval's width, where the nose tip may lie; beyond, half of the mesh is a guess
+MAX_TURN = 1.12  # of the oval's width, where the nose tip may lie; nearer to profile a real nose reaches past its mesh
 MAX_FAILURES = 100  # frames in a row that could not be searched; then something is broken for good
 TOO_ALIKE = "too like the source"  # the guard's reason
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.face_model import DEFAULT_TEMPLATE, load_face_model
-from streamer.align import OVAL, MeshAligner, SimilarityAligner, delaunay, thin, umeyama
+from streamer.align import OVAL, MeshAligner, SimilarityAligner, delaunay, grown, outline, thin, umeyama
 from streamer.types import Face, Floats
 
 TEMPLATE = np.array(load_face_model("default").template.points, np.float32)
@@ -47,6 +47,7 @@ def test_a_mesh_that_is_the_template_already_is_cut_out_unchanged() -> None:
     crop = aligner.crop(image, face_of(mesh))
     difference = np.abs(crop.astype(int) - image[30:158, 40:168])[aligner.inside]
     assert difference.max() <= 2
+    np.testing.assert_array_equal(aligner.whole(image, face_of(mesh)), crop)
 
 
 @pytest.mark.parametrize("angle", [0.4, -1.2, 3.0])
@@ -88,6 +89,64 @@ def test_where_a_turned_head_folds_its_mesh_the_nearer_side_is_drawn() -> None:
     in_both[120:180, 90:130] = True
     assert inside[in_both].all()
     assert (where[in_both][:, 0] < 68).all()
+
+
+def turned_mesh(yaw: float) -> Floats:
+    """Return a mesh on a ball, turned; the image-right half of the face is the far one."""
+    x, y = 200 * (TEMPLATE - 0.5).T
+    z = -np.sqrt(np.maximum(110**2 - x**2 - (0.8 * y) ** 2, 0))
+    across, depth = x * np.cos(yaw) - z * np.sin(yaw), x * np.sin(yaw) + z * np.cos(yaw)
+    return np.stack([across + 150, y + 150, depth], axis=1).astype(np.float32)
+
+
+def test_the_far_side_of_a_turned_head_is_the_mirror_image_of_the_near_one() -> None:
+    aligner, mesh = MeshAligner(TEMPLATE, 128), turned_mesh(1.0)
+    image = np.full((300, 300, 3), (0, 0, 255), np.uint8)  # behind the head
+    cv2.fillPoly(image, [np.round(outline(mesh, 0.01)).astype(np.int32)], (200, 150, 120))
+    image[:, :150] = cv2.add(image[:, :150], np.uint8([0, 60, 0, 0]))
+    crop = aligner.whole(image, face_of(mesh)).astype(int)
+    near, far = crop[55:80, 25:45], crop[55:80, 83:103]
+    assert np.abs(far - near[:, ::-1]).max() <= 8
+    assert (crop[55:80, 25:103, 2] < 130).all()
+
+
+def test_the_near_side_of_a_turned_head_is_the_frame_s() -> None:
+    aligner, mesh = MeshAligner(TEMPLATE, 128), turned_mesh(1.0)
+    image = picture(300, 300)
+    crop = aligner.whole(image, face_of(mesh))
+    where, inside = aligner.frame_to_crop(face_of(mesh), (0, 0, 300, 300))
+    back = cv2.remap(crop, where, None, cv2.INTER_LINEAR)
+    near = inside & (where[..., 0] > 20) & (where[..., 0] < 50) & (where[..., 1] > 40) & (where[..., 1] < 90)
+    assert near.sum() > 500
+    assert np.abs(back.astype(int) - image)[near].mean() < 4
+
+
+def test_what_faces_away_is_not_drawn() -> None:
+    """Of a head in profile only one half of the crop is used."""
+    where, inside = MeshAligner(TEMPLATE, 128).frame_to_crop(face_of(turned_mesh(1.5)), (0, 0, 300, 300))
+    assert inside.sum() > 3000
+    assert (where[inside][:, 0] < 80).mean() > 0.97
+
+
+def test_small_holes_are_given_to_a_neighbour_and_outlines_stay() -> None:
+    owner = np.full((12, 12), -1, np.int32)
+    owner[2:10, 2:10] = 7
+    owner[5, 5] = -1
+    filled, inside = grown(owner)
+    assert filled[5, 5] == 7
+    assert inside[2:10, 2:10].all()
+    assert inside.sum() == 64
+    assert filled[1, 1] == 7
+    assert filled[0, 0] == -1
+
+
+def test_the_outline_of_a_profile_holds_the_nose_and_a_margin() -> None:
+    mesh = turned_mesh(0.0)
+    mesh[1, 0] = mesh[:, 0].max() + 40
+    polygon = outline(mesh, 0.05)
+    height = np.ptp(mesh[:, :2], axis=0).max()
+    assert polygon[:, 0].max() == pytest.approx(mesh[1, 0] + 0.05 * height, abs=0.5)
+    assert all(cv2.pointPolygonTest(polygon, (float(x), float(y)), True) > 0.03 * height for x, y, _ in mesh)
 
 
 def test_a_face_partly_outside_the_picture_is_cut_with_its_edge_repeated() -> None:

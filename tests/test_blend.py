@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from streamer.align import MeshAligner, oval_polygon
-from streamer.blend import FEATHER, fade, fill, inner_face, match_rim, paste, relight, soften
+from streamer.blend import FEATHER, edge, fade, fill, hide, inner_face, match_rim, paste, relight, soften, without_folds
 from streamer.conceal import conceal_polygon
 from streamer.types import Face, Image
 from tests.test_align import TEMPLATE, face_of, mesh_at
@@ -105,6 +105,45 @@ def test_the_inner_face_is_larger_than_the_oval_of_the_mesh() -> None:
     assert FEATHER < 0.15
 
 
+def test_where_nothing_is_drawn_the_cover_takes_the_colours_around_the_face() -> None:
+    below = np.full((100, 100, 3), 180, np.float32)
+    inside = np.zeros((100, 100), bool)
+    inside[20:80, 20:80] = True
+    below[inside] = 0
+    shown = np.ones((100, 100), np.float32)
+    shown[:, 60:] = 0
+    hidden = hide(below, inside=inside, shown=shown, depth=15.0)
+    np.testing.assert_allclose(hidden[30:70, 65:80], 180, atol=1)
+    assert (hidden[inside & (shown == 1)] == 0).all()
+    np.testing.assert_array_equal(hidden[~inside], below[~inside])
+
+
+def test_a_face_that_fills_the_picture_keeps_its_cover() -> None:
+    below = np.random.default_rng(0).uniform(0, 255, (40, 40, 3)).astype(np.float32)
+    everywhere = np.ones((40, 40), bool)
+    hidden = hide(below, inside=everywhere, shown=np.zeros((40, 40), np.float32), depth=9.0)
+    np.testing.assert_array_equal(hidden, below)
+
+
+def test_the_outline_of_what_is_drawn_is_soft_inside_and_does_not_reach_outside() -> None:
+    known = np.zeros((20, 40), bool)
+    known[:, :20] = True
+    soft = edge(known, 4.0)
+    assert (soft[:, 20:] == 0).all()
+    np.testing.assert_allclose(soft[10, 16:20], [1, 0.75, 0.5, 0.25], atol=0.05)
+    assert (soft[:, :16] == 1).all()  # also where the region ends
+
+
+def test_a_line_of_chance_at_a_fold_takes_the_colours_around_it() -> None:
+    x, y = np.meshgrid(np.arange(60, dtype=np.float32), np.arange(60, dtype=np.float32))
+    where = np.stack([np.where(x < 30, x, x + 40), y], axis=2)
+    patch = np.full((60, 60, 3), 150, np.uint8)
+    patch[:, 30] = 0
+    known = np.ones((60, 60), bool)
+    assert (without_folds(patch, where, known) == 150).all()
+    assert without_folds(patch, np.stack([x, y], axis=2), known) is patch
+
+
 def test_a_face_at_the_border_is_drawn_where_it_is_seen() -> None:
     face = face_of(mesh_at(180, (0, 150)))
     image, original = np.zeros((300, 300, 3), np.uint8), skin()
@@ -119,8 +158,8 @@ def test_a_face_outside_the_frame_draws_nothing() -> None:
     assert (image == 0).all()
 
 
-def test_a_face_without_a_mesh_has_no_oval() -> None:
-    with pytest.raises(ValueError, match="no oval"):
+def test_a_face_without_a_mesh_has_no_outline() -> None:
+    with pytest.raises(ValueError, match="no outline"):
         inner_face(Face(np.zeros(4, np.float32), np.zeros((5, 2), np.float32), None, 1.0))
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from models.face_model import DEFAULT_TEMPLATE, Sighting, load_face_model
-from models.linear_refined import LinearRefined, LinearRefinedConfig
+from models.linear_refined import KEPT, LinearRefined, LinearRefinedConfig
 
 CONFIG = LinearRefinedConfig(
     crop_size=32,
@@ -79,12 +79,12 @@ def test_at_beta_zero_nothing_of_the_person_along_the_identity_directions_reache
     torch.testing.assert_close(made, made[:1].expand_as(made), atol=1e-4, rtol=0)
 
 
-def test_what_is_not_identity_passes_whoever_the_person_becomes(model: LinearRefined) -> None:
+def test_the_same_share_of_what_is_not_identity_passes_whoever_the_person_becomes(model: LinearRefined) -> None:
     """Two frames of one person differ by the same light, pose and expression before and after."""
     first, second = torch.randn(2, PEOPLE, 20)
     rest = torch.eye(20) - model.identity.T @ model.identity
     before, after = (model.encode(crops_of(model, own), beta(0.0), torch.arange(PEOPLE)) for own in (first, second))
-    torch.testing.assert_close((after - before)[:, 0], (second - first) @ rest, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close((after - before)[:, 0], KEPT * (second - first) @ rest, atol=1e-4, rtol=1e-4)
 
 
 def test_likeness_rises_with_beta(model: LinearRefined) -> None:
@@ -108,6 +108,16 @@ def test_the_same_seed_gives_the_same_stranger_and_others_give_several(model: Li
     same = model.pseudonyms(Sighting(crops), torch.full((PEOPLE,), 2**62))
     assert len(set(same.tolist())) == 1
     assert len(set(model.pseudonyms(Sighting(crops), torch.arange(PEOPLE)).tolist())) > 1
+
+
+def test_of_two_strangers_equally_unlike_the_one_that_suits_is_taken(model: LinearRefined) -> None:
+    model.strangers.zero_()
+    model.stranger_attributes.copy_(torch.randn_like(model.stranger_attributes) + 10)
+    crops = crops_of(model, torch.zeros(1, 20))
+    suited = torch.zeros(1, 20) @ model.attribute_weight.T
+    model.stranger_attributes[5:17] = suited + 0.1
+    chosen = model.pseudonyms(Sighting(crops.expand(12, -1, -1, -1)), torch.arange(12))
+    assert sorted(chosen.tolist()) == list(range(5, 17))
 
 
 def test_shape_and_embedding_count_in_who_is_like_whom(model: LinearRefined) -> None:

@@ -152,6 +152,19 @@ def test_a_doubtful_face_is_covered_not_drawn(anonymizer: Anonymizer, hopper: Im
     assert (report.tier, report.reason) == ("mosaic", "doubtful")
 
 
+@pytest.mark.parametrize(("share", "tier"), [(1.05, "generated"), (1.3, "mosaic")])
+def test_a_turned_face_is_drawn_but_for_a_profile(
+    share: float, tier: str, anonymizer: Anonymizer, hopper: Image, face: Face
+) -> None:
+    assert face.mesh is not None
+    mesh = face.mesh.copy()
+    mesh[1, :2] = mesh[234, :2] + share * (mesh[454, :2] - mesh[234, :2])  # the tip of the nose
+    stream = FaceAnonymizer(anonymizer)
+    stream.detector = lambda image: [replace(face, mesh=mesh)]  # type: ignore[assignment]
+    (report,) = stream(frame_of(hopper)).faces
+    assert (report.tier, report.reason) == (tier, "" if tier == "generated" else "turned")
+
+
 def test_faces_too_small_to_draw_are_covered(anonymizer: Anonymizer, hopper: Image, face: Face) -> None:
     scale = 20.0 / face.size
     image = np.full((150, 200, 3), 128, np.uint8)
