@@ -54,6 +54,7 @@ log = logging.getLogger(__name__)
 MIN_FACE_SIZE = 24.0  # pixels; a smaller face is only covered: drawn, it flickers, and nobody would see who it is
 MAX_TURN = 1.12  # of the oval's width, where the nose tip may lie; nearer to profile a real nose reaches past its mesh
 MAX_FAILURES = 100  # frames in a row that could not be searched; then something is broken for good
+STRANGERS_TRIED = 3  # for a face that the guard takes for the person's; then it is covered
 TOO_ALIKE = "too like the source"  # the guard's reason
 
 
@@ -301,26 +302,21 @@ class FaceAnonymizer:
             return self._conceal(frame.image, seen.tracks, [])
         start = time.perf_counter()
         drawable = [self._drawer.steady(track, frame.seconds) for track in drawable]
-        image = self._conceal(frame.image, seen.tracks, drawable)  # no original face pixel survives this line
-        opacities = [choices[track.id].opacity for track in drawable]
-        self._drawer.draw(image, frame.image, drawable, opacities=opacities, seconds=frame.seconds)
-        if self._guard:
-            self._watch(self._guard, image, drawable, seen, choices)
+        for _ in range(STRANGERS_TRIED):
+            image = self._conceal(frame.image, seen.tracks, drawable)  # no original face pixel survives this line
+            opacities = [choices[track.id].opacity for track in drawable]
+            self._drawer.draw(image, frame.image, drawable, opacities=opacities, seconds=frame.seconds)
+            alike = self._guard.check(frame.image, image, drawable, frame.seconds) if self._guard else []
+            if not alike:
+                break
+            self._drawer.replace([track.id for track in alike])
+        for track in alike:
+            log.warning("frame %d: track %d is covered: %s", frame.index, track.id, TOO_ALIKE)
+            conceal_box(image, track.face.box, cover=self.settings.cover)
+        self._cover(choices, alike, TOO_ALIKE, seen)
         if self._budget:
             self._budget.spent(len(drawable), time.perf_counter() - start)
         return image
-
-    def _watch(
-        self, guard: Guard, image: Image, drawn: Sequence[Track], seen: Seen, choices: dict[int, Choice]
-    ) -> None:
-        """Cover, in place, the drawn faces that are still taken for the person's; they become others."""
-        alike = guard.check(seen.frame.image, image, drawn, seen.frame.seconds)
-        for track in alike:
-            log.warning("frame %d: track %d is covered: %s", seen.frame.index, track.id, TOO_ALIKE)
-            conceal_box(image, track.face.box, cover=self.settings.cover)
-        self._cover(choices, alike, TOO_ALIKE, seen)
-        if self._drawer and alike:
-            self._drawer.replace([track.id for track in alike])
 
 
 def _reports(tracks: Iterable[Track], choices: dict[int, Choice]) -> tuple[FaceReport, ...]:

@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from models.face_model import prepare
-from models.identity import SAME_PERSON
 from models.pretrained import load_recognizer
 from streamer.detect import FaceDetector
-from streamer.guard import CHECK_SECONDS, MAX_CHECKS, Guard
+from streamer.guard import CHECK_SECONDS, MAX_CHECKS, TOO_ALIKE, Guard
 from streamer.pipeline import Anonymizer, FaceAnonymizer
 from streamer.types import GuardReport, Image, Track
 from tests.test_pipeline import frame_of
@@ -45,7 +44,7 @@ def test_the_person_is_caught_and_a_stranger_is_not(guard: Guard, hopper: Image,
     assert guard.check(hopper, drawn, [track], 0.0) == []
     assert guard.report.compared == 2
     assert guard.report.escalated == 1
-    assert -1 < guard.report.highest <= SAME_PERSON
+    assert -1 < guard.report.highest <= TOO_ALIKE
 
 
 def test_a_track_is_compared_at_once_and_then_now_and_then(guard: Guard, hopper: Image, track: Track):
@@ -82,10 +81,13 @@ def test_a_network_that_draws_the_person_is_covered_and_gives_up_its_stranger(ho
     drawer = stream._drawer
     assert drawer is not None
 
-    def betray(image: Image, original: Image, *_: object, **__: object) -> None:
+    honest = drawer.draw
+
+    def betray(image: Image, original: Image, *args: object, **named: object) -> None:
+        honest(image, original, *args, **named)  # type: ignore[arg-type]
         image[:] = original
 
-    honest, drawer.draw = drawer.draw, betray  # type: ignore[method-assign, assignment]
+    drawer.draw = betray  # type: ignore[method-assign, assignment]
     safe = stream(frame_of(hopper, 0))
     assert [(face.tier, face.reason) for face in safe.faces] == [("mosaic", "too like the source")]
     with FaceDetector() as detector:
@@ -94,3 +96,23 @@ def test_a_network_that_draws_the_person_is_covered_and_gives_up_its_stranger(ho
     tiers = [stream(frame_of(hopper, n)).faces[0].tier for n in range(1, 12)]
     assert tiers[0] == "mosaic"
     assert tiers[-1] == "generated"
+
+
+def test_a_stranger_who_is_too_like_the_person_is_replaced_before_the_frame_leaves(hopper: Image):
+    stream = FaceAnonymizer(Anonymizer.load(device="cpu", key=b"k" * 32))
+    drawer = stream._drawer
+    assert drawer is not None
+    calls: list[int] = []
+    honest = drawer.draw
+
+    def first_time_the_person(image: Image, original: Image, *args: object, **named: object) -> None:
+        calls.append(1)
+        honest(image, original, *args, **named)  # type: ignore[arg-type]
+        if len(calls) == 1:
+            image[:] = original
+
+    drawer.draw = first_time_the_person  # type: ignore[method-assign, assignment]
+    safe = stream(frame_of(hopper, 0))
+    assert [face.tier for face in safe.faces] == ["generated"]
+    assert len(calls) >= 2
+    assert np.abs(safe.image.astype(int) - hopper).max() > 20
