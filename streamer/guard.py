@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
 
-from models.identity import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, FaceRecognizer
+from models.identity import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, SAME_PERSON, FaceRecognizer
 from streamer.align import SimilarityAligner
 from streamer.types import Floats, GuardReport, Image, Track
 
-# Cosine of our recogniser. One pair of strangers in 1,000 reaches `models.identity.SAME_PERSON`; this is
-# less, because another stranger costs little: of 201 faces drawn, 9 were more alike.
-TOO_ALIKE = 0.35
 CHECK_SECONDS = 0.5  # between two comparisons of one track; a new face, or a new stranger, is compared at once
 MAX_CHECKS = 2  # tracks compared in one frame, so that a crowd costs no more than a pair; the longest unchecked first
 
@@ -31,6 +29,10 @@ class Guard:
         device: Where crops go.
         report: Counts what was compared.
     """
+
+    # Cosines over which a first, a second and a third stranger is not shown. One pair of strangers in 1,000 reaches the
+    # last; the others are less, because another stranger costs little: of 201 faces drawn, 9 were over.
+    limits: ClassVar = (0.35, 0.35, SAME_PERSON)
 
     recognizer: FaceRecognizer
     device: torch.device
@@ -51,7 +53,9 @@ class Guard:
         """Forget all tracks but those."""
         self._checked = {track: seconds for track, seconds in self._checked.items() if track in alive}
 
-    def check(self, original: Image, drawn: Image, tracks: Sequence[Track], seconds: float) -> list[Track]:
+    def check(
+        self, original: Image, drawn: Image, tracks: Sequence[Track], *, seconds: float, limit: float
+    ) -> list[Track]:
         """Return the tracks whose drawn face is still taken for the person's; they are due again at once.
 
         Args:
@@ -59,17 +63,18 @@ class Guard:
             drawn: The frame with new faces.
             tracks: Those drawn.
             seconds: Presentation time.
+            limit: Cosine over which a face is taken for the person's.
         """
         due = self._due(tracks, seconds)
         if not due:
             return []
         scores = self._compare(original, drawn, due)
-        alike = [track for track, score in zip(due, scores, strict=True) if not score <= TOO_ALIKE]  # nan is too like
+        alike = [track for track, score in zip(due, scores, strict=True) if not score <= limit]  # nan is too like
         self._checked |= {track.id: seconds for track in due}
         self.keep_only(self._checked.keys() - {track.id for track in alike})
         self.report.compared += len(due)
         self.report.escalated += len(alike)
-        self.report.highest = max([self.report.highest, *scores[scores <= TOO_ALIKE].tolist()])
+        self.report.highest = max([self.report.highest, *scores[scores <= limit].tolist()])
         return alike
 
     def _due(self, tracks: Sequence[Track], seconds: float) -> list[Track]:

@@ -54,7 +54,6 @@ log = logging.getLogger(__name__)
 MIN_FACE_SIZE = 24.0  # pixels; a smaller face is only covered: drawn, it flickers, and nobody would see who it is
 MAX_TURN = 1.12  # of the oval's width, where the nose tip may lie; nearer to profile a real nose reaches past its mesh
 MAX_FAILURES = 100  # frames in a row that could not be searched; then something is broken for good
-STRANGERS_TRIED = 3  # for a face that the guard takes for the person's; then it is covered
 TOO_ALIKE = "too like the source"  # the guard's reason
 
 
@@ -302,14 +301,7 @@ class FaceAnonymizer:
             return self._conceal(frame.image, seen.tracks, [])
         start = time.perf_counter()
         drawable = [self._drawer.steady(track, frame.seconds) for track in drawable]
-        for _ in range(STRANGERS_TRIED):
-            image = self._conceal(frame.image, seen.tracks, drawable)  # no original face pixel survives this line
-            opacities = [choices[track.id].opacity for track in drawable]
-            self._drawer.draw(image, frame.image, drawable, opacities=opacities, seconds=frame.seconds)
-            alike = self._guard.check(frame.image, image, drawable, frame.seconds) if self._guard else []
-            if not alike:
-                break
-            self._drawer.replace([track.id for track in alike])
+        image, alike = self._drawn(seen, drawable, [choices[track.id].opacity for track in drawable])
         for track in alike:
             log.warning("frame %d: track %d is covered: %s", frame.index, track.id, TOO_ALIKE)
             conceal_box(image, track.face.box, cover=self.settings.cover)
@@ -317,6 +309,20 @@ class FaceAnonymizer:
         if self._budget:
             self._budget.spent(len(drawable), time.perf_counter() - start)
         return image
+
+    def _drawn(self, seen: Seen, drawable: Sequence[Track], opacities: Sequence[float]) -> tuple[Image, list[Track]]:
+        """Return the frame with synthetic faces, and the tracks whose every stranger was too like them."""
+        assert self._drawer is not None
+        frame, alike = seen.frame, list[Track]()
+        for limit in self._guard.limits if self._guard else (1.0,):
+            image = self._conceal(frame.image, seen.tracks, drawable)  # no original face pixel survives this line
+            self._drawer.draw(image, frame.image, drawable, opacities=opacities, seconds=frame.seconds)
+            if self._guard:
+                alike = self._guard.check(frame.image, image, drawable, seconds=frame.seconds, limit=limit)
+            if not alike:
+                break
+            self._drawer.replace([track.id for track in alike])
+        return image, alike
 
 
 def _reports(tracks: Iterable[Track], choices: dict[int, Choice]) -> tuple[FaceReport, ...]:

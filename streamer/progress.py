@@ -217,7 +217,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _guard(guard: GuardReport) -> str:
-    compared = f"{_count(guard.compared, 'face')} compared with the person, {guard.escalated} covered as too alike"
+    compared = f"{_count(guard.compared, 'face')} compared with the person, {guard.escalated} replaced as too alike"
     return compared + (f"; likeness up to {guard.highest:.2f}" if guard.highest > -1 else "")
 
 

@@ -123,7 +123,7 @@ class GuardReport:
 
     Attributes:
         compared: Faces that were compared with the person they replace.
-        escalated: Those that were too alike, and were covered instead.
+        escalated: Those that were too alike: they became somebody else, and were covered if that did not help.
         highest: The highest likeness among those shown, a cosine; -1 where none was compared.
     """
 
