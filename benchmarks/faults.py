@@ -31,7 +31,7 @@ from streamer import protection
 from streamer.align import SimilarityAligner
 from streamer.detect import CERTAIN, FaceDetector
 from streamer.live import Paced
-from streamer.pipeline import Anonymizer, FaceAnonymizer
+from streamer.pipeline import Anonymizer, FaceAnonymizer, turn
 from streamer.settings import LIVE_DELAY
 from streamer.sinks import open_sink
 from streamer.sources import open_source
@@ -41,6 +41,7 @@ MOBILEFACENET_SAME = 0.336  # cosine at a false accept rate of 1e-3 over pairs o
 DROPPED, RAISED, NOT_A_NUMBER = 0.2, 0.01, 0.01  # shares of detections and of calls
 SLOW_SHARE, SLOW_FACTOR = 0.1, 5.0
 MIN_SIZE = 40.0  # pixels; nobody is recognised by less
+FRONTAL = 0.86  # of the oval's width, where the nose tip may lie: recognisers say little about a profile
 APART = 5  # frames, at least, between a face and the portraits it is compared with
 
 
@@ -244,8 +245,8 @@ class Witness:
         rows: list[tuple[int, Face, Floats]] = []
         with FaceDetector() as detector, open_source(str(clip)) as frames:
             for frame in frames:
-                clear = [f for f in detector(frame.image) if f.mesh is not None and f.size >= MIN_SIZE]
-                clear = [face for face in clear if face.score >= CERTAIN]
+                clear = [f for f in detector(frame.image) if f.score >= CERTAIN and f.size >= MIN_SIZE]
+                clear = [f for f in clear if f.mesh is not None and turn(f.mesh) <= FRONTAL]
                 rows += [(frame.index, face, self.embed(frame.image, face)) for face in clear]
         embeddings, indices = np.stack([row[2] for row in rows]), np.array([row[0] for row in rows])
         sittings: list[list[Sitting]] = [[] for _ in range(frame.index + 1)]

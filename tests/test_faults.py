@@ -27,6 +27,5 @@ def test_nobody_is_shown_while_every_stage_breaks(portrait_clip: Path, tmp_path:
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared: clips and a recogniser")
-@pytest.mark.parametrize("clip", ["signing_640x480.mkv", "two_people_720p.mp4"])
-def test_nobody_of_a_real_clip_is_recognised_while_every_stage_breaks(clip: str, tmp_path: Path) -> None:
-    broken_run(SHARED / "clips" / clip, tmp_path / "out.mkv", SHARED / "weights" / "mobilefacenet.pt")
+def test_nobody_of_a_real_clip_is_recognised_while_every_stage_breaks(tmp_path: Path) -> None:
+    broken_run(SHARED / "clips" / "signing_640x480.mkv", tmp_path / "out.mkv", SHARED / "weights" / "mobilefacenet.pt")
