@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,16 +17,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 import streamer
-from streamer import cli_models, cli_train
+from streamer import cli_audit, cli_evaluate, cli_models, cli_train
 from streamer.cli_errors import EXIT_WORLD, end_if_interrupted, errors_in_one_line, interrupt
 from streamer.errors import StreamerError
 from streamer.settings import DEFAULT_DELAY, LIVE_DELAY
 
 if TYPE_CHECKING:
+    from streamer.audit import AuditLog, GuardFigures
     from streamer.doctor import Finding
     from streamer.pipeline import Anonymizer
     from streamer.progress import Report, Summary
-    from streamer.types import Codec, Cover, Mode, Policy, Sink, Source
+    from streamer.sinks import FolderSink, PictureSink, VideoSink
+    from streamer.types import Codec, Cover, Mode, Policy, SafeFrame, Source, VideoInfo
 
 app = typer.Typer(
     name="veil",
@@ -55,6 +60,8 @@ class Job:
     policy: Policy = "balanced"
     delay_ms: float | None = None
     realtime: bool = False
+    audit: Path | None = None
+    audit_key: Path | None = None
     quiet: bool = False
 
 
@@ -108,12 +115,18 @@ def run(
         ),
     ] = Job.delay_ms,
     realtime: Annotated[bool, typer.Option("--realtime", help="Play SOURCE at its own pace, as if live.")] = False,
+    audit: Annotated[
+        Path | None, typer.Option(metavar="LOG", help="Write what was done, per second and without pictures.")
+    ] = Job.audit,
+    audit_key: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="Sign the log with it: `veil audit-key` makes one.")
+    ] = Job.audit_key,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and no progress.")] = False,
 ) -> None:
     """Replace every face of SOURCE and write the result to SINK."""
     job = Job(
         source, sink, beta, model, device, mode, cover, keep_audio, overwrite, codec, crf, key, epsilon, delta, policy,
-        delay_ms, realtime, as_json,
+        delay_ms, realtime, audit, audit_key, as_json,
     )  # fmt: skip
     with errors_in_one_line():
         report = _anonymize(job)
@@ -159,29 +172,27 @@ def demo(
 app.command()(cli_train.extract)
 app.add_typer(cli_train.train_app, name="train")
 app.add_typer(cli_models.models_app, name="models")
+app.command("verify")(cli_audit.verify_log)
+app.command("audit-key")(cli_audit.make_key)
+app.add_typer(cli_evaluate.evaluate_app, name="evaluate")
 
 
 def _anonymize(job: Job) -> Report:
     """Do the whole job; on any exception no output is left behind."""
     from streamer.live import Paced
     from streamer.progress import Report, Summary
-    from streamer.sinks import open_sink
     from streamer.sources import open_source
 
     summary = Summary()
     with open_source(job.source) as source:
-        with open_sink(
-            job.sink,
-            source.info,
-            source_path=job.source,
-            keep_audio=job.keep_audio,
-            codec=job.codec,
-            crf=job.crf,
-            overwrite=job.overwrite,
-        ) as sink:  # before the weights: a wrong path is said at once
+        # Before the weights: a wrong path is said at once.
+        with _audit(job) as audit, _open_sink(job, source.info) as sink:
             anonymizer = _load(job)
             start = time.perf_counter()
-            _write_all(Paced(source) if job.realtime else source, anonymizer, sink, summary, quiet=job.quiet)
+            for frame in _watched(Paced(source) if job.realtime else source, anonymizer, summary, quiet=job.quiet):
+                if audit:  # before it is written, so that nothing is that was not counted
+                    audit.add(frame, dropped=summary.missed_before(frame), guard=_guard_figures(frame))
+                sink.write(frame)
         seconds = time.perf_counter() - start
         return Report(
             job.source,
@@ -194,11 +205,25 @@ def _anonymize(job: Job) -> Report:
             sink.audio_packets if job.keep_audio else None,
             unrelated=bool(source.info.names),
             privacy=anonymizer.privacy,
-            guard=anonymizer.guard,
         )
 
 
-def _write_all(source: Source, anonymizer: Anonymizer, sink: Sink, summary: Summary, *, quiet: bool) -> None:
+def _open_sink(job: Job, info: VideoInfo) -> VideoSink | PictureSink | FolderSink:
+    from streamer.sinks import open_sink
+
+    return open_sink(
+        job.sink,
+        info,
+        source_path=job.source,
+        keep_audio=job.keep_audio,
+        codec=job.codec,
+        crf=job.crf,
+        overwrite=job.overwrite,
+    )
+
+
+def _watched(source: Source, anonymizer: Anonymizer, summary: Summary, *, quiet: bool) -> Iterator[SafeFrame]:
+    """Yield the safe frames; each is counted and shown in a bar once it has been dealt with."""
     from rich.console import Console
 
     from streamer.progress import ProgressBar
@@ -206,10 +231,50 @@ def _write_all(source: Source, anonymizer: Anonymizer, sink: Sink, summary: Summ
 
     with ProgressBar(source.info, Console(stderr=True, quiet=quiet)) as bar:
         for frame in protect(source, anonymizer):
-            sink.write(frame)
+            yield frame
             summary.add(frame)
             bar.update(summary)
             end_if_interrupted()
+
+
+def _audit(job: Job) -> AbstractContextManager[AuditLog | None]:
+    """Return the log of a run, or what stands for none."""
+    if job.audit is None:
+        if job.audit_key is not None:
+            raise typer.BadParameter("signs the log of --audit, which was not asked for", param_hint="--audit-key")
+        return nullcontext()
+    from streamer.audit import AuditLog, settings_sha256
+
+    header = {
+        "source": Path(job.source).name if "://" not in job.source else job.source,
+        "model": "" if job.mode == "cover" else job.model,
+        "model_sha256": "" if job.mode == "cover" else _sha256(job.model),
+        "settings_sha256": settings_sha256(job),
+    }
+    return AuditLog(job.audit, header=header, signing_key=job.audit_key)
+
+
+def _sha256(model: str) -> str:
+    from models.checkpoint import weights_path
+    from models.errors import CheckpointError
+
+    try:
+        with weights_path(model).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (CheckpointError, OSError) as error:
+        raise StreamerError(str(error)) from error
+
+
+def _guard_figures(frame: SafeFrame) -> GuardFigures | None:
+    guard = frame.guard
+    if not guard.compared:
+        return None
+    from models.identity import SAME_PERSON
+    from streamer.audit import GuardFigures
+
+    return GuardFigures(
+        guard.compared, guard.highest if guard.highest > -1 else None, SAME_PERSON, escalations=guard.escalated
+    )
 
 
 def _load(job: Job) -> Anonymizer:

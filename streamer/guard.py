@@ -27,7 +27,6 @@ class Guard:
     Args:
         recognizer: Prepared, on `device`.
         device: Where crops go.
-        report: Counts what was compared.
     """
 
     # Cosines over which a first, a second and a third stranger is not shown. One pair of strangers in 1,000 reaches the
@@ -36,7 +35,7 @@ class Guard:
 
     recognizer: FaceRecognizer
     device: torch.device
-    report: GuardReport
+    _report: GuardReport = field(default_factory=GuardReport)
     _checked: dict[int, float] = field(default_factory=dict)  # seconds of each track's last comparison
     _aligner: SimilarityAligner = field(
         default_factory=lambda: SimilarityAligner(
@@ -72,10 +71,13 @@ class Guard:
         alike = [track for track, score in zip(due, scores, strict=True) if not score <= limit]  # nan is too like
         self._checked |= {track.id: seconds for track in due}
         self.keep_only(self._checked.keys() - {track.id for track in alike})
-        self.report.compared += len(due)
-        self.report.escalated += len(alike)
-        self.report.highest = max([self.report.highest, *scores[scores <= limit].tolist()])
+        self._report += GuardReport(len(due), len(alike), max([-1.0, *scores[scores <= limit].tolist()]))
         return alike
+
+    def take_report(self) -> GuardReport:
+        """Return what was compared since this was last called."""
+        report, self._report = self._report, GuardReport()
+        return report
 
     def _due(self, tracks: Sequence[Track], seconds: float) -> list[Track]:
         new = [track for track in tracks if track.id not in self._checked]

@@ -74,7 +74,7 @@ class Anonymizer:
         """
         self.model, self.device, self.settings, self.recognizer = model, device, settings, recognizer
         self.key = settings.key or new_key()
-        self.accountant, self.guard = PrivacyAccountant(), GuardReport()
+        self.accountant = PrivacyAccountant()
         self.mechanism = _mechanism_of(model, settings)
         self._stills: FaceAnonymizer | None = None
 
@@ -239,7 +239,10 @@ class FaceAnonymizer:
         self._keep_only({track.id for track in seen.tracks})
         choices = self._choices(seen)
         image = self._draw_or_cover(seen, choices)
-        return SafeFrame(image, frame.index, frame.pts, frame.time_base, _reports(seen.tracks, choices))
+        guard = self._guard.take_report() if self._guard else GuardReport()
+        return SafeFrame(
+            image, frame.index, frame.pts, frame.time_base, _reports(seen.tracks, choices), guard=guard
+        )
 
     def _slate(self, frame: Frame, reason: str) -> SafeFrame:
         return SafeFrame(conceal_frame(frame.image), frame.index, frame.pts, frame.time_base, failed=reason)
@@ -352,7 +355,7 @@ def _guard_of(anonymizer: Anonymizer) -> Guard | None:
         return None
     from streamer.guard import Guard
 
-    return Guard(anonymizer.recognizer, anonymizer.device, anonymizer.guard)
+    return Guard(anonymizer.recognizer, anonymizer.device)
 
 
 def _mechanism_of(model: FaceModel | None, settings: Settings) -> GaussianMechanism | None:

@@ -25,6 +25,7 @@ class Summary:
         faces: Face-frames by how and why: `(tier, reason)`, reason "" when generated.
         failures: Frames that were covered whole, by reason.
         dropped: Frames of a live source for which there was no time.
+        guard: How like their persons the drawn faces were.
         video_seconds: Length of what was written, by its own clock.
     """
 
@@ -33,6 +34,7 @@ class Summary:
     faces: Counter[tuple[Tier, str]] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     dropped: int = 0
+    guard: GuardReport = field(default_factory=GuardReport)
     _next_index: int | None = None
     _first_seconds: float | None = None
     _last_seconds: float = 0.0
@@ -40,8 +42,9 @@ class Summary:
     def add(self, frame: SafeFrame) -> None:
         """Count one frame."""
         self.frames += 1
-        self.dropped += frame.index - self._next_index if self._next_index is not None else 0
+        self.dropped += self.missed_before(frame)
         self._next_index = frame.index + 1
+        self.guard += frame.guard
         self.tracks.update(face.track_id for face in frame.faces)
         self.faces.update((face.tier, face.reason) for face in frame.faces)
         if frame.failed:
@@ -49,6 +52,10 @@ class Summary:
         if self._first_seconds is None:
             self._first_seconds = frame.seconds
         self._last_seconds = frame.seconds
+
+    def missed_before(self, frame: SafeFrame) -> int:
+        """Return how many frames were left out between the last one and this."""
+        return 0 if self._next_index is None else frame.index - self._next_index
 
     @property
     def face_frames(self) -> int:
@@ -84,7 +91,6 @@ class Report:
         audio_packets: Packets of them that were copied, or None where sound is dropped.
         unrelated: Whether the frames are pictures of a folder, without time or tracks.
         privacy: What differential privacy was spent, in words; "" where none was asked for.
-        guard: How like their persons the drawn faces were.
     """
 
     source: str
@@ -97,7 +103,6 @@ class Report:
     audio_packets: int | None
     unrelated: bool
     privacy: str = ""
-    guard: GuardReport = field(default_factory=GuardReport)
 
     @property
     def fps(self) -> float:
@@ -143,7 +148,7 @@ class Report:
             "audio_streams": self.audio_streams,
             "audio_packets": self.audio_packets,
             "differential_privacy": self.privacy or None,
-            "guard": dataclasses.asdict(self.guard),
+            "guard": dataclasses.asdict(summary.guard),
         }
 
     def lines(self) -> list[str]:
@@ -168,8 +173,8 @@ class Report:
         if self.corrupt_packets:
             rows.append(("dropped", f"{_count(self.corrupt_packets, 'corrupt packet')} of the source"))
         rows.append(("audio", self.audio))
-        if self.guard.compared:
-            rows.append(("guard", _guard(self.guard)))
+        if summary.guard.compared:
+            rows.append(("guard", _guard(summary.guard)))
         if self.privacy:
             rows.append(("privacy", self.privacy))
         return rows

@@ -117,19 +117,24 @@ class FaceReport:
     box: Floats
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class GuardReport:
-    """How like their persons the drawn faces were to our recogniser.
+    """How like their persons drawn faces were to our recogniser; reports of successive frames add up.
 
     Attributes:
         compared: Faces that were compared with the person they replace.
         escalated: Those that were too alike: they became somebody else, and were covered if that did not help.
-        highest: The highest likeness among those shown, a cosine; -1 where none was compared.
+        highest: The highest likeness among the others, a cosine; -1 where there were none.
     """
 
     compared: int = 0
     escalated: int = 0
     highest: float = -1.0
+
+    def __add__(self, later: GuardReport) -> GuardReport:
+        return GuardReport(
+            self.compared + later.compared, self.escalated + later.escalated, max(self.highest, later.highest)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +146,7 @@ class SafeFrame:
         index, pts, time_base: As in `Frame`.
         faces: One report per face; empty when none was found.
         failed: One line saying why the whole frame was covered, or "".
+        guard: What was compared in this frame.
     """
 
     image: Image
@@ -149,6 +155,7 @@ class SafeFrame:
     time_base: Fraction
     faces: tuple[FaceReport, ...] = ()
     failed: str = ""
+    guard: GuardReport = GuardReport()
 
     @property
     def seconds(self) -> float:
