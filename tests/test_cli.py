@@ -238,7 +238,9 @@ def test_a_real_signal_ends_a_real_run_with_130_and_no_output(name: str, portrai
     slow.write_text(
         "import pathlib, time\nfrom streamer import cli, pipeline\n"
         "real = pipeline.FaceAnonymizer.hide\n"
-        f"def call(*arguments):\n    pathlib.Path({str(tmp_path / 'working')!r}).touch()\n    time.sleep(1)\n    return real(*arguments)\n"
+        "def call(*arguments):\n"
+        f"    pathlib.Path({str(tmp_path / 'working')!r}).touch()\n"
+        "    time.sleep(1)\n    return real(*arguments)\n"
         "pipeline.FaceAnonymizer.hide = call\ncli.main()\n"
     )
     command = [sys.executable, slow, "run", portrait_clip, tmp_path / "safe.mp4", *COVER]
