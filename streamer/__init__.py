@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from streamer.errors import AnonymizerError, SinkError, SourceError, StreamerError
-    from streamer.pipeline import Anonymizer, protect
+    from streamer.pipeline import Anonymizer
+    from streamer.protection import protect
     from streamer.sinks import open_sink
     from streamer.sources import open_source
     from streamer.types import Frame, SafeFrame
@@ -37,7 +38,7 @@ _HOME = {
     "StreamerError": "streamer.errors",
     "open_sink": "streamer.sinks",
     "open_source": "streamer.sources",
-    "protect": "streamer.pipeline",
+    "protect": "streamer.protection",
 }
 
 

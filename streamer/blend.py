@@ -56,7 +56,9 @@ def _detail(crop: Image) -> float:
     return float((grey - fine).std() / max(float((grey - coarse).std()), 1.0))
 
 
-def paste(image: Image, original: Image, crop: Image, *, face: Face, drawn: Face, aligner: Aligner) -> None:
+def paste(
+    image: Image, original: Image, crop: Image, *, face: Face, drawn: Face, aligner: Aligner, opacity: float
+) -> None:
     """Draw `crop` over the face, in place: opaque inside its oval, fading outside it, lit as the original.
 
     Args:
@@ -66,6 +68,7 @@ def paste(image: Image, original: Image, crop: Image, *, face: Face, drawn: Face
         face: The person's, whose oval is covered; with mesh.
         drawn: The same with the mesh of the new face, which decides where each pixel of the crop comes to lie.
         aligner: The one that cut the crop.
+        opacity: Of the new face over the cover, 0 to 1.
     """
     polygon = inner_face(face)
     feather = FEATHER * float(np.ptp(polygon[:, 0]))
@@ -82,7 +85,7 @@ def paste(image: Image, original: Image, crop: Image, *, face: Face, drawn: Face
     below = hide(below, inside=inside, shown=alpha, depth=2 * feather)
     patch = relight(patch, original[y1:y2, x1:x2].astype(np.float32), mask=(inside & known).astype(np.float32))
     patch = match_rim(patch, below, inside=inside, band=(alpha > 0) & ~inside, depth=RIM * feather / FEATHER)
-    image[y1:y2, x1:x2] = np.clip(below + alpha[..., None] * (patch - below) + 0.5, 0, 255).astype(np.uint8)
+    image[y1:y2, x1:x2] = np.clip(below + opacity * alpha[..., None] * (patch - below) + 0.5, 0, 255).astype(np.uint8)
 
 
 def without_folds(patch: Image, where: Floats, known: npt.NDArray[np.bool_]) -> Image:

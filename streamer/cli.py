@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,15 +17,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 import streamer
-from streamer import cli_evaluate, cli_models, cli_train
-from streamer.cli_errors import EXIT_WORLD, errors_in_one_line
+from streamer import cli_audit, cli_evaluate, cli_models, cli_train
+from streamer.cli_errors import EXIT_WORLD, end_if_interrupted, errors_in_one_line, interrupt
 from streamer.errors import StreamerError
+from streamer.settings import DEFAULT_DELAY, LIVE_DELAY
 
 if TYPE_CHECKING:
+    from streamer.audit import AuditLog, GuardFigures
     from streamer.doctor import Finding
     from streamer.pipeline import Anonymizer
     from streamer.progress import Report, Summary
-    from streamer.types import Codec, Cover, Mode, Sink, Source
+    from streamer.sinks import FolderSink, PictureSink, VideoSink
+    from streamer.types import Codec, Cover, Mode, Policy, SafeFrame, Source, VideoInfo
 
 app = typer.Typer(
     name="veil",
@@ -51,6 +57,11 @@ class Job:
     key: Path | None = None
     epsilon: float | None = None
     delta: float = 1e-5
+    policy: Policy = "balanced"
+    delay_ms: float | None = None
+    realtime: bool = False
+    audit: Path | None = None
+    audit_key: Path | None = None
     quiet: bool = False
 
 
@@ -93,12 +104,30 @@ def run(
         float | None, typer.Option(help="Differential privacy of who becomes whom, per track.", show_default=False)
     ] = Job.epsilon,
     delta: Annotated[float, typer.Option(help="With what chance that may fail.")] = Job.delta,
+    policy: Annotated[
+        Literal["balanced", "strict"],
+        typer.Option(help="strict: cover also what may be a face, and new scenes until a face is found."),
+    ] = Job.policy,
+    delay_ms: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=10_000, show_default="500; 100 live", help="Look ahead, to cover a face before it is found."
+        ),
+    ] = Job.delay_ms,
+    realtime: Annotated[bool, typer.Option("--realtime", help="Play SOURCE at its own pace, as if live.")] = False,
+    audit: Annotated[
+        Path | None, typer.Option(metavar="LOG", help="Write what was done, per second and without pictures.")
+    ] = Job.audit,
+    audit_key: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="Sign the log with it: `veil audit-key` makes one.")
+    ] = Job.audit_key,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and no progress.")] = False,
 ) -> None:
     """Replace every face of SOURCE and write the result to SINK."""
     job = Job(
-        source, sink, beta, model, device, mode, cover, keep_audio, overwrite, codec, crf, key, epsilon, delta, as_json
-    )
+        source, sink, beta, model, device, mode, cover, keep_audio, overwrite, codec, crf, key, epsilon, delta, policy,
+        delay_ms, realtime, audit, audit_key, as_json,
+    )  # fmt: skip
     with errors_in_one_line():
         report = _anonymize(job)
     typer.echo(json.dumps(report.as_dict()) if as_json else "\n".join(report.lines()))
@@ -143,29 +172,27 @@ def demo(
 app.command()(cli_train.extract)
 app.add_typer(cli_train.train_app, name="train")
 app.add_typer(cli_models.models_app, name="models")
+app.command("verify")(cli_audit.verify_log)
+app.command("audit-key")(cli_audit.make_key)
 app.add_typer(cli_evaluate.evaluate_app, name="evaluate")
 
 
 def _anonymize(job: Job) -> Report:
     """Do the whole job; on any exception no output is left behind."""
+    from streamer.live import Paced
     from streamer.progress import Report, Summary
-    from streamer.sinks import open_sink
     from streamer.sources import open_source
 
     summary = Summary()
     with open_source(job.source) as source:
-        with open_sink(
-            job.sink,
-            source.info,
-            source_path=job.source,
-            keep_audio=job.keep_audio,
-            codec=job.codec,
-            crf=job.crf,
-            overwrite=job.overwrite,
-        ) as sink:  # before the weights: a wrong path is said at once
+        # Before the weights: a wrong path is said at once.
+        with _audit(job) as audit, _open_sink(job, source.info) as sink:
             anonymizer = _load(job)
             start = time.perf_counter()
-            _write_all(source, anonymizer, sink, summary, quiet=job.quiet)
+            for frame in _watched(Paced(source) if job.realtime else source, anonymizer, summary, quiet=job.quiet):
+                if audit:  # before it is written, so that nothing is that was not counted
+                    audit.add(frame, dropped=summary.missed_before(frame), guard=_guard_figures(frame))
+                sink.write(frame)
         seconds = time.perf_counter() - start
         return Report(
             job.source,
@@ -181,17 +208,73 @@ def _anonymize(job: Job) -> Report:
         )
 
 
-def _write_all(source: Source, anonymizer: Anonymizer, sink: Sink, summary: Summary, *, quiet: bool) -> None:
+def _open_sink(job: Job, info: VideoInfo) -> VideoSink | PictureSink | FolderSink:
+    from streamer.sinks import open_sink
+
+    return open_sink(
+        job.sink,
+        info,
+        source_path=job.source,
+        keep_audio=job.keep_audio,
+        codec=job.codec,
+        crf=job.crf,
+        overwrite=job.overwrite,
+    )
+
+
+def _watched(source: Source, anonymizer: Anonymizer, summary: Summary, *, quiet: bool) -> Iterator[SafeFrame]:
+    """Yield the safe frames; each is counted and shown in a bar once it has been dealt with."""
     from rich.console import Console
 
-    from streamer.pipeline import protect
     from streamer.progress import ProgressBar
+    from streamer.protection import protect
 
     with ProgressBar(source.info, Console(stderr=True, quiet=quiet)) as bar:
         for frame in protect(source, anonymizer):
-            sink.write(frame)
+            yield frame
             summary.add(frame)
             bar.update(summary)
+            end_if_interrupted()
+
+
+def _audit(job: Job) -> AbstractContextManager[AuditLog | None]:
+    """Return the log of a run, or what stands for none."""
+    if job.audit is None:
+        if job.audit_key is not None:
+            raise typer.BadParameter("signs the log of --audit, which was not asked for", param_hint="--audit-key")
+        return nullcontext()
+    from streamer.audit import AuditLog, settings_sha256
+
+    header = {
+        "source": Path(job.source).name if "://" not in job.source else job.source,
+        "model": "" if job.mode == "cover" else job.model,
+        "model_sha256": "" if job.mode == "cover" else _sha256(job.model),
+        "settings_sha256": settings_sha256(job),
+    }
+    return AuditLog(job.audit, header=header, signing_key=job.audit_key)
+
+
+def _sha256(model: str) -> str:
+    from models.checkpoint import weights_path
+    from models.errors import CheckpointError
+
+    try:
+        with weights_path(model).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (CheckpointError, OSError) as error:
+        raise StreamerError(str(error)) from error
+
+
+def _guard_figures(frame: SafeFrame) -> GuardFigures | None:
+    guard = frame.guard
+    if not guard.compared:
+        return None
+    from models.identity import SAME_PERSON
+    from streamer.audit import GuardFigures
+
+    return GuardFigures(
+        guard.compared, guard.highest if guard.highest > -1 else None, SAME_PERSON, escalations=guard.escalated
+    )
 
 
 def _load(job: Job) -> Anonymizer:
@@ -209,11 +292,19 @@ def _load(job: Job) -> Anonymizer:
             key=load_key(job.key) if job.key else None,
             epsilon=job.epsilon,
             delta=job.delta,
+            policy=job.policy,
+            delay_seconds=_delay_seconds(job),
         )
     except CheckpointError as error:
         raise StreamerError(str(error)) from error
     except ValueError as error:  # what typer lets pass, such as a beta that is not a number
         raise typer.BadParameter(str(error)) from error
+
+
+def _delay_seconds(job: Job) -> float:
+    if job.delay_ms is not None:
+        return job.delay_ms / 1000
+    return LIVE_DELAY if job.realtime else DEFAULT_DELAY
 
 
 def _make_folder(path: Path) -> None:
@@ -235,6 +326,7 @@ def _finding_line(finding: Finding) -> str:
 
 def main() -> None:
     """Run the command line; a polite request to end counts as Ctrl-C, so that it too leaves no partial output."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes to stderr by itself: errors only
     app(prog_name="veil")

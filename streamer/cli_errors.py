@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,22 @@ import typer
 from streamer.errors import StreamerError
 
 EXIT_WORLD, EXIT_INTERRUPTED = 1, 130  # 2, wrong usage, is typer's
+INTERRUPTED = "interrupted; nothing was written"
+
+
+_interrupted = threading.Event()
+
+
+def interrupt(*_: object) -> NoReturn:
+    """Handle a signal to end. What it breaks on its way, such as an import half done, counts as interrupted too."""
+    _interrupted.set()
+    raise KeyboardInterrupt
+
+
+def end_if_interrupted() -> None:
+    """Raise again what a library may have swallowed: a signal can arrive anywhere, in the middle of an import too."""
+    if _interrupted.is_set():
+        raise KeyboardInterrupt
 
 
 @contextmanager
@@ -27,12 +44,14 @@ def errors_in_one_line() -> Iterator[None]:
     except (typer.Exit, typer.BadParameter):
         raise
     except KeyboardInterrupt:
-        fail("interrupted; nothing was written", EXIT_INTERRUPTED)
+        fail(INTERRUPTED, EXIT_INTERRUPTED)
     except StreamerError as error:
         fail(str(error), EXIT_WORLD)
     except MemoryError:
         fail("out of memory; close other programs, or scale the video down", EXIT_WORLD)
     except Exception as error:
+        if _interrupted.is_set():
+            fail(INTERRUPTED, EXIT_INTERRUPTED)
         # Not its message: that may quote the data, and the data are faces.
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"

@@ -40,6 +40,13 @@ class FaceDrawer:
         self._aligner = aligner_of(model)
         self.reset(0)
 
+    @torch.inference_mode()
+    def warm_up(self) -> None:
+        """Run the network once: its first run is slow."""
+        side = self._model.crop_size
+        one = torch.zeros(1, device=self._device)
+        self._model.generate(self._model.encode(torch.zeros(1, 3, side, side, device=self._device), one, one.long()))
+
     def reset(self, stream: int) -> None:
         """Forget everyone; the next stream is number `stream` among those of the process."""
         self._meshes, self._latents = OneEuro(MESH_FILTER), OneEuro(LATENT_FILTER)
@@ -51,6 +58,11 @@ class FaceDrawer:
         self._latents.keep_only(alive)
         self._pseudonyms.keep_only(alive)
 
+    def replace(self, tracks: Sequence[int]) -> None:
+        """Make others of tracks, from the next frame on."""
+        self._latents.forget(tracks)
+        self._pseudonyms.reject(tracks)
+
     def steady(self, track: Track, seconds: float) -> Track:
         """Return the track with its mesh smoothed, never further from the measured one than `MAX_MESH_LAG`."""
         mesh, size = _mesh(track), track.face.size
@@ -61,21 +73,25 @@ class FaceDrawer:
         face = Face(track.face.box, track.face.landmarks, mesh.astype(np.float32), track.face.score)
         return Track(track.id, face, track.missed_seconds)
 
-    def draw(self, image: Image, original: Image, tracks: Sequence[Track], seconds: float) -> None:
+    def draw(
+        self, image: Image, original: Image, tracks: Sequence[Track], *, opacities: Sequence[float], seconds: float
+    ) -> None:
         """Draw a synthetic face over each of `tracks`, all in one batch.
 
         Args:
             image: `(H, W, 3)` uint8 RGB, changed in place; the faces in it are concealed already.
             original: The frame before.
-            tracks: Seen, with meshes.
+            tracks: With meshes.
+            opacities: Of each new face over its cover, 0 to 1.
             seconds: Presentation time.
 
         Raises:
             FloatingPointError: If the network returns what is no picture.
         """
         crops, meshes = self._generate(original, tracks, seconds)
-        for track, crop, mesh in zip(tracks, crops, meshes, strict=True):
-            paste(image, original, crop, face=track.face, drawn=replace(track.face, mesh=mesh), aligner=self._aligner)
+        for track, crop, mesh, opacity in zip(tracks, crops, meshes, opacities, strict=True):
+            drawn = replace(track.face, mesh=mesh)
+            paste(image, original, crop, face=track.face, drawn=drawn, aligner=self._aligner, opacity=opacity)
 
     @torch.inference_mode()
     def _generate(

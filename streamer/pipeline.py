@@ -1,6 +1,6 @@
 """The heart: frames in, safe frames out. The only module that makes a `SafeFrame`.
 
-    detect -> track -> conceal -> draw
+    see: detect -> track        look ahead        hide: conceal -> draw -> guard
 
 What fails after `conceal` shows a covered face; what fails before it shows nothing of the frame.
 """
@@ -10,22 +10,36 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-import queue
-import threading
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from models.privacy import GaussianMechanism, PrivacyAccountant, new_key
 from streamer.blend import inner_face
 from streamer.conceal import conceal_box, conceal_frame, conceal_polygon
-from streamer.detect import FaceDetector
+from streamer.detect import LEAST_SCORE, FaceDetector
 from streamer.errors import AnonymizerError
+from streamer.lookahead import LookAhead
+from streamer.overload import DrawingBudget
+from streamer.settings import DEFAULT_DELAY, DEFAULT_DELTA, Settings
+from streamer.tiers import BEFORE_FOUND, Choice, TierLadder
 from streamer.track import START_SCORE, FaceTracker
-from streamer.types import Cover, FaceReport, Floats, Frame, Image, Mode, SafeFrame, Source, Tier, Track
+from streamer.types import (
+    Cover,
+    FaceReport,
+    Floats,
+    Frame,
+    GuardReport,
+    Image,
+    Mode,
+    Policy,
+    SafeFrame,
+    Seen,
+    Track,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     import torch
@@ -33,46 +47,14 @@ if TYPE_CHECKING:
     from models.face_model import FaceModel
     from models.identity import FaceRecognizer
     from streamer.draw import FaceDrawer
+    from streamer.guard import Guard
 
 log = logging.getLogger(__name__)
 
 MIN_FACE_SIZE = 24.0  # pixels; a smaller face is only covered: drawn, it flickers, and nobody would see who it is
 MAX_TURN = 1.12  # of the oval's width, where the nose tip may lie; nearer to profile a real nose reaches past its mesh
 MAX_FAILURES = 100  # frames in a row that could not be searched; then something is broken for good
-DEFAULT_DELTA = 1e-5  # well below one over the people of any recording
-QUEUE_LENGTH = 8  # frames between two threads: enough to overlap, and all the memory there is
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What is done to faces.
-
-    Attributes:
-        beta: 0 (most private) to 1 (most like the person); Private-Encoder, eq. 3.
-        mode: "generate" draws a synthetic face; "cover" stops at the cover, which is fast.
-        cover: What lies under a generated face, and is shown where none is drawn.
-        key: Whoever holds it gets the same strangers again; None draws one for this process.
-        epsilon: Differential privacy of the identity coordinates, per track (`models.privacy`); None for strangers
-            that suit the person, and come back with them.
-        delta: With what chance that may fail.
-    """
-
-    beta: float = 0.0
-    mode: Mode = "generate"
-    cover: Cover = "mosaic"
-    key: bytes | None = field(default=None, repr=False)  # a secret: a log must not show it
-    epsilon: float | None = None
-    delta: float = DEFAULT_DELTA
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.beta <= 1.0:
-            raise ValueError(f"beta must be in [0, 1], got {self.beta}")
-        if self.mode not in ("generate", "cover"):
-            raise ValueError(f"mode must be 'generate' or 'cover', got {self.mode!r}")
-        if self.cover not in ("solid", "mosaic"):
-            raise ValueError(f"cover must be 'solid' or 'mosaic', got {self.cover!r}")
-        if self.epsilon is not None and (self.beta > 0 or self.mode == "cover"):
-            raise ValueError("epsilon needs mode 'generate' and beta 0: above 0 the person shows, whatever the noise")
+TOO_ALIKE = "too like the source"  # the guard's reason
 
 
 class Anonymizer:
@@ -119,12 +101,14 @@ class Anonymizer:
         key: bytes | None = None,
         epsilon: float | None = None,
         delta: float = DEFAULT_DELTA,
+        policy: Policy = "balanced",
+        delay_seconds: float = DEFAULT_DELAY,
     ) -> Self:
         """Load weights by name or path.
 
         Args:
             model: "default", a name that `veil doctor` lists, or the path of a checkpoint.
-            beta, mode, cover, key, epsilon, delta: See `Settings`.
+            beta, mode, cover, key, epsilon, delta, policy, delay_seconds: See `Settings`.
             device: "auto", "cpu" or "cuda".
 
         Raises:
@@ -132,7 +116,7 @@ class Anonymizer:
             CheckpointError: If the weights are missing, damaged or of another version.
             AnonymizerError: If CUDA is asked for and absent.
         """
-        settings = Settings(beta=beta, mode=mode, cover=cover, key=key, epsilon=epsilon, delta=delta)
+        settings = Settings(beta, mode, cover, key, epsilon, delta, policy, delay_seconds)
         if mode == "cover" and device in ("auto", "cpu"):
             return cls(None, None, settings)  # torch takes longer to load than a short clip to cover
         from models.face_model import load_face_model, prepare
@@ -143,8 +127,7 @@ class Anonymizer:
         if mode == "cover":
             return cls(None, place, settings)
         network = prepare(load_face_model(model, place), place)
-        recognizer = prepare(load_recognizer("identity"), place) if network.identity_size else None
-        return cls(network, place, settings, recognizer)
+        return cls(network, place, settings, prepare(load_recognizer("identity"), place))
 
     def image(self, rgb: Image) -> Image:
         """Return a copy of the `(H, W, 3)` uint8 RGB picture without its faces."""
@@ -163,40 +146,63 @@ class Anonymizer:
         return self._stills(frame)
 
     def frames(self, frames: Iterable[Frame]) -> Iterator[SafeFrame]:
-        """Yield the safe frames of one stream, in order, one for one."""
+        """Yield the safe frames of one stream, in order, one for one, each `delay_seconds` late."""
         stream = FaceAnonymizer(self)
         try:
-            for frame in frames:
-                yield stream(frame)
+            yield from map(stream.hide, stream.ahead(frames))
         finally:
             stream.close()
 
 
 class FaceAnonymizer:
-    """The state of one stream: who is where, and who they have become."""
+    """The state of one stream: who is where, and who they have become.
+
+    `see` and `hide` share nothing, so that each may run in a thread of its own; each takes the frames in order.
+    """
 
     _numbers = itertools.count()
 
-    def __init__(self, anonymizer: Anonymizer) -> None:
+    def __init__(self, anonymizer: Anonymizer, frame_seconds: float | None = None) -> None:
+        """Begin a stream; with `frame_seconds` between its frames it is live, and draws what it has time for."""
         self.settings = anonymizer.settings
+        self._budget = DrawingBudget(frame_seconds) if frame_seconds else None
         self.detector = FaceDetector()
-        self._drawer = _drawer_of(anonymizer)
+        self._drawer, self._guard = _drawer_of(anonymizer), _guard_of(anonymizer)
         self._failures = 0
         self.reset()
 
     def reset(self) -> None:
         """Forget everyone, as before an unrelated picture."""
-        self.tracker = FaceTracker()
+        self.tracker = FaceTracker(LEAST_SCORE if self.settings.policy == "strict" else START_SCORE)
+        self._ladder = TierLadder(self.settings.cover)
         number = next(FaceAnonymizer._numbers)
         if self._drawer:
             self._drawer.reset(number)
+        if self._guard:
+            self._guard.keep_only(set())
+
+    def warm_up(self) -> None:
+        """Run every network once: their first run is slow."""
+        self.detector(np.zeros((64, 64, 3), np.uint8))
+        if self._drawer:
+            self._drawer.warm_up()
+        if self._guard:
+            self._guard.warm_up()
 
     def close(self) -> None:
         """Release the detector."""
         self.detector.close()
 
     def __call__(self, frame: Frame) -> SafeFrame:
-        """Return `frame` with every face replaced or covered.
+        """Return `frame` with every face that it shows by itself replaced or covered; see `see` for errors."""
+        return self.hide(self.see(frame))
+
+    def ahead(self, frames: Iterable[Frame]) -> Iterator[Seen]:
+        """Yield the frames searched, each with the faces that the frames of the next moment reveal."""
+        return LookAhead(self.settings.delay_seconds, self.settings.policy)(map(self.see, frames))
+
+    def see(self, frame: Frame) -> Seen:
+        """Return where the faces of `frame` are; a frame that could not be searched says so.
 
         Raises:
             AnonymizerError: If `MAX_FAILURES` frames in a row could not be searched for faces.
@@ -204,44 +210,85 @@ class FaceAnonymizer:
         try:
             tracks = self.tracker.update(self.detector(frame.image), frame.seconds, frame.image)
         except Exception as error:  # whatever it was: a frame that was not searched is not shown
-            return self._slate(frame, error)
+            return Seen(frame, (), is_first=False, failed=self._failure(frame, error))
         self._failures = 0
-        if self._drawer:
-            self._drawer.keep_only({track.id for track in tracks})
-        reasons = {track.id: self._why_not_drawn(track) for track in tracks}
-        drawable = [track for track in tracks if not reasons[track.id]]
-        try:
-            image = self._draw(frame, tracks, drawable)
-        except Exception as error:  # whatever it was: a face that was not drawn is covered
-            log.warning("frame %d: faces are covered, not drawn: %s", frame.index, type(error).__name__)
-            image = self._conceal(frame.image, tracks, [])
-            reasons |= {track.id: "model failed" for track in drawable}
-        return SafeFrame(image, frame.index, frame.pts, frame.time_base, self._reports(tracks, reasons))
+        return Seen(frame, tuple(tracks), self.tracker.is_first)
 
-    def _slate(self, frame: Frame, error: Exception) -> SafeFrame:
+    def _failure(self, frame: Frame, error: Exception) -> str:
         # Of other errors only the type: their message may quote the data, and the data are faces.
         reason = f"AnonymizerError: {error}" if isinstance(error, AnonymizerError) else type(error).__name__
         self._failures += 1
         if self._failures > MAX_FAILURES:
             raise AnonymizerError(f"{MAX_FAILURES} frames in a row could not be searched for faces: {reason}")
         log.error("frame %d is covered whole: %s", frame.index, reason)
-        image = conceal_frame(frame.image)
-        return SafeFrame(image, frame.index, frame.pts, frame.time_base, failed=reason)
+        return reason
+
+    def hide(self, seen: Seen) -> SafeFrame:
+        """Return the frame with every track replaced or covered, or covered whole."""
+        frame = seen.frame
+        if seen.failed:
+            return self._slate(frame, seen.failed)
+        try:
+            return self._hidden(seen)
+        except Exception as error:  # whatever it was: a face that could not even be covered is not shown
+            log.error("frame %d is covered whole: %s", frame.index, type(error).__name__)
+            return self._slate(frame, type(error).__name__)
+
+    def _hidden(self, seen: Seen) -> SafeFrame:
+        frame = seen.frame
+        self._keep_only({track.id for track in seen.tracks})
+        choices = self._choices(seen)
+        image = self._draw_or_cover(seen, choices)
+        guard = self._guard.take_report() if self._guard else GuardReport()
+        return SafeFrame(
+            image, frame.index, frame.pts, frame.time_base, _reports(seen.tracks, choices), guard=guard
+        )
+
+    def _slate(self, frame: Frame, reason: str) -> SafeFrame:
+        return SafeFrame(conceal_frame(frame.image), frame.index, frame.pts, frame.time_base, failed=reason)
+
+    def _draw_or_cover(self, seen: Seen, choices: dict[int, Choice]) -> Image:
+        try:
+            return self._draw(seen, choices)
+        except Exception as error:  # whatever it was: a face that was not drawn is covered
+            log.warning("frame %d: faces are covered, not drawn: %s", seen.frame.index, type(error).__name__)
+            self._cover(choices, [t for t in seen.tracks if choices[t.id].tier == "generated"], "model failed", seen)
+            return self._conceal(seen.frame.image, seen.tracks, [])
+
+    def _keep_only(self, alive: set[int]) -> None:
+        self._ladder.keep_only(alive)
+        if self._drawer:
+            self._drawer.keep_only(alive)
+        if self._guard:
+            self._guard.keep_only(alive)
+
+    def _choices(self, seen: Seen) -> dict[int, Choice]:
+        reasons = {track.id: self._why_not_drawn(track) for track in seen.tracks}
+        drawable = sorted((t for t in seen.tracks if not reasons[t.id]), key=lambda t: t.face.size, reverse=True)
+        if self._budget and drawable:
+            reasons |= {track.id: "overload" for track in drawable[self._budget.affordable(len(drawable)) :]}
+        seconds = seen.frame.seconds
+        return {n: self._ladder.choose(n, r, seconds=seconds, is_first=seen.is_first) for n, r in reasons.items()}
 
     def _why_not_drawn(self, track: Track) -> str:
         if self._drawer is None:
             return "mode"
-        if track.missed_seconds > 0:
-            return "coasting"
+        if track.missed_seconds < 0:
+            return BEFORE_FOUND
         if track.face.mesh is None:
-            return "no mesh"
+            return "coasting" if track.missed_seconds > 0 else "no mesh"
         if track.face.score < START_SCORE:
             return "doubtful"
         if track.face.size < MIN_FACE_SIZE:
             return "small"
         return "turned" if turn(track.face.mesh) > MAX_TURN else ""
 
-    def _conceal(self, image: Image, tracks: list[Track], drawable: list[Track]) -> Image:
+    def _cover(self, choices: dict[int, Choice], tracks: Sequence[Track], reason: str, seen: Seen) -> None:
+        """Choose anew for tracks that were to be drawn and must not be."""
+        for track in tracks:
+            choices[track.id] = self._ladder.choose(track.id, reason, seconds=seen.frame.seconds, is_first=False)
+
+    def _conceal(self, image: Image, tracks: Sequence[Track], drawable: Sequence[Track]) -> Image:
         image, drawn = image.copy(), {track.id for track in drawable}
         for track in tracks:
             if track.id not in drawn:
@@ -250,36 +297,39 @@ class FaceAnonymizer:
             conceal_polygon(image, inner_face(track.face), cover=self.settings.cover)
         return image
 
-    def _draw(self, frame: Frame, tracks: list[Track], drawable: list[Track]) -> Image:
-        """Return the frame with every track concealed, and synthetic faces over the drawable ones."""
+    def _draw(self, seen: Seen, choices: dict[int, Choice]) -> Image:
+        """Return the frame with every track concealed, and synthetic faces over those chosen for it."""
+        frame, drawable = seen.frame, [t for t in seen.tracks if choices[t.id].tier == "generated"]
         if self._drawer is None or not drawable:
-            return self._conceal(frame.image, tracks, [])
+            return self._conceal(frame.image, seen.tracks, [])
+        start = time.perf_counter()
         drawable = [self._drawer.steady(track, frame.seconds) for track in drawable]
-        image = self._conceal(frame.image, tracks, drawable)  # no original face pixel survives this line
-        self._drawer.draw(image, frame.image, drawable, frame.seconds)
+        image, alike = self._drawn(seen, drawable, [choices[track.id].opacity for track in drawable])
+        for track in alike:
+            log.warning("frame %d: track %d is covered: %s", frame.index, track.id, TOO_ALIKE)
+            conceal_box(image, track.face.box, cover=self.settings.cover)
+        self._cover(choices, alike, TOO_ALIKE, seen)
+        if self._budget:
+            self._budget.spent(len(drawable), time.perf_counter() - start)
         return image
 
-    def _reports(self, tracks: list[Track], reasons: dict[int, str]) -> tuple[FaceReport, ...]:
-        def tier(reason: str) -> Tier:
-            return self.settings.cover if reason else "generated"
+    def _drawn(self, seen: Seen, drawable: Sequence[Track], opacities: Sequence[float]) -> tuple[Image, list[Track]]:
+        """Return the frame with synthetic faces, and the tracks whose every stranger was too like them."""
+        assert self._drawer is not None
+        frame, alike = seen.frame, list[Track]()
+        for limit in self._guard.limits if self._guard else (1.0,):
+            image = self._conceal(frame.image, seen.tracks, drawable)  # no original face pixel survives this line
+            self._drawer.draw(image, frame.image, drawable, opacities=opacities, seconds=frame.seconds)
+            if self._guard:
+                alike = self._guard.check(frame.image, image, drawable, seconds=frame.seconds, limit=limit)
+            if not alike:
+                break
+            self._drawer.replace([track.id for track in alike])
+        return image, alike
 
-        return tuple(FaceReport(t.id, tier(reasons[t.id]), reasons[t.id], t.face.box) for t in tracks)
 
-
-def protect(source: Source, anonymizer: Anonymizer) -> Iterator[SafeFrame]:
-    """Yield the safe frames of `source`, in order; it is read in one thread and anonymised in another.
-
-    Raises:
-        SourceError, AnonymizerError: Whatever ended either; frames before it have been yielded.
-    """
-    stop = threading.Event()
-    frames = _ahead(source, stop)
-    unrelated = bool(source.info.names)  # pictures of a folder
-    safe = _ahead(map(anonymizer.picture, frames) if unrelated else anonymizer.frames(frames), stop)
-    try:
-        yield from safe
-    finally:
-        stop.set()
+def _reports(tracks: Iterable[Track], choices: dict[int, Choice]) -> tuple[FaceReport, ...]:
+    return tuple(FaceReport(t.id, choices[t.id].tier, choices[t.id].reason, t.face.box) for t in tracks)
 
 
 def _drawer_of(anonymizer: Anonymizer) -> FaceDrawer | None:
@@ -292,11 +342,20 @@ def _drawer_of(anonymizer: Anonymizer) -> FaceDrawer | None:
         anonymizer.model,
         anonymizer.device,
         key=anonymizer.key,
-        recognizer=anonymizer.recognizer,
+        recognizer=anonymizer.recognizer if anonymizer.model.identity_size else None,
         mechanism=anonymizer.mechanism,
         accountant=anonymizer.accountant,
     )
     return FaceDrawer(anonymizer.model, anonymizer.device, beta=anonymizer.settings.beta, pseudonyms=pseudonyms)
+
+
+def _guard_of(anonymizer: Anonymizer) -> Guard | None:
+    """Return what compares drawn faces with the person; above beta 0 likeness is asked for, not watched."""
+    if anonymizer.recognizer is None or anonymizer.device is None or anonymizer.settings.beta > 0:
+        return None
+    from streamer.guard import Guard
+
+    return Guard(anonymizer.recognizer, anonymizer.device)
 
 
 def _mechanism_of(model: FaceModel | None, settings: Settings) -> GaussianMechanism | None:
@@ -314,40 +373,3 @@ def turn(mesh: Floats) -> float:
     across = right - left
     share = float((nose - left) @ across / max(float(across @ across), 1e-6))
     return max(share, 1.0 - share)
-
-
-def _ahead(items: Iterable[Any], stop: threading.Event) -> Iterator[Any]:
-    """Yield `items`, taken by a thread of their own that runs at most `QUEUE_LENGTH` ahead and ends at `stop`."""
-    ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(QUEUE_LENGTH)
-    end = object()
-
-    def put(item: object, error: BaseException | None = None) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put((item, error), timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not put(item):
-                    return
-            put(end)
-        except BaseException as error:  # handed to the consumer, which raises it
-            put(end, error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    while not stop.is_set():
-        try:
-            item, error = ready.get(timeout=0.1)
-        except queue.Empty:
-            continue
-        if error is not None:
-            raise error
-        if item is end:
-            return
-        yield item

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from streamer.types import SafeFrame, Tier, VideoInfo
+from streamer.types import GuardReport, SafeFrame, Tier, VideoInfo
 
 
 @dataclass
@@ -23,6 +24,8 @@ class Summary:
         tracks: Ids of all tracks seen; meaningless for unrelated pictures, where ids start anew.
         faces: Face-frames by how and why: `(tier, reason)`, reason "" when generated.
         failures: Frames that were covered whole, by reason.
+        dropped: Frames of a live source for which there was no time.
+        guard: How like their persons the drawn faces were.
         video_seconds: Length of what was written, by its own clock.
     """
 
@@ -30,12 +33,18 @@ class Summary:
     tracks: set[int] = field(default_factory=set)
     faces: Counter[tuple[Tier, str]] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
+    dropped: int = 0
+    guard: GuardReport = field(default_factory=GuardReport)
+    _next_index: int | None = None
     _first_seconds: float | None = None
     _last_seconds: float = 0.0
 
     def add(self, frame: SafeFrame) -> None:
         """Count one frame."""
         self.frames += 1
+        self.dropped += self.missed_before(frame)
+        self._next_index = frame.index + 1
+        self.guard += frame.guard
         self.tracks.update(face.track_id for face in frame.faces)
         self.faces.update((face.tier, face.reason) for face in frame.faces)
         if frame.failed:
@@ -43,6 +52,10 @@ class Summary:
         if self._first_seconds is None:
             self._first_seconds = frame.seconds
         self._last_seconds = frame.seconds
+
+    def missed_before(self, frame: SafeFrame) -> int:
+        """Return how many frames were left out between the last one and this."""
+        return 0 if self._next_index is None else frame.index - self._next_index
 
     @property
     def face_frames(self) -> int:
@@ -126,6 +139,7 @@ class Report:
             "tracks": None if self.unrelated else len(summary.tracks),
             "covered": summary.by_tier(),
             "frames_covered_whole": dict(summary.failures),
+            "frames_dropped": summary.dropped,
             "seconds": round(self.seconds, 3),
             "fps": round(self.fps, 2),
             "real_time_factor": None if factor is None else round(factor, 3),
@@ -134,6 +148,7 @@ class Report:
             "audio_streams": self.audio_streams,
             "audio_packets": self.audio_packets,
             "differential_privacy": self.privacy or None,
+            "guard": dataclasses.asdict(summary.guard),
         }
 
     def lines(self) -> list[str]:
@@ -153,9 +168,13 @@ class Report:
         ]
         if summary.failures:
             rows.append(("whole", f"frames covered whole: {_reasons(summary.failures)}"))
+        if summary.dropped:
+            rows.append(("dropped", f"{_count(summary.dropped, 'frame')} for which there was no time"))
         if self.corrupt_packets:
             rows.append(("dropped", f"{_count(self.corrupt_packets, 'corrupt packet')} of the source"))
         rows.append(("audio", self.audio))
+        if summary.guard.compared:
+            rows.append(("guard", _guard(summary.guard)))
         if self.privacy:
             rows.append(("privacy", self.privacy))
         return rows
@@ -200,6 +219,11 @@ class _FramesPerSecond(ProgressColumn):
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _guard(guard: GuardReport) -> str:
+    compared = f"{_count(guard.compared, 'face')} compared with the person, {guard.escalated} replaced as too alike"
+    return compared + (f"; likeness up to {guard.highest:.2f}" if guard.highest > -1 else "")
 
 
 def _reasons(counts: dict[str, int]) -> str:

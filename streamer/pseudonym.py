@@ -12,12 +12,10 @@ import numpy as np
 import torch
 
 from models.face_model import FaceModel, Sighting
-from models.identity import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, FaceRecognizer
+from models.identity import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, SAME_PERSON, FaceRecognizer
 from models.privacy import GaussianMechanism, PrivacyAccountant, PseudonymBook, pseudonym_seed
 from streamer.align import SimilarityAligner
 from streamer.types import Floats, Image, Track
-
-SAME_PERSON = 0.445  # cosine of our recogniser, over which 1 in 1,000 pairs of strangers lie (868 photos of LFW)
 
 
 class Pseudonyms:
@@ -54,10 +52,22 @@ class Pseudonyms:
         self._book = PseudonymBook(SAME_PERSON)
         self._people: dict[int, int] = {}  # person of each living track
         self._strangers: dict[int, int] = {}  # stranger of each person
+        self._rejected: dict[int, int] = {}  # how many strangers each person has had before
 
     def keep_only(self, alive: set[int]) -> None:
         """Forget all tracks but those; their people are remembered."""
         self._people = {track: person for track, person in self._people.items() if track in alive}
+
+    def reject(self, tracks: Sequence[int]) -> None:
+        """Make others of tracks whose strangers were too like them; not where that would be one more release."""
+        if self._mechanism:
+            return
+        for track in tracks:
+            person = self._people.pop(track)
+            del self._strangers[person]
+            self._rejected[person] = self._rejected.pop(person, 0) + 1
+            if len(self._rejected) > PseudonymBook.MAX_PEOPLE:
+                del self._rejected[next(iter(self._rejected))]
 
     def of(self, image: Image, tracks: Sequence[Track], crops: torch.Tensor, meshes: torch.Tensor) -> torch.Tensor:
         """Return the pseudonym of each track, `(N,)` int64.
@@ -94,7 +104,7 @@ class Pseudonyms:
             if stranger is None:
                 part = slice(row, row + 1)
                 seen = Sighting(crops[part], meshes[part], None if embeddings is None else embeddings[part])
-                seed = pseudonym_seed(self._key, stream=self._stream, person=person)
+                seed = pseudonym_seed(self._key, stream=self._stream, person=person) + self._rejected.get(person, 0)
                 stranger = int(self._model.pseudonyms(seen, torch.tensor([seed], device=self._device))[0])
             self._remember(track.id, person=person, stranger=stranger)
 

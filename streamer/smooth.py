@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -61,10 +62,14 @@ class OneEuro:
         state.seconds = seconds
         return state.value.copy()
 
+    def forget(self, track_ids: Iterable[int]) -> None:
+        """Start those tracks anew."""
+        for track_id in track_ids:
+            self._states.pop(track_id, None)
+
     def keep_only(self, track_ids: set[int]) -> None:
         """Forget every other track, so that memory does not grow with the stream."""
-        for track_id in self._states.keys() - track_ids:
-            del self._states[track_id]
+        self.forget(self._states.keys() - track_ids)
 
 
 def _smoothing(cutoff: Floats | np.float32, step: float) -> Floats:

@@ -55,9 +55,15 @@ class Trail:
 
 
 class FaceTracker:
-    """Follows the faces of one stream; ids count from 1 and are never reused, not even after `reset`."""
+    """Follows the faces of one stream; ids count from 1 and are never reused, not even after `reset`.
 
-    def __init__(self) -> None:
+    Args:
+        start_score: What a face without a mesh must reach to be followed from then on.
+    """
+
+    def __init__(self, start_score: float = START_SCORE) -> None:
+        self._start_score = start_score
+        self.is_first = True  # whether the last frame began a new scene
         self._trails: list[Trail] = []
         self._next_id = 1
         self._seconds = -math.inf
@@ -83,7 +89,8 @@ class FaceTracker:
         """
         if not math.isfinite(seconds):
             raise ValueError(f"seconds must be finite, got {seconds}")
-        if self._is_cut(image) or not 0 <= seconds - self._seconds <= RESET_SECONDS:
+        self.is_first = self._is_cut(image) or not 0 <= seconds - self._seconds <= RESET_SECONDS
+        if self.is_first:
             self._trails = []
         found = match(self._trails, faces, seconds)
         lost = [t for t in self._trails if t.id not in found and self._may_coast(t, seconds)]
@@ -102,7 +109,7 @@ class FaceTracker:
 
     def _started(self, faces: list[Face], seconds: float) -> list[Trail]:
         trails = []
-        sure = (face for face in faces if face.score >= START_SCORE or face.mesh is not None)
+        sure = (face for face in faces if face.score >= self._start_score or face.mesh is not None)
         for face in sorted(sure, key=lambda face: tuple(face.box)):
             coast_seconds = COAST_SECONDS if face.score >= CERTAIN_SCORE else GLIMPSE_SECONDS
             trails.append(Trail(self._next_id, face, np.zeros(2, np.float32), seconds, coast_seconds))

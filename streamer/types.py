@@ -17,6 +17,7 @@ Floats = npt.NDArray[np.float32]
 Mode = Literal["generate", "cover"]
 Cover = Literal["solid", "mosaic"]
 Codec = Literal["auto", "h264", "hevc", "vp9", "av1"]
+Policy = Literal["balanced", "strict"]
 Tier = Literal["generated", "mosaic", "solid", "frame"]
 
 
@@ -71,13 +72,32 @@ class Track:
 
     Attributes:
         id: Unique in a stream and never reused, from 1.
-        face: Where the face is now; predicted, grown and without mesh when `missed_seconds > 0`.
-        missed_seconds: Seconds since the detector last confirmed it; 0.0 when seen in this frame.
+        face: Where the face is now; where it is not seen, predicted and grown, and without mesh, unless it was seen
+            a moment before and a moment after (`streamer.lookahead`).
+        missed_seconds: Seconds since the detector last confirmed it; 0.0 when seen in this frame; less than 0 before
+            it was first seen: minus the seconds until then.
     """
 
     id: int
     face: Face
     missed_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A frame that was searched, and where its faces are.
+
+    Attributes:
+        frame: The frame itself, uncovered.
+        tracks: By id; empty where the search failed.
+        is_first: Whether a new scene begins here: nothing before it tells where its faces are.
+        failed: Why the whole frame is to be covered, or "".
+    """
+
+    frame: Frame
+    tracks: tuple[Track, ...]
+    is_first: bool
+    failed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +118,26 @@ class FaceReport:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardReport:
+    """How like their persons drawn faces were to our recogniser; reports of successive frames add up.
+
+    Attributes:
+        compared: Faces that were compared with the person they replace.
+        escalated: Those that were too alike: they became somebody else, and were covered if that did not help.
+        highest: The highest likeness among the others, a cosine; -1 where there were none.
+    """
+
+    compared: int = 0
+    escalated: int = 0
+    highest: float = -1.0
+
+    def __add__(self, later: GuardReport) -> GuardReport:
+        return GuardReport(
+            self.compared + later.compared, self.escalated + later.escalated, max(self.highest, later.highest)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class SafeFrame:
     """A frame in which no real face is left. Only `streamer.pipeline` makes one (a test holds it to that).
 
@@ -106,6 +146,7 @@ class SafeFrame:
         index, pts, time_base: As in `Frame`.
         faces: One report per face; empty when none was found.
         failed: One line saying why the whole frame was covered, or "".
+        guard: What was compared in this frame.
     """
 
     image: Image
@@ -114,6 +155,7 @@ class SafeFrame:
     time_base: Fraction
     faces: tuple[FaceReport, ...] = ()
     failed: str = ""
+    guard: GuardReport = GuardReport()
 
     @property
     def seconds(self) -> float:
@@ -133,6 +175,7 @@ class VideoInfo:
         color_primaries, color_trc, colorspace, color_range: FFmpeg's numbers, 2 (range: 0) when unspecified.
         sample_aspect_ratio: Width of a pixel over its height; not 1 in anamorphic video.
         names: File name of each frame by its index, where the source is pictures; empty for video.
+        is_live: Whether frames come at their own pace, and are dropped when nobody is ready for them.
     """
 
     width: int
@@ -146,6 +189,7 @@ class VideoInfo:
     color_range: int = 0
     sample_aspect_ratio: Fraction = Fraction(1)
     names: tuple[str, ...] = ()
+    is_live: bool = False
 
 
 class Source(Protocol):

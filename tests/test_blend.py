@@ -25,7 +25,7 @@ def skin(seed: int = 0) -> Image:
 def draw(original: Image, crop: Image) -> Image:
     image = original.copy()
     conceal_polygon(image, inner_face(FACE), cover="solid")
-    paste(image, original, crop, face=FACE, drawn=FACE, aligner=ALIGNER)
+    paste(image, original, crop, face=FACE, drawn=FACE, aligner=ALIGNER, opacity=1.0)
     return image
 
 
@@ -78,7 +78,7 @@ def test_the_rim_takes_the_cover_of_a_neighbour_not_the_neighbour() -> None:
     drawn = []
     for original in (a, b):
         image = np.full_like(a, 90)
-        paste(image, original, crop_of((190, 150, 130)), face=FACE, drawn=FACE, aligner=ALIGNER)
+        paste(image, original, crop_of((190, 150, 130)), face=FACE, drawn=FACE, aligner=ALIGNER, opacity=1.0)
         drawn.append(image)
     np.testing.assert_array_equal(*drawn)
 
@@ -147,14 +147,14 @@ def test_a_line_of_chance_at_a_fold_takes_the_colours_around_it() -> None:
 def test_a_face_at_the_border_is_drawn_where_it_is_seen() -> None:
     face = face_of(mesh_at(180, (0, 150)))
     image, original = np.zeros((300, 300, 3), np.uint8), skin()
-    paste(image, original, crop_of((190, 150, 130)), face=face, drawn=face, aligner=ALIGNER)
+    paste(image, original, crop_of((190, 150, 130)), face=face, drawn=face, aligner=ALIGNER, opacity=1.0)
     assert image[150, :60].min() > 0
 
 
 def test_a_face_outside_the_frame_draws_nothing() -> None:
     image = np.zeros((300, 300, 3), np.uint8)
     face = face_of(mesh_at(180, (-500, 150)))
-    paste(image, skin(), crop_of((190, 150, 130)), face=face, drawn=face, aligner=ALIGNER)
+    paste(image, skin(), crop_of((190, 150, 130)), face=face, drawn=face, aligner=ALIGNER, opacity=1.0)
     assert (image == 0).all()
 
 
@@ -178,3 +178,12 @@ def test_a_crop_that_is_softer_than_its_picture_stays_as_it_is() -> None:
 def detail(crop: Image) -> float:
     middle = crop[32:96, 32:96].astype(np.float32).mean(axis=2)
     return float(np.abs(np.diff(middle, 2, axis=0)).mean())
+
+
+def test_a_face_that_fades_in_is_a_mixture_with_its_cover():
+    cover, whole = np.full_like(skin(), 90), np.full_like(skin(), 90)
+    paste(whole, skin(), crop_of((190, 150, 130)), face=FACE, drawn=FACE, aligner=ALIGNER, opacity=1.0)
+    for opacity in (0.0, 0.5):
+        image = cover.copy()
+        paste(image, skin(), crop_of((190, 150, 130)), face=FACE, drawn=FACE, aligner=ALIGNER, opacity=opacity)
+        assert np.abs(image - (cover + opacity * (whole.astype(float) - cover))).max() <= 1

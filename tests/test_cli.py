@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from streamer import cli, pipeline
+from streamer import cli, pipeline, protection
 from streamer.doctor import Finding
 
 COVER = ("--mode", "cover")
@@ -214,7 +214,7 @@ def raising(error: BaseException) -> Any:  # noqa: ANN401
 def test_whatever_ends_a_run_is_one_line_without_data_and_no_output(
     error: BaseException, code: int, says: str, portrait_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(pipeline, "protect", raising(error))
+    monkeypatch.setattr(protection, "protect", raising(error))
     monkeypatch.delenv("VEIL_DEBUG", raising=False)
     result = veil("run", portrait_clip, tmp_path / "safe.mp4", *COVER)
     assert (result.exit_code, result.stdout) == (code, "")
@@ -225,7 +225,7 @@ def test_whatever_ends_a_run_is_one_line_without_data_and_no_output(
 
 
 def test_the_traceback_is_shown_on_request(portrait_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pipeline, "protect", raising(ZeroDivisionError("why")))
+    monkeypatch.setattr(protection, "protect", raising(ZeroDivisionError("why")))
     monkeypatch.setenv("VEIL_DEBUG", "1")
     result = veil("run", portrait_clip, tmp_path / "safe.mp4", *COVER)
     assert "Traceback" in result.stderr
@@ -236,22 +236,24 @@ def test_the_traceback_is_shown_on_request(portrait_clip: Path, tmp_path: Path, 
 def test_a_real_signal_ends_a_real_run_with_130_and_no_output(name: str, portrait_clip: Path, tmp_path: Path):
     slow = tmp_path / "slow.py"  # the clip is over too soon to hit: every frame of it takes a while
     slow.write_text(
-        "import time\nfrom streamer import cli, pipeline\n"
-        "real = pipeline.FaceAnonymizer.__call__\n"
-        "def call(*arguments):\n    time.sleep(1)\n    return real(*arguments)\n"
-        "pipeline.FaceAnonymizer.__call__ = call\ncli.main()\n"
+        "import pathlib, time\nfrom streamer import cli, pipeline\n"
+        "real = pipeline.FaceAnonymizer.hide\n"
+        "def call(*arguments):\n"
+        f"    pathlib.Path({str(tmp_path / 'working')!r}).touch()\n"
+        "    time.sleep(1)\n    return real(*arguments)\n"
+        "pipeline.FaceAnonymizer.hide = call\ncli.main()\n"
     )
     command = [sys.executable, slow, "run", portrait_clip, tmp_path / "safe.mp4", *COVER]
     root = {"PYTHONPATH": str(Path(__file__).parent.parent)}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **root}) as process:
         deadline = time.monotonic() + 60
-        while not (tmp_path / "safe.part.mp4").exists() and time.monotonic() < deadline:
+        while not (tmp_path / "working").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(getattr(signal, name))
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert said == "veil: interrupted; nothing was written\n"
-    assert [path.name for path in tmp_path.iterdir()] == ["slow.py"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["slow.py", "working"]
 
 
 @pytest.fixture
@@ -317,3 +319,23 @@ def test_training_without_data_says_which_file_is_missing(kind: list[str], tmp_p
     assert result.stderr.count("\n") == 1
     assert "gone" in result.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_an_audited_run_leaves_a_log_that_verifies(portrait_clip: Path, tmp_path: Path):
+    log, key, public = tmp_path / "log.jsonl", tmp_path / "audit.pem", tmp_path / "public.pem"
+    made = veil("audit-key", key)
+    assert made.exit_code == 0
+    public.write_text(made.stdout)
+    result = veil("run", portrait_clip, tmp_path / "safe.mp4", *COVER, "--audit", log, "--audit-key", key)
+    assert result.exit_code == 0, result.stderr
+    checked = veil("verify", log, "--public-key", public)
+    assert checked.exit_code == 0
+    assert "12 frames" in checked.stdout
+    log.write_text(log.read_text().replace('"frames":12', '"frames":11', 1))
+    assert veil("verify", log, "--public-key", public).exit_code == 1
+
+
+def test_a_key_without_a_log_is_wrong_usage(portrait_clip: Path, tmp_path: Path):
+    result = veil("run", portrait_clip, tmp_path / "safe.mp4", *COVER, "--audit-key", tmp_path / "key.pem")
+    assert result.exit_code == 2
+    assert "--audit" in result.stderr

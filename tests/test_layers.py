@@ -22,7 +22,11 @@ RANK = {
     "pseudonym": 2,
     "draw": 3,
     "progress": 3,
+    "lookahead": 2,
+    "guard": 2,
+    "settings": 1,
     "pipeline": 4,
+    "protection": 5,
     "demo": 5,
     "doctor": 5,
     "extract": 5,
@@ -123,8 +127,9 @@ def makes_safe(node: ast.AST) -> bool:
 def test_only_named_modules_look_at_pictures():
     """A preview or a log that reads `frame.image` would be a way around the pipeline.
 
-    The source makes frames, the pipeline takes them, the sink and its encoder get safe ones; the demo
-    shows both, `extract` makes training data, and all of `evaluate` compares before and after, on purpose.
+    The source makes frames, the look-ahead asks how large they are, the pipeline takes them, the sink and its encoder
+    get safe ones; the demo shows both, `extract` makes training data, `enroll` reads who may stay visible, and all of
+    `evaluate` compares before and after, on purpose.
     """
     lookers = {
         path.stem
@@ -132,7 +137,7 @@ def test_only_named_modules_look_at_pictures():
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr == "image" and ast.unparse(node.value) != "anonymizer"
     }
-    assert lookers <= {"sources", "pipeline", "sinks", "video_codec", "demo", "extract"}
+    assert lookers <= {"sources", "lookahead", "pipeline", "sinks", "video_codec", "demo", "extract", "enroll"}
 
 
 @pytest.mark.parametrize("path", STREAMER + MODELS, ids=lambda path: path.stem)

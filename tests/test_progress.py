@@ -71,6 +71,8 @@ def test_a_report_is_one_json_object_with_every_count(summary: Summary):
         "audio": "dropped (1 stream; a voice identifies a person; --keep-audio keeps it)",
         "audio_streams": 1,
         "audio_packets": None,
+        "frames_dropped": 0,
+        "guard": {"compared": 0, "escalated": 0, "highest": -1.0},
         "differential_privacy": None,
     }
 

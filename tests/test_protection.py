@@ -12,7 +12,8 @@ import pytest
 
 from streamer import pipeline
 from streamer.errors import AnonymizerError
-from streamer.pipeline import Anonymizer, Settings, protect
+from streamer.pipeline import Anonymizer, Settings
+from streamer.protection import protect
 from streamer.types import Face, Frame, Image, VideoInfo
 
 FACE = Face(np.array([20, 20, 60, 60], np.float32), np.full((5, 2), 40, np.float32), None, 0.9)

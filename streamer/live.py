@@ -1,0 +1,96 @@
+"""Live streams: frames come at their own pace, and only the newest counts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from streamer.types import Frame, Source, VideoInfo
+
+
+class Paced:
+    """A recording that is played at its own pace, as if it were live."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    @property
+    def info(self) -> VideoInfo:
+        """As the recording's, but live."""
+        return replace(self._source.info, is_live=True)
+
+    def __enter__(self) -> Self:
+        self._source.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._source.__exit__(kind, error, trace)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield each frame once its time has come."""
+        start: float | None = None
+        for frame in self._source:
+            now = time.monotonic()
+            start = now - frame.seconds if start is None else start
+            time.sleep(max(0.0, start + frame.seconds - now))
+            yield frame
+
+
+class Mailbox:
+    """One slot between the thread that receives frames and the one that works on them: a newer frame replaces it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._frame: Frame | None = None
+        self._error: BaseException | None = None
+        self._is_closed = False
+
+    def put(self, frame: Frame) -> None:
+        """Leave a frame; one that nobody took is dropped."""
+        with self._changed:
+            self._frame = frame
+            self._changed.notify()
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Say that no more come, and why if that is an error."""
+        with self._changed:
+            self._is_closed, self._error = True, error
+            self._changed.notify()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the newest frame whenever there is one, until the end; then raise what ended it."""
+        while (frame := self._take()) is not None:
+            yield frame
+        if self._error is not None:
+            raise self._error
+
+    def _take(self) -> Frame | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._frame is not None or self._is_closed)
+            frame, self._frame = self._frame, None
+            return frame
+
+
+def newest(source: Source, stop: threading.Event) -> Iterator[Frame]:
+    """Yield the newest frame of `source` each time; a thread of its own receives them all, until `stop`."""
+    mailbox = Mailbox()
+
+    def receive() -> None:
+        try:
+            for frame in source:
+                if stop.is_set():
+                    break
+                mailbox.put(frame)
+        except BaseException as error:  # handed to the consumer, which raises it
+            mailbox.close(error)
+        else:
+            mailbox.close()
+
+    threading.Thread(target=receive, daemon=True).start()
+    return iter(mailbox)

@@ -1,0 +1,53 @@
+"""What is done to faces: the choices of whoever runs it, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from streamer.types import Cover, Mode, Policy
+
+DEFAULT_DELTA = 1e-5  # well below one over the people of any recording
+DEFAULT_DELAY = 0.5  # seconds, for recordings: as far back as a new face is covered
+LIVE_DELAY = 0.1  # seconds, for live streams: what a conversation takes
+MAX_DELAY = 10.0  # seconds; nothing looks further ahead
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is done to faces.
+
+    Attributes:
+        beta: 0 (most private) to 1 (most like the person); Private-Encoder, eq. 3.
+        mode: "generate" draws a synthetic face; "cover" stops at the cover, which is fast.
+        cover: What lies under a generated face, and is shown where none is drawn.
+        key: Whoever holds it gets the same strangers again; None draws one for this process.
+        epsilon: Differential privacy of the identity coordinates, per track (`models.privacy`); None for strangers
+            that suit the person, and come back with them.
+        delta: With what chance that may fail.
+        policy: "strict" also covers what may be a face, and heads that are turned away; "balanced" what is one.
+        delay_seconds: How long each frame of a video is held back, so that a face found late is covered from its
+            first frame on (`streamer.lookahead`).
+    """
+
+    beta: float = 0.0
+    mode: Mode = "generate"
+    cover: Cover = "mosaic"
+    key: bytes | None = field(default=None, repr=False)  # a secret: a log must not show it
+    epsilon: float | None = None
+    delta: float = DEFAULT_DELTA
+    policy: Policy = "balanced"
+    delay_seconds: float = DEFAULT_DELAY
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.beta <= 1.0:
+            raise ValueError(f"beta must be in [0, 1], got {self.beta}")
+        if self.mode not in ("generate", "cover"):
+            raise ValueError(f"mode must be 'generate' or 'cover', got {self.mode!r}")
+        if self.cover not in ("solid", "mosaic"):
+            raise ValueError(f"cover must be 'solid' or 'mosaic', got {self.cover!r}")
+        if self.policy not in ("balanced", "strict"):
+            raise ValueError(f"policy must be 'balanced' or 'strict', got {self.policy!r}")
+        if not 0.0 <= self.delay_seconds <= MAX_DELAY:
+            raise ValueError(f"a delay must be 0 to {MAX_DELAY:g} seconds, got {self.delay_seconds}")
+        if self.epsilon is not None and (self.beta > 0 or self.mode == "cover"):
+            raise ValueError("epsilon needs mode 'generate' and beta 0: above 0 the person shows, whatever the noise")
