@@ -102,7 +102,7 @@ def images(
 ) -> None:
     """Score pictures beside their originals: who is still recognised, and what is left of the picture."""
     ending = Ending("images", thresholds, report, out, as_json, show_faces)
-    with errors_in_one_line(), _Bar(quiet=as_json) as bar:
+    with _evaluation(quiet=as_json) as bar:
         gate = _gate(ending)
         from streamer.evaluate.images import evaluate_images
         from streamer.evaluate.recognizers import load_recognizers
@@ -146,7 +146,7 @@ def video(
 ) -> None:
     """Score a video beside its original: faces left uncovered, people recognised, and how steady it is."""
     ending = Ending("video", thresholds, report, out, as_json)
-    with errors_in_one_line(), _Bar(quiet=as_json) as bar:
+    with _evaluation(quiet=as_json) as bar:
         gate = _gate(ending)
         from streamer.evaluate.recognizers import load_recognizers
         from streamer.evaluate.video import evaluate_video
@@ -185,7 +185,7 @@ def attack(
 ) -> None:
     """Attack our output, blur, mosaic and solid covers: does anyone learn who it was?"""
     ending = Ending("attack", thresholds, report, out, as_json)
-    with errors_in_one_line(), _Bar(quiet=as_json) as bar:
+    with _evaluation(quiet=as_json) as bar:
         gate = _gate(ending)
         from streamer.evaluate.attack import AttackConfig, evaluate_attacks
         from streamer.evaluate.recognizers import load_recognizers
@@ -222,7 +222,7 @@ def tables(
 ) -> None:
     """Measure the paper's Tables 1 to 6 and Figures 3 to 9 again, with the paper's own numbers beside."""
     ending = Ending("tables", thresholds, report, out, as_json, show_faces)
-    with errors_in_one_line(), _Bar(quiet=as_json) as bar:
+    with _evaluation(quiet=as_json) as bar:
         gate = _gate(ending)
         from streamer.evaluate.tables import evaluate_tables
         from streamer.evaluate.workers import Setup
@@ -263,6 +263,18 @@ class _Bar:
         self._progress.update(self._tasks[what], completed=done)
 
 
+@contextmanager
+def _evaluation(*, quiet: bool) -> Iterator[_Bar]:
+    """Provide a bar, and turn every exception into one line."""
+    from models.errors import CheckpointError
+
+    with errors_in_one_line(), _Bar(quiet=quiet) as bar:
+        try:
+            yield bar
+        except CheckpointError as error:  # of our model, of a recogniser, of Inception
+            raise StreamerError(str(error)) from error
+
+
 def _gate(ending: Ending) -> list[Threshold]:
     """Return the thresholds; what is wrong with them, or missing, is said before the work, not after."""
     if missing := [name for name in EXTRA if find_spec(name) is None]:
@@ -271,11 +283,14 @@ def _gate(ending: Ending) -> list[Threshold]:
         )
     from streamer.evaluate.thresholds import read_thresholds
 
+    thresholds = read_thresholds(ending.thresholds, ending.section) if ending.thresholds else []
     with _may_not_be_writable():
         for folder in (ending.report and ending.report.parent, ending.out):
             if folder:
                 folder.mkdir(parents=True, exist_ok=True)
-    return read_thresholds(ending.thresholds, ending.section) if ending.thresholds else []
+    if ending.report and ending.report.is_dir():
+        raise SinkError(f"cannot write {ending.report}: it is a folder; name a file")
+    return thresholds
 
 
 def _anonymizer(model: str, *, beta: float, key: Path | None, device: str) -> Anonymizer:
@@ -284,8 +299,8 @@ def _anonymizer(model: str, *, beta: float, key: Path | None, device: str) -> An
 
     try:
         return Anonymizer.load(model, beta=beta, device=device, key=_key(key))
-    except CheckpointError as error:
-        raise StreamerError(str(error)) from error
+    except CheckpointError:
+        raise
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -318,7 +333,8 @@ def _end(findings: Findings, gate: list[Threshold], ending: Ending) -> None:
         typer.echo(json.dumps(as_dict(findings, verdict), allow_nan=False))
     else:
         Console().print(summary(findings, verdict), soft_wrap=True)
-        typer.echo("\n".join(f"written: {path}" for path in written))
+        for path in written:
+            typer.echo(f"written: {path}")
     if verdict.broken:
         raise typer.Exit(EXIT_THRESHOLD)
 

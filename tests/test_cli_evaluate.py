@@ -64,6 +64,20 @@ def test_a_mistake_in_the_thresholds_is_said_before_the_work(tmp_path: Path):
     assert "gone" not in result.stderr
 
 
+@pytest.mark.parametrize("option", ["--recognizer", "--inception"])
+def test_weights_that_are_not_there_are_named(option: str, photos: Path):
+    result = veil("images", photos, photos, option, "gone.pt", *(() if option == "--recognizer" else RECOGNIZER))
+    assert result.exit_code == 1
+    assert "gone.pt" in result.stderr
+    assert "unexpected" not in result.stderr
+
+
+def test_a_report_that_cannot_be_a_file_is_said_before_the_work(tmp_path: Path):
+    result = veil("images", tmp_path / "gone", "--report", tmp_path)
+    assert result.exit_code == 1
+    assert f"cannot write {tmp_path}: it is a folder" in " ".join(result.stderr.split())
+
+
 @pytest.mark.parametrize("option", ["--report", "--out"])
 def test_where_nothing_can_be_written_is_said_before_the_work(option: str, tmp_path: Path):
     (tmp_path / "file").touch()

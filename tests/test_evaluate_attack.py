@@ -13,12 +13,13 @@ from models.identity import CompactRecognizer
 from models.pretrained import load_recognizer
 from streamer.demo import Pose, Shot, _photo, render_clip
 from streamer.errors import SourceError
-from streamer.evaluate.attack import AttackConfig, evaluate_attacks
-from streamer.evaluate.averaging import FollowedFace, followed, fused, name_them, recover
+from streamer.evaluate.attack import AttackConfig, _broken, _few, evaluate_attacks
+from streamer.evaluate.averaging import FollowedFace, Recovered, followed, fused, name_them, recover
 from streamer.evaluate.baselines import blur, solid, unchanged
 from streamer.evaluate.chance import success
 from streamer.evaluate.covers import Classic, Ours, OursWithKey, portrait
 from streamer.evaluate.evidence import CROP, Album, Cast, Sitting, Views, cast_of, chosen
+from streamer.evaluate.figures import Figure
 from streamer.evaluate.inversion import InversionConfig, invert, train_inverter
 from streamer.evaluate.linear_map import mapped
 from streamer.evaluate.linking import link
@@ -259,3 +260,14 @@ def test_a_photo_that_cannot_be_read_or_shows_nobody_is_named(tmp_path: Path):
     }
     with pytest.raises(SourceError, match="no face was found"):
         album.evidence()
+
+
+def test_an_attacker_who_fails_on_a_weak_blur_is_a_problem_of_the_attack():
+    assert _broken({"parrot.blur_weak": Figure(0.8)}) == []
+    assert "trust no figure" in _broken({"parrot.blur_weak": Figure(0.79)})[0].what
+
+
+def test_too_few_people_in_clips_are_said_to_be_too_few():
+    people = [Recovered(f"clip#{number}", {}, {}) for number in range(5)]
+    assert _few(people) == _few([]) == []
+    assert _few(people[:4])[0].names == ("clip#0", "clip#1", "clip#2", "clip#3")

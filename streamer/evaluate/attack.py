@@ -19,7 +19,7 @@ from streamer.evaluate.averaging import Recovered, name_them, recover
 from streamer.evaluate.chance import Indices, Scores, Success, best
 from streamer.evaluate.charts import bars
 from streamer.evaluate.covers import Cover, covers_of
-from streamer.evaluate.evidence import Album, Cast, Evidence, Sitting, Views, cast_of, chosen
+from streamer.evaluate.evidence import LEAST_PEOPLE, Album, Cast, Evidence, Sitting, Views, cast_of, chosen
 from streamer.evaluate.figures import Chart, Figure, Findings, Problem, Table, mean_figure
 from streamer.evaluate.inversion import InversionConfig, undo
 from streamer.evaluate.linking import link
@@ -50,8 +50,8 @@ class AttackConfig:
         seed: Of everything.
     """
 
-    people: int = 130
-    public: int = 150
+    people: int = 100
+    public: int = 100
     parrot: ParrotConfig = field(default_factory=ParrotConfig)
     inversion: InversionConfig = field(default_factory=InversionConfig)
     seed: int = 0
@@ -97,7 +97,7 @@ def evaluate_attacks(
     recovered = _recovered(clips, covers, sitting, progress=progress)
     strangers = evidence.before.rows(np.concatenate([cast.public, cast.probes]))
     attempts += _on_clips(recovered, strangers, recognizers, seed=config.seed)
-    return _findings(attempts, covers, cast, album.problems())
+    return _findings(attempts, covers, cast, (*album.problems(), *_few(recovered)))
 
 
 def _album(
@@ -192,6 +192,14 @@ def _figures(attempts: Sequence[Attempt]) -> dict[str, Figure]:
     return figures
 
 
+def _few(recovered: Sequence[Recovered]) -> list[Problem]:
+    """Return the problem of clips that show too few people: whoever names one at random is right too often."""
+    if not 0 < len(recovered) < LEAST_PEOPLE:
+        return []
+    names = tuple(person.name for person in recovered)
+    return [Problem(f"averaging needs {LEAST_PEOPLE} people in clips to be told from chance", names)]
+
+
 def _broken(figures: dict[str, Figure]) -> list[Problem]:
     """Return the problem of an attacker who cannot do what is known to be possible."""
     if figures["parrot.blur_weak"].value >= WORKS:
@@ -208,7 +216,7 @@ def _overview(attempts: Sequence[Attempt], titles: dict[str, str], attacks: Sequ
         ("method", *attacks),
         (*rows, ("blind guesses (95 % of them)", *(chance[attack] for attack in attacks))),
         "Each attacker's best attempt on each method. What an attacker reaches on the solid cover he has from hair, "
-        "outline and surroundings.",
+        "outline and surroundings; averaging also from light and place of the clip, from which the person is known.",
     )
 
 

@@ -139,10 +139,10 @@ def undo(
     """
     learned = cast.public
     inverter = train_inverter(after.crops[learned], before.crops[learned], recognizer=recognizer, config=config)
-    crops = [*invert(inverter, after.crops[cast.probes]), *before.crops[cast.known]]
-    seen = [described_crop(crop, judges) for crop in crops]
-    views = Views(np.stack(crops), {judge.name: np.stack([each[judge.name] for each in seen]) for judge in judges})
-    rows = described(views)
+    seen = [described_crop(crop, judges) for crop in invert(inverter, after.crops[cast.probes])]
+    drawn = {judge.name: np.stack([each[judge.name] for each in seen]) for judge in judges}
+    known = before.rows(cast.known).embeddings
+    rows = described({name: np.concatenate([drawn[name], known[name]]) for name in drawn})
     count = len(cast.probes)
     return {"U-Net": cast.by_person(cosines(rows[:count], rows[count:]))}
 

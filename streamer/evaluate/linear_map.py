@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import RidgeCV
@@ -9,17 +11,22 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from streamer.evaluate.evidence import Rows, Views
+from streamer.types import Floats
 
 Doubles = npt.NDArray[np.float64]
 
 ALPHAS = np.logspace(1, 6, 11)  # of the ridge, chosen by leaving one out
 
 
-def described(views: Views) -> Doubles:
-    """Return what all recognisers see, `(N, D)`: each one's unit embeddings less their mean, side by side."""
+def described(embeddings: Mapping[str, Floats]) -> Doubles:
+    """Return what all recognisers see, `(N, D)`: each one's unit embeddings less their mean, side by side.
+
+    Args:
+        embeddings: Of each recogniser, `(N, D)`.
+    """
     parts = []
-    for embeddings in views.embeddings.values():
-        unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    for rows in embeddings.values():
+        unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         centered = unit - unit.mean(axis=0)
         parts.append(centered / max(float(centered.std()), 1e-9))  # so that each recogniser has the same say
     return np.asarray(np.concatenate(parts, axis=1), np.float64)
@@ -35,7 +42,7 @@ def mapped(before: Views, after: Views, rows: Rows) -> Doubles:
     """
     seen = np.concatenate(list(after.embeddings.values()), axis=1)
     mapping = make_pipeline(StandardScaler(), RidgeCV(ALPHAS))
-    mapping.fit(seen[rows], described(before)[rows])
+    mapping.fit(seen[rows], described(before.embeddings)[rows])
     found = np.asarray(mapping.predict(seen), np.float64)
     return np.asarray(found - found[rows].mean(axis=0))
 

@@ -18,7 +18,7 @@ def link(before: Views, after: Views, cast: Cast) -> dict[str, Scores]:
         after: Of the same, covered: probes in one recording, the known people's photos in the other.
         cast: Who plays which part.
     """
-    views = {"recognisers": described(after), "linear map": mapped(before, after, cast.public)}
+    views = {"recognisers": described(after.embeddings), "linear map": mapped(before, after, cast.public)}
     return {
         name: cast.by_person(cosines(rows[cast.probes], rows[cast.known])) for name, rows in views.items()
     }

@@ -62,7 +62,7 @@ def imitate(
         recognizer: To train; it is copied.
         config: How.
     """
-    seen, wanted = described(after), described(before)
+    seen, wanted = described(after.embeddings), described(before.embeddings)
     attempts = {"recognisers": _scores(seen, wanted, cast)}
     attempts["linear map"] = _scores(mapped(before, after, np.concatenate([cast.public, cast.known])), wanted, cast)
     attempts["trained recogniser"] = _scores(*_trained(before, after, cast, recognizer=recognizer, config=config), cast)
