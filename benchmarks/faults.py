@@ -28,10 +28,10 @@ from models.face_model import prepare
 from models.identity import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, SAME_PERSON, FaceRecognizer, load_mobilefacenet
 from models.pretrained import load_recognizer
 from streamer import protection
-from streamer.align import SimilarityAligner
+from streamer.align import SimilarityAligner, turn
 from streamer.detect import CERTAIN, FaceDetector
 from streamer.live import Paced
-from streamer.pipeline import Anonymizer, FaceAnonymizer, turn
+from streamer.pipeline import Anonymizer, FaceAnonymizer
 from streamer.settings import LIVE_DELAY
 from streamer.sinks import open_sink
 from streamer.sources import open_source

@@ -71,6 +71,14 @@ def outline(mesh: Floats, margin: float) -> Floats:
     return np.asarray(cv2.convexHull((hull[:, None] + moves).reshape(-1, 2))[:, 0], np.float32)
 
 
+def turn(mesh: Floats) -> float:
+    """Return where the nose tip lies across the face's oval: .5 facing the camera, towards 1 in profile."""
+    left, right, nose = mesh[234, :2], mesh[454, :2], mesh[1, :2]
+    across = right - left
+    share = float((nose - left) @ across / max(float(across @ across), 1e-6))
+    return max(share, 1.0 - share)
+
+
 def umeyama(source: Floats, target: Floats) -> Floats:
     """Return the `(2, 3)` similarity that carries `source` to `target` with least squares (Umeyama 1991).
 

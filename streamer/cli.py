@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 import streamer
-from streamer import cli_audit, cli_evaluate, cli_models, cli_train
+from streamer import cli_audit, cli_consent, cli_evaluate, cli_models, cli_train
 from streamer.cli_errors import EXIT_WORLD, end_if_interrupted, errors_in_one_line, interrupt
 from streamer.errors import StreamerError
 from streamer.settings import DEFAULT_DELAY, LIVE_DELAY
@@ -25,6 +25,7 @@ from streamer.settings import DEFAULT_DELAY, LIVE_DELAY
 if TYPE_CHECKING:
     from streamer.audit import AuditLog, GuardFigures
     from streamer.doctor import Finding
+    from streamer.keep import Keeping
     from streamer.pipeline import Anonymizer
     from streamer.progress import Report, Summary
     from streamer.sinks import FolderSink, PictureSink, VideoSink
@@ -60,6 +61,11 @@ class Job:
     policy: Policy = "balanced"
     delay_ms: float | None = None
     realtime: bool = False
+    keep: Path | None = None
+    keep_key: Path | None = None
+    camera: str | None = None
+    keep_recognizer: str = "identity"
+    keep_crowd: Path | None = None
     audit: Path | None = None
     audit_key: Path | None = None
     quiet: bool = False
@@ -115,6 +121,15 @@ def run(
         ),
     ] = Job.delay_ms,
     realtime: Annotated[bool, typer.Option("--realtime", help="Play SOURCE at its own pace, as if live.")] = False,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="LIST", help="Who agreed to stay visible: `veil consent` makes the list.")
+    ] = Job.keep,
+    keep_key: Annotated[Path | None, typer.Option(help="The key file of that list.")] = Job.keep_key,
+    camera: Annotated[str | None, typer.Option(help="What is filmed with, as the list names it.")] = Job.camera,
+    keep_recognizer: Annotated[str, typer.Option(help="What the list was made with.")] = Job.keep_recognizer,
+    keep_crowd: Annotated[
+        Path | None, typer.Option(help="Strangers, by that recogniser: `veil consent crowd`.", show_default=False)
+    ] = Job.keep_crowd,
     audit: Annotated[
         Path | None, typer.Option(metavar="LOG", help="Write what was done, per second and without pictures.")
     ] = Job.audit,
@@ -126,7 +141,7 @@ def run(
     """Replace every face of SOURCE and write the result to SINK."""
     job = Job(
         source, sink, beta, model, device, mode, cover, keep_audio, overwrite, codec, crf, key, epsilon, delta, policy,
-        delay_ms, realtime, audit, audit_key, as_json,
+        delay_ms, realtime, keep, keep_key, camera, keep_recognizer, keep_crowd, audit, audit_key, as_json,
     )  # fmt: skip
     with errors_in_one_line():
         report = _anonymize(job)
@@ -174,6 +189,7 @@ app.add_typer(cli_train.train_app, name="train")
 app.add_typer(cli_models.models_app, name="models")
 app.command("verify")(cli_audit.verify_log)
 app.command("audit-key")(cli_audit.make_key)
+app.add_typer(cli_consent.consent_app, name="consent")
 app.add_typer(cli_evaluate.evaluate_app, name="evaluate")
 
 
@@ -294,11 +310,30 @@ def _load(job: Job) -> Anonymizer:
             delta=job.delta,
             policy=job.policy,
             delay_seconds=_delay_seconds(job),
+            keeping=_keeping(job),
         )
     except CheckpointError as error:
         raise StreamerError(str(error)) from error
     except ValueError as error:  # what typer lets pass, such as a beta that is not a number
         raise typer.BadParameter(str(error)) from error
+
+
+def _keeping(job: Job) -> Keeping | None:
+    if job.keep is None:
+        return None
+    if job.keep_key is None:
+        raise typer.BadParameter("a consent list needs its key file", param_hint="--keep-key")
+    from models.privacy import load_key
+    from streamer.crowd import SHIPPED_CROWD
+    from streamer.keep import Keeping
+
+    return Keeping.load(
+        job.keep,
+        key=load_key(job.keep_key),
+        camera=job.camera,
+        recognizer=job.keep_recognizer,
+        crowd=job.keep_crowd or SHIPPED_CROWD,
+    )
 
 
 def _delay_seconds(job: Job) -> float:

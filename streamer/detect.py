@@ -339,7 +339,7 @@ class _Models:
             self._getters[f"points{n}"] = packet_getter.get_float_list
         self._clock = 0
         self._packets: list[tuple[str, Any]] = []
-        with _without_startup_noise(), _as_anonymizer_error("start"):
+        with without_startup_noise(), _as_anonymizer_error("start"):
             self._graph: Any = calculator_graph.CalculatorGraph(graph_config=text)
             for name in self._getters:
                 self._graph.observe_output_stream(name, lambda name, packet: self._packets.append((name, packet)))
@@ -382,7 +382,7 @@ def _as_anonymizer_error(verb: str) -> Iterator[None]:
 
 
 @contextmanager
-def _without_startup_noise() -> Iterator[None]:
+def without_startup_noise() -> Iterator[None]:
     """Drop the lines that MediaPipe's C++ writes to stderr at every start; every other line is written afterwards."""
     with _stderr_lock, tempfile.TemporaryFile() as caught:
         sys.stderr.flush()

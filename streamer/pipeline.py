@@ -12,12 +12,14 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from models.privacy import GaussianMechanism, PrivacyAccountant, new_key
+from streamer.align import turn
 from streamer.blend import inner_face
 from streamer.conceal import conceal_box, conceal_frame, conceal_polygon
 from streamer.detect import LEAST_SCORE, FaceDetector
@@ -30,7 +32,6 @@ from streamer.track import START_SCORE, FaceTracker
 from streamer.types import (
     Cover,
     FaceReport,
-    Floats,
     Frame,
     GuardReport,
     Image,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from models.identity import FaceRecognizer
     from streamer.draw import FaceDrawer
     from streamer.guard import Guard
+    from streamer.keep import Keeper, Keeping
 
 log = logging.getLogger(__name__)
 
@@ -66,13 +68,17 @@ class Anonymizer:
         device: torch.device | None,
         settings: Settings,
         recognizer: FaceRecognizer | None = None,
+        keeping: Keeping | None = None,
     ) -> None:
         """Take a prepared model and the device it is on; without both, faces are only covered.
+
+        Who `keeping` knows stays visible; without it nobody does.
 
         Raises:
             ValueError: If differential privacy is asked of a model that does not know what identity is.
         """
         self.model, self.device, self.settings, self.recognizer = model, device, settings, recognizer
+        self.keeping = keeping
         self.key = settings.key or new_key()
         self.accountant = PrivacyAccountant()
         self.mechanism = _mechanism_of(model, settings)
@@ -103,6 +109,7 @@ class Anonymizer:
         delta: float = DEFAULT_DELTA,
         policy: Policy = "balanced",
         delay_seconds: float = DEFAULT_DELAY,
+        keeping: Keeping | None = None,
     ) -> Self:
         """Load weights by name or path.
 
@@ -110,6 +117,7 @@ class Anonymizer:
             model: "default", a name that `veil doctor` lists, or the path of a checkpoint.
             beta, mode, cover, key, epsilon, delta, policy, delay_seconds: See `Settings`.
             device: "auto", "cpu" or "cuda".
+            keeping: Who stays visible (`streamer.keep`).
 
         Raises:
             ValueError: If a setting is out of range.
@@ -118,16 +126,16 @@ class Anonymizer:
         """
         settings = Settings(beta, mode, cover, key, epsilon, delta, policy, delay_seconds)
         if mode == "cover" and device in ("auto", "cpu"):
-            return cls(None, None, settings)  # torch takes longer to load than a short clip to cover
+            return cls(None, None, settings, keeping=keeping)  # torch takes longer to load than a short clip to cover
         from models.face_model import load_face_model, prepare
         from models.pretrained import load_recognizer
         from streamer.draw import choose_device
 
         place = choose_device(device)
         if mode == "cover":
-            return cls(None, place, settings)
+            return cls(None, place, settings, keeping=keeping)
         network = prepare(load_face_model(model, place), place)
-        return cls(network, place, settings, prepare(load_recognizer("identity"), place))
+        return cls(network, place, settings, prepare(load_recognizer("identity"), place), keeping)
 
     def image(self, rgb: Image) -> Image:
         """Return a copy of the `(H, W, 3)` uint8 RGB picture without its faces."""
@@ -168,6 +176,7 @@ class FaceAnonymizer:
         self._budget = DrawingBudget(frame_seconds) if frame_seconds else None
         self.detector = FaceDetector()
         self._drawer, self._guard = _drawer_of(anonymizer), _guard_of(anonymizer)
+        self._keeping = anonymizer.keeping
         self._failures = 0
         self.reset()
 
@@ -175,6 +184,7 @@ class FaceAnonymizer:
         """Forget everyone, as before an unrelated picture."""
         self.tracker = FaceTracker(LEAST_SCORE if self.settings.policy == "strict" else START_SCORE)
         self._ladder = TierLadder(self.settings.cover)
+        self._keeper = _keeper_of(self._keeping)
         number = next(FaceAnonymizer._numbers)
         if self._drawer:
             self._drawer.reset(number)
@@ -236,13 +246,26 @@ class FaceAnonymizer:
 
     def _hidden(self, seen: Seen) -> SafeFrame:
         frame = seen.frame
+        visible = self._visible(seen)
+        kept = [track for track in seen.tracks if track.id in visible]
+        seen = replace(seen, tracks=tuple(track for track in seen.tracks if track.id not in visible))
         self._keep_only({track.id for track in seen.tracks})
         choices = self._choices(seen)
         image = self._draw_or_cover(seen, choices)
         guard = self._guard.take_report() if self._guard else GuardReport()
-        return SafeFrame(
-            image, frame.index, frame.pts, frame.time_base, _reports(seen.tracks, choices), guard=guard
-        )
+        choices |= {track.id: Choice("kept", "") for track in kept}
+        reports = _reports([*seen.tracks, *kept], choices)
+        return SafeFrame(image, frame.index, frame.pts, frame.time_base, reports, guard=guard)
+
+    def _visible(self, seen: Seen) -> set[int]:
+        """Return the tracks of those who agreed to be seen; nobody, where that cannot be told."""
+        if self._keeper is None:
+            return set()
+        try:
+            return self._keeper.visible(seen.frame.image, seen.tracks, seen.frame.seconds)
+        except Exception as error:  # whatever it was: in doubt a face is covered
+            log.warning("frame %d: nobody stays visible: %s", seen.frame.index, type(error).__name__)
+            return set()
 
     def _slate(self, frame: Frame, reason: str) -> SafeFrame:
         return SafeFrame(conceal_frame(frame.image), frame.index, frame.pts, frame.time_base, failed=reason)
@@ -349,6 +372,14 @@ def _drawer_of(anonymizer: Anonymizer) -> FaceDrawer | None:
     return FaceDrawer(anonymizer.model, anonymizer.device, beta=anonymizer.settings.beta, pseudonyms=pseudonyms)
 
 
+def _keeper_of(keeping: Keeping | None) -> Keeper | None:
+    if keeping is None:
+        return None
+    from streamer.keep import Keeper
+
+    return Keeper(keeping)
+
+
 def _guard_of(anonymizer: Anonymizer) -> Guard | None:
     """Return what compares drawn faces with the person; above beta 0 likeness is asked for, not watched."""
     if anonymizer.recognizer is None or anonymizer.device is None or anonymizer.settings.beta > 0:
@@ -365,11 +396,3 @@ def _mechanism_of(model: FaceModel | None, settings: Settings) -> GaussianMechan
     if not model.identity_size:
         raise ValueError(f"epsilon needs a model that knows what identity is; a {model.kind} model does not")
     return GaussianMechanism(settings.epsilon, settings.delta, bound=math.sqrt(model.identity_size))
-
-
-def turn(mesh: Floats) -> float:
-    """Return where the nose tip lies across the face's oval: .5 facing the camera, towards 1 in profile."""
-    left, right, nose = mesh[234, :2], mesh[454, :2], mesh[1, :2]
-    across = right - left
-    share = float((nose - left) @ across / max(float(across @ across), 1e-6))
-    return max(share, 1.0 - share)

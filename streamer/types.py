@@ -18,7 +18,7 @@ Mode = Literal["generate", "cover"]
 Cover = Literal["solid", "mosaic"]
 Codec = Literal["auto", "h264", "hevc", "vp9", "av1"]
 Policy = Literal["balanced", "strict"]
-Tier = Literal["generated", "mosaic", "solid", "frame"]
+Tier = Literal["kept", "generated", "mosaic", "solid", "frame"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,8 @@ class FaceReport:
 
     Attributes:
         track_id: The track it belongs to.
-        tier: What replaced it.
-        reason: Why it is not "generated" ("" when it is): "small", "turned", "coasting", "no mesh", ...
+        tier: What replaced it; "kept" is what was not replaced, because the person agreed.
+        reason: Why it is covered ("" where it is not): "small", "turned", "coasting", "no mesh", ...
         box: `(4,)` float32 `x1, y1, x2, y2` in pixels.
     """
 
@@ -139,7 +139,7 @@ class GuardReport:
 
 @dataclass(frozen=True, slots=True)
 class SafeFrame:
-    """A frame in which no real face is left. Only `streamer.pipeline` makes one (a test holds it to that).
+    """A frame with no real face but of those who agreed. Only `streamer.pipeline` makes one (a test holds it to that).
 
     Attributes:
         image: `(H, W, 3)` uint8 RGB.

@@ -538,6 +538,6 @@ def test_starting_writes_nothing_to_stderr(capfd: pytest.CaptureFixture[str], ho
 
 
 def test_what_is_no_startup_noise_still_reaches_stderr(capfd: pytest.CaptureFixture[str]):
-    with detect._without_startup_noise():
+    with detect.without_startup_noise():
         os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\nreal trouble\n")
     assert capfd.readouterr().err == "real trouble\n"

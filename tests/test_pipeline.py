@@ -19,7 +19,7 @@ from models.face_model import DEFAULT_TEMPLATE, load_face_model
 from models.generator import GeneratorConfig
 from models.identity import IDENTITY_LANDMARKS, load_mobilefacenet
 from models.private_encoder import PrivateEncoder, PrivateEncoderConfig
-from streamer.align import SimilarityAligner
+from streamer.align import SimilarityAligner, turn
 from streamer.blend import fill, inner_face
 from streamer.detect import FaceDetector
 from streamer.draw import choose_device
@@ -29,7 +29,6 @@ from streamer.pipeline import (
     Anonymizer,
     FaceAnonymizer,
     Settings,
-    turn,
 )
 from streamer.protection import QUEUE_LENGTH, protect
 from streamer.types import Face, Frame, Image, VideoInfo

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from streamer.detect import _without_startup_noise
+from streamer.detect import without_startup_noise
 from streamer.errors import AnonymizerError
 from streamer.types import Floats, Image
 
@@ -46,7 +46,7 @@ class GazeReader:
         self._clock = 0
         self._packets: list[Any] = []
         try:
-            with _without_startup_noise():
+            with without_startup_noise():
                 self._graph: Any = calculator_graph.CalculatorGraph(graph_config=GRAPH)
                 self._graph.observe_output_stream("iris", lambda _, packet: self._packets.append(packet))
                 self._graph.start_run({})

@@ -35,7 +35,8 @@ from streamer.evaluate.judge import Judge, Original, anonymized, similarity_of
 from streamer.evaluate.measurements import NO_OUTPUT, Recorder, Row, originals_of
 from streamer.evaluate.photos import PhotoFile
 from streamer.evaluate.recognizers import load_recognizers
-from streamer.pipeline import Anonymizer, Settings
+from streamer.pipeline import Anonymizer
+from streamer.settings import Settings
 from streamer.types import Image
 
 WEAKEST, STRONGEST = 1.0, 128.0  # pixels of the 256 px crop: nothing is hidden, and nothing is left
