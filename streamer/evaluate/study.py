@@ -120,7 +120,7 @@ def papers_sizes(photos: Sequence[PhotoFile]) -> Sizes:
         return Sizes(CELEBA, curve=1000, calibration=200)
     if all(FFHQ_NAME.fullmatch(photo.name) for photo in photos):
         return Sizes(FFHQ, curve=1000, calibration=200)
-    return Sizes(200, curve=144, calibration=64)
+    return Sizes(150, curve=108, calibration=48)
 
 
 def run_study(
