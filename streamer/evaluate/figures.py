@@ -114,7 +114,8 @@ class Findings:
 
     Attributes:
         title: Of the report.
-        figures: By name, such as "match_rate.dlib": what thresholds speak of. Names are stable; `glossary` says what each means.
+        figures: By name, such as "match_rate.dlib": what thresholds speak of. Names are stable; `glossary` says
+            what each means.
         tables, charts, problems, worst: In the order of the report.
         settings: What was run on what: model, its hash, beta, versions, seeds, date.
     """
