@@ -172,7 +172,7 @@ def attack(
     clip: Annotated[
         list[Path], typer.Option(help="A video of one person, of which frames are averaged. Repeatable.")
     ] = NO_CLIPS,
-    people: Annotated[int, typer.Option(min=5, help="At most so many are to be named; each has two photos.")] = 130,
+    people: Annotated[int, typer.Option(min=5, help="At most so many are to be named; each has two photos.")] = 60,
     seed: Annotated[int, typer.Option(min=0, help="Of every chance in it: keys, people, training.")] = 0,
     recognizer: Recognizers = RECOGNIZERS,
     model: Model = "default",
