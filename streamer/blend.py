@@ -56,9 +56,7 @@ def _detail(crop: Image) -> float:
     return float((grey - fine).std() / max(float((grey - coarse).std()), 1.0))
 
 
-def paste(
-    image: Image, original: Image, crop: Image, *, face: Face, drawn: Face, aligner: Aligner, opacity: float
-) -> None:
+def paste(image: Image, original: Image, crop: Image, *, face: Face, drawn: Face, aligner: Aligner) -> None:
     """Draw `crop` over the face, in place: opaque inside its oval, fading outside it, lit as the original.
 
     Args:
@@ -68,11 +66,8 @@ def paste(
         face: The person's, whose oval is covered; with mesh.
         drawn: The same with the mesh of the new face, which decides where each pixel of the crop comes to lie.
         aligner: The one that cut the crop.
-        opacity: Of the new face over the cover, 0 to 1.
     """
-    polygon = inner_face(face)
-    feather = FEATHER * float(np.ptp(polygon[:, 0]))
-    roi = clip_to(image, np.concatenate([polygon - feather, polygon + feather]).astype(np.float32))
+    polygon, feather, roi = _region(image, face)
     if roi is None:
         return
     x1, y1, x2, y2 = roi
@@ -85,7 +80,30 @@ def paste(
     below = hide(below, inside=inside, shown=alpha, depth=2 * feather)
     patch = relight(patch, original[y1:y2, x1:x2].astype(np.float32), mask=(inside & known).astype(np.float32))
     patch = match_rim(patch, below, inside=inside, band=(alpha > 0) & ~inside, depth=RIM * feather / FEATHER)
-    image[y1:y2, x1:x2] = np.clip(below + opacity * alpha[..., None] * (patch - below) + 0.5, 0, 255).astype(np.uint8)
+    image[y1:y2, x1:x2] = np.clip(below + alpha[..., None] * (patch - below) + 0.5, 0, 255).astype(np.uint8)
+
+
+def fade_in(image: Image, cover: Image, face: Face, opacity: float) -> None:
+    """Let the cover show through a drawn face, in place.
+
+    Args:
+        image: `(H, W, 3)` uint8 RGB, with the face drawn.
+        cover: The same before it was drawn, the face concealed.
+        face: The person's; with mesh.
+        opacity: Of the drawn face, 0 to 1.
+    """
+    _, _, roi = _region(image, face)
+    if roi is not None:
+        part = np.s_[roi[1] : roi[3], roi[0] : roi[2]]
+        image[part] = cv2.addWeighted(image[part], opacity, cover[part], 1.0 - opacity, 0.0)
+
+
+def _region(image: Image, face: Face) -> tuple[Floats, float, tuple[int, int, int, int] | None]:
+    """Return the outline of what is drawn, how far outside it fades, and the part of `image` that holds both."""
+    polygon = inner_face(face)
+    feather = FEATHER * float(np.ptp(polygon[:, 0]))
+    bounds = np.concatenate([polygon - feather, polygon + feather]).astype(np.float32)
+    return polygon, feather, clip_to(image, bounds)
 
 
 def without_folds(patch: Image, where: Floats, known: npt.NDArray[np.bool_]) -> Image:

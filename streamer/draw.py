@@ -73,25 +73,22 @@ class FaceDrawer:
         face = Face(track.face.box, track.face.landmarks, mesh.astype(np.float32), track.face.score)
         return Track(track.id, face, track.missed_seconds)
 
-    def draw(
-        self, image: Image, original: Image, tracks: Sequence[Track], *, opacities: Sequence[float], seconds: float
-    ) -> None:
+    def draw(self, image: Image, original: Image, tracks: Sequence[Track], seconds: float) -> None:
         """Draw a synthetic face over each of `tracks`, all in one batch.
 
         Args:
             image: `(H, W, 3)` uint8 RGB, changed in place; the faces in it are concealed already.
             original: The frame before.
             tracks: With meshes.
-            opacities: Of each new face over its cover, 0 to 1.
             seconds: Presentation time.
 
         Raises:
             FloatingPointError: If the network returns what is no picture.
         """
         crops, meshes = self._generate(original, tracks, seconds)
-        for track, crop, mesh, opacity in zip(tracks, crops, meshes, opacities, strict=True):
+        for track, crop, mesh in zip(tracks, crops, meshes, strict=True):
             drawn = replace(track.face, mesh=mesh)
-            paste(image, original, crop, face=track.face, drawn=drawn, aligner=self._aligner, opacity=opacity)
+            paste(image, original, crop, face=track.face, drawn=drawn, aligner=self._aligner)
 
     @torch.inference_mode()
     def _generate(

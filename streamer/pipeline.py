@@ -20,7 +20,7 @@ import numpy as np
 
 from models.privacy import GaussianMechanism, PrivacyAccountant, new_key
 from streamer.align import turn
-from streamer.blend import inner_face
+from streamer.blend import fade_in, inner_face
 from streamer.conceal import conceal_box, conceal_frame, conceal_polygon
 from streamer.detect import LEAST_SCORE, FaceDetector
 from streamer.errors import AnonymizerError
@@ -70,9 +70,7 @@ class Anonymizer:
         recognizer: FaceRecognizer | None = None,
         keeping: Keeping | None = None,
     ) -> None:
-        """Take a prepared model and the device it is on; without both, faces are only covered.
-
-        Who `keeping` knows stays visible; without it nobody does.
+        """Take a prepared model and its device, without which faces are only covered, and who may stay visible.
 
         Raises:
             ValueError: If differential privacy is asked of a model that does not know what identity is.
@@ -341,13 +339,17 @@ class FaceAnonymizer:
         assert self._drawer is not None
         frame, alike = seen.frame, list[Track]()
         for limit in self._guard.limits if self._guard else (1.0,):
-            image = self._conceal(frame.image, seen.tracks, drawable)  # no original face pixel survives this line
-            self._drawer.draw(image, frame.image, drawable, opacities=opacities, seconds=frame.seconds)
+            cover = self._conceal(frame.image, seen.tracks, drawable)  # no original face pixel survives this line
+            image = cover.copy()
+            self._drawer.draw(image, frame.image, drawable, frame.seconds)
             if self._guard:
                 alike = self._guard.check(frame.image, image, drawable, seconds=frame.seconds, limit=limit)
             if not alike:
                 break
             self._drawer.replace([track.id for track in alike])
+        for track, opacity in zip(drawable, opacities, strict=True):
+            if opacity < 1.0:  # only now: what was compared is the face in full
+                fade_in(image, cover, track.face, opacity)
         return image, alike
 
 

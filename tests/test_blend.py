@@ -5,7 +5,20 @@ import numpy as np
 import pytest
 
 from streamer.align import MeshAligner, oval_polygon
-from streamer.blend import FEATHER, edge, fade, fill, hide, inner_face, match_rim, paste, relight, soften, without_folds
+from streamer.blend import (
+    FEATHER,
+    edge,
+    fade,
+    fade_in,
+    fill,
+    hide,
+    inner_face,
+    match_rim,
+    paste,
+    relight,
+    soften,
+    without_folds,
+)
 from streamer.conceal import conceal_polygon
 from streamer.types import Face, Image
 from tests.test_align import TEMPLATE, face_of, mesh_at
@@ -25,7 +38,7 @@ def skin(seed: int = 0) -> Image:
 def draw(original: Image, crop: Image) -> Image:
     image = original.copy()
     conceal_polygon(image, inner_face(FACE), cover="solid")
-    paste(image, original, crop, face=FACE, drawn=FACE, aligner=ALIGNER, opacity=1.0)
+    paste(image, original, crop, face=FACE, drawn=FACE, aligner=ALIGNER)
     return image
 
 
@@ -78,7 +91,7 @@ def test_the_rim_takes_the_cover_of_a_neighbour_not_the_neighbour() -> None:
     drawn = []
     for original in (a, b):
         image = np.full_like(a, 90)
-        paste(image, original, crop_of((190, 150, 130)), face=FACE, drawn=FACE, aligner=ALIGNER, opacity=1.0)
+        paste(image, original, crop_of((190, 150, 130)), face=FACE, drawn=FACE, aligner=ALIGNER)
         drawn.append(image)
     np.testing.assert_array_equal(*drawn)
 
@@ -147,14 +160,14 @@ def test_a_line_of_chance_at_a_fold_takes_the_colours_around_it() -> None:
 def test_a_face_at_the_border_is_drawn_where_it_is_seen() -> None:
     face = face_of(mesh_at(180, (0, 150)))
     image, original = np.zeros((300, 300, 3), np.uint8), skin()
-    paste(image, original, crop_of((190, 150, 130)), face=face, drawn=face, aligner=ALIGNER, opacity=1.0)
+    paste(image, original, crop_of((190, 150, 130)), face=face, drawn=face, aligner=ALIGNER)
     assert image[150, :60].min() > 0
 
 
 def test_a_face_outside_the_frame_draws_nothing() -> None:
     image = np.zeros((300, 300, 3), np.uint8)
     face = face_of(mesh_at(180, (-500, 150)))
-    paste(image, skin(), crop_of((190, 150, 130)), face=face, drawn=face, aligner=ALIGNER, opacity=1.0)
+    paste(image, skin(), crop_of((190, 150, 130)), face=face, drawn=face, aligner=ALIGNER)
     assert (image == 0).all()
 
 
@@ -181,9 +194,9 @@ def detail(crop: Image) -> float:
 
 
 def test_a_face_that_fades_in_is_a_mixture_with_its_cover():
-    cover, whole = np.full_like(skin(), 90), np.full_like(skin(), 90)
-    paste(whole, skin(), crop_of((190, 150, 130)), face=FACE, drawn=FACE, aligner=ALIGNER, opacity=1.0)
+    cover, drawn = np.full_like(skin(), 90), np.full_like(skin(), 90)
+    paste(drawn, skin(), crop_of((190, 150, 130)), face=FACE, drawn=FACE, aligner=ALIGNER)
     for opacity in (0.0, 0.5):
-        image = cover.copy()
-        paste(image, skin(), crop_of((190, 150, 130)), face=FACE, drawn=FACE, aligner=ALIGNER, opacity=opacity)
-        assert np.abs(image - (cover + opacity * (whole.astype(float) - cover))).max() <= 1
+        image = drawn.copy()
+        fade_in(image, cover, FACE, opacity)
+        assert np.abs(image - (cover + opacity * (drawn.astype(float) - cover))).max() <= 1

@@ -118,3 +118,19 @@ def test_a_stranger_who_is_too_like_the_person_is_replaced_before_the_frame_leav
     assert [face.tier for face in safe.faces] == ["generated"]
     assert len(calls) >= 2
     assert np.abs(safe.image.astype(int) - hopper).max() > 20
+
+
+def test_a_face_that_fades_in_is_compared_in_full_not_under_its_cover(hopper: Image):
+    stream = FaceAnonymizer(Anonymizer.load(device="cpu", key=b"k" * 32))
+    drawer = stream._drawer
+    assert drawer is not None
+    honest = drawer.draw
+
+    def betray(image: Image, original: Image, *args: object) -> None:
+        honest(image, original, *args)  # type: ignore[arg-type]
+        image[:] = original
+
+    drawer.draw = betray  # type: ignore[method-assign, assignment]
+    stream(frame_of(np.zeros_like(hopper), 0))  # the person comes into a scene that has begun
+    safe = stream(frame_of(hopper, 1))
+    assert [(face.tier, face.reason) for face in safe.faces] == [("mosaic", "too like the source")]
