@@ -138,12 +138,12 @@ def test_the_recogniser_that_the_parrot_trains_is_a_copy(recognizer: CompactReco
 
 def test_an_inverter_learns_to_undo_what_can_be_undone(recognizer: CompactRecognizer):
     rng = np.random.default_rng(0)
-    before = rng.integers(0, 255, (24, 1, 1, 3), np.uint8).repeat(CROP, axis=1).repeat(CROP, axis=2)
-    after = before // 4
-    config = InversionConfig(steps=20, batch=4, width=8, learning_rate=1e-2)
+    before = rng.integers(100, 255, (24, 4, 4, 3), np.uint8).repeat(CROP // 4, axis=1).repeat(CROP // 4, axis=2)
+    after = before - np.array([100, 60, 20], np.uint8)  # a tint, the same on every crop
+    config = InversionConfig(steps=40, batch=4, width=8, learning_rate=5e-3)
     inverter = train_inverter(after[:16], before[:16], recognizer=recognizer, config=config)
     error = np.abs(invert(inverter, after[16:]).astype(float) - before[16:]).mean()
-    assert error < 0.5 * np.abs(after[16:].astype(float) - before[16:]).mean()
+    assert error < 0.5 * 60  # the tint's mean; .09 to .18 of it is left, whatever the seed or the number of threads
 
 
 def test_an_inverter_is_the_same_for_the_same_seed(recognizer: CompactRecognizer):
