@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from streamer.align import Aligner, outline
-from streamer.conceal import clip_to
-from streamer.types import Face, Floats, Image
+from streamer.conceal import clip_to, conceal_polygon
+from streamer.types import Cover, Face, Floats, Image
 
 MARGIN = 0.03  # of the face's longer side: how far past the mesh it is concealed; turned, the mesh lies inside the face
 FEATHER = 0.06  # of the oval's width: how far outside it the drawn face fades into the frame
@@ -83,19 +83,23 @@ def paste(image: Image, original: Image, crop: Image, *, face: Face, drawn: Face
     image[y1:y2, x1:x2] = np.clip(below + alpha[..., None] * (patch - below) + 0.5, 0, 255).astype(np.uint8)
 
 
-def fade_in(image: Image, cover: Image, face: Face, opacity: float) -> None:
-    """Let the cover show through a drawn face, in place.
+def fade_in(image: Image, face: Face, opacity: float, *, cover: Cover) -> None:
+    """Let a drawn face come out of a cover made of itself, in place.
+
+    Nothing of the person's own cover is mixed in: under eyes and a mouth, even its few cells can be like the person.
 
     Args:
         image: `(H, W, 3)` uint8 RGB, with the face drawn.
-        cover: The same before it was drawn, the face concealed.
         face: The person's; with mesh.
         opacity: Of the drawn face, 0 to 1.
+        cover: What it comes out of.
     """
-    _, _, roi = _region(image, face)
+    polygon, _, roi = _region(image, face)
     if roi is not None:
-        part = np.s_[roi[1] : roi[3], roi[0] : roi[2]]
-        image[part] = cv2.addWeighted(image[part], opacity, cover[part], 1.0 - opacity, 0.0)
+        part = image[roi[1] : roi[3], roi[0] : roi[2]]
+        veil = part.copy()
+        conceal_polygon(veil, polygon - np.array(roi[:2], np.float32), cover=cover)
+        part[:] = cv2.addWeighted(part, opacity, veil, 1.0 - opacity, 0.0)
 
 
 def _region(image: Image, face: Face) -> tuple[Floats, float, tuple[int, int, int, int] | None]:

@@ -339,8 +339,7 @@ class FaceAnonymizer:
         assert self._drawer is not None
         frame, alike = seen.frame, list[Track]()
         for limit in self._guard.limits if self._guard else (1.0,):
-            cover = self._conceal(frame.image, seen.tracks, drawable)  # no original face pixel survives this line
-            image = cover.copy()
+            image = self._conceal(frame.image, seen.tracks, drawable)  # no original face pixel survives this line
             self._drawer.draw(image, frame.image, drawable, frame.seconds)
             if self._guard:
                 alike = self._guard.check(frame.image, image, drawable, seconds=frame.seconds, limit=limit)
@@ -349,7 +348,7 @@ class FaceAnonymizer:
             self._drawer.replace([track.id for track in alike])
         for track, opacity in zip(drawable, opacities, strict=True):
             if opacity < 1.0:  # only now: what was compared is the face in full
-                fade_in(image, cover, track.face, opacity)
+                fade_in(image, track.face, opacity, cover=self.settings.cover)
         return image, alike
 
 
