@@ -23,6 +23,16 @@ class Paced:
         """As the recording's, but live."""
         return replace(self._source.info, is_live=True)
 
+    @property
+    def corrupt_packets(self) -> int:
+        """As the recording's."""
+        return self._source.corrupt_packets
+
+    @property
+    def audio_streams(self) -> int:
+        """As the recording's."""
+        return self._source.audio_streams
+
     def __enter__(self) -> Self:
         self._source.__enter__()
         return self

@@ -36,6 +36,10 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 PICTURE_OPTIONS = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_WEBP_QUALITY, 95]  # of 100: visually lossless
 TEXT_SUBTITLES = frozenset({"mov_text", "srt", "ass", "ssa", "webvtt", "text"})  # others are pictures: unchecked
 UNFIT = {"mp4": ("pcm_",), "mov": ("flac", "opus")}  # FFmpeg takes them, then fails; PCM only after the last frame
+# What is written is whole up to about a second before the end, however that comes.
+FRAGMENTS = {"movflags": "empty_moov+default_base_moof", "frag_duration": "1000000", "flush_packets": "1"}
+CLUSTERS = {"cluster_time_limit": "1000", "flush_packets": "1"}
+RECORDING = {"mp4": FRAGMENTS, "mov": FRAGMENTS, "matroska": CLUSTERS, "webm": CLUSTERS}
 MAX_FAILURES = 300  # reads of audio and subtitles; what follows is left out
 
 
@@ -333,7 +337,11 @@ class _CopiedStreams:
 
 
 def _timing_options(container: OutputContainer, info: VideoInfo) -> dict[str, str]:
-    """Return the options with which the container keeps every pts as it is."""
+    """Return the options with which the container keeps every pts as it is, and a live one survives a kill."""
+    return _pts_options(container, info) | (RECORDING.get(container.format.name, {}) if info.is_live else {})
+
+
+def _pts_options(container: OutputContainer, info: VideoInfo) -> dict[str, str]:
     if container.format.name not in ("mp4", "mov"):
         return {"avoid_negative_ts": "disabled"}  # else audio that starts before 0 delays the video
     # The start of each stream is stored in this unit, by default the millisecond.

@@ -200,6 +200,16 @@ class Source(Protocol):
         """Known from the start."""
         ...
 
+    @property
+    def corrupt_packets(self) -> int:
+        """What could not be read or decoded so far."""
+        ...
+
+    @property
+    def audio_streams(self) -> int:
+        """How many it has."""
+        ...
+
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -209,6 +219,11 @@ class Source(Protocol):
 
 class Sink(Protocol):
     """Takes safe frames in order; leaving the context completes the output, or with an exception removes it."""
+
+    @property
+    def audio_packets(self) -> int:
+        """Packets of sound copied so far."""
+        ...
 
     def __enter__(self) -> Self: ...
     def __exit__(

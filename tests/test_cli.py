@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from streamer import cli, pipeline, protection
+from streamer import cli, cli_run, pipeline, protection
 from streamer.doctor import Finding
 
 COVER = ("--mode", "cover")
@@ -259,7 +259,7 @@ def test_a_real_signal_ends_a_real_run_with_130_and_no_output(name: str, portrai
 @pytest.fixture
 def only_cover(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the demo does around the network, without one."""
-    monkeypatch.setattr(cli, "_load", lambda job: pipeline.Anonymizer.load(mode="cover"))
+    monkeypatch.setattr(cli_run, "_load", lambda *_: pipeline.Anonymizer.load(mode="cover"))
 
 
 @pytest.mark.usefixtures("only_cover")

@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 import pytest
 
+from streamer.address import mask_password
 from streamer.errors import SourceError
-from streamer.sources import mask_password, open_source
+from streamer.sources import open_source
 from streamer.types import Frame
 from tests.clips import RED, encode_clip, picture, seconds_of
 

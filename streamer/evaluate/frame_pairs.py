@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from streamer.evaluate.figures import Problem
+from streamer.pictures import PictureSource
 from streamer.pipeline import Anonymizer
-from streamer.sources import PictureSource, VideoSource, open_source
+from streamer.sources import VideoSource, open_file
 from streamer.types import Frame, Image
 
 Doubles = npt.NDArray[np.float64]
@@ -49,7 +50,7 @@ class OwnPairs:
         self._original, self._anonymizer = original, anonymizer
 
     def __iter__(self) -> Iterator[FramePair]:
-        with open_source(self._original) as source:
+        with open_file(self._original) as source:
             # The anonymizer may read ahead of what it yields; tee keeps what lies between.
             befores, frames = itertools.tee(source)
             for before, safe in zip(befores, self._anonymizer.frames(frames), strict=True):
@@ -73,7 +74,7 @@ class OutputPairs:
         self.problems = _mismatches(output.name, self._partners, len(after))
 
     def __iter__(self) -> Iterator[FramePair]:
-        with open_source(self._original) as source, open_source(self._output) as made:
+        with open_file(self._original) as source, open_file(self._output) as made:
             self.problems += _size_mismatch(source, made)
             size, outputs = (source.info.width, source.info.height), enumerate(made)
             for before, partner in zip(source, self._partners, strict=False):
@@ -87,7 +88,7 @@ def frame_seconds(video: Path) -> Doubles:
     Raises:
         SourceError: If the video cannot be read.
     """
-    with open_source(video) as source:
+    with open_file(video) as source:
         return np.array([frame.seconds for frame in source], np.float64)
 
 

@@ -1,0 +1,311 @@
+"""`veil run`: builds what its options ask for, loops and reports. torch, av, cv2 and mediapipe load only then."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from streamer.address import mask_password
+from streamer.cli_errors import end_if_interrupted, errors_in_one_line, interrupt
+from streamer.errors import SourceError, StreamerError
+from streamer.settings import DEFAULT_DELAY, LIVE_DELAY
+
+if TYPE_CHECKING:
+    from streamer.audit import AuditLog, GuardFigures
+    from streamer.keep import Keeping
+    from streamer.pipeline import Anonymizer
+    from streamer.progress import Report, Summary
+    from streamer.types import Codec, Cover, Mode, Policy, SafeFrame, Sink, Source, VideoInfo
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to run; the fields are the options of `veil run`."""
+
+    source: str
+    sink: str
+    also: tuple[str, ...] = ()
+    beta: float = 0.0
+    model: str = "default"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    mode: Mode = "generate"
+    cover: Cover = "mosaic"
+    keep_audio: bool = False
+    overwrite: bool = False
+    codec: Codec = "auto"
+    crf: int = 21
+    key: Path | None = None
+    epsilon: float | None = None
+    delta: float = 1e-5
+    policy: Policy = "balanced"
+    delay_ms: float | None = None
+    realtime: bool = False
+    keep: Path | None = None
+    keep_key: Path | None = None
+    camera: str | None = None
+    keep_recognizer: str = "identity"
+    keep_crowd: Path | None = None
+    audit: Path | None = None
+    audit_key: Path | None = None
+    quiet: bool = False
+
+
+def run(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A video, a picture, a folder of them; or live: 0, camera:NAME, screen:, a URL."
+        ),
+    ],
+    sink: Annotated[
+        str,
+        typer.Argument(metavar="SINK", help="A file, a folder, a URL to publish to, preview: or virtual-camera:."),
+    ],
+    also: Annotated[
+        list[str] | None, typer.Option(metavar="SINK", help="Write to this too; can be repeated.", show_default=False)
+    ] = None,
+    beta: Annotated[float, typer.Option(min=0, max=1, help="0 is most private, 1 most like the person.")] = Job.beta,
+    model: Annotated[str, typer.Option(help="Weights: a name that `veil doctor` lists, or a file.")] = Job.model,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the network runs.")] = Job.device,
+    mode: Annotated[
+        Literal["generate", "cover"], typer.Option(help="Draw synthetic faces, or only cover: fast.")
+    ] = Job.mode,
+    cover: Annotated[
+        Literal["solid", "mosaic"], typer.Option(help="What lies under a drawn face, and shows where none is.")
+    ] = Job.cover,
+    keep_audio: Annotated[bool, typer.Option("--keep-audio", help="Copy the sound. A voice identifies.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace SINK if it exists.")] = False,
+    codec: Annotated[
+        Literal["auto", "h264", "hevc", "vp9", "av1"], typer.Option(help="Of a video; auto: vp9 in webm, else h264.")
+    ] = Job.codec,
+    crf: Annotated[int, typer.Option(min=0, max=51, help="Quality: 18 is very good, 28 is small.")] = Job.crf,
+    key: Annotated[
+        Path | None, typer.Option(help="A file of 32 random bytes: the same key, the same strangers.")
+    ] = Job.key,
+    epsilon: Annotated[
+        float | None, typer.Option(help="Differential privacy of who becomes whom, per track.", show_default=False)
+    ] = Job.epsilon,
+    delta: Annotated[float, typer.Option(help="With what chance that may fail.")] = Job.delta,
+    policy: Annotated[
+        Literal["balanced", "strict"],
+        typer.Option(help="strict: cover also what may be a face, and new scenes until a face is found."),
+    ] = Job.policy,
+    delay_ms: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=10_000, show_default="500; 100 live", help="Look ahead, to cover a face before it is found."
+        ),
+    ] = Job.delay_ms,
+    realtime: Annotated[bool, typer.Option("--realtime", help="Play SOURCE at its own pace, as if live.")] = False,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="LIST", help="Who agreed to stay visible: `veil consent` makes the list.")
+    ] = Job.keep,
+    keep_key: Annotated[Path | None, typer.Option(help="The key file of that list.")] = Job.keep_key,
+    camera: Annotated[str | None, typer.Option(help="What is filmed with, as the list names it.")] = Job.camera,
+    keep_recognizer: Annotated[str, typer.Option(help="What the list was made with.")] = Job.keep_recognizer,
+    keep_crowd: Annotated[
+        Path | None, typer.Option(help="Strangers, by that recogniser: `veil consent crowd`.", show_default=False)
+    ] = Job.keep_crowd,
+    audit: Annotated[
+        Path | None, typer.Option(metavar="LOG", help="Write what was done, per second and without pictures.")
+    ] = Job.audit,
+    audit_key: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="Sign the log with it: `veil audit-key` makes one.")
+    ] = Job.audit_key,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and no progress.")] = False,
+) -> None:
+    """Replace every face of SOURCE and write the result to SINK."""
+    job = Job(
+        source, sink, tuple(also or ()), beta, model, device, mode, cover, keep_audio, overwrite, codec, crf, key,
+        epsilon, delta, policy, delay_ms, realtime, keep, keep_key, camera, keep_recognizer, keep_crowd, audit,
+        audit_key, as_json,
+    )  # fmt: skip
+    with errors_in_one_line():
+        report = anonymize(job)
+    typer.echo(json.dumps(report.as_dict()) if as_json else "\n".join(report.lines()))
+
+
+def anonymize(job: Job) -> Report:
+    """Do the whole job; on any exception no output is left behind."""
+    from streamer.progress import Report, Summary
+
+    summary = Summary()
+    with _open_source(job) as source:
+        # Before the weights: a wrong path is said at once.
+        with _audit(job) as audit, _open_sink(job, source.info) as sink, _ending_well(source.info):
+            anonymizer = _load(job, source.info)
+            start = time.perf_counter()
+            for frame in _watched(source, anonymizer, summary, quiet=job.quiet):
+                if audit:  # before it is written, so that nothing is that was not counted
+                    audit.add(frame, dropped=summary.missed_before(frame), guard=_guard_figures(frame))
+                sink.write(frame)
+        seconds = time.perf_counter() - start
+        return Report(
+            mask_password(job.source),
+            ", ".join(map(mask_password, (job.sink, *job.also))),
+            str(anonymizer.device or "cpu"),
+            summary,
+            seconds,
+            source.corrupt_packets,
+            source.audio_streams,
+            sink.audio_packets if job.keep_audio else None,
+            unrelated=bool(source.info.names),
+            privacy=anonymizer.privacy,
+        )
+
+
+def _open_source(job: Job) -> Source:
+    """Return the source; a recording that goes to where things are shown as they happen is played at its own pace."""
+    from streamer.live import Paced
+    from streamer.outputs import is_live_output
+    from streamer.sources import open_source
+
+    source = open_source(job.source)
+    is_shown = any(map(is_live_output, (job.sink, *job.also)))
+    return Paced(source) if (job.realtime or is_shown) and not source.info.is_live else source
+
+
+def _open_sink(job: Job, info: VideoInfo) -> Sink:
+    from streamer.address import live_address
+    from streamer.outputs import open_outputs
+
+    is_file = live_address(job.source) is None
+    if job.keep_audio and not is_file:
+        raise typer.BadParameter("only of a file; a live source gives no sound", param_hint="--keep-audio")
+    return open_outputs(
+        (job.sink, *job.also),
+        info,
+        source_path=job.source if is_file else None,
+        keep_audio=job.keep_audio,
+        codec=job.codec,
+        crf=job.crf,
+        overwrite=job.overwrite,
+        on_quit=interrupt,
+    )
+
+
+@contextmanager
+def _ending_well(info: VideoInfo) -> Iterator[None]:
+    """Let a live stream end with a signal or the loss of its source, so that what was recorded until then is kept."""
+    try:
+        yield
+    except (KeyboardInterrupt, SourceError) as error:
+        if not info.is_live:
+            raise
+        if isinstance(error, SourceError):
+            log.warning("%s", error)
+
+
+def _watched(source: Source, anonymizer: Anonymizer, summary: Summary, *, quiet: bool) -> Iterator[SafeFrame]:
+    """Yield the safe frames; each is counted and shown in a bar once it has been dealt with."""
+    from rich.console import Console
+
+    from streamer.progress import ProgressBar
+    from streamer.protection import protect
+
+    with ProgressBar(source.info, Console(stderr=True, quiet=quiet)) as bar:
+        for frame in protect(source, anonymizer):
+            yield frame
+            summary.add(frame)
+            bar.update(summary)
+            end_if_interrupted()
+
+
+def _audit(job: Job) -> AbstractContextManager[AuditLog | None]:
+    """Return the log of a run, or what stands for none."""
+    if job.audit is None:
+        if job.audit_key is not None:
+            raise typer.BadParameter("signs the log of --audit, which was not asked for", param_hint="--audit-key")
+        return nullcontext()
+    from streamer.audit import AuditLog, settings_sha256
+
+    header = {
+        "source": Path(job.source).name if "://" not in job.source else mask_password(job.source).partition("?")[0],
+        "model": "" if job.mode == "cover" else job.model,
+        "model_sha256": "" if job.mode == "cover" else _sha256(job.model),
+        "settings_sha256": settings_sha256(job),
+    }
+    return AuditLog(job.audit, header=header, signing_key=job.audit_key)
+
+
+def _sha256(model: str) -> str:
+    from models.checkpoint import weights_path
+    from models.errors import CheckpointError
+
+    try:
+        with weights_path(model).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (CheckpointError, OSError) as error:
+        raise StreamerError(str(error)) from error
+
+
+def _guard_figures(frame: SafeFrame) -> GuardFigures | None:
+    guard = frame.guard
+    if not guard.compared:
+        return None
+    from models.identity import SAME_PERSON
+    from streamer.audit import GuardFigures
+
+    return GuardFigures(
+        guard.compared, guard.highest if guard.highest > -1 else None, SAME_PERSON, escalations=guard.escalated
+    )
+
+
+def _load(job: Job, info: VideoInfo) -> Anonymizer:
+    from models.errors import CheckpointError
+    from models.privacy import load_key
+    from streamer.pipeline import Anonymizer
+
+    try:
+        return Anonymizer.load(
+            job.model,
+            beta=job.beta,
+            device=job.device,
+            mode=job.mode,
+            cover=job.cover,
+            key=load_key(job.key) if job.key else None,
+            epsilon=job.epsilon,
+            delta=job.delta,
+            policy=job.policy,
+            delay_seconds=_delay_seconds(job, info),
+            keeping=_keeping(job),
+        )
+    except CheckpointError as error:
+        raise StreamerError(str(error)) from error
+    except ValueError as error:  # what typer lets pass, such as a beta that is not a number
+        raise typer.BadParameter(str(error)) from error
+
+
+def _keeping(job: Job) -> Keeping | None:
+    if job.keep is None:
+        return None
+    if job.keep_key is None:
+        raise typer.BadParameter("a consent list needs its key file", param_hint="--keep-key")
+    from models.privacy import load_key
+    from streamer.crowd import SHIPPED_CROWD
+    from streamer.keep import Keeping
+
+    return Keeping.load(
+        job.keep,
+        key=load_key(job.keep_key),
+        camera=job.camera,
+        recognizer=job.keep_recognizer,
+        crowd=job.keep_crowd or SHIPPED_CROWD,
+    )
+
+
+def _delay_seconds(job: Job, info: VideoInfo) -> float:
+    if job.delay_ms is not None:
+        return job.delay_ms / 1000
+    return LIVE_DELAY if info.is_live else DEFAULT_DELAY
