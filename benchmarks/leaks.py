@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+import av
 import numpy as np
 
 from benchmarks.deface import CACHE, install_deface
@@ -80,9 +81,23 @@ def watched(clip: Path, way: Tried, mode: str, deface: Path | None) -> tuple[lis
         anonymizer = Anonymizer.load(mode=mode, policy=way.policy, delay_seconds=way.delay, device="cpu")
         return counted(OwnPairs(clip, anonymizer), truth.frames)
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "out.mp4"
-        subprocess.run([deface, clip, "-o", out], check=True, capture_output=True)
+        source, out = clip, Path(folder) / "out.mp4"
+        if clip.suffix == ".gif":
+            source = Path(folder) / "in.mp4"
+            rewrite(clip, source)
+        subprocess.run([deface, source, "-o", out], check=True, capture_output=True)
         return counted(OutputPairs(clip, out), truth.frames)
+
+
+def rewrite(gif: Path, video: Path) -> None:
+    """Write an animated GIF as a near lossless video: deface takes a GIF for a single picture."""
+    with av.open(gif) as source, av.open(video, "w") as sink:
+        pictures = source.streams.video[0]
+        stream = sink.add_stream("libx264", rate=pictures.average_rate, options={"crf": "2"})
+        stream.width, stream.height, stream.pix_fmt = pictures.width, pictures.height, "yuv444p"
+        for frame in source.decode(pictures):
+            sink.mux(stream.encode(frame.reformat(format="yuv444p")))
+        sink.mux(stream.encode())
 
 
 def counted(pairs: Iterable[FramePair], truth: dict[int, tuple[TrueFace, ...]]) -> tuple[list[FaceFrame], float]:

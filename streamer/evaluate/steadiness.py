@@ -120,10 +120,10 @@ class SteadinessMeter:
         yield "seam", "", *seam(before, after, now.before.box)
         if past and self._images:
             boxes = past[-1].before.box, now.before.box
-            made, source = flicker(self._images, (before, after), boxes[0], box=boxes[1])
-            yield "flicker", "", made, source
+            changed, source_changed = flicker(self._images, (before, after), boxes[0], box=boxes[1])
+            yield "flicker", "", changed, source_changed
             own, _ = flicker((self._images[1],) * 2, (after, after), boxes[0], box=boxes[1])
-            yield "shimmer", "", own, source
+            yield "shimmer", "", own, source_changed
         if len(past) == 2:
             yield "jitter", "", _jitter([m.after for m in (*past, now)]), _jitter([m.before for m in (*past, now)])
 
