@@ -18,7 +18,7 @@ from streamer.types import Face, Floats, Image, Track
 COAST_SECONDS = 0.5  # a blink of the detector (a hand, motion blur) is shorter; a person who left is gone
 GLIMPSE_SECONDS = 0.15  # the same for a face seen once and doubtfully: most false alarms last for one frame
 CERTAIN_SCORE = 0.7  # from here one sighting is enough to coast in full: YuNet confirms 74 of 75 such detections
-START_SCORE = 0.5  # a weaker face without a mesh starts no track at once: hands and clothes outnumber the new faces
+START_SCORE = 0.5  # a weaker face without a mesh, or beside a better one, starts no track at once: a hand, hair
 HINTS = 3  # sightings of a weaker one, on one way, that make a face of it: profiles and passers-by
 HINT_SECONDS = 0.35  # from one to the next, at most
 HINT_MOVE = 0.2  # face sizes, at least, on that way: what stands still and is doubtful is a pattern of the background
@@ -92,8 +92,8 @@ class FaceTracker:
         when time goes backwards, and after a gap of over `RESET_SECONDS`.
 
         Args:
-            faces: What the detector found, in any order. Doubtful ones, under `START_SCORE` and without a mesh, become
-                a track that is not sure, until `HINTS` of them make it so.
+            faces: What the detector found, in any order. Doubtful ones, under `START_SCORE` and without a mesh or
+                overlapping a better one, become a track that is not sure, until `HINTS` of them make it so.
             seconds: Presentation time of the frame.
             image: `(H, W, 3)` uint8 RGB; only to notice a scene cut.
         """
@@ -104,11 +104,14 @@ class FaceTracker:
             self._trails = []
         found = match(self._trails, faces, seconds)
         lost = [t for t in self._trails if t.id not in found and self._may_coast(t, seconds)]
-        seen = [_continued(t, found[t.id], seconds) for t in self._trails if t.id in found]
         matched = {id(face) for face in found.values()}
+        certain = [face.box for face in faces if face.score >= START_SCORE]
+        clear = {id(f) for f in faces if f.score >= self._start_score or (f.mesh is not None and is_apart(f, certain))}
+        seen = [_continued(t, f, seconds, is_sure=id(f) in clear) for t in self._trails if (f := found.get(t.id))]
         new = [face for face in faces if id(face) not in matched]
-        seen += self._started([face for face in new if self._is_sure(face)], seconds)
-        seen += self._started([face for face in new if not (self._is_sure(face) or is_on_body(face, seen))], seconds)
+        seen += self._started([face for face in new if id(face) in clear], seconds, hints=0)
+        doubted = [face for face in new if not (id(face) in clear or is_on_body(face, seen))]
+        seen += self._started(doubted, seconds, hints=1)
         self._seconds = seconds
         self._trails = lost + seen
         tracks = [Track(t.id, t.face, 0.0, is_sure=not t.hints) for t in seen]
@@ -121,18 +124,14 @@ class FaceTracker:
         seen_in_last_frame = trail.seen == self._seconds  # at two frames per second, half a second would cover nothing
         return seconds - trail.seen <= trail.coast_seconds or seen_in_last_frame
 
-    def _started(self, faces: list[Face], seconds: float) -> list[Trail]:
+    def _started(self, faces: list[Face], seconds: float, *, hints: int) -> list[Trail]:
         trails = []
         for face in sorted(faces, key=lambda face: tuple(face.box)):
-            is_sure = self._is_sure(face)
-            lasting = COAST_SECONDS if face.score >= CERTAIN_SCORE else GLIMPSE_SECONDS if is_sure else HINT_SECONDS
+            lasting = COAST_SECONDS if face.score >= CERTAIN_SCORE else HINT_SECONDS if hints else GLIMPSE_SECONDS
             still, (start,) = np.zeros(2, np.float32), _centres_and_sizes([face])[0]
-            trails.append(Trail(self._next_id, face, still, seconds, lasting, 0 if is_sure else 1, start))
+            trails.append(Trail(self._next_id, face, still, seconds, lasting, hints, start))
             self._next_id += 1
         return trails
-
-    def _is_sure(self, face: Face) -> bool:
-        return face.score >= self._start_score or face.mesh is not None
 
     def _is_cut(self, image: Image) -> bool:
         new, old = thumbnail(image), self._thumbnail
@@ -191,6 +190,11 @@ def is_on_body(face: Face, trails: Sequence[Trail]) -> bool:
     return bool(((np.abs(beside) < BODY[0]) & (below > BODY[1]) & (below < BODY[2]) & (size < BODY_PART * sizes)).any())
 
 
+def is_apart(face: Face, boxes: Sequence[Floats]) -> bool:
+    """Return whether `face` overlaps none of `boxes`: a mesh also fits hair and shoulders beside a face."""
+    return not any((np.maximum(face.box[:2], box[:2]) < np.minimum(face.box[2:], box[2:])).all() for box in boxes)
+
+
 def thumbnail(image: Image) -> Floats:
     """Return the green of `image` as `(24, 24)` float32, cheaply."""
     step = max(1, min(image.shape[:2]) // (4 * THUMBNAIL_SIDE))
@@ -204,7 +208,7 @@ def correlation(a: Floats, b: Floats) -> float:
     return float(((a - a.mean()) * (b - b.mean())).mean() / (a.std() * b.std()))
 
 
-def _continued(trail: Trail, face: Face, seconds: float) -> Trail:
+def _continued(trail: Trail, face: Face, seconds: float, *, is_sure: bool) -> Trail:
     """Return `trail` with one more sighting; from the second sure one it may coast in full."""
     elapsed = seconds - trail.seen
     velocity = trail.velocity
@@ -212,7 +216,6 @@ def _continued(trail: Trail, face: Face, seconds: float) -> Trail:
     if elapsed > 0:
         share = -math.expm1(-elapsed / VELOCITY_SECONDS)
         velocity = velocity + share * ((now - before) / elapsed - velocity)
-    is_sure = face.score >= START_SCORE or face.mesh is not None
     has_come = trail.hints + 1 >= HINTS and np.linalg.norm(now - trail.start) >= HINT_MOVE * size
     hints = 0 if not trail.hints or is_sure or has_come else trail.hints + 1
     lasting = HINT_SECONDS if hints else COAST_SECONDS

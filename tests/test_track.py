@@ -179,6 +179,13 @@ def test_a_doubtful_face_that_the_mesh_fits_is_a_face():
     assert len(show(tracker, 0.0, fits)) == 1
 
 
+def test_a_mesh_that_fits_the_hair_beside_a_face_makes_no_track():
+    tracker = FaceTracker()
+    hair = replace(face(130, 110, score=0.4), mesh=np.zeros((468, 3), np.float32))
+    for n in range(5):
+        assert ids(show(tracker, 0.1 * n, face(100, 100), hair)) == [1]
+
+
 def test_of_two_faces_equally_near_the_same_one_continues_in_any_order():
     for faces in ((face(90), face(110)), (face(110), face(90))):
         tracker = FaceTracker()
