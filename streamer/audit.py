@@ -53,7 +53,7 @@ class GuardFigures:
     Attributes:
         compared: Tracks whose source and output were compared.
         highest: The highest score among them, as cosine; None if there was none.
-        threshold: Above which a face is not shown.
+        threshold: Above which no face is shown; a first stranger is held to less (`streamer.guard`).
         escalations: How often a face was covered more strongly for it.
     """
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 import sys
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -384,15 +383,16 @@ def _as_anonymizer_error(verb: str) -> Iterator[None]:
 @contextmanager
 def without_startup_noise() -> Iterator[None]:
     """Drop the lines that MediaPipe's C++ writes to stderr at every start; every other line is written afterwards."""
-    with _stderr_lock, tempfile.TemporaryFile() as caught:
+    with _stderr_lock:
         sys.stderr.flush()
-        stderr = os.dup(2)
+        stderr, (caught, into) = os.dup(2), os.pipe()  # no file: a run writes nothing that it was not asked for
+        os.set_blocking(into, False)  # what does not fit is lost, not waited for
         try:
-            os.dup2(caught.fileno(), 2)
+            os.dup2(into, 2)
+            os.close(into)
             yield
         finally:
             os.dup2(stderr, 2)
-            caught.seek(0)
-            lines = [line for line in caught if not any(noise in line for noise in STARTUP_NOISE)]
-            os.write(stderr, b"".join(lines))
+            with os.fdopen(caught, "rb") as noise:
+                os.write(stderr, b"".join(line for line in noise if not any(word in line for word in STARTUP_NOISE)))
             os.close(stderr)

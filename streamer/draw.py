@@ -66,7 +66,7 @@ class FaceDrawer:
     def steady(self, track: Track, seconds: float) -> Track:
         """Return the track with its mesh smoothed, never further from the measured one than `MAX_MESH_LAG`."""
         mesh, size = _mesh(track), track.face.size
-        smooth = self._meshes.update(track.id, mesh / size, seconds) * size
+        smooth = self._meshes.update(track.id, mesh, seconds, unit=size)
         lag = smooth - mesh
         length = np.linalg.norm(lag, axis=1, keepdims=True)
         mesh = mesh + lag * np.minimum(1.0, MAX_MESH_LAG * size / np.maximum(length, 1e-6))

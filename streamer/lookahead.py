@@ -37,10 +37,10 @@ class _Held:
         return track_id in self.tracks and self.tracks[track_id].missed_seconds == 0
 
     def sees_a_face(self) -> bool:
-        return any(map(self.sees, self.tracks))
+        return any(self.sees(track.id) and track.is_sure for track in self.tracks.values())
 
-    def released(self) -> Seen:
-        tracks = tuple(track for _, track in sorted(self.tracks.items()))
+    def released(self, sure: set[int]) -> Seen:
+        tracks = tuple(replace(track, is_sure=True) for n, track in sorted(self.tracks.items()) if n in sure)
         return replace(self.seen, tracks=tracks, failed=self.failed)
 
 
@@ -74,7 +74,12 @@ class LookAhead:
         self._hold(seen)
         room = max(1, MAX_BYTES // max(seen.frame.image.nbytes, 1))
         while self._held and (self._age >= self._delay - 1e-6 or len(self._held) > room):
-            yield self._held.popleft().released()
+            yield self._release()
+
+    def _release(self) -> Seen:
+        """Return the oldest frame, with the tracks that are sure by now."""
+        sure = {track.id for held in self._held for track in held.seen.tracks if track.is_sure}
+        return self._held.popleft().released(sure)
 
     def _hold(self, seen: Seen) -> None:
         self._held.append(_Held(seen, {track.id: track for track in seen.tracks}, seen.failed))
@@ -82,7 +87,7 @@ class LookAhead:
         new = [track for track in seen.tracks if track.missed_seconds == 0]
         for track in new:
             self._reveal(track, past)
-        if self._policy == "strict" and new and past and past[0].seen.is_first:
+        if self._policy == "strict" and self._held[-1].sees_a_face() and past and past[0].seen.is_first:
             self._cover_unsearched(past)
 
     def _cover_unsearched(self, past: Sequence[_Held]) -> None:
@@ -105,7 +110,7 @@ class LookAhead:
 
     def _release_all(self) -> Iterator[Seen]:
         while self._held:
-            yield self._held.popleft().released()
+            yield self._release()
 
     def _past(self) -> list[_Held]:
         """Return the frames before the newest that show the same scene, oldest first."""

@@ -244,6 +244,7 @@ class FaceAnonymizer:
 
     def _hidden(self, seen: Seen) -> SafeFrame:
         frame = seen.frame
+        seen = replace(seen, tracks=tuple(track for track in seen.tracks if track.is_sure))
         visible = self._visible(seen)
         kept = [track for track in seen.tracks if track.id in visible]
         seen = replace(seen, tracks=tuple(track for track in seen.tracks if track.id not in visible))

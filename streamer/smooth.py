@@ -46,8 +46,13 @@ class OneEuro:
     config: OneEuroConfig
     _states: dict[int, _State] = field(default_factory=dict)
 
-    def update(self, track_id: int, value: Floats, seconds: float) -> Floats:
-        """Return the filtered `value`, `(..., D)`; time that does not advance, or a long gap, starts anew."""
+    def update(self, track_id: int, value: Floats, seconds: float, *, unit: float = 1.0) -> Floats:
+        """Return the filtered `value`, `(..., D)`; time that does not advance, or a long gap, starts anew.
+
+        Args:
+            unit: What speeds are measured in, such as the size of a face in pixels. The value itself is not divided by
+                it: a size that trembles would shake all of it.
+        """
         state = self._states.get(track_id)
         step = seconds - state.seconds if state else 0.0
         if state is None or not 0.0 < step <= self.config.forget_seconds or state.value.shape != value.shape:
@@ -55,7 +60,7 @@ class OneEuro:
             return value.copy()
         keep = _smoothing(np.float32(self.config.speed_cutoff), step)
         state.speed += keep * ((value - state.value) / step - state.speed)
-        speed = np.linalg.norm(state.speed, axis=-1, keepdims=True)
+        speed = np.linalg.norm(state.speed, axis=-1, keepdims=True) / unit
         state.value = state.value + _smoothing(self.config.min_cutoff + self.config.speed_gain * speed, step) * (
             value - state.value
         )

@@ -11,13 +11,19 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from streamer.types import Face, Floats, Image, Track
 
 COAST_SECONDS = 0.5  # a blink of the detector (a hand, motion blur) is shorter; a person who left is gone
 GLIMPSE_SECONDS = 0.15  # the same for a face seen once and doubtfully: most false alarms last for one frame
 CERTAIN_SCORE = 0.7  # from here one sighting is enough to coast in full: YuNet confirms 74 of 75 such detections
-START_SCORE = 0.5  # a weaker face without a mesh only continues a track: hands and clothes outnumber the new faces
+START_SCORE = 0.5  # a weaker face without a mesh, or beside a better one, starts no track at once: a hand, hair
+HINTS = 3  # sightings of a weaker one, on one way, that make a face of it: profiles and passers-by
+HINT_SECONDS = 0.35  # from one to the next, at most
+HINT_MOVE = 0.2  # face sizes, at least, on that way: what stands still and is doubtful is a pattern of the background
+BODY = np.array([2.0, 0.4, 4.5])  # face sizes: how far beside, and from where to where below a sure face its body lies
+BODY_PART = 2.5  # of that face's size: what is smaller, doubtful and on the body is a hand or clothes
 RESET_SECONDS = 2.0  # after a longer gap nothing is where it was
 
 REACH = 0.5  # face sizes: how far from its prediction a face may be found, plus
@@ -45,6 +51,8 @@ class Trail:
         velocity: `(2,)` float32, pixels per second.
         seen: Time of the last sighting in seconds.
         coast_seconds: How long it may stay lost.
+        hints: Sightings so far of what is not yet taken for a face; 0 once it is.
+        start: `(2,)` float32, where it was first seen, in pixels.
     """
 
     id: int
@@ -52,6 +60,8 @@ class Trail:
     velocity: Floats
     seen: float
     coast_seconds: float
+    hints: int
+    start: Floats
 
 
 class FaceTracker:
@@ -82,8 +92,8 @@ class FaceTracker:
         when time goes backwards, and after a gap of over `RESET_SECONDS`.
 
         Args:
-            faces: What the detector found, in any order. Doubtful ones, under `START_SCORE` and without a mesh, only
-                continue a track.
+            faces: What the detector found, in any order. Doubtful ones, under `START_SCORE` and without a mesh or
+                overlapping a better one, become a track that is not sure, until `HINTS` of them make it so.
             seconds: Presentation time of the frame.
             image: `(H, W, 3)` uint8 RGB; only to notice a scene cut.
         """
@@ -94,25 +104,32 @@ class FaceTracker:
             self._trails = []
         found = match(self._trails, faces, seconds)
         lost = [t for t in self._trails if t.id not in found and self._may_coast(t, seconds)]
-        seen = [_continued(t, found[t.id], seconds) for t in self._trails if t.id in found]
         matched = {id(face) for face in found.values()}
-        seen += self._started([face for face in faces if id(face) not in matched], seconds)
+        certain = [face.box for face in faces if face.score >= START_SCORE]
+        clear = {id(f) for f in faces if f.score >= self._start_score or (f.mesh is not None and is_apart(f, certain))}
+        seen = [_continued(t, f, seconds, is_sure=id(f) in clear) for t in self._trails if (f := found.get(t.id))]
+        new = [face for face in faces if id(face) not in matched]
+        seen += self._started([face for face in new if id(face) in clear], seconds, hints=0)
+        doubted = [face for face in new if not (id(face) in clear or is_on_body(face, seen))]
+        seen += self._started(doubted, seconds, hints=1)
         self._seconds = seconds
         self._trails = lost + seen
-        tracks = [Track(t.id, t.face, 0.0) for t in seen]
-        tracks += [_coasting(t, seconds) for t in lost if not _is_hidden(predicted(t, seconds).box, seen)]
+        tracks = [Track(t.id, t.face, 0.0, is_sure=not t.hints) for t in seen]
+        sure = [trail for trail in seen if not trail.hints]
+        coasting = (trail for trail in lost if not trail.hints)
+        tracks += [_coasting(t, seconds) for t in coasting if not _is_hidden(predicted(t, seconds).box, sure)]
         return sorted(tracks, key=lambda track: track.id)
 
     def _may_coast(self, trail: Trail, seconds: float) -> bool:
         seen_in_last_frame = trail.seen == self._seconds  # at two frames per second, half a second would cover nothing
         return seconds - trail.seen <= trail.coast_seconds or seen_in_last_frame
 
-    def _started(self, faces: list[Face], seconds: float) -> list[Trail]:
+    def _started(self, faces: list[Face], seconds: float, *, hints: int) -> list[Trail]:
         trails = []
-        sure = (face for face in faces if face.score >= self._start_score or face.mesh is not None)
-        for face in sorted(sure, key=lambda face: tuple(face.box)):
-            coast_seconds = COAST_SECONDS if face.score >= CERTAIN_SCORE else GLIMPSE_SECONDS
-            trails.append(Trail(self._next_id, face, np.zeros(2, np.float32), seconds, coast_seconds))
+        for face in sorted(faces, key=lambda face: tuple(face.box)):
+            lasting = COAST_SECONDS if face.score >= CERTAIN_SCORE else HINT_SECONDS if hints else GLIMPSE_SECONDS
+            still, (start,) = np.zeros(2, np.float32), _centres_and_sizes([face])[0]
+            trails.append(Trail(self._next_id, face, still, seconds, lasting, hints, start))
             self._next_id += 1
         return trails
 
@@ -125,7 +142,7 @@ class FaceTracker:
 
 
 def match(trails: Sequence[Trail], faces: Sequence[Face], seconds: float) -> dict[int, Face]:
-    """Return the face that continues each trail, by id: nearest pairs first, sure faces before doubtful ones."""
+    """Return the face that continues each trail, by id: nearest pairs first, sure trails and faces before others."""
     if not trails or not faces:
         return {}
     expected = [predicted(trail, seconds) for trail in trails]
@@ -139,8 +156,13 @@ def match(trails: Sequence[Trail], faces: Sequence[Face], seconds: float) -> dic
     cost = distance + np.log2(ratio)
     found: dict[int, Face] = {}
     taken: set[int] = set()
-    # The box breaks ties, so that the order of `faces` never matters.
-    for t, f in sorted(pairs, key=lambda p: (faces[p[1]].score < START_SCORE, cost[*p], p[0], tuple(faces[p[1]].box))):
+
+    def order(pair: npt.NDArray[np.int64]) -> tuple[object, ...]:
+        trail, face = trails[pair[0]], faces[pair[1]]
+        # The box breaks ties, so that the order of `faces` never matters.
+        return trail.hints > 0, face.score < START_SCORE, cost[*pair], pair[0], tuple(face.box)
+
+    for t, f in sorted(pairs, key=order):
         if trails[t].id not in found and f not in taken:
             found[trails[t].id] = faces[f]
             taken.add(f)
@@ -157,6 +179,22 @@ def predicted(trail: Trail, seconds: float) -> Face:
     return replace(face, box=face.box + np.tile(shift, 2), landmarks=face.landmarks + shift, mesh=None)
 
 
+def is_on_body(face: Face, trails: Sequence[Trail]) -> bool:
+    """Return whether `face` may be a hand or the clothes of somebody whose face is known: below it, and no larger."""
+    known = [trail.face for trail in trails if not trail.hints]
+    if not known:
+        return False
+    (centre,), (size,) = _centres_and_sizes([face])
+    centres, sizes = _centres_and_sizes(known)
+    beside, below = (centre - centres).T / sizes
+    return bool(((np.abs(beside) < BODY[0]) & (below > BODY[1]) & (below < BODY[2]) & (size < BODY_PART * sizes)).any())
+
+
+def is_apart(face: Face, boxes: Sequence[Floats]) -> bool:
+    """Return whether `face` overlaps none of `boxes`: a mesh also fits hair and shoulders beside a face."""
+    return not any((np.maximum(face.box[:2], box[:2]) < np.minimum(face.box[2:], box[2:])).all() for box in boxes)
+
+
 def thumbnail(image: Image) -> Floats:
     """Return the green of `image` as `(24, 24)` float32, cheaply."""
     step = max(1, min(image.shape[:2]) // (4 * THUMBNAIL_SIDE))
@@ -170,15 +208,18 @@ def correlation(a: Floats, b: Floats) -> float:
     return float(((a - a.mean()) * (b - b.mean())).mean() / (a.std() * b.std()))
 
 
-def _continued(trail: Trail, face: Face, seconds: float) -> Trail:
-    """Return `trail` with one more sighting; from the second one it may coast in full."""
+def _continued(trail: Trail, face: Face, seconds: float, *, is_sure: bool) -> Trail:
+    """Return `trail` with one more sighting; from the second sure one it may coast in full."""
     elapsed = seconds - trail.seen
     velocity = trail.velocity
+    (before, now), (_, size) = _centres_and_sizes([trail.face, face])
     if elapsed > 0:
-        (before, now), _ = _centres_and_sizes([trail.face, face])
         share = -math.expm1(-elapsed / VELOCITY_SECONDS)
         velocity = velocity + share * ((now - before) / elapsed - velocity)
-    return Trail(trail.id, face, velocity.astype(np.float32), seconds, COAST_SECONDS)
+    has_come = trail.hints + 1 >= HINTS and np.linalg.norm(now - trail.start) >= HINT_MOVE * size
+    hints = 0 if not trail.hints or is_sure or has_come else trail.hints + 1
+    lasting = HINT_SECONDS if hints else COAST_SECONDS
+    return Trail(trail.id, face, velocity.astype(np.float32), seconds, lasting, hints, trail.start)
 
 
 def _coasting(trail: Trail, seconds: float) -> Track:

@@ -76,11 +76,13 @@ class Track:
             a moment before and a moment after (`streamer.lookahead`).
         missed_seconds: Seconds since the detector last confirmed it; 0.0 when seen in this frame; less than 0 before
             it was first seen: minus the seconds until then.
+        is_sure: Whether it is a face, as far as is known yet; one that is not is covered only if it becomes so.
     """
 
     id: int
     face: Face
     missed_seconds: float
+    is_sure: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,14 @@ def test_a_flickering_output_flickers_more_than_a_steady_one(portrait: Path, ann
     flashing = scored(portrait, annotations, flash)
     assert copied.figures["flicker_ratio"].value == pytest.approx(1)
     assert flashing.figures["flicker_ratio"].value > 4
+    assert flashing.figures["shimmer_ratio"].value > 4
+
+
+def test_an_output_that_slides_flickers_but_does_not_shimmer(portrait: Path, annotations: Path, copied: Findings):
+    sliding = scored(portrait, annotations, lambda image, index: np.roll(image, 2 * index, 1))
+    assert copied.figures["shimmer_ratio"].value == pytest.approx(1)
+    assert sliding.figures["shimmer_ratio"].value < 1.5
+    assert sliding.figures["flicker_ratio"].value > 1.5 * sliding.figures["shimmer_ratio"].value
 
 
 def test_a_trembling_output_has_more_jitter_than_a_steady_one(portrait: Path, annotations: Path, copied: Findings):

@@ -171,3 +171,19 @@ def test_an_impossible_delay_is_refused(delay: float):
 
 def test_grown_moves_every_side_out_by_the_same():
     assert grown(face(100), 0.5).box.tolist() == [88, 38, 152, 102]  # 0.6 sizes a second, 40 pixels
+
+
+def test_a_doubtful_face_is_covered_where_it_was_seen_once_it_is_sure():
+    def track(n: int, *, is_sure: bool) -> Track:
+        return Track(1, face(100 + 10.0 * n), 0.0, is_sure=is_sure)
+
+    frames = [seen(0), *(seen(n, [track(n, is_sure=n == 4)]) for n in (1, 2, 3, 4)), seen(5)]
+    out = run(frames)
+    assert covered(out)[-4:] == [1, 2, 3, 4]
+    assert all(t.is_sure for frame in out for t in frame.tracks)
+    assert out[2].tracks[0].face.box[0] == 120  # where it was, not where it would have been
+
+
+def test_a_doubtful_face_that_stays_doubtful_is_not_covered():
+    frames = [seen(n, [Track(1, face(), 0.0, is_sure=False)]) for n in range(20)]
+    assert covered(run(frames)) == []

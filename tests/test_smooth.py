@@ -66,3 +66,20 @@ def test_the_caller_may_change_what_it_was_given() -> None:
     for seconds in (0.0, 0.1):
         smooth.update(1, np.zeros(2, np.float32), seconds)[:] = 99.0
     np.testing.assert_array_equal(smooth.update(1, np.zeros(2, np.float32), 0.2), np.zeros(2))
+
+
+def test_a_unit_that_trembles_shakes_nothing():
+    still = np.full((3, 2), 500.0, np.float32)
+    smoother = OneEuro(OneEuroConfig(min_cutoff=1.0, speed_gain=25.0))
+    for n in range(20):
+        assert smoother.update(1, still, n / 30, unit=100.0 + 10 * (n % 2)) == pytest.approx(500)
+
+
+def test_speeds_count_in_units():
+    def lag(unit: float, scale: float) -> float:
+        smoother = OneEuro(OneEuroConfig(min_cutoff=1.0, speed_gain=25.0))
+        values = [np.array([[scale * n, 0.0]], np.float32) for n in range(20)]
+        return float((values[-1] - [smoother.update(1, v, n / 30, unit=unit) for n, v in enumerate(values)][-1])[0, 0])
+
+    assert lag(100.0, 100.0) == pytest.approx(100 * lag(1.0, 1.0), rel=1e-3)
+    assert lag(100.0, 1.0) > lag(1.0, 1.0)

@@ -36,7 +36,8 @@ def ids(tracks: list[Track]) -> list[int]:
 
 
 def show(tracker: FaceTracker, seconds: float, *faces: Face, scene: Image = SCENE) -> list[Track]:
-    return tracker.update(faces, seconds, scene)
+    """The tracks that are sure."""
+    return [track for track in tracker.update(faces, seconds, scene) if track.is_sure]
 
 
 # Ids
@@ -138,10 +139,51 @@ def test_a_doubtful_face_starts_no_track_but_continues_one():
     assert track_.missed_seconds == 0
 
 
+def test_the_third_sighting_of_a_doubtful_face_on_its_way_makes_a_track_of_it():
+    tracker = FaceTracker()
+    hints = [tracker.update([face(100 + 20 * n, score=0.4)], 0.1 * n, SCENE) for n in range(3)]
+    assert [[(t.id, t.is_sure) for t in tracks] for tracks in hints] == [[(1, False)], [(1, False)], [(1, True)]]
+    assert [track.id for track in show(tracker, 0.4)] == [1]  # it coasts
+
+
+def test_doubtful_faces_here_and_there_make_no_track():
+    tracker = FaceTracker()
+    for n in range(24):
+        assert show(tracker, 0.1 * n, face(100 + 400 * (n % 6), score=0.4)) == []
+
+
+def test_a_doubtful_face_that_stays_where_it_is_makes_no_track():
+    tracker = FaceTracker()
+    for n in range(24):
+        assert show(tracker, 0.1 * n, face(100 + n % 2, score=0.4)) == []
+
+
+def test_a_doubtful_face_on_the_body_below_a_sure_one_makes_no_track():
+    tracker = FaceTracker()
+    for n in range(6):
+        seen = show(tracker, 0.1 * n, face(100, 100), face(90 + 10 * n, 180, score=0.4))
+        assert ids(seen) == [1]
+
+
+def test_a_doubtful_face_takes_nothing_from_a_sure_track():
+    tracker = FaceTracker()
+    show(tracker, 0.0, face(100), face(125, score=0.4))
+    (track_,) = show(tracker, 0.1, face(115))
+    assert track_.id == 1
+    assert centre(track_)[0] == 115
+
+
 def test_a_doubtful_face_that_the_mesh_fits_is_a_face():
     tracker = FaceTracker()
     fits = replace(face(100, score=0.4), mesh=np.zeros((468, 3), np.float32))
     assert len(show(tracker, 0.0, fits)) == 1
+
+
+def test_a_mesh_that_fits_the_hair_beside_a_face_makes_no_track():
+    tracker = FaceTracker()
+    hair = replace(face(130, 110, score=0.4), mesh=np.zeros((468, 3), np.float32))
+    for n in range(5):
+        assert ids(show(tracker, 0.1 * n, face(100, 100), hair)) == [1]
 
 
 def test_of_two_faces_equally_near_the_same_one_continues_in_any_order():
@@ -192,7 +234,7 @@ def test_a_coasting_face_moves_on_and_slows_down():
 
 
 def test_predicted_is_the_integral_of_a_velocity_that_decays():
-    trail = Trail(1, face(100), np.array([80, -40], np.float32), 2.0, 0.5)
+    trail = Trail(1, face(100), np.array([80, -40], np.float32), 2.0, 0.5, 0, np.zeros(2, np.float32))
     moments = (np.arange(100_000) + 0.5) / 100_000 * 0.4
     travelled = np.exp(-moments / track.DAMPING_SECONDS).mean() * 0.4
     assert centre(predicted(trail, 2.4)) == pytest.approx([100 + 80 * travelled, 100 - 40 * travelled], abs=1e-3)
@@ -366,7 +408,8 @@ def test_every_sure_face_is_in_exactly_one_track_and_ids_are_unique(frames: list
 
 
 def test_match_pairs_each_trail_with_at_most_one_face():
-    trails = [Trail(n, face(100 + 5 * n), np.zeros(2, np.float32), 0.0, 0.5) for n in (1, 2)]
+    still = np.zeros(2, np.float32)
+    trails = [Trail(n, face(100 + 5 * n), still, 0.0, 0.5, 0, still) for n in (1, 2)]
     one = replace(face(107), score=0.9)
     assert match(trails, [one], 0.1) == {1: one}
     assert match([], [one], 0.1) == match(trails, [], 0.1) == {}

@@ -197,6 +197,13 @@ GLOSSARY = {
     ),
     "flicker_source": Meaning("Flicker of the source", "What the source itself scores.", STEADY),
     "flicker_ratio": Meaning("Flicker against the source", "1 is as steady as the source; lower is steadier.", STEADY),
+    "shimmer": Meaning(
+        "Shimmer",
+        "Flicker beside the output's own motion: what flashes, without what slides over the face; in grey levels.",
+        STEADY,
+    ),
+    "shimmer_source": Meaning("Shimmer of the source", "What the source itself scores: its flicker.", STEADY),
+    "shimmer_ratio": Meaning("Shimmer against the source", "1 is as steady as the source; lower is steadier.", STEADY),
     "jitter": Meaning(
         "Jitter", "How much eyes, nose and mouth shake, in distances between the eyes; lower is steadier.", STEADY
     ),

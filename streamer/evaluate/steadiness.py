@@ -21,7 +21,7 @@ from streamer.evaluate.recognizers import Recognizer
 from streamer.track import FaceTracker
 from streamer.types import Face, Floats, Frame, Image
 
-Kind = Literal["identity", "match", "flicker", "jitter", "seam"]
+Kind = Literal["identity", "match", "flicker", "shimmer", "jitter", "seam"]
 Mask = npt.NDArray[np.uint8]
 
 LEAST_SIZE = 40.0  # pixels; a smaller face says nothing to a recogniser, and its landmarks tremble by themselves
@@ -42,6 +42,7 @@ class Reading:
     Attributes:
         kind: "identity": how alike a recogniser finds this and the last frame's face. "match": how alike source and
             output. "flicker": grey levels between this frame and the last one carried here by the source's motion.
+            "shimmer": the same, each carried by its own motion: what flashes, without what slides.
             "jitter": second difference of the landmarks, in eye distances. "seam": mean gradient across the rim of
             what was changed, in grey levels per pixel.
         recognizer: Which; "" where none is involved.
@@ -88,7 +89,7 @@ class SteadinessMeter:
             found: The source's faces.
             found_after: The output's.
         """
-        tracks = self._tracker.update(found, frame.seconds, frame.image)
+        tracks = [t for t in self._tracker.update(found, frame.seconds, frame.image) if t.is_sure]
         seen = [t for t in tracks if t.missed_seconds == 0 and t.face.size >= LEAST_SIZE]
         readings, moments = [], {}
         for track in seen:
@@ -118,7 +119,11 @@ class SteadinessMeter:
                 yield "identity", recognizer.name, *alike
         yield "seam", "", *seam(before, after, now.before.box)
         if past and self._images:
-            yield "flicker", "", *flicker(self._images, (before, after), past[-1].before.box, box=now.before.box)
+            boxes = past[-1].before.box, now.before.box
+            changed, source_changed = flicker(self._images, (before, after), boxes[0], box=boxes[1])
+            yield "flicker", "", changed, source_changed
+            own, _ = flicker((self._images[1],) * 2, (after, after), boxes[0], box=boxes[1])
+            yield "shimmer", "", own, source_changed
         if len(past) == 2:
             yield "jitter", "", _jitter([m.after for m in (*past, now)]), _jitter([m.before for m in (*past, now)])
 
@@ -207,7 +212,7 @@ def steadiness_figures(readings: Sequence[Reading]) -> dict[str, Figure]:
         blocks = _blocks([r for r in readings if r.kind == "identity" and r.recognizer == name])
         figures[f"temporal_identity.{name}"] = mean_figure(blocks[:, 0])
         figures[f"temporal_identity_source.{name}"] = mean_figure(blocks[:, 1])
-    for kind in ("flicker", "jitter", "seam"):
+    for kind in ("flicker", "shimmer", "jitter", "seam"):
         blocks = _blocks([r for r in readings if r.kind == kind])
         figures[kind], figures[f"{kind}_source"] = mean_figure(blocks[:, 0]), mean_figure(blocks[:, 1])
         figures[f"{kind}_ratio"] = ratio_figure(blocks)

@@ -1,0 +1,33 @@
+"""Whoever comes into a live picture is covered from the first frame on, even if found two frames late."""
+
+import pytest
+
+from benchmarks.onset import entries, onsets
+from streamer import pipeline
+from streamer.detect import FaceDetector
+from streamer.evaluate.coverage import UNCOVERED
+from streamer.pipeline import Anonymizer
+from streamer.settings import LIVE_DELAY
+from streamer.types import Face, Image
+
+LATE = 2  # frames
+
+
+class LateDetector(FaceDetector):
+    """Finds a face `LATE` frames after it could have."""
+
+    seen = 0
+
+    def __call__(self, image: Image) -> list[Face]:
+        faces = super().__call__(image)
+        self.seen = self.seen + 1 if faces else 0
+        return faces if self.seen > LATE else []
+
+
+@pytest.mark.parametrize("delay", [LIVE_DELAY, 0.0])
+def test_a_person_who_is_found_late_is_covered_by_the_delay(delay: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "FaceDetector", LateDetector)
+    found = onsets(entries(4), Anonymizer.load(mode="cover", delay_seconds=delay, device="cpu"))
+    assert {onset.entry for onset in found} == set(range(4))
+    shown = [onset for onset in found if onset.kept > UNCOVERED]
+    assert bool(shown) == (delay == 0), shown

@@ -1,0 +1,57 @@
+"""What a run writes: its output and its log, and nothing else. Watched from outside, by the system calls it makes."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+CALLS = "openat,open,creat,write,pwrite64,writev,pwritev,pwritev2,sendfile,copy_file_range,execve,memfd_create"
+OPENED = re.compile(r'(?:openat\([^,]*, |open\(|creat\()"([^"]*)", (\S*)')
+WRITTEN = re.compile(r"(?:write|pwrite64|writev|pwritev2?|sendfile|copy_file_range)\(\d+<([^>]*)>.* = (\d+)$")
+HARMLESS = re.compile(r"/dev/(null|tty|shm/sem\.)|/proc/self/|pipe:|socket:|anon_inode:|.*/fontlist-|.*/\.?matplotlib")
+
+
+def trace_is_possible() -> bool:
+    """Whether system calls may be watched here: strace is installed, and the kernel lets it."""
+    return shutil.which("strace") is not None and not subprocess.run(
+        ["strace", "-o", "/dev/null", "true"], capture_output=True, check=False
+    ).returncode
+
+
+@pytest.mark.skipif(not trace_is_possible(), reason="needs strace (Debian: strace) and a kernel that allows it")
+def test_a_run_writes_its_output_and_its_log_and_nothing_else(portrait_clip: Path, tmp_path: Path) -> None:
+    trace, out, log = tmp_path / "trace", tmp_path / "out.mp4", tmp_path / "log.jsonl"
+    veil = [sys.executable, "-B", "-m", "streamer", "run", str(portrait_clip), str(out), "--audit", str(log)]
+    watched = ["strace", "-f", "-y", "-qq", "-s", "8", "-e", f"trace={CALLS}", "-o", str(trace), *veil]
+    subprocess.run(watched, check=True, capture_output=True)
+    opened, written = writes(trace)
+    part = out.with_name("out.part.mp4")
+    assert written.pop(str(part)) > 1000, "the trace misses what is written for certain"
+    assert written.pop(str(log)) > 100
+    stray = {path for path in opened - {str(part), str(log)} if not HARMLESS.match(path)}
+    # Python looks for shared libraries by a compiler, and tries by four bytes whether a folder takes files.
+    assert {path: written[path] for path in stray if written[path] > 4} == {}
+    assert [path for path in stray if Path(path).exists()] == []
+    assert {path for path in written if not HARMLESS.match(path)} <= stray | {str(part), str(log)}
+
+
+def writes(trace: Path) -> tuple[set[str], dict[str, int]]:
+    """Return the files that were opened for writing, and how many bytes went into each, other programs' left out."""
+    opened: set[str] = set()
+    written: dict[str, int] = defaultdict(int)
+    others: set[str] = set()
+    for number, line in enumerate(trace.read_text(errors="replace").splitlines()):
+        process, _, call = line.partition(" ")
+        if call.lstrip().startswith("execve(") and number and "= 0" in call:
+            others.add(process)
+        if process in others:
+            continue
+        if (found := OPENED.search(call)) and re.search("O_WRONLY|O_RDWR|O_CREAT", call) and "= -1" not in call:
+            opened.add(found[1])
+        if found := WRITTEN.search(call):
+            written[found[1]] += int(found[2])
+    return opened, written
