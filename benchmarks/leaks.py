@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -70,7 +71,11 @@ def main() -> None:
     jobs = [(clip, way, options.mode, deface) for way in ways for clip in clips]
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         done = pool.map(watched, *zip(*jobs, strict=True))
-        found = {(clip, way): result for (clip, way, *_), result in zip(jobs, done, strict=True)}
+        found = {}
+        for (clip, way, *_), result in zip(jobs, done, strict=True):
+            found[clip, way] = result
+            uncovered = sum(face.uncovered for face in result[0])
+            print(f"{way.name}: {clip.stem}: {uncovered} ({100 * result[1]:.1f} %)", file=sys.stderr, flush=True)
     print_table(clips, ways, found)
 
 
