@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
@@ -28,6 +30,8 @@ class PreviewWindow:
         self._on_quit = on_quit
 
     def __enter__(self) -> Self:
+        if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+            raise SinkError("cannot open a window: there is no screen")  # OpenCV would end the process
         try:
             cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
         except cv2.error as error:
