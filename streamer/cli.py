@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import streamer
-from streamer import cli_audit, cli_consent, cli_evaluate, cli_models, cli_train
+from streamer import cli_audit, cli_consent, cli_evaluate, cli_models, cli_serve, cli_train
 from streamer.cli_errors import EXIT_WORLD, errors_in_one_line, interrupt
 from streamer.cli_run import Job, anonymize, run
 from streamer.errors import StreamerError
@@ -79,6 +79,7 @@ def demo(
 
 
 app.command()(run)
+app.command()(cli_serve.serve)
 app.command()(cli_train.extract)
 app.add_typer(cli_train.train_app, name="train")
 app.add_typer(cli_models.models_app, name="models")

@@ -31,12 +31,11 @@ class FaceDrawer:
     Args:
         model: Prepared, on `device`.
         device: Where crops go.
-        beta: See `streamer.pipeline.Settings`.
         pseudonyms: Who becomes whom, for this stream alone.
     """
 
-    def __init__(self, model: FaceModel, device: torch.device, *, beta: float, pseudonyms: Pseudonyms) -> None:
-        self._model, self._device, self._beta, self._pseudonyms = model, device, float(beta), pseudonyms
+    def __init__(self, model: FaceModel, device: torch.device, *, pseudonyms: Pseudonyms) -> None:
+        self._model, self._device, self._pseudonyms = model, device, pseudonyms
         self._aligner = aligner_of(model)
         self.reset(0)
 
@@ -73,7 +72,7 @@ class FaceDrawer:
         face = Face(track.face.box, track.face.landmarks, mesh.astype(np.float32), track.face.score)
         return Track(track.id, face, track.missed_seconds)
 
-    def draw(self, image: Image, original: Image, tracks: Sequence[Track], seconds: float) -> None:
+    def draw(self, image: Image, original: Image, tracks: Sequence[Track], seconds: float, *, beta: float) -> None:
         """Draw a synthetic face over each of `tracks`, all in one batch.
 
         Args:
@@ -81,32 +80,33 @@ class FaceDrawer:
             original: The frame before.
             tracks: With meshes.
             seconds: Presentation time.
+            beta: See `streamer.settings.Settings`.
 
         Raises:
             FloatingPointError: If the network returns what is no picture.
         """
-        crops, meshes = self._generate(original, tracks, seconds)
+        crops, meshes = self._generate(original, tracks, seconds, beta=beta)
         for track, crop, mesh in zip(tracks, crops, meshes, strict=True):
             drawn = replace(track.face, mesh=mesh)
             paste(image, original, crop, face=track.face, drawn=drawn, aligner=self._aligner)
 
     @torch.inference_mode()
     def _generate(
-        self, image: Image, tracks: Sequence[Track], seconds: float
+        self, image: Image, tracks: Sequence[Track], seconds: float, *, beta: float
     ) -> tuple[list[Image], npt.NDArray[np.float32]]:
         """Return one synthetic crop `(S, S, 3)` uint8 per track, and the meshes `(N, 468, 3)` to draw them on."""
         cut = np.stack([self._aligner.whole(image, track.face) for track in tracks])  # (N, S, S, 3)
         crops = torch.from_numpy(cut).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
         meshes = torch.from_numpy(np.stack([_mesh(track) for track in tracks])).to(self._device)
-        beta = torch.full((len(tracks),), self._beta, device=self._device)
+        betas = torch.full((len(tracks),), beta, device=self._device)
         others = self._pseudonyms.of(image, tracks, crops, meshes)
-        latents = self._model.encode(crops, beta, others)  # (N, L, D)
+        latents = self._model.encode(crops, betas, others)  # (N, L, D)
         steady = [
             self._latents.update(track.id, value, seconds)
             for track, value in zip(tracks, latents.float().cpu().numpy(), strict=True)
         ]
         made = self._model.generate(torch.from_numpy(np.stack(steady)).to(self._device)).float()
-        reshaped = self._model.reshape(meshes, beta, others)
+        reshaped = self._model.reshape(meshes, betas, others)
         if not (torch.isfinite(made).all() and torch.isfinite(reshaped).all()):
             raise FloatingPointError("the model returned values that are not finite")
         drawn = ((made + 1) * 127.5 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()

@@ -7,9 +7,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 from streamer.types import Frame, Source, VideoInfo
+
+Item = TypeVar("Item")
 
 
 class Paced:
@@ -52,16 +54,16 @@ class Paced:
             yield frame
 
 
-class Mailbox:
+class Mailbox(Generic[Item]):
     """One slot between the thread that receives frames and the one that works on them: a newer frame replaces it."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._frame: Frame | None = None
+        self._frame: Item | None = None
         self._error: BaseException | None = None
         self._is_closed = False
 
-    def put(self, frame: Frame) -> None:
+    def put(self, frame: Item) -> None:
         """Leave a frame; one that nobody took is dropped."""
         with self._changed:
             self._frame = frame
@@ -73,14 +75,14 @@ class Mailbox:
             self._is_closed, self._error = True, error
             self._changed.notify()
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[Item]:
         """Yield the newest frame whenever there is one, until the end; then raise what ended it."""
         while (frame := self._take()) is not None:
             yield frame
         if self._error is not None:
             raise self._error
 
-    def _take(self) -> Frame | None:
+    def _take(self) -> Item | None:
         with self._changed:
             self._changed.wait_for(lambda: self._frame is not None or self._is_closed)
             frame, self._frame = self._frame, None
@@ -89,7 +91,7 @@ class Mailbox:
 
 def newest(source: Source, stop: threading.Event) -> Iterator[Frame]:
     """Yield the newest frame of `source` each time; a thread of its own receives them all, until `stop`."""
-    mailbox = Mailbox()
+    mailbox = Mailbox[Frame]()
 
     def receive() -> None:
         try:

@@ -113,9 +113,11 @@ class LookAhead:
             yield self._release()
 
     def _past(self) -> list[_Held]:
-        """Return the frames before the newest that show the same scene, oldest first."""
+        """Return the frames before the newest that show the same scene in the same size, oldest first."""
+        size = self._newest.image.shape
         starts = [n for n, held in enumerate(self._held) if held.seen.is_first]
-        return list(self._held)[starts[-1] if starts else 0 : -1]
+        starts += [n + 1 for n, held in enumerate(self._held) if held.seen.frame.image.shape != size]
+        return list(self._held)[max(starts, default=0) : -1]
 
     def _reveal(self, track: Track, past: Sequence[_Held]) -> None:
         """Cover `track`, seen in the newest frame, in those before it."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from models.privacy import GaussianMechanism, PrivacyAccountant, new_key
+from models.privacy import PrivacyAccountant, new_key
 from streamer.align import turn
+from streamer.assembly import drawer_of, guard_of, keeper_of, mechanism_of
 from streamer.blend import fade_in, inner_face
 from streamer.conceal import conceal_box, conceal_frame, conceal_polygon
 from streamer.detect import LEAST_SCORE, FaceDetector
@@ -47,9 +47,7 @@ if TYPE_CHECKING:
 
     from models.face_model import FaceModel
     from models.identity import FaceRecognizer
-    from streamer.draw import FaceDrawer
-    from streamer.guard import Guard
-    from streamer.keep import Keeper, Keeping
+    from streamer.keep import Keeping
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +77,7 @@ class Anonymizer:
         self.keeping = keeping
         self.key = settings.key or new_key()
         self.accountant = PrivacyAccountant()
-        self.mechanism = _mechanism_of(model, settings)
+        self.mechanism = mechanism_of(model, settings)
         self._stills: FaceAnonymizer | None = None
 
     @property
@@ -170,19 +168,24 @@ class FaceAnonymizer:
 
     def __init__(self, anonymizer: Anonymizer, frame_seconds: float | None = None) -> None:
         """Begin a stream; with `frame_seconds` between its frames it is live, and draws what it has time for."""
-        self.settings = anonymizer.settings
+        self._anonymizer = anonymizer
         self._budget = DrawingBudget(frame_seconds) if frame_seconds else None
         self.detector = FaceDetector()
-        self._drawer, self._guard = _drawer_of(anonymizer), _guard_of(anonymizer)
+        self._drawer, self._guard = drawer_of(anonymizer), guard_of(anonymizer)
         self._keeping = anonymizer.keeping
         self._failures = 0
         self.reset()
+
+    @property
+    def settings(self) -> Settings:
+        """What the anonymizer's settings are now: beta and mode count from the next frame on."""
+        return self._anonymizer.settings
 
     def reset(self) -> None:
         """Forget everyone, as before an unrelated picture."""
         self.tracker = FaceTracker(LEAST_SCORE if self.settings.policy == "strict" else START_SCORE)
         self._ladder = TierLadder(self.settings.cover)
-        self._keeper = _keeper_of(self._keeping)
+        self._keeper = keeper_of(self._keeping)
         number = next(FaceAnonymizer._numbers)
         if self._drawer:
             self._drawer.reset(number)
@@ -293,7 +296,7 @@ class FaceAnonymizer:
         return {n: self._ladder.choose(n, r, seconds=seconds, is_first=seen.is_first) for n, r in reasons.items()}
 
     def _why_not_drawn(self, track: Track) -> str:
-        if self._drawer is None:
+        if self._drawer is None or self.settings.mode == "cover":
             return "mode"
         if track.missed_seconds < 0:
             return BEFORE_FOUND
@@ -338,12 +341,13 @@ class FaceAnonymizer:
     def _drawn(self, seen: Seen, drawable: Sequence[Track], opacities: Sequence[float]) -> tuple[Image, list[Track]]:
         """Return the frame with synthetic faces, and the tracks whose every stranger was too like them."""
         assert self._drawer is not None
-        frame, alike = seen.frame, list[Track]()
-        for limit in self._guard.limits if self._guard else (1.0,):
+        frame, alike, beta = seen.frame, list[Track](), self.settings.beta
+        guard = self._guard if beta == 0 else None  # above 0 likeness is asked for, not watched
+        for limit in guard.limits if guard else (1.0,):
             image = self._conceal(frame.image, seen.tracks, drawable)  # no original face pixel survives this line
-            self._drawer.draw(image, frame.image, drawable, frame.seconds)
-            if self._guard:
-                alike = self._guard.check(frame.image, image, drawable, seconds=frame.seconds, limit=limit)
+            self._drawer.draw(image, frame.image, drawable, frame.seconds, beta=beta)
+            if guard:
+                alike = guard.check(frame.image, image, drawable, seconds=frame.seconds, limit=limit)
             if not alike:
                 break
             self._drawer.replace([track.id for track in alike])
@@ -355,46 +359,3 @@ class FaceAnonymizer:
 
 def _reports(tracks: Iterable[Track], choices: dict[int, Choice]) -> tuple[FaceReport, ...]:
     return tuple(FaceReport(t.id, choices[t.id].tier, choices[t.id].reason, t.face.box) for t in tracks)
-
-
-def _drawer_of(anonymizer: Anonymizer) -> FaceDrawer | None:
-    if anonymizer.model is None or anonymizer.device is None:
-        return None
-    from streamer.draw import FaceDrawer
-    from streamer.pseudonym import Pseudonyms
-
-    pseudonyms = Pseudonyms(
-        anonymizer.model,
-        anonymizer.device,
-        key=anonymizer.key,
-        recognizer=anonymizer.recognizer if anonymizer.model.identity_size else None,
-        mechanism=anonymizer.mechanism,
-        accountant=anonymizer.accountant,
-    )
-    return FaceDrawer(anonymizer.model, anonymizer.device, beta=anonymizer.settings.beta, pseudonyms=pseudonyms)
-
-
-def _keeper_of(keeping: Keeping | None) -> Keeper | None:
-    if keeping is None:
-        return None
-    from streamer.keep import Keeper
-
-    return Keeper(keeping)
-
-
-def _guard_of(anonymizer: Anonymizer) -> Guard | None:
-    """Return what compares drawn faces with the person; above beta 0 likeness is asked for, not watched."""
-    if anonymizer.recognizer is None or anonymizer.device is None or anonymizer.settings.beta > 0:
-        return None
-    from streamer.guard import Guard
-
-    return Guard(anonymizer.recognizer, anonymizer.device)
-
-
-def _mechanism_of(model: FaceModel | None, settings: Settings) -> GaussianMechanism | None:
-    """Return the mechanism of the settings' epsilon; coordinates of unit variance are clipped to their mean norm."""
-    if model is None or settings.epsilon is None:
-        return None
-    if not model.identity_size:
-        raise ValueError(f"epsilon needs a model that knows what identity is; a {model.kind} model does not")
-    return GaussianMechanism(settings.epsilon, settings.delta, bound=math.sqrt(model.identity_size))

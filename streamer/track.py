@@ -78,6 +78,7 @@ class FaceTracker:
         self._next_id = 1
         self._seconds = -math.inf
         self._thumbnail: Floats | None = None
+        self._size: Floats | None = None  # of the pictures
 
     def reset(self) -> None:
         """Forget all faces, as for a new video."""
@@ -99,6 +100,7 @@ class FaceTracker:
         """
         if not math.isfinite(seconds):
             raise ValueError(f"seconds must be finite, got {seconds}")
+        self._resize(image)
         self.is_first = self._is_cut(image) or not 0 <= seconds - self._seconds <= RESET_SECONDS
         if self.is_first:
             self._trails = []
@@ -119,6 +121,13 @@ class FaceTracker:
         coasting = (trail for trail in lost if not trail.hints)
         tracks += [_coasting(t, seconds) for t in coasting if not _is_hidden(predicted(t, seconds).box, sure)]
         return sorted(tracks, key=lambda track: track.id)
+
+    def _resize(self, image: Image) -> None:
+        """Move what is known along when the pictures become larger or smaller, as a browser's do."""
+        size = np.array(image.shape[1::-1], np.float32)
+        if self._size is not None and not np.array_equal(size, self._size):
+            self._trails = [_scaled(trail, size / self._size) for trail in self._trails]
+        self._size = size
 
     def _may_coast(self, trail: Trail, seconds: float) -> bool:
         seen_in_last_frame = trail.seen == self._seconds  # at two frames per second, half a second would cover nothing
@@ -220,6 +229,12 @@ def _continued(trail: Trail, face: Face, seconds: float, *, is_sure: bool) -> Tr
     hints = 0 if not trail.hints or is_sure or has_come else trail.hints + 1
     lasting = HINT_SECONDS if hints else COAST_SECONDS
     return Trail(trail.id, face, velocity.astype(np.float32), seconds, lasting, hints, trail.start)
+
+
+def _scaled(trail: Trail, by: Floats) -> Trail:
+    """Return `trail` in pictures `by` `(2,)` times as wide and high."""
+    face = replace(trail.face, box=trail.face.box * np.tile(by, 2), landmarks=trail.face.landmarks * by, mesh=None)
+    return replace(trail, face=face, velocity=trail.velocity * by, start=trail.start * by)
 
 
 def _coasting(trail: Trail, seconds: float) -> Track:

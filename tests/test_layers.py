@@ -26,11 +26,12 @@ RANK = {
     "guard": 2,
     "settings": 1,
     "keep": 4,
-    "pipeline": 5,
-    "protection": 6,
-    "demo": 6,
-    "doctor": 6,
-    "extract": 6,
+    "assembly": 5,
+    "pipeline": 6,
+    "protection": 7,
+    "demo": 7,
+    "doctor": 7,
+    "extract": 7,
     "audit": 2,
     "audit_check": 3,
     "crowd": 2,
@@ -54,6 +55,7 @@ RANK = {
     "cli_audit": 20,
     "cli_consent": 20,
     "cli_run": 20,
+    "cli_serve": 20,
     "cli": 21,
 }
 RANK |= {"__init__": 0, "__main__": 22}
@@ -78,6 +80,13 @@ EVALUATE_RANK = {"__init__": 0} | {
 }
 
 
+# `streamer.serve`, from what runs a stream up.
+SERVE_LAYERS = ("certificate ice metrics offers", "access filter tracks", "peers", "app")
+SERVE_RANK = {"__init__": 0} | {
+    name: rank for rank, names in enumerate(SERVE_LAYERS, RANK["protection"] + 1) for name in names.split()
+}
+
+
 def module_of(path: Path) -> str:
     """The name of a module within `streamer`: "images", or "evaluate.images"."""
     return ".".join(path.relative_to(ROOT / "streamer").with_suffix("").parts)
@@ -87,6 +96,8 @@ def rank_of(module: str) -> int:
     package, _, name = module.rpartition(".")
     if package == "evaluate":
         return EVALUATE_RANK.get(name, EVALUATE_RANK["charts"])
+    if package == "serve":
+        return SERVE_RANK[name]
     return RANK.get(module or "__init__", STAGE)
 
 
@@ -144,14 +155,14 @@ def test_only_named_modules_look_at_pictures():
     `evaluate` compares before and after, on purpose.
     """
     lookers = {
-        path.stem
+        module_of(path)
         for path in set(STREAMER) - set(EVALUATE)
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr == "image" and ast.unparse(node.value) != "anonymizer"
     }
     assert lookers <= {
             "sources", "pictures", "live_source", "lookahead", "pipeline", "sinks", "shown", "video_codec", "demo",
-            "extract", "enroll",
+            "extract", "enroll", "serve.filter", "serve.tracks",
         }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Faces found in later frames are covered in earlier ones, as far as the delay reaches."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -91,6 +92,12 @@ def test_the_second_sighting_tells_where_a_fast_face_came_from():
 def test_nothing_is_covered_before_the_cut_that_a_face_came_with():
     frames = [seen(n, [Track(1, face(), 0.0)] if n >= 7 else [], is_first=n == 5) for n in range(8)]
     assert covered(run(frames)) == [5, 6, 7]
+
+
+def test_nothing_is_covered_in_frames_of_another_size_where_places_mean_something_else():
+    frames = [seen(n, [Track(1, face(), 0.0)] if n >= 10 else []) for n in range(12)]
+    frames[:8] = [replace(s, frame=replace(s.frame, image=np.zeros((8, 8, 3), np.uint8))) for s in frames[:8]]
+    assert covered(run(frames)) == [8, 9, 10, 11]
 
 
 def test_a_short_gap_is_bridged_by_a_face_that_can_be_drawn():

@@ -327,11 +327,13 @@ def test_a_time_that_is_none_is_refused(seconds: float):
         show(FaceTracker(), seconds, face(100))
 
 
-def test_a_new_size_of_frame_is_no_cut_by_itself():
+def test_a_new_size_of_frame_is_no_cut_and_takes_the_faces_along():
     tracker = FaceTracker()
     scene = np.kron(SCENE[::10, ::10], np.ones((20, 20, 1), np.uint8))
-    show(tracker, 0.0, face(100), scene=scene)
-    assert ids(show(tracker, 0.1, scene=scene[::2, ::2])) == [1]
+    show(tracker, 0.0, face(300, 200), scene=scene)
+    (lost,) = show(tracker, 0.1, scene=scene[::2, ::2])
+    assert (lost.id, *centre(lost)) == (1, 150, 100)
+    assert ids(show(tracker, 0.2, face(152, 101, size=20), scene=scene[::2, ::2])) == [1]
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 900, 3), (1080, 1920, 3)])

@@ -1,0 +1,61 @@
+"""Puts together the stages that one stream needs, of what an anonymizer was loaded with. torch loads only then."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from models.privacy import GaussianMechanism
+from streamer.settings import Settings
+
+if TYPE_CHECKING:
+    from models.face_model import FaceModel
+    from streamer.draw import FaceDrawer
+    from streamer.guard import Guard
+    from streamer.keep import Keeper, Keeping
+    from streamer.pipeline import Anonymizer
+
+
+def drawer_of(anonymizer: Anonymizer) -> FaceDrawer | None:
+    """Return what draws faces, where there is a model."""
+    if anonymizer.model is None or anonymizer.device is None:
+        return None
+    from streamer.draw import FaceDrawer
+    from streamer.pseudonym import Pseudonyms
+
+    pseudonyms = Pseudonyms(
+        anonymizer.model,
+        anonymizer.device,
+        key=anonymizer.key,
+        recognizer=anonymizer.recognizer if anonymizer.model.identity_size else None,
+        mechanism=anonymizer.mechanism,
+        accountant=anonymizer.accountant,
+    )
+    return FaceDrawer(anonymizer.model, anonymizer.device, pseudonyms=pseudonyms)
+
+
+def keeper_of(keeping: Keeping | None) -> Keeper | None:
+    """Return what knows who agreed to be seen, where somebody did."""
+    if keeping is None:
+        return None
+    from streamer.keep import Keeper
+
+    return Keeper(keeping)
+
+
+def guard_of(anonymizer: Anonymizer) -> Guard | None:
+    """Return what compares drawn faces with the person."""
+    if anonymizer.recognizer is None or anonymizer.device is None:
+        return None
+    from streamer.guard import Guard
+
+    return Guard(anonymizer.recognizer, anonymizer.device)
+
+
+def mechanism_of(model: FaceModel | None, settings: Settings) -> GaussianMechanism | None:
+    """Return the mechanism of the settings' epsilon; coordinates of unit variance are clipped to their mean norm."""
+    if model is None or settings.epsilon is None:
+        return None
+    if not model.identity_size:
+        raise ValueError(f"epsilon needs a model that knows what identity is; a {model.kind} model does not")
+    return GaussianMechanism(settings.epsilon, settings.delta, bound=math.sqrt(model.identity_size))

@@ -1,0 +1,207 @@
+"""What goes out to peers: the safe video of one of them to any number of viewers, and its sound, late and changed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from aiortc import MediaStreamTrack
+from aiortc.mediastreams import MediaStreamError
+from av.audio.fifo import AudioFifo
+from av.audio.frame import AudioFrame
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+
+from streamer.live_source import TIME_BASE, blank
+from streamer.types import SafeFrame
+
+SLATE_SECONDS = 0.6  # without a safe frame; then a slate takes its place
+SLATE_STEP = 0.2  # from one slate to the next
+FIRST_SIZE = (480, 640)  # height, width of a slate before the first frame
+RATE, SAMPLES = 48_000, 960  # Opus: 20 ms
+LEEWAY = 0.06  # seconds by which sound may be early or late before it is corrected
+
+
+class SafeTrack(MediaStreamTrack):
+    """Video for one viewer: the newest frame whenever the sender is ready for one."""
+
+    kind = "video"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._newest: VideoFrame | None = None
+        self._fresh = asyncio.Event()
+
+    def put(self, frame: VideoFrame) -> None:
+        """Leave a frame; one that was not taken yet is replaced."""
+        self._newest = frame
+        self._fresh.set()
+
+    async def recv(self) -> VideoFrame:
+        """Return the next frame."""
+        await self._fresh.wait()
+        if self.readyState != "live" or self._newest is None:
+            raise MediaStreamError
+        self._fresh.clear()
+        return self._newest
+
+    def stop(self) -> None:
+        """End it, also for who waits."""
+        super().stop()
+        self._fresh.set()
+
+
+class Broadcast:
+    """The safe video of one peer: each frame to every track, and a slate where none comes. For the event loop."""
+
+    def __init__(self) -> None:
+        self.tracks: set[SafeTrack] = set()
+        self._last_pts, self._offset = 0, 0
+        self._size, self._last_at = FIRST_SIZE, -SLATE_SECONDS
+        self._task = asyncio.create_task(self._fill_gaps())
+
+    def track(self) -> SafeTrack:
+        """Return a track for one more viewer."""
+        track = SafeTrack()
+        self.tracks.add(track)
+        return track
+
+    def put(self, frame: VideoFrame) -> None:
+        """Pass on one frame, whose times increase."""
+        self._size, self._last_at = (frame.height, frame.width), time.monotonic()
+        assert frame.pts is not None
+        if frame.pts + self._offset <= self._last_pts:  # slates went ahead
+            self._offset = self._last_pts + 1 - frame.pts
+        self._send(frame, frame.pts + self._offset)
+
+    async def close(self) -> None:
+        """End every track."""
+        self._task.cancel()
+        for track in self.tracks:
+            track.stop()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def _send(self, frame: VideoFrame, pts: int) -> None:
+        frame.pts, frame.time_base = pts, TIME_BASE
+        self._last_pts = pts
+        for track in self.tracks:
+            track.put(frame)
+
+    async def _fill_gaps(self) -> None:
+        while True:
+            await asyncio.sleep(SLATE_STEP)
+            if time.monotonic() - self._last_at > SLATE_SECONDS:
+                height, width = self._size
+                slate = VideoFrame.from_ndarray(blank(width, height), "rgb24").reformat(format="yuv420p")
+                self._send(slate, self._last_pts + round(SLATE_STEP / TIME_BASE))
+
+
+class Packer:
+    """Makes frames for an encoder of safe ones; for one thread."""
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+
+    def pack(self, frame: SafeFrame) -> VideoFrame:
+        """Return the frame in yuv420p, with an even size.
+
+        Raises:
+            TypeError: If it is anything but a `SafeFrame`.
+        """
+        if not isinstance(frame, SafeFrame):
+            raise TypeError(f"only a SafeFrame may be sent, got {type(frame).__name__}")
+        height, width = (length - length % 2 for length in frame.image.shape[:2])
+        rgb = VideoFrame.from_ndarray(np.ascontiguousarray(frame.image[:height, :width]), "rgb24")
+        packed = self._reformatter.reformat(rgb, format="yuv420p", threads=1)
+        packed.pts, packed.time_base = frame.pts, frame.time_base
+        return packed
+
+
+class DelayedAudio(MediaStreamTrack):
+    """The sound of a peer, as late as its video.
+
+    Args:
+        source: What the peer sends.
+        delay: Returns by how many seconds the video is late.
+        voice: What changes it, or None.
+    """
+
+    kind = "audio"
+
+    def __init__(self, source: MediaStreamTrack, delay: Callable[[], float], voice: Voice | None) -> None:
+        super().__init__()
+        self._source, self._delay, self._voice = source, delay, voice
+        self._held: deque[AudioFrame] = deque()
+        self._pts = 0
+
+    async def recv(self) -> AudioFrame:
+        """Return the next 20 ms; silence as long as there are none."""
+        frame: Any = await self._source.recv()
+        changed = self._voice.change(frame) if self._voice else [frame]
+        self._held.extend(changed)
+        out = self._due() or _silence()
+        out.pts, out.sample_rate, out.time_base = self._pts, RATE, Fraction(1, RATE)
+        self._pts += out.samples
+        return out
+
+    def _due(self) -> AudioFrame | None:
+        late = len(self._held) * SAMPLES / RATE - self._delay()
+        if late < 0:
+            return None
+        if late > 2 * LEEWAY:
+            self._held.popleft()  # the video has become faster
+        return self._held.popleft() if self._held else None
+
+
+class Voice:
+    """Changes pitch and formants by one factor, as a tape that is played at another speed, without the speed.
+
+    It hides a voice from a listener, not from somebody who guesses the factor and changes it back.
+
+    Args:
+        factor: Of all frequencies, 0.5 to 2; 1 changes nothing.
+
+    Raises:
+        ValueError: If it is out of range.
+    """
+
+    def __init__(self, factor: float) -> None:
+        if not 0.5 <= factor <= 2.0:
+            raise ValueError(f"a voice is changed by a factor of 0.5 to 2, got {factor}")
+        self._graph = av.filter.Graph()
+        steps = [
+            self._graph.add_abuffer(sample_rate=RATE, format="s16", layout="stereo", time_base=Fraction(1, RATE)),
+            self._graph.add("asetrate", str(round(RATE * factor))),
+            self._graph.add("aresample", str(RATE)),
+            self._graph.add("atempo", str(1 / factor)),
+            self._graph.add("aformat", f"sample_fmts=s16:sample_rates={RATE}:channel_layouts=stereo"),
+            self._graph.add("abuffersink"),
+        ]
+        self._graph.link_nodes(*steps).configure()
+        self._fifo = AudioFifo()
+
+    def change(self, frame: AudioFrame) -> list[AudioFrame]:
+        """Return what is ready, in frames of 20 ms; `frame` is 48 kHz, stereo, 16 bits."""
+        frame.pts = None
+        self._graph.push(frame)
+        while True:
+            try:
+                made: Any = self._graph.pull()
+            except (av.BlockingIOError, av.EOFError):
+                break
+            made.pts = None
+            self._fifo.write(made)
+        ready = []
+        while (piece := self._fifo.read(SAMPLES)) is not None:
+            ready.append(piece)
+        return ready
+
+
+def _silence() -> AudioFrame:
+    return AudioFrame.from_ndarray(np.zeros((1, 2 * SAMPLES), np.int16), "s16", "stereo")

@@ -1,0 +1,132 @@
+"""A real Chromium without a window, driven through its DevTools, with a camera that plays a clip of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import itertools
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import cv2
+import numpy as np
+import pytest
+
+from streamer.types import Image
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: chromium)")
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--mute-audio", "--no-first-run", "--disable-extensions",
+    "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--allow-loopback-in-peer-connection",
+    "--autoplay-policy=no-user-gesture-required", "--ignore-certificate-errors", "--remote-debugging-port=0",
+)  # fmt: skip
+
+
+def write_y4m(path: Path, images: Iterable[Image], rate: int = 30) -> Path:
+    """Write RGB pictures as the raw video that Chromium takes for a camera."""
+    with path.open("wb") as file:
+        for n, image in enumerate(images):
+            height, width = image.shape[:2]
+            if n == 0:
+                file.write(f"YUV4MPEG2 W{width} H{height} F{rate}:1 Ip A1:1 C420mpeg2\n".encode())
+            file.write(b"FRAME\n" + cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420).tobytes())
+    return path
+
+
+class Page:
+    """One page of the browser."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket, self._ids = socket, itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self.problems: list[str] = []
+        self._task = asyncio.create_task(self._listen())
+
+    async def _listen(self) -> None:
+        async for message in self._socket:
+            said = message.json()
+            if "id" in said:
+                self._waiting.pop(said["id"]).set_result(said)
+            elif said["method"] in ("Runtime.exceptionThrown", "Log.entryAdded"):
+                self.problems.append(str(said["params"]))
+
+    async def do(self, method: str, **params: object) -> dict[str, Any]:
+        """Return what the browser answers to a command of its DevTools."""
+        number = next(self._ids)
+        self._waiting[number] = asyncio.get_running_loop().create_future()
+        await self._socket.send_json({"id": number, "method": method, "params": params})
+        answer = await asyncio.wait_for(self._waiting[number], 30)
+        assert "error" not in answer, answer["error"]
+        return dict(answer["result"])
+
+    async def js(self, code: str) -> Any:  # noqa: ANN401 - whatever it is worth
+        """Return the value of an expression, awaited."""
+        answer = await self.do("Runtime.evaluate", expression=code, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    async def until(self, code: str, seconds: float = 20.0) -> None:
+        """Wait until an expression is true."""
+        async with asyncio.timeout(seconds):
+            while not await self.js(code):
+                await asyncio.sleep(0.1)
+
+    async def go(self, url: str) -> None:
+        await self.do("Page.navigate", url=url)
+        await self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
+
+    async def resize(self, width: int, height: int, *, mobile: bool = False) -> None:
+        await self.do(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile
+        )
+
+    async def screenshot(self) -> Image:
+        """Return what the page looks like, RGB."""
+        data = (await self.do("Page.captureScreenshot", format="png"))["data"]
+        return cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+
+    async def video_frame(self) -> Image:
+        """Return what the page's video shows now, in its own size, RGB."""
+        data = await self.js(
+            """(() => { const v = document.getElementById('video'), c = document.createElement('canvas');
+            c.width = v.videoWidth; c.height = v.videoHeight; c.getContext('2d').drawImage(v, 0, 0);
+            return c.toDataURL('image/png').split(',')[1]; })()"""
+        )
+        return cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+
+
+@asynccontextmanager
+async def browser(folder: Path, camera: Path) -> AsyncIterator[Page]:
+    """Yield the page of a new browser whose camera plays `camera`."""
+    assert CHROMIUM
+    profile = folder / "profile"
+    process = await asyncio.create_subprocess_exec(
+        CHROMIUM, *FLAGS, f"--use-file-for-fake-video-capture={camera}", f"--user-data-dir={profile}", "about:blank",
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        port = await _port(profile / "DevToolsActivePort")
+        async with aiohttp.ClientSession() as client:
+            async with client.get(f"http://127.0.0.1:{port}/json/list") as response:
+                target = next(t for t in await response.json() if t["type"] == "page")
+            async with client.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket:
+                page = Page(socket)
+                for domain in ("Page", "Runtime", "Log"):
+                    await page.do(f"{domain}.enable")
+                yield page
+    finally:
+        os.killpg(process.pid, 9)
+        await process.wait()
+
+
+async def _port(file: Path) -> int:
+    async with asyncio.timeout(30):
+        while not file.exists() or not file.read_text().strip():
+            await asyncio.sleep(0.1)
+    return int(file.read_text().splitlines()[0])
