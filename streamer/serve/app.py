@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import logging
 import os
 import re
 import signal
@@ -18,6 +20,8 @@ from streamer.serve.ice import IceServers
 from streamer.serve.metrics import TYPE
 from streamer.serve.offers import OfferError, checked_offer
 from streamer.serve.peers import Direction, FullError, Peer, Peers
+
+log = logging.getLogger(__name__)
 
 WEB = Path(__file__).parent / "web"
 FILES = {"/": "index.html", "/app.js": "app.js", "/style.css": "style.css"}
@@ -173,9 +177,12 @@ async def serve(
         StreamerError: If it cannot listen there.
     """
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    # Only the type, as of every error here; aiortc leaves those of a broken offer to the loop.
+    loop.set_exception_handler(lambda _, said: log.warning("ignored: %s", type(said.get("exception")).__name__))
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     runner = await started(access, Server(peers, ice))
+    gc.freeze()  # what is loaded by now stays: looking for garbage in it held everybody up for 150 ms, now and then
     try:
         on_ready(runner.addresses[0][1])
         await stop.wait()

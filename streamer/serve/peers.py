@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import re
 import secrets
@@ -100,7 +101,7 @@ class Peer:
         self.began = self.last_frame = time.monotonic()
         self._metrics, self._sound, self._packer = metrics, sound, Packer()
         self._loop = asyncio.get_running_loop()
-        self._filter = FaceFilter(anonymizer, self._publish)
+        self._filter: FaceFilter | None = None  # made for the first frame: offers are many, and some are nobody's
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def answer(self, sdp: str, direction: Direction) -> str:
@@ -141,10 +142,11 @@ class Peer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for viewer in self.viewers.values():
-            await viewer.connection.close()
-        await self.connection.close()
+            await hang_up(viewer.connection)
+        await hang_up(self.connection)
         await self.broadcast.close()
-        await asyncio.to_thread(self._filter.close)
+        if self._filter:
+            await asyncio.to_thread(self._filter.close)
 
     def _take(self, track: MediaStreamTrack) -> None:
         if track.kind == "video":
@@ -163,6 +165,7 @@ class Peer:
             except MediaStreamError:
                 return
             self.last_frame = time.monotonic()
+            self._filter = self._filter or FaceFilter(self.anonymizer, self._publish)
             self._filter.source.put(frame)
 
     def _publish(self, frame: SafeFrame, dropped: int, latency: float) -> None:
@@ -189,6 +192,7 @@ class Peers:
         self.is_draining = False
         self.by_id: dict[str, Peer] = {}
         self._by_viewer_id: dict[str, Peer] = {}
+        self._closing: set[asyncio.Task[None]] = set()
         self._task = asyncio.create_task(self._watch())
         vpx.DEFAULT_BITRATE = h264.DEFAULT_BITRATE = START_BITRATE
         vpx.MAX_BITRATE = h264.MAX_BITRATE = MAX_BITRATE
@@ -246,20 +250,25 @@ class Peers:
         if viewer := peer.viewers.pop(viewer_id, None):
             for sender in viewer.connection.getSenders():
                 peer.broadcast.tracks.discard(sender.track)
-            await viewer.connection.close()
+            await hang_up(viewer.connection)
             self._count()
 
     async def close(self, peer: Peer) -> None:
         """End one peer and whoever watches it."""
         if self.by_id.pop(peer.id, None):
             self._by_viewer_id.pop(peer.viewer_id, None)
-            await peer.close()
             self._count()
+            task = asyncio.create_task(peer.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+            await asyncio.shield(task)
+            gc.collect()  # aiortc's objects hold each other: let be, those of many offers would hold all up at once
 
     async def close_all(self) -> None:
         """End everybody."""
         self._task.cancel()
         await asyncio.gather(*map(self.close, list(self.by_id.values())), return_exceptions=True)
+        await asyncio.gather(*self._closing, return_exceptions=True)
 
     async def _or_close(self, answer: Awaitable[str], close: Callable[[], Awaitable[None]]) -> str:
         try:
@@ -295,6 +304,14 @@ class Peers:
         age, idle = now - peer.began, now - peer.last_frame
         is_late = bool(self._limits.minutes) and age > 60 * self._limits.minutes
         return is_late or idle > IDLE_SECONDS or _is_gone(peer.connection, age)
+
+
+async def hang_up(connection: RTCPeerConnection) -> None:
+    """Close a connection, also one that aiortc understood only half of."""
+    try:
+        await connection.close()
+    except Exception as error:  # whatever it was, nobody can do anything about it
+        log.warning("a connection did not close: %s", type(error).__name__)
 
 
 def _is_gone(connection: RTCPeerConnection, age: float) -> bool:

@@ -7,9 +7,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
@@ -19,7 +21,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from streamer.live_source import TIME_BASE, blank
-from streamer.types import SafeFrame
+from streamer.types import Image, SafeFrame
 
 SLATE_SECONDS = 0.6  # without a safe frame; then a slate takes its place
 SLATE_STEP = 0.2  # from one slate to the next
@@ -35,6 +37,7 @@ class SafeTrack(MediaStreamTrack):
 
     def __init__(self) -> None:
         super().__init__()
+        self.is_read = False  # whether somebody is connected who takes it
         self._newest: VideoFrame | None = None
         self._fresh = asyncio.Event()
 
@@ -45,6 +48,7 @@ class SafeTrack(MediaStreamTrack):
 
     async def recv(self) -> VideoFrame:
         """Return the next frame."""
+        self.is_read = True
         await self._fresh.wait()
         if self.readyState != "live" or self._newest is None:
             raise MediaStreamError
@@ -96,10 +100,17 @@ class Broadcast:
     async def _fill_gaps(self) -> None:
         while True:
             await asyncio.sleep(SLATE_STEP)
-            if time.monotonic() - self._last_at > SLATE_SECONDS:
-                height, width = self._size
-                slate = VideoFrame.from_ndarray(blank(width, height), "rgb24").reformat(format="yuv420p")
+            is_quiet = time.monotonic() - self._last_at > SLATE_SECONDS
+            if is_quiet and any(track.is_read for track in self.tracks):
+                slate = VideoFrame.from_ndarray(_slate(self._size), "yuv420p")
                 self._send(slate, self._last_pts + round(SLATE_STEP / TIME_BASE))
+
+
+@lru_cache(maxsize=8)
+def _slate(size: tuple[int, int]) -> Image:
+    """Return `(H * 3 / 2, W)` uint8, what yuv420p holds of a picture that says there is none."""
+    height, width = size
+    return np.asarray(cv2.cvtColor(blank(width, height), cv2.COLOR_RGB2YUV_I420))
 
 
 class Packer:
