@@ -12,8 +12,9 @@ import pytest
 def _forbidden(reason: str) -> bool:
     """Return whether this machine promised what the skipped test lacked."""
     needs_clips = "VEIL_REQUIRE_SHARED" in os.environ and "shared" in reason
+    needs_peer = "VEIL_REQUIRE_PEERS" in os.environ and "(Debian: " in reason
     needs_gpu = "FAIL_WITHOUT_CUDA" in os.environ and "cuda" in reason.lower()
-    return needs_clips or needs_gpu
+    return needs_clips or needs_peer or needs_gpu
 
 
 def _fail_if_forbidden(report: pytest.TestReport | pytest.CollectReport) -> None:

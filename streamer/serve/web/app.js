@@ -97,7 +97,9 @@ async function start() {
   keepResolution(connection);
   $("stage").classList.add("on");
   $("copy").disabled = false;
-  await control();
+  const figures = await (await call("GET", session)).json();
+  if (figures.modes.includes(chosenMode())) await control(); // what was chosen before the start
+  else draw(figures);
   timer = setInterval(poll, POLL_MS);
 }
 
@@ -127,8 +129,9 @@ async function watch() {
 function stop(error) {
   clearInterval(timer);
   camera?.getTracks().forEach((track) => track.stop());
-  if (session) call("DELETE", session).catch(() => {});
-  connection?.close();
+  const old = connection;
+  const ended = session ? call("DELETE", session).catch(() => {}) : Promise.resolve();
+  ended.then(() => old?.close()); // the other way round the session would be gone already
   camera = connection = session = null;
   $("video").srcObject = null;
   $("stage").classList.remove("on");
@@ -140,10 +143,12 @@ function stop(error) {
 }
 
 async function poll() {
+  const mine = session;
   try {
-    draw(await (await call("GET", session)).json());
+    const figures = await (await call("GET", mine)).json();
+    if (session === mine) draw(figures);
   } catch (error) {
-    stop(error);
+    if (session === mine) stop(error);
   }
 }
 
@@ -162,17 +167,15 @@ function draw(figures) {
   $("beta-row").hidden = figures.mode !== "generate";
 }
 
+function chosenMode() {
+  return document.querySelector("[name=mode]:checked").value;
+}
+
 async function control() {
   $("beta-value").textContent = `${Math.round(100 * (1 - $("beta").value))} %`;
   if (!session) return;
-  const mode = document.querySelector("[name=mode]:checked").value;
-  const asked = JSON.stringify({ beta: Number($("beta").value), mode });
-  try {
-    draw(await (await call("PATCH", session, asked, "application/json")).json());
-  } catch (error) {
-    if (mode === "generate") draw(await (await call("GET", session)).json()); // it only covers
-    else throw error;
-  }
+  const asked = JSON.stringify({ beta: Number($("beta").value), mode: chosenMode() });
+  draw(await (await call("PATCH", session, asked, "application/json")).json());
 }
 
 async function listCameras() {
