@@ -1,0 +1,189 @@
+"""Streams that come, stall, go and come back, from a real RTSP server; and where they go."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamer.address import live_address
+from streamer.demo import Pose, Shot, render_clip
+from streamer.errors import SourceError
+from streamer.live_source import BLANK_GREY, LiveSource
+from streamer.sources import open_source
+from streamer.types import Frame
+from tests.rtsp import ffmpeg_listening, free_port, needs_ffmpeg, needs_rtsp_server, rtsp_server
+
+RESUMED_SECONDS = 15.0  # far more than it takes, for a machine that does more besides
+
+
+def is_blank(frame: Frame) -> bool:
+    return bool((frame.image[:10] == BLANK_GREY).all())
+
+
+def opened(url: str) -> LiveSource:
+    address = live_address(url)
+    assert address is not None
+    return LiveSource(address)
+
+
+def until(frames: Iterator[Frame], blank: bool, seconds: float = RESUMED_SECONDS) -> list[Frame]:
+    """Read frames until one is blank, or not."""
+    end, read = time.monotonic() + seconds, []
+    for frame in frames:
+        read.append(frame)
+        if is_blank(frame) == blank:
+            return read
+        assert time.monotonic() < end, "it took too long"
+    raise AssertionError("the source ended")
+
+
+@needs_rtsp_server
+def test_a_stream_that_dies_or_freezes_is_replaced_by_blank_frames_and_comes_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with rtsp_server("ball") as server, opened(server.url) as source:
+        assert (source.info.width, source.info.height, source.info.is_live) == (320, 240, True)
+        assert 25 < float(source.info.rate or 0) < 35
+        frames = iter(source)
+        read = until(frames, blank=False)
+        for _ in range(2):
+            server.kill()
+            read += until(frames, blank=True)
+            server.start()
+            read += until(frames, blank=False)
+        server.send(signal.SIGSTOP)
+        read += until(frames, blank=True)
+        server.send(signal.SIGCONT)
+        read += until(frames, blank=False)
+    assert source.reconnects >= 2
+    pts = [frame.pts for frame in read]
+    assert all(np.diff(pts) > 0)
+    assert {frame.image.shape for frame in read} == {(240, 320, 3)}
+    assert np.diff([frame.seconds for frame in read]).max() < 3.0, "the output stopped"
+    assert caplog.text.count("is gone") >= 2
+
+
+@needs_rtsp_server
+def test_a_wrong_password_is_refused_and_never_shown(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with rtsp_server("ball", "ann", "right") as server:
+        with pytest.raises(SourceError) as refused:
+            opened(server.url.replace("//", "//ann:wr0ng@"))
+        assert "wr0ng" not in str(refused.value) + repr(refused.value) + caplog.text
+        assert "Unauthorized" in str(refused.value)
+        with opened(server.url.replace("//", "//ann:right@")) as source:
+            assert source.info.width == 320
+            assert "right" not in repr(live_address(server.url.replace("//", "//ann:right@")))
+
+
+def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamer.live_source.OPEN_SECONDS", 0.5)
+    monkeypatch.setattr("streamer.live_source.STALL_SECONDS", 0.5)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        start = time.monotonic()
+        with pytest.raises(SourceError, match="is it on, are address and password right"):
+            opened(f"rtsp://ann:secret@127.0.0.1:{silent.getsockname()[1]}/cam")
+        assert time.monotonic() - start < 10
+
+
+@needs_rtsp_server
+def test_connections_that_come_and_go_leave_no_thread_or_descriptor() -> None:
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    with rtsp_server("ball") as server, opened(server.url) as source:
+        frames, counts = iter(source), []
+        for _ in range(4):
+            until(frames, blank=False)
+            counts.append((descriptors(), threading.active_count()))
+            server.kill()
+            until(frames, blank=True)
+            server.start()
+        assert counts[-1] == counts[1], counts
+
+
+def veil_run(*arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "streamer", "run", *map(str, arguments), "--mode", "cover", "--json"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def face_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten seconds of a face in H.264, in the container that the server reads."""
+    path = tmp_path_factory.mktemp("face") / "face.mkv"
+    render_clip(path, (Shot(5.0, (Pose(0.7, 0.56, 0.9),), (Pose(0.9, 0.56, 0.9),)),) * 2)
+    return path
+
+
+def wait_for(file: Path, size: int, run: subprocess.Popen[str], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not file.exists() or file.stat().st_size < size:
+        assert run.poll() is None, run.communicate()
+        assert time.monotonic() < end, f"{file} does not grow"
+        time.sleep(0.1)
+
+
+@needs_rtsp_server
+@needs_ffmpeg
+def test_from_one_server_to_another_with_a_recording_that_survives_a_kill(face_clip: Path, tmp_path: Path) -> None:
+    hub = tmp_path / "hub.mkv"
+    with rtsp_server(str(face_clip)) as server, ffmpeg_listening(hub) as url:
+        run = veil_run(server.url, url, "--also", tmp_path / "kept.mkv", "--overwrite")
+        try:
+            wait_for(tmp_path / "kept.part.mkv", 300_000, run)
+            wait_for(hub, 100_000, run)
+        finally:
+            run.send_signal(signal.SIGKILL)
+            run.communicate()
+    assert not (tmp_path / "kept.mkv").exists()
+    with open_source(tmp_path / "kept.part.mkv") as source:
+        kept = list(source)
+    with open_source(hub) as source:
+        sent = list(source)
+    assert min(len(kept), len(sent)) > 20
+    assert kept[0].image.shape == sent[0].image.shape == (720, 1280, 3)
+
+
+@needs_rtsp_server
+def test_a_live_run_ends_well_with_sigterm_and_keeps_what_it_recorded(face_clip: Path, tmp_path: Path) -> None:
+    with rtsp_server(str(face_clip)) as server:
+        run = veil_run(server.url, tmp_path / "kept.mp4", "--audit", tmp_path / "log")
+        try:
+            wait_for(tmp_path / "kept.part.mp4", 200_000, run)
+        finally:
+            run.send_signal(signal.SIGTERM)
+            _, said = run.communicate(timeout=30)
+    assert run.returncode == 0, said
+    with open_source(tmp_path / "kept.mp4") as source:
+        assert len(list(source)) > 20
+    verified = [sys.executable, "-m", "streamer", "verify", str(tmp_path / "log")]
+    assert subprocess.run(verified, capture_output=True, check=False).returncode == 0
+
+
+def test_a_window_without_a_screen_is_one_line(portrait_clip: Path) -> None:
+    bare = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    command = [sys.executable, "-m", "streamer", "run", str(portrait_clip), "preview:", "--mode", "cover"]
+    done = subprocess.run(command, capture_output=True, text=True, env=bare, check=False)
+    assert (done.returncode, done.stderr) == (1, "veil: cannot open a window: there is no screen\n")
+
+
+def test_a_server_that_is_not_there_does_not_stop_the_other_outputs(portrait_clip: Path, tmp_path: Path) -> None:
+    run = veil_run(portrait_clip, f"rtsp://ann:secret@127.0.0.1:{free_port()}/x", "--also", tmp_path / "kept.mp4")
+    _, said = run.communicate(timeout=60)
+    assert "secret" not in said
+    assert run.returncode == 0, said
+    with open_source(tmp_path / "kept.mp4") as source:
+        assert len(list(source)) > 0
