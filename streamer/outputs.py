@@ -13,7 +13,7 @@ from streamer.shown import PreviewWindow, VirtualCamera
 from streamer.sinks import open_sink
 from streamer.types import Codec, Sink, VideoInfo
 
-PREVIEW, CAMERA = "preview:", "virtual-camera:"
+PREVIEW, CAMERA, WHIP = "preview:", "virtual-camera:", "whip:"
 
 
 def open_outputs(
@@ -52,12 +52,16 @@ def open_outputs(
 
 def is_live_output(target: str) -> bool:
     """Return whether `target` shows what happens now, so that frames must come at their own pace."""
-    return target == PREVIEW or target.startswith(CAMERA) or publishes_to(target)
+    return target == PREVIEW or target.startswith((CAMERA, WHIP)) or publishes_to(target)
 
 
 def _open_streaming(target: str, info: VideoInfo, *, crf: int) -> Sink | None:
     if target.startswith(CAMERA):
         return VirtualCamera(target.removeprefix(CAMERA), info)
+    if target.startswith(WHIP):
+        from streamer.whip import WhipPublisher  # aiortc takes half a second to load
+
+        return WhipPublisher(target)
     if publishes_to(target):
         return Publisher(target, info, crf=crf)
     if URL.match(target):

@@ -45,7 +45,8 @@ RANK = {
     "fanout": 2,
     "publish": 3,
     "shown": 2,
-    "outputs": 4,
+    "whip": 4,
+    "outputs": 5,
     "remux": 2,
     "sources": 3,
     "cli_errors": 1,
@@ -81,8 +82,8 @@ EVALUATE_RANK = {"__init__": 0} | {
 
 
 # `streamer.serve`, from what runs a stream up.
-SERVE_LAYERS = ("certificate ice metrics offers", "access filter tracks", "peers", "app")
-SERVE_RANK = {"__init__": 0} | {
+SERVE_LAYERS = ("certificate ice metrics offers", "access filter", "peers", "app")
+SERVE_RANK = {"__init__": 0, "tracks": RANK["whip"] - 1} | {
     name: rank for rank, names in enumerate(SERVE_LAYERS, RANK["protection"] + 1) for name in names.split()
 }
 

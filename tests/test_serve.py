@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
+import itertools
 import logging
 import os
 import signal
@@ -12,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Coroutine
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +27,16 @@ from av.video.frame import VideoFrame
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamer import pipeline, protection
+from streamer.batching import batched
 from streamer.demo import _photo
 from streamer.detect import FaceDetector
 from streamer.evaluate.coverage import UNCOVERED, detail_kept
 from streamer.pipeline import Anonymizer
 from streamer.serve import peers as peers_module
 from streamer.serve.peers import Limits, Sound
+from streamer.sources import open_source
 from streamer.types import Face, Floats, Image, SafeFrame, Seen
+from streamer.whip import WhipPublisher
 from tests.serving import Playing, Serving, noise, peer, serving
 
 
@@ -216,6 +222,59 @@ def test_a_peer_that_stops_sending_is_shown_a_slate_then_let_go(
 
     def is_slate(one: Image) -> bool:
         return one.shape == image.shape and bool(np.abs(one[:100].astype(int) - 24).mean() < 6)
+
+    run(test())
+
+
+def test_two_sessions_at_once_keep_coverage_and_say_what_they_shed(portrait: tuple[Image, Floats]) -> None:
+    image, box = portrait
+
+    async def test() -> None:
+        anonymizer = Anonymizer.load(delay_seconds=0.0, device="cpu")
+        anonymizer.model = batched(anonymizer.model)
+        async with (
+            serving(anonymizer) as server,
+            peer(server, Playing([image])) as (_, one, first),
+            peer(server, Playing([image])) as (_, other, second),
+        ):
+            for received in (one, other):
+                await received.until(lambda images: len(images) >= 80, 60)
+            assert shown(image, one.images + other.images, box) == []
+            for said in (first, second):
+                _, figures = await json_of(server, "GET", said["session"])
+                assert figures["faces"] == 1
+                assert figures["shed"] or figures["tiers"] == {"generated": 1}, figures
+
+    run(test())
+
+
+def test_a_sink_publishes_by_whip_and_calls_again(portrait_clip: Path) -> None:
+    async def test() -> None:
+        async with serving() as server:
+            sink = WhipPublisher(f"whip:{server.url}/whip/door")
+            sending = asyncio.create_task(asyncio.to_thread(send, sink))
+            for _ in range(2):  # the second time after the server has hung up
+                async with asyncio.timeout(20):
+                    while not server.peers.by_id:
+                        await asyncio.sleep(0.1)
+                async with peer(server, path="/whep/door") as (_, watched, _):
+                    await watched.until(lambda images: any(one.shape == (720, 1280, 3) for one in images))
+                await server.peers.close(next(iter(server.peers.by_id.values())))
+            stop.set()
+            await sending
+            await wait_until_empty(server)
+
+    stop = threading.Event()
+
+    def send(sink: WhipPublisher) -> None:
+        safe = list(Anonymizer.load(mode="cover").frames(open_source(portrait_clip)))
+        with sink:
+            for n in itertools.count():
+                if stop.is_set():
+                    return
+                one = safe[n % len(safe)]
+                sink.write(dataclasses.replace(one, index=n, pts=n * 3000, time_base=Fraction(1, 90_000)))
+                time.sleep(1 / 30)
 
     run(test())
 
