@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import re
+import shutil
+import signal
 import ssl
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,8 +20,10 @@ from streamer.errors import StreamerError
 from streamer.serve import access as access_module
 from streamer.serve import app as app_module
 from streamer.serve.access import MAX_BODY, Access, OfferLimit, read_token
+from streamer.serve.certificate import self_signed
 from streamer.serve.ice import IceServers
 from streamer.serve.offers import OfferError, checked_offer
+from tests.rtsp import free_port
 from tests.serving import Playing, Serving, noise, peer, serving
 from tests.test_serve import run
 
@@ -252,3 +259,59 @@ def test_an_offer_that_no_browser_makes_is_refused(old: str, new: str, reason: s
 def test_a_body_that_is_no_offer_is_refused(body: bytes) -> None:
     with pytest.raises(OfferError):
         checked_offer(body)
+
+
+# Behind a proxy
+
+
+@pytest.mark.skipif(not shutil.which("nginx"), reason="needs nginx (Debian: nginx-light)")
+def test_the_example_for_nginx_works_as_written(tmp_path: Path) -> None:
+    front = free_port()
+    written = (Path(__file__).parents[1] / "examples" / "nginx.conf").read_text()
+    certificate(tmp_path / "front.pem")
+
+    async def test() -> None:
+        given = Access(port=0, token=TOKEN, origins=(f"https://127.0.0.1:{front}",), proxies=("127.0.0.1",))
+        async with serving(access=given) as server:
+            served = written.replace("127.0.0.1:8080", server.url.removeprefix("http://"))
+            served = served.replace("listen 443", f"listen 127.0.0.1:{front}")
+            served = re.sub(r"/etc/letsencrypt/\S+\.pem", str(tmp_path / "front.pem"), served)
+            start_nginx(tmp_path, served)
+            try:
+                through = Serving(f"https://127.0.0.1:{front}", server.peers, client_of_tests())
+                async with through.client:
+                    for path in ("/", "/readyz"):
+                        assert await status(through, "GET", path) == 200
+                    assert await status(through, "POST", "/offer", Origin=through.url) == 401
+                    assert await status(through, "POST", "/offer", Origin="https://evil.example", **BEARER) == 403
+                    through.client.headers.update(BEARER)
+                    async with peer(through, Playing([noise()])) as (_, received, _):
+                        await received.until(lambda images: len(images) > 5)
+            finally:
+                os.kill(int((tmp_path / "pid").read_text()), signal.SIGQUIT)
+
+    run(test())
+
+
+def client_of_tests() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False))
+
+
+def start_nginx(folder: Path, server: str) -> None:
+    main = f"pid {folder}/pid; error_log {folder}/error.log; events {{}}\n"
+    temporary = "client_body", "proxy", "fastcgi", "uwsgi", "scgi"
+    kinds = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in temporary)
+    (folder / "nginx.conf").write_text(f"{main} http {{ access_log off; {kinds}\n{server} }}")
+    subprocess.run(["nginx", "-c", folder / "nginx.conf", "-p", folder], check=True, capture_output=True)
+
+
+def certificate(file: Path) -> None:
+    """Write a key and a certificate for this machine."""
+    made: list[bytes] = []
+
+    class Context:
+        def load_cert_chain(self, path: str) -> None:
+            made.append(Path(path).read_bytes())
+
+    self_signed(Context(), ["127.0.0.1"])  # type: ignore[arg-type]
+    file.write_bytes(made[0])
