@@ -47,7 +47,7 @@ class LinearRefinedConfig:
     widths: tuple[int, int, int] = (32, 64, 96)
 
 
-CANDIDATES = 12  # strangers that are little like the person and suit them; the seed chooses among them
+CANDIDATES = 24  # strangers that suit and are little like the person; the seed chooses. Of 64 some suit too little
 KEPT = 0.6  # of what does not tell identity linearly: some of it does, and less of it leaves a more typical face
 SUITING = 0.07  # cosine that a step of one deviation away from the person's sex, age and lightness is worth
 

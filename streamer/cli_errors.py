@@ -7,7 +7,7 @@ import os
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,6 +26,14 @@ def interrupt(*_: object) -> NoReturn:
     """Handle a signal to end. What it breaks on its way, such as an import half done, counts as interrupted too."""
     _interrupted.set()
     raise KeyboardInterrupt
+
+
+def leave_no_core() -> None:
+    """Let no crash write memory to disk: it holds frames. Where the system knows no such limit nothing is done."""
+    with suppress(ImportError, OSError):
+        import resource  # not on Windows
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def end_if_interrupted() -> None:

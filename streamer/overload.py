@@ -33,7 +33,7 @@ class DrawingBudget:
         return math.floor(self._budget / self._face_seconds)
 
     def spent(self, count: int, seconds: float) -> None:
-        """Learn that drawing `count` faces, 1 or more, took `seconds`."""
-        cost = seconds / count
-        self._face_seconds += (MEMORY if self._face_seconds else 1.0) * (cost - self._face_seconds)
+        """Learn that drawing `count` faces, 1 or more, took `seconds`; what a probe tells counts for all before it."""
+        is_news = not self._face_seconds or self._idle_frames > PROBE_FRAMES
+        self._face_seconds += (1.0 if is_news else MEMORY) * (seconds / count - self._face_seconds)
         self._idle_frames = 0

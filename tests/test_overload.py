@@ -27,8 +27,6 @@ def test_a_face_that_costs_more_than_a_frame_is_not_drawn_until_a_probe():
     budget = after(1, 0.200)
     assert [budget.affordable(1) for _ in range(PROBE_FRAMES + 1)] == [0] * PROBE_FRAMES + [1]
     budget.spent(1, 0.001)
-    for _ in range(20):
-        budget.spent(1, 0.001)
     assert budget.affordable(20) == 20
 
 
@@ -47,6 +45,13 @@ def test_a_slowdown_is_met_within_a_few_frames():
         budget.spent(3, 3 * 0.050)
         frames += 1
     assert frames <= 5
+
+
+@pytest.mark.parametrize("faces", [2, 5, 20])
+def test_of_many_faces_some_are_shed_never_all_while_one_is_affordable(faces: int):
+    budget = after(faces, faces * 0.010)
+    drawn = [budget.affordable(faces) for _ in range(10)]
+    assert drawn == [min(faces, int(SHARE * 4))] * 10
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])

@@ -1,7 +1,9 @@
 """What a run writes: its output and its log, and nothing else. Watched from outside, by the system calls it makes."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections import defaultdict
@@ -55,3 +57,35 @@ def writes(trace: Path) -> tuple[set[str], dict[str, int]]:
         if found := WRITTEN.search(call):
             written[found[1]] += int(found[2])
     return opened, written
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out"])
+@pytest.mark.parametrize("frame", [0, 5, 11])
+def test_a_run_that_is_killed_leaves_nothing_under_the_final_name_and_a_log_that_verifies(
+    name: str, frame: int, portrait_clip: Path, tmp_path: Path
+) -> None:
+    killer = tmp_path / "killer.py"
+    killer.write_text(
+        "import os, signal\nfrom streamer import cli, pipeline\nreal = pipeline.FaceAnonymizer.hide\n"
+        "def hide(stream, seen):\n"
+        f"    if seen.frame.index == {frame}:\n        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return real(stream, seen)\n"
+        "pipeline.FaceAnonymizer.hide = hide\ncli.main()\n"
+    )
+    log = tmp_path / "log.jsonl"
+    command = [sys.executable, killer, "run", portrait_clip, tmp_path / name, "--mode", "cover", "--audit", log]
+    root = {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run(command, capture_output=True, check=False, env=os.environ | root)
+    assert done.returncode == -signal.SIGKILL
+    assert not (tmp_path / name).exists()
+    verify = [sys.executable, "-m", "streamer", "verify", str(log)]
+    assert subprocess.run(verify, capture_output=True, check=False).returncode == 1  # it was not closed
+    assert subprocess.run([*verify, "--allow-unfinished"], capture_output=True, check=False).returncode == 0
+    again = [sys.executable, "-m", "streamer", "run", portrait_clip, tmp_path / name, "--mode", "cover"]
+    assert subprocess.run(again, capture_output=True, check=False).returncode == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"killer.py", "log.jsonl", name}
+
+
+def test_no_crash_leaves_memory_on_disk() -> None:
+    code = "import resource; from streamer.cli_errors import leave_no_core as f; f(); print(resource.getrlimit(4))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "(0, 0)\n"

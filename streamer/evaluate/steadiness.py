@@ -51,6 +51,7 @@ class Reading:
         seconds: Its time.
         value: Of the output; nan where it could not be told.
         source: The source's own; nan for "match".
+        has_mesh: Whether a mesh fitted the source's face; what has none, a false alarm too, is only ever covered.
     """
 
     kind: Kind
@@ -60,6 +61,7 @@ class Reading:
     seconds: float
     value: float
     source: float
+    has_mesh: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ class SteadinessMeter:
             moment = self._moment(frame.image, after, track.face, found_after)
             moments[track.id] = (*past[-1:], moment)
             for kind, recognizer, value, source in self._measured(frame.image, after, past, moment):
-                readings.append(Reading(kind, recognizer, track.id, frame.index, frame.seconds, value, source))
+                place = track.id, frame.index, frame.seconds
+                readings.append(Reading(kind, recognizer, *place, value, source, track.face.mesh is not None))
         self._moments, self._images = moments, (frame.image, after)
         return readings
 
