@@ -90,13 +90,14 @@ class Faults:
 
         return broken
 
-    def _slowing(self, draw: Callable[..., None]) -> Callable[..., None]:
-        def slow(*args: Any, **named: Any) -> None:  # noqa: ANN401 - whatever it wraps
+    def _slowing(self, draw: Callable[..., int]) -> Callable[..., int]:
+        def slow(*args: Any, **named: Any) -> int:  # noqa: ANN401 - whatever it wraps
             start = time.perf_counter()
-            draw(*args, **named)
+            made = draw(*args, **named)
             if time.monotonic() % 10 < 10 * SLOW_SHARE:
                 self.counts["slow"] += 1
                 time.sleep((SLOW_FACTOR - 1) * (time.perf_counter() - start))
+            return made
 
         return slow
 

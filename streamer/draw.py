@@ -6,7 +6,7 @@ The only stage that runs a network, and the only one that loads torch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,16 @@ from streamer.types import Face, Floats, Image, Track
 MAX_MESH_LAG = 0.02  # of the face's size; a smoothed mesh is never further from the measured one
 MESH_FILTER = OneEuroConfig(min_cutoff=1.5, speed_gain=25.0)  # points, in face sizes a second
 LATENT_FILTER = OneEuroConfig(min_cutoff=1.0, speed_gain=0.05)  # whitened coordinates a second
+REUSE_SECONDS = 0.12  # for so long a made face may be drawn again: three frames at 25 a second
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What the network made of a track: when, the crop `(S, S, 3)` uint8, and who it is."""
+
+    seconds: float
+    crop: Image
+    other: torch.Tensor
 
 
 class FaceDrawer:
@@ -49,6 +59,7 @@ class FaceDrawer:
     def reset(self, stream: int) -> None:
         """Forget everyone; the next stream is number `stream` among those of the process."""
         self._meshes, self._latents = OneEuro(MESH_FILTER), OneEuro(LATENT_FILTER)
+        self._made: dict[int, _Made] = {}
         self._pseudonyms.reset(stream)
 
     def keep_only(self, alive: set[int]) -> None:
@@ -56,11 +67,18 @@ class FaceDrawer:
         self._meshes.keep_only(alive)
         self._latents.keep_only(alive)
         self._pseudonyms.keep_only(alive)
+        self._made = {track: made for track, made in self._made.items() if track in alive}
 
     def replace(self, tracks: Sequence[int]) -> None:
         """Make others of tracks, from the next frame on."""
         self._latents.forget(tracks)
         self._pseudonyms.reject(tracks)
+        for track in tracks:
+            self._made.pop(track, None)
+
+    def knows(self, tracks: Sequence[Track]) -> bool:
+        """Return whether all of them were drawn before: the first time takes longer."""
+        return all(track.id in self._made for track in tracks)
 
     def steady(self, track: Track, seconds: float) -> Track:
         """Return the track with its mesh smoothed, never further from the measured one than `MAX_MESH_LAG`."""
@@ -72,8 +90,10 @@ class FaceDrawer:
         face = Face(track.face.box, track.face.landmarks, mesh.astype(np.float32), track.face.score)
         return Track(track.id, face, track.missed_seconds)
 
-    def draw(self, image: Image, original: Image, tracks: Sequence[Track], seconds: float, *, beta: float) -> None:
-        """Draw a synthetic face over each of `tracks`, all in one batch.
+    def draw(
+        self, image: Image, original: Image, tracks: Sequence[Track], seconds: float, *, beta: float, fresh: int
+    ) -> int:
+        """Draw a synthetic face over each of `tracks`; return how many were made anew, all in one batch.
 
         Args:
             image: `(H, W, 3)` uint8 RGB, changed in place; the faces in it are concealed already.
@@ -81,36 +101,58 @@ class FaceDrawer:
             tracks: With meshes.
             seconds: Presentation time.
             beta: See `streamer.settings.Settings`.
+            fresh: How many to make anew; the others, if made less than `REUSE_SECONDS` ago, are drawn as they were, on
+                their meshes of now.
 
         Raises:
             FloatingPointError: If the network returns what is no picture.
         """
-        crops, meshes = self._generate(original, tracks, seconds, beta=beta)
-        for track, crop, mesh in zip(tracks, crops, meshes, strict=True):
-            drawn = replace(track.face, mesh=mesh)
+        stale = self._stale(tracks, seconds, fresh)
+        if stale:
+            self._make(original, stale, seconds, beta=beta)
+        for track, mesh in zip(tracks, self._reshaped(tracks, beta), strict=True):
+            drawn, crop = replace(track.face, mesh=mesh), self._made[track.id].crop
             paste(image, original, crop, face=track.face, drawn=drawn, aligner=self._aligner)
+        return len(stale)
+
+    def _stale(self, tracks: Sequence[Track], seconds: float, fresh: int) -> list[Track]:
+        """Return the tracks to make anew: those that must be, and up to `fresh` with them the oldest."""
+        ages = {track.id: seconds - self._made[track.id].seconds for track in tracks if track.id in self._made}
+        overdue = [track for track in tracks if not 0 <= ages.get(track.id, -1) <= REUSE_SECONDS]
+        others = sorted((t for t in tracks if t not in overdue), key=lambda t: ages[t.id], reverse=True)
+        return overdue + others[: max(0, fresh - len(overdue))]
 
     @torch.inference_mode()
-    def _generate(
-        self, image: Image, tracks: Sequence[Track], seconds: float, *, beta: float
-    ) -> tuple[list[Image], npt.NDArray[np.float32]]:
-        """Return one synthetic crop `(S, S, 3)` uint8 per track, and the meshes `(N, 468, 3)` to draw them on."""
+    def _make(self, image: Image, tracks: Sequence[Track], seconds: float, *, beta: float) -> None:
+        """Make a synthetic crop of each track."""
         cut = np.stack([self._aligner.whole(image, track.face) for track in tracks])  # (N, S, S, 3)
         crops = torch.from_numpy(cut).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        meshes = torch.from_numpy(np.stack([_mesh(track) for track in tracks])).to(self._device)
-        betas = torch.full((len(tracks),), beta, device=self._device)
-        others = self._pseudonyms.of(image, tracks, crops, meshes)
+        others = self._pseudonyms.of(image, tracks, crops, self._meshes_of(tracks))
+        betas = torch.full((len(tracks),), float(beta), device=self._device)
         latents = self._model.encode(crops, betas, others)  # (N, L, D)
         steady = [
             self._latents.update(track.id, value, seconds)
             for track, value in zip(tracks, latents.float().cpu().numpy(), strict=True)
         ]
         made = self._model.generate(torch.from_numpy(np.stack(steady)).to(self._device)).float()
-        reshaped = self._model.reshape(meshes, betas, others)
-        if not (torch.isfinite(made).all() and torch.isfinite(reshaped).all()):
+        if not torch.isfinite(made).all():
             raise FloatingPointError("the model returned values that are not finite")
         drawn = ((made + 1) * 127.5 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        return [soften(new, old) for new, old in zip(drawn, cut, strict=True)], reshaped.cpu().numpy()
+        for track, new, old, other in zip(tracks, drawn, cut, others, strict=True):
+            self._made[track.id] = _Made(seconds, soften(new, old), other)
+
+    @torch.inference_mode()
+    def _reshaped(self, tracks: Sequence[Track], beta: float) -> npt.NDArray[np.float32]:
+        """Return the meshes `(N, 468, 3)` to draw the made faces on."""
+        others = torch.stack([self._made[track.id].other for track in tracks])
+        betas = torch.full((len(tracks),), float(beta), device=self._device)
+        reshaped = self._model.reshape(self._meshes_of(tracks), betas, others)
+        if not torch.isfinite(reshaped).all():
+            raise FloatingPointError("the model returned values that are not finite")
+        return reshaped.cpu().numpy()
+
+    def _meshes_of(self, tracks: Sequence[Track]) -> torch.Tensor:
+        return torch.from_numpy(np.stack([_mesh(track) for track in tracks])).to(self._device)
 
 
 def _mesh(track: Track) -> Floats:

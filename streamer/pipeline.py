@@ -327,25 +327,29 @@ class FaceAnonymizer:
         frame, drawable = seen.frame, [t for t in seen.tracks if choices[t.id].tier == "generated"]
         if self._drawer is None or not drawable:
             return self._conceal(frame.image, seen.tracks, [])
-        start = time.perf_counter()
+        start, is_usual = time.perf_counter(), self._drawer.knows(drawable)
+        fresh = self._budget.fresh(len(drawable)) if self._budget else len(drawable)
         drawable = [self._drawer.steady(track, frame.seconds) for track in drawable]
-        image, alike = self._drawn(seen, drawable, [choices[track.id].opacity for track in drawable])
+        opacities = [choices[track.id].opacity for track in drawable]
+        image, alike, fresh = self._drawn(seen, drawable, opacities, fresh=fresh)
         for track in alike:
             log.warning("frame %d: track %d is covered: %s", frame.index, track.id, TOO_ALIKE)
             conceal_box(image, track.face.box, cover=self.settings.cover)
         self._cover(choices, alike, TOO_ALIKE, seen)
-        if self._budget:
-            self._budget.spent(len(drawable), time.perf_counter() - start)
+        if self._budget and is_usual:
+            self._budget.spent(len(drawable), fresh, time.perf_counter() - start)
         return image
 
-    def _drawn(self, seen: Seen, drawable: Sequence[Track], opacities: Sequence[float]) -> tuple[Image, list[Track]]:
-        """Return the frame with synthetic faces, and the tracks whose every stranger was too like them."""
+    def _drawn(
+        self, seen: Seen, drawable: Sequence[Track], opacities: Sequence[float], *, fresh: int
+    ) -> tuple[Image, list[Track], int]:
+        """Return the frame with synthetic faces, tracks whose every stranger was too like them, how many are new."""
         assert self._drawer is not None
         frame, alike, beta = seen.frame, list[Track](), self.settings.beta
         guard = self._guard if beta == 0 else None  # above 0 likeness is asked for, not watched
         for limit in guard.limits if guard else (1.0,):
             image = self._conceal(frame.image, seen.tracks, drawable)  # no original face pixel survives this line
-            self._drawer.draw(image, frame.image, drawable, frame.seconds, beta=beta)
+            made = self._drawer.draw(image, frame.image, drawable, frame.seconds, beta=beta, fresh=fresh)
             if guard:
                 alike = guard.check(frame.image, image, drawable, seconds=frame.seconds, limit=limit)
             if not alike:
@@ -354,7 +358,7 @@ class FaceAnonymizer:
         for track, opacity in zip(drawable, opacities, strict=True):
             if opacity < 1.0:  # only now: what was compared is the face in full
                 fade_in(image, track.face, opacity, cover=self.settings.cover)
-        return image, alike
+        return image, alike, made
 
 
 def _reports(tracks: Iterable[Track], choices: dict[int, Choice]) -> tuple[FaceReport, ...]:

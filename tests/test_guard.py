@@ -126,8 +126,8 @@ def test_a_face_that_fades_in_is_compared_in_full_not_under_its_cover(hopper: Im
     assert drawer is not None
     honest = drawer.draw
 
-    def betray(image: Image, original: Image, *args: object) -> None:
-        honest(image, original, *args)  # type: ignore[arg-type]
+    def betray(image: Image, original: Image, *args: object, **named: object) -> None:
+        honest(image, original, *args, **named)  # type: ignore[arg-type]
         image[:] = original
 
     drawer.draw = betray  # type: ignore[method-assign, assignment]

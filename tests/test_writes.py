@@ -81,7 +81,7 @@ def test_a_run_that_is_killed_leaves_nothing_under_the_final_name_and_a_log_that
     verify = [sys.executable, "-m", "streamer", "verify", str(log)]
     assert subprocess.run(verify, capture_output=True, check=False).returncode == 1  # it was not closed
     assert subprocess.run([*verify, "--allow-unfinished"], capture_output=True, check=False).returncode == 0
-    again = [sys.executable, "-m", "streamer", "run", portrait_clip, tmp_path / name, "--mode", "cover"]
+    again = [sys.executable, "-m", "streamer", "run", portrait_clip, tmp_path / name, "--mode", "cover", "--overwrite"]
     assert subprocess.run(again, capture_output=True, check=False).returncode == 0
     assert {path.name for path in tmp_path.iterdir()} == {"killer.py", "log.jsonl", name}
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import logging
 import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -262,6 +264,7 @@ class Peers:
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
             await asyncio.shield(task)
+            await asyncio.to_thread(give_back_memory)
             gc.collect()  # aiortc's objects hold each other: let be, those of many offers would hold all up at once
 
     async def close_all(self) -> None:
@@ -304,6 +307,12 @@ class Peers:
         age, idle = now - peer.began, now - peer.last_frame
         is_late = bool(self._limits.minutes) and age > 60 * self._limits.minutes
         return is_late or idle > IDLE_SECONDS or _is_gone(peer.connection, age)
+
+
+def give_back_memory() -> None:
+    """Let the system have what was freed: glibc keeps it, for each thread that there ever was."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 async def hang_up(connection: RTCPeerConnection) -> None:
