@@ -15,6 +15,7 @@ from streamer.types import SafeFrame, VideoInfo
 
 QUIT_KEYS = frozenset({ord("q"), 27})  # 27 is Escape
 TITLE = "veil"
+MAX_WIDTH = 960  # pixels of the window at first
 
 
 class PreviewWindow:
@@ -28,12 +29,13 @@ class PreviewWindow:
 
     def __init__(self, on_quit: Callable[[], None]) -> None:
         self._on_quit = on_quit
+        self._size = (0, 0)
 
     def __enter__(self) -> Self:
         if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
             raise SinkError("cannot open a window: there is no screen")  # OpenCV would end the process
         try:
-            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         except cv2.error as error:
             raise SinkError("cannot open a window: this machine has no screen, or OpenCV no windows") from error
         return self
@@ -51,6 +53,11 @@ class PreviewWindow:
         """
         if not isinstance(frame, SafeFrame):
             raise TypeError(f"only a SafeFrame may be shown, got {type(frame).__name__}")
+        height, width = frame.image.shape[:2]
+        if self._size != (width, height):
+            self._size = width, height
+            scale = min(1.0, MAX_WIDTH / width)
+            cv2.resizeWindow(TITLE, round(scale * width), round(scale * height))
         cv2.imshow(TITLE, cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))
         if cv2.waitKey(1) & 0xFF in QUIT_KEYS or cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
             self._on_quit()
