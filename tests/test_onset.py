@@ -11,6 +11,7 @@ from streamer.settings import LIVE_DELAY
 from streamer.types import Face, Image
 
 LATE = 2  # frames
+ENTRIES = 2
 
 
 class LateDetector(FaceDetector):
@@ -27,7 +28,7 @@ class LateDetector(FaceDetector):
 @pytest.mark.parametrize("delay", [LIVE_DELAY, 0.0])
 def test_a_person_who_is_found_late_is_covered_by_the_delay(delay: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "FaceDetector", LateDetector)
-    found = onsets(entries(4), Anonymizer.load(mode="cover", delay_seconds=delay, device="cpu"))
-    assert {onset.entry for onset in found} == set(range(4))
+    found = onsets(entries(ENTRIES), Anonymizer.load(mode="cover", delay_seconds=delay, device="cpu"))
+    assert {onset.entry for onset in found} == set(range(ENTRIES))
     shown = [onset for onset in found if onset.kept > UNCOVERED]
     assert bool(shown) == (delay == 0), shown

@@ -59,8 +59,7 @@ def writes(trace: Path) -> tuple[set[str], dict[str, int]]:
     return opened, written
 
 
-@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out"])
-@pytest.mark.parametrize("frame", [0, 5, 11])
+@pytest.mark.parametrize(("name", "frame"), [("out.mp4", 5), ("out.mkv", 0), ("out", 11)])
 def test_a_run_that_is_killed_leaves_nothing_under_the_final_name_and_a_log_that_verifies(
     name: str, frame: int, portrait_clip: Path, tmp_path: Path
 ) -> None:
