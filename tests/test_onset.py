@@ -11,7 +11,7 @@ from streamer.settings import LIVE_DELAY
 from streamer.types import Face, Image
 
 LATE = 2  # frames
-ENTRIES = 2
+ENTRIES = 4
 
 
 class LateDetector(FaceDetector):
