@@ -23,7 +23,7 @@ from streamer.types import Face, Floats, Image, Track
 MAX_MESH_LAG = 0.02  # of the face's size; a smoothed mesh is never further from the measured one
 MESH_FILTER = OneEuroConfig(min_cutoff=1.5, speed_gain=25.0)  # points, in face sizes a second
 LATENT_FILTER = OneEuroConfig(min_cutoff=1.0, speed_gain=0.05)  # whitened coordinates a second
-REUSE_SECONDS = 0.12  # for so long a made face may be drawn again: three frames at 25 a second
+REUSE_SECONDS = 0.2  # for so long a made face may be drawn again: five frames at 25 a second; its mesh moves on
 
 
 @dataclass(frozen=True, slots=True)

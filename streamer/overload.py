@@ -10,8 +10,8 @@ import math
 
 MEMORY = 0.25  # weight of the last frame in the mean cost of a face: a slowdown is met within a few frames
 SHARE = 0.9  # of the time between two frames that drawing may take
-PROBE_FRAMES = 30  # after so many frames without a drawn face, one is drawn, to see whether it is affordable again
-REUSED = 3  # frames, at most, in which one made face is drawn
+PROBE_FRAMES = 15  # after so many frames without a drawn face, one is drawn, to see whether it is affordable again
+REUSED = 5  # frames, at most, in which one made face is drawn
 
 
 class DrawingBudget:
@@ -55,6 +55,7 @@ class DrawingBudget:
         is_news, self._idle_frames = self._idle_frames > PROBE_FRAMES, 0
         if fresh == count:
             self._fresh_seconds = _learned(self._fresh_seconds, seconds / count, is_news=is_news)
+            self._again_seconds *= not is_news  # what was slow then is to be seen anew, or it would stay so for ever
         elif fresh == 0:
             self._again_seconds = _learned(self._again_seconds, seconds / count, is_news=is_news)
 
