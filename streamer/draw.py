@@ -28,9 +28,10 @@ REUSE_SECONDS = 0.2  # for so long a made face may be drawn again: five frames a
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What the network made of a track: when, the crop `(S, S, 3)` uint8, and who it is."""
+    """What the network made of a track: when, at which beta, the crop `(S, S, 3)` uint8, and who it is."""
 
     seconds: float
+    beta: float
     crop: Image
     other: torch.Tensor
 
@@ -107,7 +108,7 @@ class FaceDrawer:
         Raises:
             FloatingPointError: If the network returns what is no picture.
         """
-        stale = self._stale(tracks, seconds, fresh)
+        stale = self._stale(tracks, seconds, beta=beta, fresh=fresh)
         if stale:
             self._make(original, stale, seconds, beta=beta)
         for track, mesh in zip(tracks, self._reshaped(tracks, beta), strict=True):
@@ -115,11 +116,14 @@ class FaceDrawer:
             paste(image, original, crop, face=track.face, drawn=drawn, aligner=self._aligner)
         return len(stale)
 
-    def _stale(self, tracks: Sequence[Track], seconds: float, fresh: int) -> list[Track]:
+    def _stale(self, tracks: Sequence[Track], seconds: float, *, beta: float, fresh: int) -> list[Track]:
         """Return the tracks to make anew: those that must be, and up to `fresh` with them the oldest."""
-        ages = {track.id: seconds - self._made[track.id].seconds for track in tracks if track.id in self._made}
+        made = {track.id: self._made[track.id] for track in tracks if track.id in self._made}
+        # Of another beta, a face may show more of the person than is asked for now.
+        ages = {n: seconds - one.seconds for n, one in made.items() if one.beta == beta}
         overdue = [track for track in tracks if not 0 <= ages.get(track.id, -1) <= REUSE_SECONDS]
-        others = sorted((t for t in tracks if t not in overdue), key=lambda t: ages[t.id], reverse=True)
+        must = {track.id for track in overdue}
+        others = sorted((t for t in tracks if t.id not in must), key=lambda t: ages[t.id], reverse=True)
         return overdue + others[: max(0, fresh - len(overdue))]
 
     @torch.inference_mode()
@@ -139,7 +143,7 @@ class FaceDrawer:
             raise FloatingPointError("the model returned values that are not finite")
         drawn = ((made + 1) * 127.5 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
         for track, new, old, other in zip(tracks, drawn, cut, others, strict=True):
-            self._made[track.id] = _Made(seconds, soften(new, old), other)
+            self._made[track.id] = _Made(seconds, beta, soften(new, old), other)
 
     @torch.inference_mode()
     def _reshaped(self, tracks: Sequence[Track], beta: float) -> npt.NDArray[np.float32]:

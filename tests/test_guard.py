@@ -134,3 +134,20 @@ def test_a_face_that_fades_in_is_compared_in_full_not_under_its_cover(hopper: Im
     stream(frame_of(np.zeros_like(hopper), 0))  # the person comes into a scene that has begun
     safe = stream(frame_of(hopper, 1))
     assert [(face.tier, face.reason) for face in safe.faces] == [("mosaic", "too like the source")]
+
+
+def test_a_made_face_is_drawn_again_for_a_moment_and_never_at_another_beta(hopper: Image):
+    stream = FaceAnonymizer(Anonymizer.load(device="cpu", key=b"k" * 32))
+    seen = stream.see(frame_of(hopper, 0))
+    drawer = stream._drawer
+    assert drawer is not None
+
+    def made(seconds: float, beta: float, fresh: int) -> int:
+        return drawer.draw(hopper.copy(), hopper, seen.tracks, seconds, beta=beta, fresh=fresh)
+
+    assert made(0.0, 0.0, fresh=0) == 1  # it must be
+    assert made(0.1, 0.0, fresh=0) == 0
+    assert made(0.1, 0.0, fresh=1) == 1
+    assert made(0.4, 0.0, fresh=0) == 1  # too old
+    assert made(0.5, 0.5, fresh=0) == 1
+    assert made(0.6, 0.0, fresh=0) == 1
