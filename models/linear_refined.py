@@ -33,6 +33,7 @@ class LinearRefinedConfig:
         embedding: E, values of the recogniser's embedding that is foretold from a latent.
         attributes: Values read from a face to find strangers that suit it (sex, age, lightness of the skin).
         widths: Channels of the refiner at linear_size, half and a quarter of it.
+        detail: The same at crop_size.
     """
 
     crop_size: int = 128
@@ -45,6 +46,7 @@ class LinearRefinedConfig:
     embedding: int = 128
     attributes: int = 3
     widths: tuple[int, int, int] = (32, 64, 96)
+    detail: int = 24
 
 
 CANDIDATES = 24  # strangers that suit and are little like the person; the seed chooses. Of 64 some suit too little
@@ -87,7 +89,7 @@ class LinearRefined(FaceModel):
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(shape))
         self.shape = FaceShape(config.shape_directions, config.strangers, config.embedding)
-        self.refiner = Refiner(size, config.crop_size, config.widths)
+        self.refiner = Refiner(size, config.crop_size, config.widths, config.detail)
 
     @property
     def crop_size(self) -> int:
@@ -185,7 +187,7 @@ class Refiner(nn.Module):
 
     PLACE_CHANNELS = 8
 
-    def __init__(self, size: int, output_size: int, widths: tuple[int, int, int]) -> None:
+    def __init__(self, size: int, output_size: int, widths: tuple[int, int, int], detail: int) -> None:
         super().__init__()
         fine, middle, coarse = widths
         self.scale = output_size // size
@@ -200,8 +202,8 @@ class Refiner(nn.Module):
         self.middle_out = ResidualBlock(middle)
         self.up1 = nn.Conv2d(middle, fine, 3, padding=1)
         self.fine_out = ResidualBlock(fine)
-        self.detail = nn.Conv2d(fine, 24, 3, padding=1)
-        self.to_rgb = nn.Conv2d(24, 3, 3, padding=1)
+        self.detail = nn.Conv2d(fine, detail, 3, padding=1)
+        self.to_rgb = nn.Conv2d(detail, 3, 3, padding=1)
         with torch.no_grad():
             self.to_rgb.weight.zero_()
             self.to_rgb.bias = nn.Parameter(torch.zeros(3))

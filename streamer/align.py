@@ -137,7 +137,7 @@ class MeshAligner:
         everything = np.ones(len(self.triangles), bool)
         self._owner = self._paint(np.pad(self.points, ((0, 0), (0, 1))), (size, size), everything)  # (S, S)
         self.inside = self._owner >= 0
-        self._index, self._weight = self._barycentric()
+        self._corners = self._barycentric()
         self._area = _areas(self.points[self.triangles])
         self._least_share = np.where((self.triangles >= MESH_POINTS).any(axis=1), RING_SEEN, FACE_SEEN)
 
@@ -157,8 +157,7 @@ class MeshAligner:
             patch = cv2.resize(patch, small, interpolation=cv2.INTER_AREA)
             where = (where + 0.5) * np.array([small[0] / width, small[1] / height], np.float32) - 0.5
         crop = cv2.remap(patch, where.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        crop[~self.inside] = 0
-        return np.asarray(crop)
+        return np.asarray(crop * self.inside[..., None])
 
     def whole(self, image: Image, face: Face) -> Image:
         """Return the crop with the hidden side of a turned head made the mirror image of the other side.
@@ -213,8 +212,8 @@ class MeshAligner:
         return np.asarray(area / max(float(np.abs(area).mean()), 1e-6), np.float32)
 
     def _crop_to_frame(self, points: Floats) -> Floats:
-        where = (points[self._index] * self._weight[..., None]).sum(axis=1)
-        return np.asarray(where.reshape(self.size, self.size, 2), np.float32)
+        where = sum(weight * points.take(index, axis=0) for index, weight in self._corners)
+        return np.asarray(where, np.float32).reshape(self.size, self.size, 2)
 
     def _mesh(self, face: Face) -> Floats:
         if face.mesh is None:
@@ -254,15 +253,19 @@ class MeshAligner:
         matrices[flat] = 0.0
         return np.asarray(matrices, np.float32)
 
-    def _barycentric(self) -> tuple[npt.NDArray[np.intp], Floats]:
-        """Return for each crop pixel its triangle's three points, and their weights."""
-        corners = self.points[self.triangles[self._owner]]  # (S, S, 3, 2)
+    def _barycentric(self) -> list[tuple[npt.NDArray[np.intp], Floats]]:
+        """Return which points the triangle of each crop pixel has, one corner after the other, and their weights.
+
+        Each is `(S * S,)` and `(S * S, 2)`, the same for x and y.
+        """
+        owned = self.triangles[self._owner].reshape(-1, 3)
+        a, b, c = (self.points[owned[:, corner]] for corner in range(3))
         y, x = np.mgrid[: self.size, : self.size].astype(np.float32)
-        a, b, c = corners[..., 0, :], corners[..., 1, :], corners[..., 2, :]
-        p = np.stack([x, y], axis=-1)
-        parts = [_cross(c - b, p - b), _cross(a - c, p - c), _cross(b - a, p - a)]
-        weights = np.stack(parts, axis=-1) / _areas(corners)[..., None]
-        return self.triangles[self._owner].reshape(-1, 3), weights.reshape(-1, 3).astype(np.float32)
+        p = np.stack([x, y], axis=-1).reshape(-1, 2)
+        area = _cross(b - a, c - a)
+        parts = _cross(c - b, p - b), _cross(a - c, p - c), _cross(b - a, p - a)
+        weights = [np.stack([part / area] * 2, axis=-1).astype(np.float32) for part in parts]
+        return [(owned[:, corner].copy(), weight) for corner, weight in enumerate(weights)]
 
 
 def thin(template: Floats, count: int) -> npt.NDArray[np.intp]:

@@ -310,7 +310,7 @@ def test_python_m_streamer_is_veil():
     assert done.stdout.startswith("veil ")
 
 
-@pytest.mark.parametrize("kind", [["linear", "--recognizer"], ["identity", "--teacher"]])
+@pytest.mark.parametrize("kind", [["linear", "--recognizer"], ["refiner", "--teacher"], ["identity", "--teacher"]])
 def test_training_without_data_says_which_file_is_missing(kind: list[str], tmp_path: Path) -> None:
     command, option = kind
     arguments = ["train", command, str(tmp_path / "gone"), option, "x.pt", "--run", str(tmp_path / "run")]
