@@ -183,11 +183,11 @@ class MeshAligner:
         points = self._with_ring(self._mesh(face))
         points[:, :2] = (points[:, :2] - np.array(roi[:2], np.float32) + 0.5) * stretch - 0.5
         owner, inside = grown(self._paint(points, small, self._share(points) > self._least_share))
-        (across, down, start), (across_y, down_y, start_y) = self._inverse(points[:, :2]).transpose(1, 2, 0)  # (T,) each
+        maps = self._inverse(points[:, :2]).transpose(1, 2, 0)  # (2, 3, T)
         x, y = np.arange(small[0], dtype=np.float32), np.arange(small[1], dtype=np.float32)[:, None]
         where = np.empty((*owner.shape, 2), np.float32)
-        where[..., 0] = across.take(owner) * x + down.take(owner) * y + start.take(owner)
-        where[..., 1] = across_y.take(owner) * x + down_y.take(owner) * y + start_y.take(owner)
+        for axis, (across, down, start) in enumerate(maps):
+            where[..., axis] = across.take(owner) * x + down.take(owner) * y + start.take(owner)
         if scale < 1.0:
             where = cv2.resize(where, (width, height), interpolation=cv2.INTER_LINEAR)
             inside = cv2.resize(inside.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5

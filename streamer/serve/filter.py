@@ -16,7 +16,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from streamer.decoding import Converter
-from streamer.live import Mailbox
+from streamer.live import KeepsNewest, Mailbox
 from streamer.live_source import TIME_BASE
 from streamer.pipeline import Anonymizer
 from streamer.protection import protect
@@ -39,7 +39,7 @@ class Arrived:
     index: int
 
 
-class Received:
+class Received(KeepsNewest):
     """What a peer sends, as a live source: the newest frame, whenever somebody takes one."""
 
     info = VideoInfo(0, 0, None, TIME_BASE, None, is_live=True)
