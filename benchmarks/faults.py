@@ -29,6 +29,7 @@ from models.identity import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, SAME_PERSON,
 from models.pretrained import load_recognizer
 from streamer import protection
 from streamer.align import SimilarityAligner, turn
+from streamer.cli import share_cores
 from streamer.detect import CERTAIN, FaceDetector
 from streamer.live import Paced
 from streamer.pipeline import Anonymizer, FaceAnonymizer
@@ -267,6 +268,7 @@ class Witness:
 
 def main() -> None:
     """Print what was broken, what came out, and who was recognised."""
+    share_cores()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clip", type=Path)
     parser.add_argument("--seconds", type=float, default=300.0)

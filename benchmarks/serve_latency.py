@@ -22,6 +22,7 @@ import numpy as np
 from aiohttp import web
 from aiortc import RTCPeerConnection, RTCSessionDescription
 
+from streamer.cli import share_cores
 from streamer.demo import _photo
 from streamer.pipeline import Anonymizer
 from streamer.serve.peers import with_start_bitrate
@@ -143,6 +144,7 @@ async def measured(url: str, camera: Path, width: int, height: int, *, seconds: 
 
 async def main() -> None:
     """Print a table."""
+    share_cores()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", nargs="*", default=["640x480", "1280x720"])
     parser.add_argument("--seconds", type=float, default=15.0)
