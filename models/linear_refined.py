@@ -49,7 +49,8 @@ class LinearRefinedConfig:
     detail: int = 24
 
 
-CANDIDATES = 24  # strangers that suit and are little like the person; the seed chooses. Of 64 some suit too little
+POOL = 64  # strangers that suit and are little like the person; of more, some suit too little
+CANDIDATES = 16  # of those, unlike each other, of which the seed chooses: what is unlike one person is alike by itself
 KEPT = 0.6  # of what does not tell identity linearly: some of it does, and less of it leaves a more typical face
 SUITING = 0.07  # cosine that a step of one deviation away from the person's sex, age and lightness is worth
 
@@ -121,8 +122,9 @@ class LinearRefined(FaceModel):
         attributes = latents @ self.attribute_weight.T  # (N, A)
         misfit = torch.cdist(attributes, self.stranger_attributes)  # (N, B)
         unsuited = self._likeness(latents, sighting) + SUITING * misfit
-        suited = unsuited.topk(min(CANDIDATES, len(self.strangers)), largest=False).indices
-        return suited.gather(1, (seeds % suited.shape[1])[:, None])[:, 0]
+        pools = unsuited.topk(min(POOL, len(self.strangers)), largest=False).indices  # best first
+        apart = [pool[spread_out(self.stranger_embeddings[pool], CANDIDATES)] for pool in pools]
+        return torch.stack([candidates[seed % len(candidates)] for candidates, seed in zip(apart, seeds, strict=True)])
 
     def _likeness(self, latents: Tensor, sighting: Sighting) -> Tensor:
         """Return how like each person it would be to be each stranger, `(N, B)`: cosines, or the mean of two.
@@ -177,6 +179,21 @@ class LinearRefined(FaceModel):
     def _generate(self, latents: Tensor) -> Tensor:
         refined: Tensor = self.refiner(self.decode(latents[:, 0]))
         return refined
+
+
+def spread_out(embeddings: Tensor, count: int) -> Tensor:
+    """Return the indices of `count` of `(N, E)` unit embeddings, or of all, that are little alike.
+
+    The first, then each time the one farthest from all before it, by the cosine (Gonzalez 1985).
+    """
+    chosen = torch.zeros(min(count, len(embeddings)), dtype=torch.int64, device=embeddings.device)
+    nearest = embeddings @ embeddings[0]  # of those chosen, how alike the most alike is
+    nearest[0] = torch.inf
+    for n in range(1, len(chosen)):
+        chosen[n] = nearest.argmin()
+        nearest = torch.maximum(nearest, embeddings @ embeddings[chosen[n]])
+        nearest[chosen[n]] = torch.inf
+    return chosen
 
 
 class Refiner(nn.Module):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from models.face_model import DEFAULT_TEMPLATE, Sighting, load_face_model
-from models.linear_refined import KEPT, LinearRefined, LinearRefinedConfig
+from models.linear_refined import KEPT, LinearRefined, LinearRefinedConfig, spread_out
 
 CONFIG = LinearRefinedConfig(
     crop_size=32,
@@ -108,6 +108,13 @@ def test_the_same_seed_gives_the_same_stranger_and_others_give_several(model: Li
     same = model.pseudonyms(Sighting(crops), torch.full((PEOPLE,), 2**62))
     assert len(set(same.tolist())) == 1
     assert len(set(model.pseudonyms(Sighting(crops), torch.arange(PEOPLE)).tolist())) > 1
+
+
+def test_strangers_to_choose_from_are_unlike_each_other() -> None:
+    angles = torch.tensor([0.0, 0.1, 3.1, 0.2, 1.6, 1.3])
+    embeddings = torch.stack([angles.cos(), angles.sin()], dim=1)
+    assert spread_out(embeddings, 3).tolist() == [0, 2, 4]
+    assert sorted(spread_out(embeddings, 9).tolist()) == list(range(6))
 
 
 def test_of_two_strangers_equally_unlike_the_one_that_suits_is_taken(model: LinearRefined) -> None:
