@@ -29,7 +29,7 @@ from models.identity import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, SAME_PERSON,
 from models.pretrained import load_recognizer
 from streamer import protection
 from streamer.align import SimilarityAligner, turn
-from streamer.cli import share_cores
+from streamer.cores import share_cores
 from streamer.detect import CERTAIN, FaceDetector
 from streamer.live import Paced
 from streamer.pipeline import Anonymizer, FaceAnonymizer

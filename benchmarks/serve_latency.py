@@ -22,7 +22,7 @@ import numpy as np
 from aiohttp import web
 from aiortc import RTCPeerConnection, RTCSessionDescription
 
-from streamer.cli import share_cores
+from streamer.cores import share_cores
 from streamer.demo import _photo
 from streamer.pipeline import Anonymizer
 from streamer.serve.peers import with_start_bitrate

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from threadpoolctl import threadpool_limits
 
 import streamer
 from streamer import cli_audit, cli_consent, cli_evaluate, cli_models, cli_serve, cli_train
@@ -107,17 +106,10 @@ def _finding_line(finding: Finding) -> str:
     return f"{mark:8}{finding.name:24}{finding.value}"
 
 
-def share_cores() -> None:
-    """Let threads of BLAS and OpenMP sleep while they wait: spinning took half the time of the cores of a stream."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # of torch, which is not loaded yet
-    threadpool_limits(1, user_api="blas")  # of numpy, which is
-
-
 def main() -> None:
     """Run the command line; a polite request to end counts as Ctrl-C, so that it too leaves no partial output."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
     leave_no_core()
-    share_cores()
     os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes to stderr by itself: errors only
     app(prog_name="veil")

@@ -16,6 +16,7 @@ import typer
 
 from streamer.address import mask_password
 from streamer.cli_errors import end_if_interrupted, errors_in_one_line, interrupt
+from streamer.cores import share_cores
 from streamer.errors import SourceError, StreamerError
 from streamer.settings import DEFAULT_DELAY, LIVE_DELAY
 
@@ -140,6 +141,7 @@ def anonymize(job: Job) -> Report:
     """Do the whole job; on any exception no output is left behind."""
     from streamer.progress import Report, Summary
 
+    share_cores()
     summary = Summary()
     with _open_source(job) as source:
         # Before the weights: a wrong path is said at once.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from streamer.cli_errors import errors_in_one_line
+from streamer.cores import share_cores
 from streamer.errors import StreamerError
 from streamer.settings import LIVE_DELAY, Settings
 
@@ -78,6 +79,7 @@ def serve(
         access = Access(host, port, token, certificate, key_file, tuple(origin or ()), tuple(proxy or ()))
         settings = Settings(beta, mode, policy=policy, delay_seconds=delay_ms / 1000)
         limits, sound = Limits(max_peers, max_viewers, max_minutes), Sound("kept" if keep_audio else "dropped", voice)
+        share_cores()
         anonymizer = _load(model, device, settings)
         asyncio.run(_run(access, anonymizer, ice, limits=limits, sound=sound, drain_seconds=drain_seconds))
 

@@ -50,6 +50,7 @@ RANK = {
     "remux": 2,
     "sources": 3,
     "cli_errors": 1,
+    "cores": 1,
     "cli_train": 20,
     "cli_models": 20,
     "cli_evaluate": 20,
