@@ -36,7 +36,8 @@ def conceal_polygon(image: Image, polygon: Floats, *, cover: Cover) -> None:
     mask = np.zeros(patch.shape[:2], np.uint8)
     cv2.fillPoly(mask, [np.round((polygon - np.array([x1, y1], np.float32)) * 16).astype(np.int32)], 1, shift=4)
     size = float(np.ptp(polygon, axis=0).max())
-    patch[mask > 0] = 0 if cover == "solid" else mosaic(patch, cell=size / MOSAIC_CELLS)[mask > 0]
+    covered = np.zeros_like(patch) if cover == "solid" else mosaic(patch, cell=size / MOSAIC_CELLS)
+    patch[:] = cv2.copyTo(covered, mask, patch)  # indexing by the mask takes a hundred times as long
 
 
 def conceal_frame(image: Image) -> Image:
