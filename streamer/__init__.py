@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from streamer.cores import share_cores
     from streamer.errors import AnonymizerError, SinkError, SourceError, StreamerError
     from streamer.pipeline import Anonymizer
     from streamer.protection import protect
@@ -26,6 +27,7 @@ __all__ = [
     "open_sink",
     "open_source",
     "protect",
+    "share_cores",
 ]
 
 _HOME = {
@@ -39,6 +41,7 @@ _HOME = {
     "open_sink": "streamer.sinks",
     "open_source": "streamer.sources",
     "protect": "streamer.protection",
+    "share_cores": "streamer.cores",
 }
 
 

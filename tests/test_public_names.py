@@ -18,6 +18,7 @@ def test_public_names_are_these():
         "open_sink",
         "open_source",
         "protect",
+        "share_cores",
     ]
 
 
