@@ -4,7 +4,7 @@
 
 A real Chromium sends a portrait with the number of each frame in black and white blocks below it, and reads the number
 from what it sends and from what comes back at the same moment: the difference is the latency of the whole loop. "Added"
-is that of the server alone: from a frame's arrival to its leaving.
+is that of the server alone: from a frame's arrival to its leaving. "Drawn" is how often a face was, not only covered.
 """
 
 from __future__ import annotations
@@ -142,6 +142,22 @@ async def measured(url: str, camera: Path, width: int, height: int, *, seconds: 
     return Loop("x".join(map(str, after["size"])), (after["frames"] - before["frames"]) / seconds, p50, p95)
 
 
+async def filtered(way: str, camera: Path, width: int, height: int, *, seconds: float) -> tuple[Loop, str, str]:
+    """Return the same for a mode and a delay of `veil serve`, and its latency and share of drawn faces."""
+    mode, _, delay = way.partition(", ")
+    anonymizer = Anonymizer.load(mode=mode, delay_seconds=float(delay[:-3] or 0) / 1000, device="cpu")
+    latencies, drawn = [], []
+    async with serving(anonymizer) as server:
+        task = asyncio.create_task(measured(server.url, camera, width, height, seconds=seconds))
+        await asyncio.sleep(WARM_UP + seconds / 2)
+        while not task.done():
+            for peer in server.peers.by_id.values():
+                latencies.append(1000 * peer.meter.latency)
+                drawn.append("generated" in peer.meter.as_dict()["tiers"])
+            await asyncio.sleep(0.1)
+        return await task, f"{np.median(latencies):.0f}", f"{np.mean(drawn):.0%}"
+
+
 async def main() -> None:
     """Print a table."""
     share_cores()
@@ -150,26 +166,19 @@ async def main() -> None:
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--ways", nargs="*", default=["plain aiortc", "cover", "cover, 100 ms", "generate, 100 ms"])
     options = parser.parse_args()
-    print("| way | size | fps | loop p50 ms | p95 | added p50 ms |\n|---|---|---|---|---|---|")
+    print(f"| way | size | fps | loop p50 ms | p95 | added p50 ms | drawn |\n{'|---' * 7}|")
     with tempfile.TemporaryDirectory() as folder:
         for size in options.size:
             width, height = map(int, size.split("x"))
             camera = write_y4m(Path(folder) / f"{size}.y4m", numbered(width, height), RATE)
             for way in options.ways:
-                added = "0"
+                more: tuple[str, ...] = ()
                 if way == "plain aiortc":
                     async with plain() as url:
                         loop = await measured(url, camera, width, height, seconds=options.seconds)
                 else:
-                    mode, _, delay = way.partition(", ")
-                    anonymizer = Anonymizer.load(mode=mode, delay_seconds=float(delay[:-3] or 0) / 1000, device="cpu")
-                    async with serving(anonymizer) as server:
-                        measuring = measured(server.url, camera, width, height, seconds=options.seconds)
-                        task = asyncio.create_task(measuring)
-                        await asyncio.sleep(WARM_UP + options.seconds / 2)
-                        added = "/".join(f"{1000 * peer.meter.latency:.0f}" for peer in server.peers.by_id.values())
-                        loop = await task
-                cells = way, loop.size, f"{loop.fps:.1f}", f"{loop.p50:.0f}", f"{loop.p95:.0f}", added
+                    loop, *more = await filtered(way, camera, width, height, seconds=options.seconds)
+                cells = way, loop.size, f"{loop.fps:.1f}", f"{loop.p50:.0f}", f"{loop.p95:.0f}", *more
                 print(f"| {' | '.join(cells)} |", flush=True)
 
 

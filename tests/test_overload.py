@@ -52,6 +52,16 @@ def test_a_slow_probe_means_another_wait():
     assert budget.affordable(1) == 0
 
 
+@pytest.mark.parametrize("fresh", [0, 1])
+def test_one_slow_frame_is_chance_and_covers_nothing(fresh: int):
+    budget = after(1, 0.025, 0.010)
+    for _ in range(3):
+        budget.spent(1, 1, 0.025)
+        budget.spent(1, 0, 0.010)
+    budget.spent(1, fresh, 0.500)
+    assert budget.affordable(1) == 1
+
+
 def test_a_slowdown_is_met_within_a_few_frames():
     budget = after(1, 0.010)
     frames = 0
