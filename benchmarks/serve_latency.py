@@ -39,7 +39,7 @@ PLAY = """(async () => {
   const pc = new RTCPeerConnection();
   camera.getTracks().forEach((track) => pc.addTrack(track, camera));
   const video = (stream) => Object.assign(document.body.appendChild(document.createElement("video")),
-    { srcObject: stream, autoplay: true, muted: true, playsInline: true });
+    { srcObject: stream, autoplay: true, muted: true, playsInline: true, width: 160 }); // small: showing it costs
   const sent = video(camera);
   let back = null;
   pc.ontrack = ({ track }) => { back = video(new MediaStream([track])); };
