@@ -73,7 +73,7 @@ class Mailbox(Generic[Item]):
         """Say that no more come, and why if that is an error."""
         with self._changed:
             self._is_closed, self._error = True, error
-            self._changed.notify()
+            self._changed.notify_all()
 
     def __iter__(self) -> Iterator[Item]:
         """Yield the newest frame whenever there is one, until the end; then raise what ended it."""

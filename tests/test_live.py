@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from streamer.errors import SourceError
-from streamer.live import Mailbox, Paced, newest
+from streamer.live import KeepsNewest, Mailbox, Paced, newest
 from streamer.types import Frame, VideoInfo
 
 
@@ -43,6 +43,28 @@ def test_a_newer_frame_takes_the_place_of_one_that_nobody_took():
         mailbox.put(frame(index))
     mailbox.close()
     assert [got.index for got in mailbox] == [4]
+
+
+def test_the_end_reaches_everybody_who_waits():
+    mailbox = Mailbox[int]()
+    waiting = [threading.Thread(target=list, args=(mailbox,), daemon=True) for _ in range(3)]
+    for thread in waiting:
+        thread.start()
+    time.sleep(0.1)
+    mailbox.close()
+    for thread in waiting:
+        thread.join(2)
+    assert not any(thread.is_alive() for thread in waiting)
+
+
+def test_a_source_that_drops_frames_itself_needs_no_thread():
+    class Dropping(KeepsNewest):
+        def __iter__(self) -> Iterator[int]:
+            return iter([1, 2, 3])
+
+    before = threading.active_count()
+    assert list(newest(Dropping(), threading.Event())) == [1, 2, 3]
+    assert threading.active_count() == before
 
 
 def test_what_ended_a_source_is_raised_after_its_last_frame():
