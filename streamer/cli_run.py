@@ -6,8 +6,8 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -148,10 +148,11 @@ def anonymize(job: Job) -> Report:
         with _audit(job) as audit, _open_sink(job, source.info) as sink, _ending_well(source.info):
             anonymizer = _load(job, source.info)
             start = time.perf_counter()
-            for frame in _watched(source, anonymizer, summary, quiet=job.quiet):
-                if audit:  # before it is written, so that nothing is that was not counted
-                    audit.add(frame, dropped=summary.missed_before(frame), guard=_guard_figures(frame))
-                sink.write(frame)
+            with closing(_watched(source, anonymizer, summary, quiet=job.quiet)) as frames:
+                for frame in frames:
+                    if audit:  # before it is written, so that nothing is that was not counted
+                        audit.add(frame, dropped=summary.missed_before(frame), guard=_guard_figures(frame))
+                    sink.write(frame)
         seconds = time.perf_counter() - start
         return Report(
             mask_password(job.source),
@@ -209,15 +210,16 @@ def _ending_well(info: VideoInfo) -> Iterator[None]:
             log.warning("%s", error)
 
 
-def _watched(source: Source, anonymizer: Anonymizer, summary: Summary, *, quiet: bool) -> Iterator[SafeFrame]:
+def _watched(source: Source, anonymizer: Anonymizer, summary: Summary, *, quiet: bool) -> Generator[SafeFrame]:
     """Yield the safe frames; each is counted and shown in a bar once it has been dealt with."""
     from rich.console import Console
 
     from streamer.progress import ProgressBar
     from streamer.protection import protect
 
-    with ProgressBar(source.info, Console(stderr=True, quiet=quiet)) as bar:
-        for frame in protect(source, anonymizer):
+    console = Console(stderr=True, quiet=quiet)
+    with ProgressBar(source.info, console) as bar, closing(protect(source, anonymizer)) as frames:
+        for frame in frames:
             yield frame
             summary.add(frame)
             bar.update(summary)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 from streamer.live import newest
@@ -12,37 +12,41 @@ from streamer.pipeline import Anonymizer, FaceAnonymizer
 from streamer.types import Frame, SafeFrame, Seen, Source
 
 QUEUE_LENGTH = 4  # frames between two threads: enough to overlap
+LINGER_SECONDS = 2.0  # for a thread to leave what it does: one that is inside MediaPipe when Python ends aborts it
 USUAL_FRAME_SECONDS = 1 / 30  # of a live source that does not say
 
+_END = object()
 
-def protect(source: Source, anonymizer: Anonymizer) -> Iterator[SafeFrame]:
+
+def protect(source: Source, anonymizer: Anonymizer) -> Generator[SafeFrame]:
     """Yield the safe frames of `source`, in order; reading, finding faces and hiding them each have a thread.
 
     Of a live source only the newest frame is taken, whenever there is time for one: the index of frames says what was
-    dropped.
+    dropped. Closed, or left by an exception, it waits until its threads have ended.
 
     Raises:
         SourceError, AnonymizerError: Whatever ended either; frames before it have been yielded.
     """
-    stop = threading.Event()
+    workers = _Workers()
     try:
         if source.info.names:  # pictures of a folder
-            yield from ahead(map(anonymizer.picture, ahead(source, stop)), stop)
+            yield from workers.ahead(map(anonymizer.picture, workers.ahead(source)))
         elif source.info.is_live:
-            yield from _live(source, anonymizer, stop)
+            yield from _live(source, anonymizer, workers)
         else:
             stream = FaceAnonymizer(anonymizer)
-            yield from ahead(map(stream.hide, ahead(_seen(stream, ahead(source, stop)), stop)), stop)
+            seen = workers.ahead(_seen(stream, workers.ahead(source)))
+            yield from workers.ahead(map(stream.hide, seen))
     finally:
-        stop.set()
+        workers.end()
 
 
-def _live(source: Source, anonymizer: Anonymizer, stop: threading.Event) -> Iterator[SafeFrame]:
+def _live(source: Source, anonymizer: Anonymizer, workers: _Workers) -> Iterator[SafeFrame]:
     rate = source.info.rate
     stream = FaceAnonymizer(anonymizer, frame_seconds=float(1 / rate) if rate else USUAL_FRAME_SECONDS)
     stream.warm_up()  # before the first frame, which would wait
-    seen = ahead(_seen(stream, newest(source, stop)), stop, length=1)
-    yield from ahead(map(stream.hide, seen), stop, length=1)
+    seen = workers.ahead(_seen(stream, newest(source, workers.stop)), length=1)
+    yield from workers.ahead(map(stream.hide, seen), length=1)
 
 
 def _seen(stream: FaceAnonymizer, frames: Iterable[Frame]) -> Iterator[Seen]:
@@ -52,38 +56,51 @@ def _seen(stream: FaceAnonymizer, frames: Iterable[Frame]) -> Iterator[Seen]:
         stream.close()  # in the thread that uses the detector
 
 
-def ahead(items: Iterable[Any], stop: threading.Event, length: int = QUEUE_LENGTH) -> Iterator[Any]:
-    """Yield `items`, taken by a thread of their own that runs at most `length` ahead and ends at `stop`."""
-    ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(length)
-    end = object()
+class _Workers:
+    """The threads of one stream, which end together."""
 
-    def put(item: object, error: BaseException | None = None) -> bool:
-        while not stop.is_set():
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def ahead(self, items: Iterable[Any], length: int = QUEUE_LENGTH) -> Iterator[Any]:
+        """Yield `items`, taken by a thread of their own that runs at most `length` ahead."""
+        ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(length)
+        self._threads.append(threading.Thread(target=self._fill, args=(ready, items), daemon=True))
+        self._threads[-1].start()
+        while not self.stop.is_set():
             try:
-                ready.put((item, error), timeout=0.1)
-            except queue.Full:
+                item, error = ready.get(timeout=0.1)
+            except queue.Empty:
                 continue
-            return True
-        return False
+            if error is not None:
+                raise error
+            if item is _END:
+                return
+            yield item
 
-    def work() -> None:
+    def end(self) -> None:
+        """Stop the threads and wait until they have left what they do."""
+        self.stop.set()
+        for thread in self._threads:
+            thread.join(LINGER_SECONDS)
+
+    def _fill(self, ready: queue.Queue[tuple[Any, BaseException | None]], items: Iterable[Any]) -> None:
+        """Put `items` into `ready`, and then the end or what brought it about; nothing more after a stop."""
+
+        def put(item: object, error: BaseException | None = None) -> bool:
+            while not self.stop.is_set():
+                try:
+                    ready.put((item, error), timeout=0.1)
+                except queue.Full:
+                    continue
+                return True
+            return False
+
         try:
             for item in items:
                 if not put(item):
                     return
-            put(end)
+            put(_END)
         except BaseException as error:  # handed to the consumer, which raises it
-            put(end, error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    while not stop.is_set():
-        try:
-            item, error = ready.get(timeout=0.1)
-        except queue.Empty:
-            continue
-        if error is not None:
-            raise error
-        if item is end:
-            return
-        yield item
+            put(_END, error)
