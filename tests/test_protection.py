@@ -3,6 +3,8 @@
 import logging
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -63,6 +65,23 @@ def only_cover(monkeypatch: pytest.MonkeyPatch) -> Anonymizer:
 def test_a_face_lost_in_a_video_stays_covered(only_cover: Anonymizer):
     faces = [safe.faces for safe in protect(Still(3), only_cover)]
     assert [len(found) for found in faces] == [1, 1, 1]
+
+
+def test_whoever_leaves_a_stream_early_leaves_no_thread_at_work(
+    only_cover: Anonymizer, monkeypatch: pytest.MonkeyPatch
+):
+    class Slow(FirstFrameOnly):
+        def __call__(self, image: Image) -> list[Face]:
+            time.sleep(0.3)  # as inside MediaPipe, where Python must not end
+            return super().__call__(image)
+
+    monkeypatch.setattr(pipeline, "FaceDetector", Slow)
+    before = threading.active_count()
+    frames = protect(Still(100), only_cover)
+    next(frames)
+    assert threading.active_count() > before
+    frames.close()
+    assert threading.active_count() == before
 
 
 def test_a_face_of_one_picture_is_not_looked_for_in_the_next(only_cover: Anonymizer):
