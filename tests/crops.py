@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tarfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +19,17 @@ from models.ranks import joined_ranks
 from models.train_encoder import EncoderTrainConfig
 from models.train_generator import GeneratorTrainConfig, GeneratorTrainer
 from models.train_identity import IdentityTrainConfig
+from models.training import RunConfig, TrainStep
+
+
+def assert_resumes_exactly(train: Callable[[Any], Iterator[TrainStep]], config: RunConfig, folder: Path) -> None:
+    """Fail unless a run of 4 steps, cut after a report of 2, ends bit for bit where one ends that was not cut."""
+    list(train(config))
+    cut = dataclasses.replace(config, run=folder, minutes=0.0)
+    assert [step.step for step in train(cut)] == [0, 2]
+    assert [step.step for step in train(dataclasses.replace(cut, minutes=60.0))] == [2, 4]
+    whole, resumed = (torch.load(run / "state.pt", weights_only=True)["parts"] for run in (config.run, cut.run))
+    torch.testing.assert_close(resumed, whole, atol=0, rtol=0)
 
 
 def write_crops(path: Path, *, count: int = 12, size: int = 64, transparent: int = 0) -> Path:

@@ -15,7 +15,7 @@ from models.identity import IDENTITY_LANDMARKS, CompactRecognizer, MobileFaceNet
 from models.pretrained import load_recognizer
 from models.train_identity import CROP_SIZE, IdentityTrainConfig, mirror_embeddings, open_photos, train
 from streamer.align import umeyama
-from tests.crops import calibrated, write_crops
+from tests.crops import assert_resumes_exactly, calibrated, write_crops
 from tests.test_train_linear import write_faces
 
 
@@ -36,12 +36,7 @@ def config(tmp_path: Path) -> IdentityTrainConfig:
 def test_a_run_that_was_cut_ends_bit_for_bit_where_one_that_was_not_does(
     config: IdentityTrainConfig, tmp_path: Path
 ) -> None:
-    list(train(config))
-    cut = dataclasses.replace(config, run=tmp_path / "cut", minutes=0.0)
-    assert [step.step for step in train(cut)] == [0, 2]
-    assert [step.step for step in train(dataclasses.replace(cut, minutes=60.0))] == [2, 4]
-    whole, resumed = (torch.load(run / "state.pt", weights_only=True)["parts"] for run in (config.run, cut.run))
-    torch.testing.assert_close(resumed, whole, atol=0, rtol=0)
+    assert_resumes_exactly(train, config, tmp_path / "cut")
 
 
 def test_the_loss_falls(config: IdentityTrainConfig, tmp_path: Path) -> None:

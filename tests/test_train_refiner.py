@@ -10,6 +10,7 @@ from torch import nn
 from models.face_model import load_face_model
 from models.linear_refined import LinearRefined, LinearRefinedConfig
 from models.train_refiner import SHIPPED, RefinerTrainConfig, edge_loss, thinned, train
+from tests.crops import assert_resumes_exactly
 from tests.test_train_linear import SIZE, write_faces
 
 
@@ -51,12 +52,7 @@ def config(teacher: LinearRefined, tmp_path: Path) -> RefinerTrainConfig:
 def test_a_run_that_was_cut_ends_bit_for_bit_where_one_that_was_not_does(
     config: RefinerTrainConfig, tmp_path: Path
 ) -> None:
-    list(train(config))
-    cut = dataclasses.replace(config, run=tmp_path / "cut", minutes=0.0)
-    assert [step.step for step in train(cut)] == [0, 2]
-    assert [step.step for step in train(dataclasses.replace(cut, minutes=60.0))] == [2, 4]
-    whole, resumed = (torch.load(run / "state.pt", weights_only=True)["parts"] for run in (config.run, cut.run))
-    torch.testing.assert_close(resumed, whole, atol=0, rtol=0)
+    assert_resumes_exactly(train, config, tmp_path / "cut")
 
 
 def test_the_student_comes_to_draw_as_the_teacher_does(config: RefinerTrainConfig) -> None:
