@@ -30,7 +30,7 @@ from streamer.pipeline import Anonymizer
 from streamer.serve.filter import FaceFilter, Meter
 from streamer.serve.ice import IceServers
 from streamer.serve.metrics import Metrics
-from streamer.serve.offers import OfferError
+from streamer.serve.offers import OfferError, answerable
 from streamer.serve.tracks import Broadcast, DelayedAudio, Packer, Voice
 from streamer.types import Mode, SafeFrame
 
@@ -336,7 +336,7 @@ def _add_video(connection: RTCPeerConnection, track: MediaStreamTrack | None, di
 
 
 async def _answered(connection: RTCPeerConnection, sdp: str) -> str:
-    await connection.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
+    await connection.setRemoteDescription(RTCSessionDescription(answerable(sdp), "offer"))
     for transceiver in connection.getTransceivers()[1:]:  # sound that nobody takes would pile up in memory
         if transceiver.sender.track is None:
             transceiver.direction = "inactive"
