@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from streamer.own_models import require_own_models
+
 if TYPE_CHECKING:
     from streamer.cores import share_cores
     from streamer.errors import AnonymizerError, SinkError, SourceError, StreamerError
@@ -48,6 +50,7 @@ _HOME = {
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562: the type is that of the name asked for
     if name not in _HOME:
         raise AttributeError(f"module 'streamer' has no attribute {name!r}")
+    require_own_models()
     return getattr(import_module(_HOME[name]), name)
 
 

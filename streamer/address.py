@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from streamer.errors import SourceError
+from streamer.masking import encoding_advice, mask_secrets
 
 # What FFmpeg may open on behalf of an address: never a file, never another protocol that a playlist names.
 PROTOCOLS = {
@@ -65,19 +66,16 @@ def live_address(text: str) -> Address | None:
     return _network(text, found[1].lower()) if found else None
 
 
-def mask_password(text: str) -> str:
-    """Return `text` with the user and password of every URL in it replaced by `***`."""
-    return re.sub(r"(\w\w+:/{1,2})[^/\s]*@", r"\1***@", text)
-
-
 def _network(url: str, scheme: str) -> Address:
-    label = mask_password(url)
+    label = mask_secrets(url)
+    if advice := encoding_advice(url):
+        raise SourceError(f"cannot open {label}: {advice}")
     if scheme not in PROTOCOLS:
         raise SourceError(f"cannot open {label}: {scheme} is none of {', '.join(PROTOCOLS)}")
     options = SOON | {"protocol_whitelist": PROTOCOLS[scheme]}
     if scheme in ("rtsp", "rtsps"):
         options |= {"rtsp_transport": "tcp"}  # over UDP what gets lost smears
-    return Address(label.partition("?")[0], url, None, (options,))
+    return Address(label, url, None, (options,))
 
 
 def _camera(name: str, settings: dict[str, str]) -> Address:

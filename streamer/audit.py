@@ -17,7 +17,6 @@ import json
 import logging
 import math
 import os
-import re
 import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -32,6 +31,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import streamer
 from streamer.errors import SinkError
+from streamer.masking import mask_secrets
 from streamer.signing import load_signing_key, public_bytes
 from streamer.types import SafeFrame
 
@@ -173,7 +173,7 @@ class AuditLog:
             raise ValueError(f"the log itself says {', '.join(sorted(taken))}; leave it out of the header")
         self._path = Path(path)
         self._key = load_signing_key(signing_key) if signing_key else None
-        self._header = {name: without_secrets(v) if isinstance(v, str) else v for name, v in header.items()}
+        self._header = {name: mask_secrets(v) if isinstance(v, str) else v for name, v in header.items()}
         self._written = _Written()
         self._file: int | None = None
         self._is_regular = False
@@ -282,13 +282,6 @@ def settings_sha256(settings: DataclassInstance) -> str:
     """Return the SHA-256 of the fields of `settings`, as hex; those kept out of its `repr` are secrets and left out."""
     public = {each.name: getattr(settings, each.name) for each in dataclasses.fields(settings) if each.repr}
     return hashlib.sha256(canonical({name: str(value) for name, value in public.items()})).hexdigest()
-
-
-def without_secrets(text: str) -> str:
-    """Return `text` with the user, password, query and fragment of a URL replaced by `***`; a path stays."""
-    # Greedy up to the last @: a password may hold any character, and to mask too much is harmless.
-    masked = re.sub(r"(\w\w+:/{1,2})\S*@", r"\1***@", text)
-    return re.sub(r"(\w\w+:/{1,2}[^\s?#]*[?#])\S+", r"\1***", masked)
 
 
 def canonical(record: Mapping[str, Any]) -> bytes:

@@ -13,7 +13,7 @@ import typer
 
 import streamer
 from streamer import cli_audit, cli_consent, cli_evaluate, cli_models, cli_serve, cli_train
-from streamer.cli_errors import EXIT_WORLD, errors_in_one_line, interrupt, leave_no_core
+from streamer.cli_errors import EXIT_WORLD, errors_in_one_line, interrupt, leave_no_core, show_no_secrets
 from streamer.cli_run import Job, anonymize, run
 from streamer.errors import StreamerError
 
@@ -108,8 +108,10 @@ def _finding_line(finding: Finding) -> str:
 
 def main() -> None:
     """Run the command line; a polite request to end counts as Ctrl-C, so that it too leaves no partial output."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # the last one is not known on Windows, and `nohup` ignores it
+        if hasattr(signal, name) and (name != "SIGHUP" or signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN):
+            signal.signal(getattr(signal, name), interrupt)
+    show_no_secrets()
     leave_no_core()
     os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes to stderr by itself: errors only
     app(prog_name="veil")

@@ -1,19 +1,23 @@
-"""How commands fail: every exception becomes one line on stderr and an exit code. Never quotes the data."""
+"""How commands fail: every exception becomes one line on stderr and an exit code. Never quotes data or passwords."""
 
 from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import NoReturn
 
 import typer
 
 from streamer.errors import StreamerError
+from streamer.masking import mask_secrets
+from streamer.own_models import require_own_models
 
 EXIT_WORLD, EXIT_INTERRUPTED = 1, 130  # 2, wrong usage, is typer's
 INTERRUPTED = "interrupted; nothing was written"
@@ -48,6 +52,7 @@ def errors_in_one_line() -> Iterator[None]:
     handler = _EchoHandler(logging.WARNING)
     logging.getLogger("streamer").addHandler(handler)
     try:
+        _check_models()
         yield
     except (typer.Exit, typer.BadParameter):
         raise
@@ -80,11 +85,34 @@ def files_may_be_wrong() -> Iterator[None]:
 def fail(message: str, code: int) -> NoReturn:
     """Print one line and exit with `code`."""
     if os.environ.get("VEIL_DEBUG"):
-        traceback.print_exc()
-    typer.echo(f"veil: {' '.join(message.split())}", err=True)
+        typer.echo(mask_secrets(traceback.format_exc()), err=True)
+    _say(message)
     raise typer.Exit(code)
+
+
+def show_no_secrets() -> None:
+    """Mask what Python itself prints: tracebacks, of threads too, and warnings of the libraries below."""
+
+    def show(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+        typer.echo(mask_secrets("".join(traceback.format_exception(kind, error, trace))), err=True, nl=False)
+
+    sys.excepthook = show
+    threading.excepthook = lambda failed: show(failed.exc_type, failed.exc_value, failed.exc_traceback)
+    logging.lastResort = _EchoHandler(logging.WARNING)
+
+
+def _check_models() -> None:
+    try:
+        require_own_models()
+    except ImportError as error:
+        raise StreamerError(str(error)) from error
+
+
+def _say(message: str) -> None:
+    with suppress(OSError):  # the terminal may be gone
+        typer.echo(f"veil: {mask_secrets(' '.join(message.split()))}", err=True)
 
 
 class _EchoHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        typer.echo(f"veil: {record.getMessage()}", err=True)
+        _say(record.getMessage())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -14,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from streamer.address import mask_password
 from streamer.cli_errors import end_if_interrupted, errors_in_one_line, interrupt
 from streamer.cores import share_cores
 from streamer.errors import SourceError, StreamerError
+from streamer.masking import mask_secrets
 from streamer.settings import DEFAULT_DELAY, LIVE_DELAY
 
 if TYPE_CHECKING:
@@ -155,8 +156,8 @@ def anonymize(job: Job) -> Report:
                     sink.write(frame)
         seconds = time.perf_counter() - start
         return Report(
-            mask_password(job.source),
-            ", ".join(map(mask_password, (job.sink, *job.also))),
+            mask_secrets(job.source),
+            ", ".join(map(mask_secrets, (job.sink, *job.also))),
             str(anonymizer.device or "cpu"),
             summary,
             seconds,
@@ -235,12 +236,18 @@ def _audit(job: Job) -> AbstractContextManager[AuditLog | None]:
     from streamer.audit import AuditLog, settings_sha256
 
     header = {
-        "source": Path(job.source).name if "://" not in job.source else mask_password(job.source).partition("?")[0],
+        "source": mask_secrets(job.source) if "://" in job.source else Path(job.source).name,
         "model": "" if job.mode == "cover" else job.model,
         "model_sha256": "" if job.mode == "cover" else _sha256(job.model),
-        "settings_sha256": settings_sha256(job),
+        "settings_sha256": settings_sha256(_shown(job)),
     }
     return AuditLog(job.audit, header=header, signing_key=job.audit_key)
+
+
+def _shown(job: Job) -> Job:
+    """Return `job` as it may be hashed: whoever has the log could try passwords until the hash is right."""
+    also = tuple(map(mask_secrets, job.also))
+    return dataclasses.replace(job, source=mask_secrets(job.source), sink=mask_secrets(job.sink), also=also)
 
 
 def _sha256(model: str) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from streamer.address import URL, mask_password
+from streamer.address import URL
 from streamer.errors import SinkError
 from streamer.fanout import Fanout
+from streamer.masking import encoding_advice, mask_secrets
 from streamer.publish import MUXERS, Publisher, publishes_to
 from streamer.shown import PreviewWindow, VirtualCamera
 from streamer.sinks import open_sink
@@ -44,7 +45,7 @@ def open_outputs(
             target, info,
             source_path=source_path, keep_audio=keep_audio, codec=codec, crf=crf, overwrite=overwrite,
         )  # fmt: skip
-        sinks.append((mask_password(target), sink))
+        sinks.append((mask_secrets(target), sink))
     if len(targets) == 1 and sinks and not info.is_live:
         return sinks[0][1]  # the ordinary case needs no thread
     return Fanout(sinks, windows=windows, is_live=info.is_live)
@@ -58,6 +59,8 @@ def is_live_output(target: str) -> bool:
 def _open_streaming(target: str, info: VideoInfo, *, crf: int) -> Sink | None:
     if target.startswith(CAMERA):
         return VirtualCamera(target.removeprefix(CAMERA), info)
+    if (URL.match(target) or target.startswith(WHIP)) and (advice := encoding_advice(target)):
+        raise SinkError(f"cannot publish to {mask_secrets(target)}: {advice}")
     if target.startswith(WHIP):
         from streamer.whip import WhipPublisher  # aiortc takes half a second to load
 
@@ -65,5 +68,5 @@ def _open_streaming(target: str, info: VideoInfo, *, crf: int) -> Sink | None:
     if publishes_to(target):
         return Publisher(target, info, crf=crf)
     if URL.match(target):
-        raise SinkError(f"cannot publish to {mask_password(target)}: expected {', '.join(MUXERS)}")
+        raise SinkError(f"cannot publish to {mask_secrets(target)}: expected {', '.join(MUXERS)}")
     return None

@@ -15,20 +15,24 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import av
 from av.container.output import OutputContainer
 
-from streamer.address import URL, mask_password
+from streamer.address import URL
 from streamer.errors import SinkError
+from streamer.masking import mask_secrets
 from streamer.types import SafeFrame, VideoInfo
 from streamer.video_codec import Encoder, VideoEncoder
 
 log = logging.getLogger(__name__)
 
 MUXERS = {"rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "flv", "rtmps": "flv", "srt": "mpegts", "udp": "mpegts"}
+# By its path and with -P: nothing of the working directory is run, whatever it is called.
+REMUX = (sys.executable, "-P", str(Path(__file__).with_name("remux.py")))
 KEY_SECONDS = 1  # from one key frame to the next: who joins waits for one
 # No frame waits for a later one; each key frame carries what a decoder needs to begin there.
 LIVE_H264 = Encoder(
@@ -59,7 +63,7 @@ class Publisher:
     def __init__(self, url: str, info: VideoInfo, *, crf: int) -> None:
         self.audio_packets = self.restarts = 0
         self._url, self._info, self._crf = url, info, crf
-        self._label = mask_password(url).partition("?")[0]
+        self._label = mask_secrets(url)
         self._link: _Link | None = None
         self._call_at, self._wait = 0.0, FIRST_WAIT
 
@@ -114,12 +118,10 @@ class _Link:
     """One encoder and the child that passes its packets on."""
 
     def __init__(self, url: str, info: VideoInfo, *, crf: int) -> None:
-        scheme = url.partition(":")[0].lower()
+        self._url, scheme = url, url.partition(":")[0].lower()
         options = {"rtsp_transport": "tcp"} if MUXERS[scheme] == "rtsp" else {}
         order = {"url": url, "format": MUXERS[scheme], "options": options}
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "streamer.remux"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
-        )
+        self._child = subprocess.Popen(REMUX, stdin=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
         self._started = time.monotonic()
         assert self._child.stdin is not None
         pipe = _Pipe(self._child.stdin.fileno())
@@ -149,8 +151,8 @@ class _Link:
         except subprocess.TimeoutExpired:
             self._child.kill()
             _, said = self._child.communicate()
-        lines = said.decode(errors="replace").split("\n")
-        return next((mask_password(line) for line in reversed(lines) if line.strip()), "")
+        lines = said.decode(errors="replace").replace(self._url, mask_secrets(self._url)).split("\n")
+        return next((mask_secrets(line) for line in reversed(lines) if line.strip()), "")
 
 
 class _Pipe:

@@ -1,4 +1,4 @@
-"""A process that passes packets on to the network: `python -m streamer.remux`, video in NUT on standard input.
+"""A process that passes packets on to the network: a script that imports nothing of ours, video in NUT on its input.
 
 A process of its own, because FFmpeg keeps Python from running while it connects to a server, for seconds or for ever.
 The first line of the input is JSON: url, format, options. The url is not an argument, as those show in lists of

@@ -14,8 +14,8 @@ from urllib.parse import urljoin
 import aiohttp
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
-from streamer.address import mask_password
 from streamer.errors import SinkError
+from streamer.masking import mask_secrets
 from streamer.serve.tracks import Broadcast, Packer
 from streamer.types import SafeFrame
 
@@ -42,8 +42,8 @@ class WhipPublisher:
     def __init__(self, target: str) -> None:
         self._url = target.removeprefix("whip:")
         if not self._url.startswith(("https://", "http://")):
-            raise SinkError(f"cannot publish to {mask_password(target)}: expected whip:https://host/path")
-        self._label = mask_password(self._url).partition("?")[0]
+            raise SinkError(f"cannot publish to {mask_secrets(target)}: expected whip:https://host/path")
+        self._label = mask_secrets(self._url)
         self._packer, self._loop, self._ends = Packer(), asyncio.new_event_loop(), asyncio.Event()
         self._broadcast: Broadcast | None = None
         self._ready = threading.Event()

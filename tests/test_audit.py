@@ -19,9 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer import audit
-from streamer.audit import AuditLog, Figures, GuardFigures, canonical, sealed, settings_sha256, without_secrets
+from streamer.audit import AuditLog, Figures, GuardFigures, canonical, sealed, settings_sha256
 from streamer.audit_check import verify
 from streamer.errors import SinkError, SourceError
+from streamer.masking import mask_secrets
 from streamer.pipeline import Settings
 from streamer.signing import create_signing_key, load_signing_key, public_pem
 from streamer.types import FaceReport, Frame, SafeFrame
@@ -116,7 +117,7 @@ def test_passwords_and_queries_of_a_source_are_masked(tmp_path: Path):
         pass
     assert records(tmp_path / "log")[0]["source"] == "rtsp://***@cam.local/1?***"
     assert records(tmp_path / "log")[0]["beta"] == 0.5
-    assert without_secrets("/home/a@b/what?.mp4") == "/home/a@b/what?.mp4"
+    assert mask_secrets("/home/a@b/what?.mp4") == "/home/a@b/what?.mp4"
 
 
 def test_the_hash_of_the_settings_tells_them_apart_but_not_their_key():

@@ -232,7 +232,7 @@ def test_the_traceback_is_shown_on_request(portrait_clip: Path, tmp_path: Path, 
     assert "ZeroDivisionError: why" in result.stderr
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_real_signal_ends_a_real_run_with_130_and_no_output(name: str, portrait_clip: Path, tmp_path: Path):
     slow = tmp_path / "slow.py"  # the clip is over too soon to hit: every frame of it takes a while
     slow.write_text(

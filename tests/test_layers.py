@@ -17,6 +17,8 @@ STAGE = 1
 RANK = {
     "types": 0,
     "errors": 0,
+    "masking": 0,
+    "own_models": -1,
     "blend": 2,
     "sinks": 2,
     "pseudonym": 2,
