@@ -1,6 +1,6 @@
 """What the trainers read: folders of prepared faces (memory-mapped arrays), and tars or folders of aligned crops.
 
-Both are written by `veil extract`. Prepared faces are aligned to a mesh, crops to a `Template` of five points.
+Both are written by `veil extract`. Prepared faces are aligned to a mesh, crops to any `Template`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import io
 import json
 import logging
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +22,14 @@ import torch
 from torch import Tensor
 
 from models.augment import mirrored
+from models.checkpoint import config_from_json
+from models.face_model import DEFAULT_TEMPLATE, Template
 from models.ranks import Draws
 
 log = logging.getLogger(__name__)
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+TEMPLATE_FILE = "template.json"  # in a tar or a folder of crops: how they are aligned
 ARRAYS = ("crops", "valid", "photos", "grids", "meshes")
 
 
@@ -94,11 +97,13 @@ class CropSet:
         images: `(N, 3, S, S)` uint8 RGB; 0 where unknown.
         valid: `(N, 1, S, S)` bool: pixels that are known; None where all are.
         names: N names, of folder and file.
+        template: How the crops are aligned.
     """
 
     images: Tensor
     valid: Tensor | None
     names: tuple[str, ...]
+    template: Template = DEFAULT_TEMPLATE
 
     def __len__(self) -> int:
         return len(self.names)
@@ -121,14 +126,16 @@ class CropSet:
 
     def to(self, device: torch.device) -> CropSet:
         """Return the same crops on `device`: there a batch costs one indexing, and needs no loader."""
-        return CropSet(self.images.to(device), None if self.valid is None else self.valid.to(device), self.names)
+        valid = None if self.valid is None else self.valid.to(device)
+        return CropSet(self.images.to(device), valid, self.names, self.template)
 
 
 def open_crops(paths: Iterable[Path], size: int) -> CropSet:
     """Return the crops in tars and folders, at `size` pixels a side.
 
     Pictures are webp, png or jpg, square, and averaged over areas where they are larger; where they are transparent
-    they are unknown. One that cannot be read is left out, with a warning that names it. Needs pillow.
+    they are unknown. One that cannot be read is left out, with a warning that names it. How they are aligned is in
+    `template.json` beside them; where there is none, to the default template. Needs pillow.
 
     Args:
         paths: Tar files and folders, in this order; a folder is searched to any depth.
@@ -136,9 +143,11 @@ def open_crops(paths: Iterable[Path], size: int) -> CropSet:
 
     Raises:
         FileNotFoundError: If there is no such tar or folder.
-        ValueError: If one is not a tar, or no crop is left.
+        ValueError: If one is not a tar, no crop is left, or not all are aligned alike.
     """
-    files = [entry for path in paths for entry in _files(path)]
+    paths = list(paths)
+    template = _common_template(paths)
+    files = [entry for path in paths for entry in _files(path, PICTURES)]
     images = torch.zeros(len(files), 3, size, size, dtype=torch.uint8)
     valid = torch.ones(len(files), 1, size, size, dtype=torch.bool)
     names: list[str] = []
@@ -155,20 +164,36 @@ def open_crops(paths: Iterable[Path], size: int) -> CropSet:
     if not names:
         raise ValueError(f"no crops in {', '.join(map(str, paths))}; expected square pictures in a tar or a folder")
     images, valid = images[: len(names)], valid[: len(names)]
-    return CropSet(images, None if bool(valid.all()) else valid, tuple(names))
+    return CropSet(images, None if bool(valid.all()) else valid, tuple(names), template)
 
 
-def _files(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of the pictures in a tar or a folder."""
+def _common_template(paths: Sequence[Path]) -> Template:
+    templates = {_template(path) for path in paths}
+    if len(templates) > 1:
+        raise ValueError(f"the crops in {', '.join(map(str, paths))} are not all aligned to one template")
+    return templates.pop() if templates else DEFAULT_TEMPLATE
+
+
+def _template(path: Path) -> Template:
+    """Return how the crops of a tar or a folder are aligned."""
+    stored = next((content for _, content in _files(path, (TEMPLATE_FILE,))), None)
+    try:
+        return DEFAULT_TEMPLATE if stored is None else config_from_json(Template, json.loads(stored))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: its {TEMPLATE_FILE} is damaged: {error}") from error
+
+
+def _files(path: Path, endings: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of the files in a tar or a folder whose names end so."""
     if path.is_dir():
         for file in sorted(path.rglob("*")):
-            if file.suffix.lower() in PICTURES:
+            if file.name.lower().endswith(endings):
                 yield f"{path.name}/{file.relative_to(path)}", file.read_bytes()
         return
     try:
         with tarfile.open(path) as tar:
             for member in tar:
-                content = tar.extractfile(member) if Path(member.name).suffix.lower() in PICTURES else None
+                content = tar.extractfile(member) if member.name.lower().endswith(endings) else None
                 if content is not None:
                     yield member.name, content.read()
     except tarfile.TarError as error:

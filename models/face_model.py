@@ -26,6 +26,7 @@ from models.checkpoint import (
     write_checkpoint,
 )
 from models.errors import CheckpointError
+from models.face_mesh import IMAGE_LEFT_EYE, IMAGE_LEFT_MOUTH, IMAGE_RIGHT_EYE, IMAGE_RIGHT_MOUTH, NOSE_TIP
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -61,6 +62,15 @@ class Template:
             raise ValueError(f"a {self.kind} template needs {expected} points x, y, got {len(self.points)}")
         if not all(math.isfinite(value) for point in self.points for value in point):
             raise ValueError(f"the points of a {self.kind} template must be finite")
+
+    @property
+    def landmarks(self) -> npt.NDArray[np.float64]:
+        """The `(5, 2)` eye centres, nose tip and mouth corners in the unit square, image-left first."""
+        points = np.array(self.points, np.float64)
+        if self.kind == "similarity":
+            return points
+        eyes = [points[list(eye)].mean(axis=0) for eye in (IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE)]
+        return np.stack([*eyes, points[NOSE_TIP], points[IMAGE_LEFT_MOUTH], points[IMAGE_RIGHT_MOUTH]])
 
     def crop_points(self, crop_size: int) -> npt.NDArray[np.float32]:
         """Return the points in pixels of a crop, `(5 or 468, 2)` float32."""

@@ -23,7 +23,7 @@ def identity_crops(crops: Tensor, template: Template) -> Tensor:
 
     Args:
         crops: `(N, 3, S, S)` RGB in [-1, 1], aligned to `template`.
-        template: Of five points.
+        template: How they are aligned; of a mesh, its five landmarks count.
     """
     matrix = _identity_to_crop(template, crops.shape[-1])
     shrink = int(np.hypot(matrix[0, 0], matrix[1, 0]) * crops.shape[-1] / IDENTITY_CROP_SIZE)
@@ -46,7 +46,7 @@ def similarity(source: Points, target: Points) -> Points:
 @functools.cache
 def _identity_to_crop(template: Template, size: int) -> Points:
     """Return the similarity from a recogniser's crop to ours `(2, 3)`, both in [-1, 1] from edge to edge."""
-    ours = _from_edge_to_edge(np.array(template.points, np.float64) * size, size)
+    ours = _from_edge_to_edge(template.landmarks * size, size)
     theirs = _from_edge_to_edge(np.array(IDENTITY_LANDMARKS, np.float64), IDENTITY_CROP_SIZE)
     there = np.vstack([similarity(ours, theirs), [0.0, 0.0, 1.0]])
     return np.linalg.inv(there)[:2]

@@ -303,12 +303,12 @@ def layer_mean(features: list[Tensor], made_features: list[Tensor]) -> Tensor:
 
 
 def face_oval(template: Template, size: int) -> Tensor:
-    """Return where a face of a five-point template is, about as the paste shows it: `(1, 1, size, size)` in {0, 1}.
+    """Return where the face of a template is, about as the paste shows it: `(1, 1, size, size)` in {0, 1}.
 
     The mean oval of a face mesh is 2.2 times as wide and 2.6 times as high as the eyes are apart, and its middle half
     that distance below them; a paste fades a little outside of it.
     """
-    left, right = np.array(template.points[0]), np.array(template.points[1])
+    left, right = template.landmarks[:2]
     across = float(np.hypot(*(right - left)))
     x, y = (left + right) / 2 + np.array([0.0, 0.5 * across])
     place = (torch.arange(size) + 0.5) / size

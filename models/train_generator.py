@@ -19,7 +19,6 @@ from models.augment import AdaptiveAugment
 from models.checkpoint import Checkpoint, write_checkpoint
 from models.dataset import CropSet, open_crops
 from models.discriminator import STDDEV_GROUP, Discriminator
-from models.face_model import DEFAULT_TEMPLATE
 from models.generator import Generator, GeneratorConfig
 from models.losses import discriminator_loss, generator_loss, r1_penalty
 from models.precision import mixed_precision
@@ -41,7 +40,7 @@ class GeneratorTrainConfig(RunConfig):
     """A run of the generator.
 
     Attributes:
-        data: Tars and folders of crops aligned to the default template (`models.dataset.open_crops`).
+        data: Tars and folders of crops aligned to one template (`models.dataset.open_crops`).
         size: Side of the pictures in pixels: 64, 128 or 256.
         width: Channels at full size; twice as many at each half of it ...
         channel_max: ... up to this. The discriminator is alike.
@@ -178,7 +177,7 @@ class GeneratorTrainer:
         self._write(self.discriminator.state_dict(), DISCRIMINATOR_KIND, folder / "discriminator")
 
     def _write(self, tensors: Mapping[str, Tensor], kind: str, path: Path) -> None:
-        config, template = dataclasses.asdict(self.config.network), dataclasses.asdict(DEFAULT_TEMPLATE)
+        config, template = dataclasses.asdict(self.config.network), dataclasses.asdict(self.crops.template)
         write_checkpoint(Checkpoint(kind, config, template, tensors), path.with_suffix(".safetensors"))
 
     @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,7 +24,7 @@ train_app = typer.Typer(
 PreparedData = Annotated[Path, typer.Argument(metavar="DATA", help="The folder that `veil extract` wrote.")]
 Crops = Annotated[
     list[Path],
-    typer.Argument(metavar="DATA...", help="Tars and folders of crops: `veil extract --align similarity`."),
+    typer.Argument(metavar="DATA...", help="Tars and folders of crops: `veil extract --align template`."),
 ]
 Faces = Annotated[list[Path], typer.Argument(metavar="DATA...", help="What `veil extract` wrote, either way.")]
 Run = Annotated[Path, typer.Option(help="For checkpoints and samples; a run found there goes on.")]
@@ -38,18 +39,25 @@ def extract(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Videos, pictures, folders of pictures.")],
     out: Annotated[Path | None, typer.Option(help="What to write: by default data/faces or data/crops.tar.")] = None,
     align: Annotated[
-        Literal["mesh", "similarity"],
-        typer.Option(help="mesh: a folder for `train linear`; similarity: a tar of crops for the other trainers."),
+        Literal["mesh", "similarity", "template"],
+        typer.Option(
+            help="mesh: a folder for `train linear`. For the other trainers a tar of crops: similarity, by five "
+            "points, hair included; template: each pixel the same spot of a face, and nothing around it."
+        ),
     ] = "mesh",
-    size: Annotated[int | None, typer.Option(min=16, help="Side of a crop in pixels, for similarity: 128.")] = None,
+    size: Annotated[int | None, typer.Option(min=16, help="Side of a crop of a tar in pixels: 128.")] = None,
+    flat: Annotated[bool, typer.Option("--flat-light", help="Even out the light of `--align template`.")] = False,
 ) -> None:
     """Prepare the faces of SOURCE... as training data. They are real: keep them as safe as the originals."""
     if align == "mesh" and size is not None:
         raise typer.BadParameter("the default model says how large these crops are", param_hint="--size")
+    if flat and align != "template":
+        raise typer.BadParameter("needs --align template", param_hint="--flat-light")
     out = out or Path("data/faces" if align == "mesh" else "data/crops.tar")
     with errors_in_one_line(), files_may_be_wrong():
         faces = 0
-        for faces in _mesh_faces(sources, out) if align == "mesh" else _crops(sources, out, size or 128):
+        crops = partial(_crops, align=align, size=size or 128, flat=flat)
+        for faces in (_mesh_faces if align == "mesh" else crops)(sources, out):
             typer.echo(f"\r{faces} faces", nl=False, err=True)
     typer.echo(f"\n{faces} faces in {out}")
 
@@ -62,11 +70,12 @@ def _mesh_faces(sources: list[str], out: Path) -> Iterator[int]:
     return extract(named_frames(sources), out, template=model.template, crop_size=model.crop_size)
 
 
-def _crops(sources: list[str], out: Path, size: int) -> Iterator[int]:
-    from models.face_model import DEFAULT_TEMPLATE
+def _crops(sources: list[str], out: Path, *, align: str, size: int, flat: bool) -> Iterator[int]:
+    from models.face_model import DEFAULT_TEMPLATE, load_face_model
     from streamer.extract import extract_crops, named_frames
 
-    return extract_crops(named_frames(sources), out, template=DEFAULT_TEMPLATE, crop_size=size)
+    template = load_face_model("default").template if align == "template" else DEFAULT_TEMPLATE
+    return extract_crops(named_frames(sources), out, template=template, crop_size=size, flat=flat)
 
 
 @train_app.command("generator")
