@@ -101,7 +101,7 @@ def watch(clip: Path, mode: str) -> tuple[tuple[list[float], ...], list[float]]:
 
     stream.detector = timed(stream.detector, spent[0])  # type: ignore[assignment]
     stream.tracker.update = timed(stream.tracker.update, spent[1])  # type: ignore[method-assign]
-    stream._draw = timed(stream._draw, spent[2])  # type: ignore[method-assign]
+    stream.renderer._draw = timed(stream.renderer._draw, spent[2])  # type: ignore[method-assign]
     with open_source(clip) as source:
         for frame in source:
             safe = stream(frame)

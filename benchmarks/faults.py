@@ -64,8 +64,8 @@ class Faults:
     def install(self, stream: FaceAnonymizer) -> None:
         """Break the stages of `stream` from now on."""
         stream.detector = Blinking(stream.detector, self)  # type: ignore[assignment]
-        stream._conceal = self._raising("conceal", stream._conceal)  # type: ignore[method-assign]
-        drawer, guard = stream._drawer, stream._guard
+        stream.renderer._conceal = self._raising("conceal", stream.renderer._conceal)  # type: ignore[method-assign]
+        drawer, guard = stream.renderer.drawer, stream.renderer.guard
         assert drawer is not None
         assert guard is not None
         drawer.draw = self._raising("draw", self._slowing(drawer.draw))  # type: ignore[method-assign]

@@ -34,6 +34,7 @@ import hmac
 import itertools
 import math
 import secrets
+import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -164,9 +165,11 @@ class PrivacyAccountant:
         mu = sqrt(mu_1^2 + ... + mu_n^2)
 
     (Dong, Roth and Su 2022, corollary 3.3.) Whose track is whose is not known, so each counts as the same person's.
+    For any thread.
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self.releases = 0
         self._mu_squared = 0.0
 
@@ -178,8 +181,9 @@ class PrivacyAccountant:
         """
         if releases < 0:
             raise ValueError(f"releases must be at least 0, got {releases}")
-        self.releases += releases
-        self._mu_squared += releases * mechanism.mu**2
+        with self._lock:
+            self.releases += releases
+            self._mu_squared += releases * mechanism.mu**2
 
     def spent(self, delta: float) -> float:
         """Return the least epsilon for which everything released so far is (epsilon, delta)-differentially private.

@@ -8,14 +8,10 @@ its own presence score decides about candidates that the detectors doubt.
 from __future__ import annotations
 
 import math
-import os
-import sys
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import cv2
@@ -23,12 +19,12 @@ import numpy as np
 
 from models.face_mesh import IMAGE_LEFT_EYE, IMAGE_LEFT_MOUTH, IMAGE_RIGHT_EYE, IMAGE_RIGHT_MOUTH, NOSE_TIP
 from streamer.errors import AnonymizerError
+from streamer.networks import LANES, MESH_SIDE, FaceNetworks
 from streamer.types import Face, Floats, Image
 
 LEAST_SCORE = 0.3  # YuNet sees a face in a third of what scores .3 to .5 on 13 clips, in 94 % of what scores more
 MESH_PRESENCE = 0.5  # MediaPipe's own: where YuNet sees no face, 3 to 10 % reach it; of clear faces, 95 %
 MESH_AGREEMENT = 0.4  # least IoU of the mesh with the detector's box: below, the mesh slid to something else
-MESH_SIDE = 192  # pixels; input of the mesh model
 MESH_REACH = 1.5  # ROI over face, as MediaPipe: 72 % of faces get a mesh, at 1.3 75, at 1.75 67 (three clips)
 MESH_LIGHT = 100.0  # mean grey level that a dark ROI is raised to: 75 instead of 62 % of faces on a dark stage
 MAX_GAIN = 4.0  # beyond it there is mostly noise to raise
@@ -47,7 +43,6 @@ TILED_SIDE = 1000  # pixels; a frame with a longer side than this is also search
 TILE_AREA = 250_000  # pixels of frame that pay for one tile: 3 at 720p, 8 at 1080p
 TILE_OVERLAP = 0.2  # of the side of a tile: a face cut by one tile is whole in the next, or seen in the whole frame
 ENOUGH_TILES = 3  # full range then skips the whole frame: street as well covered, false faces 2.6 to 1.5 a frame
-LANES = 2  # copies of the full range and mesh models that work at the same time
 # Ears, brow and chin in widths of the detector's box from its centre: medians of 1,242 meshes of 10 clips, outwards.
 BOX_OF_FULL = np.array([-0.45, -0.35, 0.45, 0.52], np.float32)
 BOX_OF_SHORT = np.array([-0.45, -0.42, 0.45, 0.49], np.float32)
@@ -58,28 +53,6 @@ FACE += [1, 4]  # the nose is the outline of a profile
 FACE += [356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152]  # ear to chin
 FACE += [148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127]  # chin to ear
 HALF_MOUTH = 0.414  # of the distance of the eyes, from the alignment template (.2235 / .27 / 2)
-DETECTOR = """
-input_stream: "{input}" output_stream: "{output}"
-node {{ calculator: "FaceDetection{reach}RangeCpu" input_stream: "IMAGE:{input}" output_stream: "DETECTIONS:{output}"
-  node_options {{ [type.googleapis.com/mediapipe.FaceDetectionOptions] {{ min_score_thresh: {score} }} }} }}
-"""
-# MediaPipe's FaceLandmarkCpu without its gate, so that presence comes out as a number and points as plain floats.
-MESH = """
-input_stream: "crop{n}" output_stream: "points{n}" output_stream: "presence{n}"
-node {{ calculator: "ImageToTensorCalculator" input_stream: "IMAGE:crop{n}" output_stream: "TENSORS:pixels{n}"
-  options {{ [mediapipe.ImageToTensorCalculatorOptions.ext] {{
-    output_tensor_width: {side} output_tensor_height: {side} output_tensor_float_range {{ min: 0 max: 1 }} }} }} }}
-node {{ calculator: "InferenceCalculator" input_stream: "TENSORS:pixels{n}" output_stream: "TENSORS:both{n}"
-  options {{ [mediapipe.InferenceCalculatorOptions.ext] {{
-    model_path: "mediapipe/modules/face_landmark/face_landmark.tflite" delegate {{ xnnpack {{}} }} }} }} }}
-node {{ calculator: "SplitTensorVectorCalculator" input_stream: "both{n}" output_stream: ["mesh{n}", "flag{n}"]
-  options {{ [mediapipe.SplitVectorCalculatorOptions.ext] {{ ranges {{ end: 1 }} ranges {{ begin: 1 end: 2 }} }} }} }}
-node {{ calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:mesh{n}" output_stream: "FLOATS:points{n}" }}
-node {{ calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:flag{n}" output_stream: "FLOAT:presence{n}"
-  options {{ [mediapipe.TensorsToFloatsCalculatorOptions.ext] {{ activation: SIGMOID }} }} }}
-"""
-STARTUP_NOISE = (b"inference_feedback_manager", b"XNNPACK delegate", b"absl::InitializeLog")
-_stderr_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +68,10 @@ class Candidate:
 
 
 class FaceDetector:
-    """The union of MediaPipe's detectors with a mesh per face; one per stream, for one thread at a time.
+    """The union of MediaPipe's detectors with a mesh per face.
+
+    Any number of threads may share one: a call waits for the one before it. A graph that failed is thrown away, and the
+    next call makes a new one.
 
     Args:
         max_tiles: Most tiles per frame: 7 ms each. Small faces of frames beyond 1080p need more than 8.
@@ -108,7 +84,9 @@ class FaceDetector:
         if max_tiles < 1:
             raise ValueError(f"max_tiles must be at least 1, got {max_tiles}")
         self.max_tiles = max_tiles
-        self._models = _Models()
+        self._lock = threading.Lock()
+        self._networks: FaceNetworks | None = FaceNetworks(least_score=LEAST_SCORE)
+        self._is_closed = False
 
     def __call__(self, image: Image) -> list[Face]:
         """Return the faces of `image`, the best detections first; also doubtful ones, down to `LEAST_SCORE`.
@@ -125,13 +103,29 @@ class FaceDetector:
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
             raise ValueError(f"image must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
-        candidates = distinct(self._candidates(image))
-        faces = self._fit(image, candidates[:MAX_MESHES])
+        with self._lock:
+            if self._is_closed:
+                raise AnonymizerError("the face detector is closed")
+            networks = self._networks = self._networks or FaceNetworks(least_score=LEAST_SCORE)
+            try:
+                candidates = distinct(self._candidates(networks, image))
+                faces = self._fit(networks, image, candidates[:MAX_MESHES])
+            except BaseException:  # an interrupt as well: what it left behind would answer for the next image
+                self._throw_away()
+                raise
         return separate(faces) + [_without_mesh(c, c.score) for c in candidates[MAX_MESHES:]]
 
     def close(self) -> None:
         """Free MediaPipe's threads and memory; later calls raise `AnonymizerError`."""
-        self._models.close()
+        with self._lock:
+            self._is_closed = True
+            self._throw_away()
+
+    def _throw_away(self) -> None:
+        networks, self._networks = self._networks, None
+        if networks is not None:
+            with suppress(Exception):  # a graph that failed says so once more
+                networks.close()
 
     def __enter__(self) -> Self:
         return self
@@ -139,21 +133,21 @@ class FaceDetector:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _candidates(self, image: Image) -> list[Candidate]:
+    def _candidates(self, networks: FaceNetworks, image: Image) -> list[Candidate]:
         height, width = image.shape[:2]
         views = [(0, 0, width, height), *tiles(width, height, max_tiles=self.max_tiles)]
         small = [_shrink(image[y1:y2, x1:x2]) for x1, y1, x2, y2 in views]
         first = 1 if len(views) > ENOUGH_TILES else 0
         full = [(f"full{n % LANES}", view) for n, view in enumerate(small[first:])]
-        outputs = self._models.run([("short", small[0]), *full])
+        outputs = networks.run([("short", small[0]), *full])
         found = read(outputs.get(("near", 0), []), views[0], BOX_OF_SHORT)
         for n, view in enumerate(views[first:]):
             found += read(outputs.get((f"faces{n % LANES}", n // LANES), []), view, BOX_OF_FULL)
         return found
 
-    def _fit(self, image: Image, candidates: list[Candidate]) -> list[Face]:
+    def _fit(self, networks: FaceNetworks, image: Image, candidates: list[Candidate]) -> list[Face]:
         transforms = [crop_to_frame(candidate) for candidate in candidates]
-        outputs = self._models.run((f"crop{n % LANES}", sample(image, t)) for n, t in enumerate(transforms))
+        outputs = networks.run((f"crop{n % LANES}", sample(image, t)) for n, t in enumerate(transforms))
         faces = []
         for n, (candidate, transform) in enumerate(zip(candidates, transforms, strict=True)):
             presence = outputs[f"presence{n % LANES}", n // LANES]
@@ -318,81 +312,3 @@ def _to_frame(flat: Floats, transform: Floats) -> Floats:
     points = flat.reshape(-1, 3)  # (468, 3)
     xy = points[:, :2] @ transform[:, :2].T + transform[:, 2]
     return np.column_stack([xy, points[:, 2] * math.hypot(*transform[:, 0])]).astype(np.float32)
-
-
-class _Models:
-    """One running MediaPipe graph with all models; inputs of different streams are worked on at the same time."""
-
-    def __init__(self) -> None:
-        import mediapipe  # takes a second, which `import streamer.detect` must not
-        from mediapipe.python import packet_getter
-        from mediapipe.python._framework_bindings import calculator_graph, resource_util
-
-        resource_util.set_resource_dir(str(Path(mediapipe.__file__).parent.parent))
-        text = DETECTOR.format(input="short", output="near", reach="Short", score=LEAST_SCORE)
-        self._getters: dict[str, Callable[[object], Any]] = {"near": packet_getter.get_proto_list}
-        for n in range(LANES):
-            text += DETECTOR.format(input=f"full{n}", output=f"faces{n}", reach="Full", score=LEAST_SCORE)
-            text += MESH.format(n=n, side=MESH_SIDE)
-            self._getters |= {f"faces{n}": packet_getter.get_proto_list, f"presence{n}": packet_getter.get_float}
-            self._getters[f"points{n}"] = packet_getter.get_float_list
-        self._clock = 0
-        self._packets: list[tuple[str, Any]] = []
-        with without_startup_noise(), _as_anonymizer_error("start"):
-            self._graph: Any = calculator_graph.CalculatorGraph(graph_config=text)
-            for name in self._getters:
-                self._graph.observe_output_stream(name, lambda name, packet: self._packets.append((name, packet)))
-            self._graph.start_run({})
-            self._graph.wait_until_idle()
-
-    def run(self, inputs: Iterable[tuple[str, Image]]) -> dict[tuple[str, int], Any]:
-        """Return the outputs by `(stream, n)`, for the n-th image of the stream that they come from."""
-        from mediapipe.python import packet_creator
-        from mediapipe.python._framework_bindings import image_frame
-
-        if self._graph is None:
-            raise AnonymizerError("the face detector is closed")
-        self._packets.clear()
-        first, sent = self._clock, Counter[str]()
-        with _as_anonymizer_error("run"):
-            for stream, image in inputs:
-                frame = image_frame.ImageFrame(image_format=image_frame.ImageFormat.SRGB, data=image)
-                packet = packet_creator.create_image_frame(frame).at(first + sent[stream])
-                self._graph.add_packet_to_input_stream(stream=stream, packet=packet)
-                sent[stream] += 1
-            self._clock += max(sent.values(), default=0)
-            self._graph.wait_until_idle()
-        return {(name, p.timestamp.value - first): self._getters[name](p) for name, p in self._packets}
-
-    def close(self) -> None:
-        """Stop the graph and free it."""
-        graph, self._graph = self._graph, None
-        if graph is not None:
-            with _as_anonymizer_error("stop"):
-                graph.close()
-
-
-@contextmanager
-def _as_anonymizer_error(verb: str) -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, ValueError, OSError) as error:
-        raise AnonymizerError(f"MediaPipe did not {verb}: {str(error).splitlines()[0]}") from error
-
-
-@contextmanager
-def without_startup_noise() -> Iterator[None]:
-    """Drop the lines that MediaPipe's C++ writes to stderr at every start; every other line is written afterwards."""
-    with _stderr_lock:
-        sys.stderr.flush()
-        stderr, (caught, into) = os.dup(2), os.pipe()  # no file: a run writes nothing that it was not asked for
-        os.set_blocking(into, False)  # what does not fit is lost, not waited for
-        try:
-            os.dup2(into, 2)
-            os.close(into)
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            with os.fdopen(caught, "rb") as noise:
-                os.write(stderr, b"".join(line for line in noise if not any(word in line for word in STARTUP_NOISE)))
-            os.close(stderr)

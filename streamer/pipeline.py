@@ -1,6 +1,6 @@
 """The heart: frames in, safe frames out. The only module that makes a `SafeFrame`.
 
-    see: detect -> track        look ahead        hide: conceal -> draw -> guard
+    see: detect -> track        look ahead        hide: conceal -> draw -> guard (`streamer.render`)
 
 What fails after `conceal` shows a covered face; what fails before it shows nothing of the frame.
 """
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-import time
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Self
@@ -18,22 +18,20 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from models.privacy import PrivacyAccountant, new_key
-from streamer.align import turn
-from streamer.assembly import drawer_of, guard_of, keeper_of, mechanism_of
-from streamer.blend import fade_in, inner_face
-from streamer.conceal import conceal_box, conceal_frame, conceal_polygon
+from streamer.assembly import keeper_of, mechanism_of
+from streamer.conceal import conceal_frame
 from streamer.detect import LEAST_SCORE, FaceDetector
 from streamer.errors import AnonymizerError
 from streamer.lookahead import LookAhead
-from streamer.overload import DrawingBudget
+from streamer.pool import Pool
+from streamer.render import Renderer
 from streamer.settings import DEFAULT_DELAY, DEFAULT_DELTA, Settings
-from streamer.tiers import BEFORE_FOUND, Choice, TierLadder
-from streamer.track import START_SCORE, FaceTracker
+from streamer.tiers import Choice
+from streamer.track import START_SCORE, FaceTracker, alone
 from streamer.types import (
     Cover,
     FaceReport,
     Frame,
-    GuardReport,
     Image,
     Mode,
     Policy,
@@ -51,14 +49,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MIN_FACE_SIZE = 24.0  # pixels; a smaller face is only covered: drawn, it flickers, and nobody would see who it is
-MAX_TURN = 1.12  # of the oval's width, where the nose tip may lie; nearer to profile a real nose reaches past its mesh
 MAX_FAILURES = 100  # frames in a row that could not be searched; then something is broken for good
-TOO_ALIKE = "too like the source"  # the guard's reason
+MAX_STILLS = min(4, os.cpu_count() or 1)  # single pictures at the same time; each takes a detector of its own
 
 
 class Anonymizer:
-    """Weights and settings, shared by any number of streams."""
+    """Weights and settings, shared by any number of streams; any thread may use it at any time.
+
+    `image` and `picture` can be called from as many threads as one likes: `MAX_STILLS` work at the same time, the
+    others wait. What `frames` returns is one stream, for one thread at a time. `settings` may be replaced while others
+    use it. Load it in the process that uses it, not before a fork: threads do not survive that.
+    """
 
     def __init__(
         self,
@@ -73,12 +74,39 @@ class Anonymizer:
         Raises:
             ValueError: If differential privacy is asked of a model that does not know what identity is.
         """
-        self.model, self.device, self.settings, self.recognizer = model, device, settings, recognizer
+        self.model, self.device, self.recognizer = model, device, recognizer
+        self._settings = settings
         self.keeping = keeping
         self.key = settings.key or new_key()
         self.accountant = PrivacyAccountant()
         self.mechanism = mechanism_of(model, settings)
-        self._stills: FaceAnonymizer | None = None
+        self._stills = Pool(lambda: FaceAnonymizer(self), limit=MAX_STILLS)
+
+    @property
+    def settings(self) -> Settings:
+        """What is done to faces; another one counts from the next frame on, and may not change key or privacy.
+
+        Raises:
+            ValueError: If it does: who becomes whom was decided by those from the start.
+        """
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        old = self._settings
+        if (settings.key, settings.epsilon, settings.delta) != (old.key, old.epsilon, old.delta):
+            raise ValueError("key, epsilon and delta cannot be changed; make another Anonymizer")
+        self._settings = settings
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free what single pictures need; those at work are finished, later ones raise `AnonymizerError`."""
+        self._stills.close()
 
     @property
     def privacy(self) -> str:
@@ -134,7 +162,12 @@ class Anonymizer:
         return cls(network, place, settings, prepare(load_recognizer("identity"), place), keeping)
 
     def image(self, rgb: Image) -> Image:
-        """Return a copy of the `(H, W, 3)` uint8 RGB picture without its faces."""
+        """Return a copy of the `(H, W, 3)` uint8 RGB picture without its faces; for any thread.
+
+        Raises:
+            ValueError: If it is no such picture.
+            AnonymizerError: If it could not be searched for faces, or this is closed.
+        """
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
             raise ValueError(f"a picture must be (H, W, 3) uint8 RGB, got {rgb.shape} {rgb.dtype}")
         safe = self.picture(Frame(rgb, index=0, pts=0, time_base=Fraction(1)))
@@ -143,14 +176,16 @@ class Anonymizer:
         return safe.image
 
     def picture(self, frame: Frame) -> SafeFrame:
-        """Return one frame that has nothing to do with the one before it."""
-        if self._stills is None:
-            self._stills = FaceAnonymizer(self)
-        self._stills.reset()
-        return self._stills(frame)
+        """Return one frame that has nothing to do with any other; for any thread.
+
+        Raises:
+            AnonymizerError: If this is closed, or pictures fail one after another (`FaceAnonymizer.see`).
+        """
+        with self._stills.borrowed() as stills:
+            return stills.still(frame)
 
     def frames(self, frames: Iterable[Frame]) -> Iterator[SafeFrame]:
-        """Yield the safe frames of one stream, in order, one for one, each `delay_seconds` late."""
+        """Yield the safe frames of one stream, in order, one for one, each `delay_seconds` late; for one thread."""
         stream = FaceAnonymizer(self)
         try:
             yield from map(stream.hide, stream.ahead(frames))
@@ -161,7 +196,8 @@ class Anonymizer:
 class FaceAnonymizer:
     """The state of one stream: who is where, and who they have become.
 
-    `see` and `hide` share nothing, so that each may run in a thread of its own; each takes the frames in order.
+    `see` and `hide` share nothing, so that each may run in a thread of its own; each takes the frames in order. Nothing
+    else may be done with one by two threads at a time.
     """
 
     _numbers = itertools.count()
@@ -169,36 +205,26 @@ class FaceAnonymizer:
     def __init__(self, anonymizer: Anonymizer, frame_seconds: float | None = None) -> None:
         """Begin a stream; with `frame_seconds` between its frames it is live, and draws what it has time for."""
         self._anonymizer = anonymizer
-        self._budget = DrawingBudget(frame_seconds) if frame_seconds else None
+        self.renderer = Renderer(anonymizer, frame_seconds)
         self.detector = FaceDetector()
-        self._drawer, self._guard = drawer_of(anonymizer), guard_of(anonymizer)
-        self._keeping = anonymizer.keeping
+        self.tracker = FaceTracker(self._start_score)
+        self._keeper = keeper_of(anonymizer.keeping)
         self._failures = 0
-        self.reset()
+        self.renderer.forget(next(FaceAnonymizer._numbers))
 
     @property
     def settings(self) -> Settings:
         """What the anonymizer's settings are now: beta and mode count from the next frame on."""
         return self._anonymizer.settings
 
-    def reset(self) -> None:
-        """Forget everyone, as before an unrelated picture."""
-        self.tracker = FaceTracker(LEAST_SCORE if self.settings.policy == "strict" else START_SCORE)
-        self._ladder = TierLadder(self.settings.cover)
-        self._keeper = keeper_of(self._keeping)
-        number = next(FaceAnonymizer._numbers)
-        if self._drawer:
-            self._drawer.reset(number)
-        if self._guard:
-            self._guard.keep_only(set())
+    @property
+    def _start_score(self) -> float:
+        return LEAST_SCORE if self.settings.policy == "strict" else START_SCORE
 
     def warm_up(self) -> None:
         """Run every network once: their first run is slow."""
         self.detector(np.zeros((64, 64, 3), np.uint8))
-        if self._drawer:
-            self._drawer.warm_up()
-        if self._guard:
-            self._guard.warm_up()
+        self.renderer.warm_up()
 
     def close(self) -> None:
         """Release the detector."""
@@ -218,12 +244,32 @@ class FaceAnonymizer:
         Raises:
             AnonymizerError: If `MAX_FAILURES` frames in a row could not be searched for faces.
         """
+        return self._searched(frame, self._follow)
+
+    def still(self, frame: Frame) -> SafeFrame:
+        """Return a frame that has nothing to do with others: nobody is followed, known from before or kept visible.
+
+        Raises:
+            AnonymizerError: As `see`.
+        """
+        self.renderer.forget(next(FaceAnonymizer._numbers))
+        self._keeper = None  # a look at one picture is not enough to show somebody
+        return self.hide(self._searched(frame, self._look))
+
+    def _searched(self, frame: Frame, search: Callable[[Frame], Seen]) -> Seen:
         try:
-            tracks = self.tracker.update(self.detector(frame.image), frame.seconds, frame.image)
+            seen = search(frame)
         except Exception as error:  # whatever it was: a frame that was not searched is not shown
             return Seen(frame, (), is_first=False, failed=self._failure(frame, error))
         self._failures = 0
+        return seen
+
+    def _follow(self, frame: Frame) -> Seen:
+        tracks = self.tracker.update(self.detector(frame.image), frame.seconds, frame.image)
         return Seen(frame, tuple(tracks), self.tracker.is_first)
+
+    def _look(self, frame: Frame) -> Seen:
+        return Seen(frame, tuple(alone(self.detector(frame.image), self._start_score)), is_first=True)
 
     def _failure(self, frame: Frame, error: Exception) -> str:
         # Of other errors only the type: their message may quote the data, and the data are faces.
@@ -251,13 +297,10 @@ class FaceAnonymizer:
         visible = self._visible(seen)
         kept = [track for track in seen.tracks if track.id in visible]
         seen = replace(seen, tracks=tuple(track for track in seen.tracks if track.id not in visible))
-        self._keep_only({track.id for track in seen.tracks})
-        choices = self._choices(seen)
-        image = self._draw_or_cover(seen, choices)
-        guard = self._guard.take_report() if self._guard else GuardReport()
-        choices |= {track.id: Choice("kept", "") for track in kept}
+        rendered = self.renderer(seen)
+        choices = rendered.choices | {track.id: Choice("kept", "") for track in kept}
         reports = _reports([*seen.tracks, *kept], choices)
-        return SafeFrame(image, frame.index, frame.pts, frame.time_base, reports, guard=guard)
+        return SafeFrame(rendered.image, frame.index, frame.pts, frame.time_base, reports, guard=rendered.guard)
 
     def _visible(self, seen: Seen) -> set[int]:
         """Return the tracks of those who agreed to be seen; nobody, where that cannot be told."""
@@ -271,94 +314,6 @@ class FaceAnonymizer:
 
     def _slate(self, frame: Frame, reason: str) -> SafeFrame:
         return SafeFrame(conceal_frame(frame.image), frame.index, frame.pts, frame.time_base, failed=reason)
-
-    def _draw_or_cover(self, seen: Seen, choices: dict[int, Choice]) -> Image:
-        try:
-            return self._draw(seen, choices)
-        except Exception as error:  # whatever it was: a face that was not drawn is covered
-            log.warning("frame %d: faces are covered, not drawn: %s", seen.frame.index, type(error).__name__)
-            self._cover(choices, [t for t in seen.tracks if choices[t.id].tier == "generated"], "model failed", seen)
-            return self._conceal(seen.frame.image, seen.tracks, [])
-
-    def _keep_only(self, alive: set[int]) -> None:
-        self._ladder.keep_only(alive)
-        if self._drawer:
-            self._drawer.keep_only(alive)
-        if self._guard:
-            self._guard.keep_only(alive)
-
-    def _choices(self, seen: Seen) -> dict[int, Choice]:
-        reasons = {track.id: self._why_not_drawn(track) for track in seen.tracks}
-        drawable = sorted((t for t in seen.tracks if not reasons[t.id]), key=lambda t: t.face.size, reverse=True)
-        if self._budget and drawable:
-            reasons |= {track.id: "overload" for track in drawable[self._budget.affordable(len(drawable)) :]}
-        seconds = seen.frame.seconds
-        return {n: self._ladder.choose(n, r, seconds=seconds, is_first=seen.is_first) for n, r in reasons.items()}
-
-    def _why_not_drawn(self, track: Track) -> str:
-        if self._drawer is None or self.settings.mode == "cover":
-            return "mode"
-        if track.missed_seconds < 0:
-            return BEFORE_FOUND
-        if track.face.mesh is None:
-            return "coasting" if track.missed_seconds > 0 else "no mesh"
-        if track.face.score < START_SCORE:
-            return "doubtful"
-        if track.face.size < MIN_FACE_SIZE:
-            return "small"
-        return "turned" if turn(track.face.mesh) > MAX_TURN else ""
-
-    def _cover(self, choices: dict[int, Choice], tracks: Sequence[Track], reason: str, seen: Seen) -> None:
-        """Choose anew for tracks that were to be drawn and must not be."""
-        for track in tracks:
-            choices[track.id] = self._ladder.choose(track.id, reason, seconds=seen.frame.seconds, is_first=False)
-
-    def _conceal(self, image: Image, tracks: Sequence[Track], drawable: Sequence[Track]) -> Image:
-        image, drawn = image.copy(), {track.id for track in drawable}
-        for track in tracks:
-            if track.id not in drawn:
-                conceal_box(image, track.face.box, cover=self.settings.cover)
-        for track in drawable:
-            conceal_polygon(image, inner_face(track.face), cover=self.settings.cover)
-        return image
-
-    def _draw(self, seen: Seen, choices: dict[int, Choice]) -> Image:
-        """Return the frame with every track concealed, and synthetic faces over those chosen for it."""
-        frame, drawable = seen.frame, [t for t in seen.tracks if choices[t.id].tier == "generated"]
-        if self._drawer is None or not drawable:
-            return self._conceal(frame.image, seen.tracks, [])
-        start, is_usual = time.perf_counter(), self._drawer.knows(drawable)
-        fresh = self._budget.fresh(len(drawable)) if self._budget else len(drawable)
-        drawable = [self._drawer.steady(track, frame.seconds) for track in drawable]
-        opacities = [choices[track.id].opacity for track in drawable]
-        image, alike, fresh = self._drawn(seen, drawable, opacities, fresh=fresh)
-        for track in alike:
-            log.warning("frame %d: track %d is covered: %s", frame.index, track.id, TOO_ALIKE)
-            conceal_box(image, track.face.box, cover=self.settings.cover)
-        self._cover(choices, alike, TOO_ALIKE, seen)
-        if self._budget and is_usual:
-            self._budget.spent(len(drawable), fresh, time.perf_counter() - start)
-        return image
-
-    def _drawn(
-        self, seen: Seen, drawable: Sequence[Track], opacities: Sequence[float], *, fresh: int
-    ) -> tuple[Image, list[Track], int]:
-        """Return the frame with synthetic faces, tracks whose every stranger was too like them, how many are new."""
-        assert self._drawer is not None
-        frame, alike, beta = seen.frame, list[Track](), self.settings.beta
-        guard = self._guard if beta == 0 else None  # above 0 likeness is asked for, not watched
-        for limit in guard.limits if guard else (1.0,):
-            image = self._conceal(frame.image, seen.tracks, drawable)  # no original face pixel survives this line
-            made = self._drawer.draw(image, frame.image, drawable, frame.seconds, beta=beta, fresh=fresh)
-            if guard:
-                alike = guard.check(frame.image, image, drawable, seconds=frame.seconds, limit=limit)
-            if not alike:
-                break
-            self._drawer.replace([track.id for track in alike])
-        for track, opacity in zip(drawable, opacities, strict=True):
-            if opacity < 1.0:  # only now: what was compared is the face in full
-                fade_in(image, track.face, opacity, cover=self.settings.cover)
-        return image, alike, made
 
 
 def _reports(tracks: Iterable[Track], choices: dict[int, Choice]) -> tuple[FaceReport, ...]:

@@ -22,7 +22,8 @@ def protect(source: Source, anonymizer: Anonymizer) -> Generator[SafeFrame]:
     """Yield the safe frames of `source`, in order; reading, finding faces and hiding them each have a thread.
 
     Of a live source only the newest frame is taken, whenever there is time for one: the index of frames says what was
-    dropped. Closed, or left by an exception, it waits until its threads have ended.
+    dropped. Closed, or left by an exception, it waits until its threads have ended. What it returns is for one thread
+    at a time; several streams may run at the same time, with one anonymizer, in threads of their own.
 
     Raises:
         SourceError, AnonymizerError: Whatever ended either; frames before it have been yielded.

@@ -55,6 +55,8 @@ def open_sink(
 ) -> VideoSink | PictureSink | FolderSink:
     """Return the sink that writes `path`: a video or a picture by its suffix, a folder of pictures without one.
 
+    One thread at a time may write to it.
+
     Args:
         info: Of the source whose frames will be written.
         source_path: Where that source was read from, for its subtitles and audio, and so as never to overwrite it.

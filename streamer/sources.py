@@ -35,7 +35,7 @@ JUMP_SECONDS = 1.0  # a clock set back further than this was restarted: two reco
 
 def open_source(path: str | Path) -> VideoSource | PictureSource | LiveSource:
     """Return the source that reads `path`: a video file, an animated GIF, a picture, a folder of pictures, or what
-    `streamer.address` knows as live.
+    `streamer.address` knows as live; one thread at a time may read it.
 
     Raises:
         SourceError: If it is missing, not allowed, not a video or picture, or not one frame can be decoded.

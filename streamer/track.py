@@ -107,8 +107,7 @@ class FaceTracker:
         found = match(self._trails, faces, seconds)
         lost = [t for t in self._trails if t.id not in found and self._may_coast(t, seconds)]
         matched = {id(face) for face in found.values()}
-        certain = [face.box for face in faces if face.score >= START_SCORE]
-        clear = {id(f) for f in faces if f.score >= self._start_score or (f.mesh is not None and is_apart(f, certain))}
+        clear = {id(face) for face in sure_faces(faces, self._start_score)}
         seen = [_continued(t, f, seconds, is_sure=id(f) in clear) for t in self._trails if (f := found.get(t.id))]
         new = [face for face in faces if id(face) not in matched]
         seen += self._started([face for face in new if id(face) in clear], seconds, hints=0)
@@ -148,6 +147,23 @@ class FaceTracker:
             return False
         self._thumbnail = new
         return old is not None and correlation(old, new) < CUT_CORRELATION
+
+
+def alone(faces: Sequence[Face], start_score: float = START_SCORE) -> list[Track]:
+    """Return the tracks of a picture with none before it: its sure faces, from the left, with ids from 1.
+
+    Args:
+        faces: What the detector found, in any order.
+        start_score: As of `FaceTracker`.
+    """
+    sure = sorted(sure_faces(faces, start_score), key=lambda face: tuple(face.box))
+    return [Track(number, face, 0.0) for number, face in enumerate(sure, 1)]
+
+
+def sure_faces(faces: Sequence[Face], start_score: float) -> list[Face]:
+    """Return the faces that one picture is enough to be sure of: by their score, or a mesh where no better one is."""
+    certain = [face.box for face in faces if face.score >= START_SCORE]
+    return [f for f in faces if f.score >= start_score or (f.mesh is not None and is_apart(f, certain))]
 
 
 def match(trails: Sequence[Trail], faces: Sequence[Face], seconds: float) -> dict[int, Face]:

@@ -4,12 +4,19 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import av
 import cv2
 import numpy as np
 import pytest
+
+from streamer import Anonymizer
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -102,3 +109,51 @@ def test_the_folder_example_lists_the_faces_of_each_picture(portrait_clip: Path,
         ("b.png", False, ""),
     ]
     assert sorted(path.name for path in (tmp_path / "safe").iterdir()) == ["a.png", "b.png"]
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[str]:
+    """Return the address of the web example, which runs until the end."""
+    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(ROOT / "examples"), "--port", "0", "fastapi_app:app"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stderr is not None
+        told = next((line for line in process.stderr if "running on" in line), "")
+        yield re.findall(r"http://[\d.:]+", told)[0]
+        process.terminate()
+        said = process.stderr.read()
+    assert "Traceback" not in said
+    assert "Finished server process" in said
+
+
+def post(address: str, body: bytes) -> np.ndarray:
+    request = Request(address, body, {"Content-Type": "image/png"})
+    with urlopen(request) as answer:
+        assert answer.headers["Content-Type"] == "image/png"
+        return cv2.imdecode(np.frombuffer(answer.read(), np.uint8), cv2.IMREAD_COLOR)
+
+
+def test_the_web_example_returns_no_untouched_face_under_parallel_load(
+    service: str, portrait_clip: Path, tmp_path: Path
+):
+    whole = cv2.resize(picture_of(portrait_clip, tmp_path / "photo.png"), (512, 288), interpolation=cv2.INTER_AREA)
+    nobody = whole[:, 360:]  # the person stands on the left
+    pictures = [whole, np.ascontiguousarray(whole[:, ::-1]), whole[:, :360], nobody]
+    covering = Anonymizer.load(mode="cover", device="cpu")
+    heads = [(covering.image(np.ascontiguousarray(p[:, :, ::-1]))[:, :, ::-1] != p).any(axis=2) for p in pictures]
+    assert [head.any() for head in heads] == [True, True, True, False]
+    bodies = [cv2.imencode(".png", picture)[1].tobytes() for picture in pictures]
+    with ThreadPoolExecutor(12) as users:
+        answers = list(users.map(partial(post, service), bodies * 6))
+    for picture, head, answer in zip(pictures * 6, heads * 6, answers, strict=True):
+        changed = (answer != picture).any(axis=2)
+        near = cv2.dilate(head.astype(np.uint8), np.ones((41, 41), np.uint8))
+        assert not changed[near == 0].any()
+        assert changed.sum() >= 0.25 * head.sum()  # a drawn face is the inner part of what would be covered
+
+
+@pytest.mark.parametrize("body", [b"no picture", b"\x89PNG\r\n\x1a\n"])
+def test_the_web_example_says_that_something_is_no_picture(service: str, body: bytes):
+    with pytest.raises(HTTPError) as refused:
+        post(service, body)
+    with refused.value:
+        assert refused.value.code == 415

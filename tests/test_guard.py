@@ -80,7 +80,7 @@ def test_a_score_that_is_no_number_is_caught(guard: Guard, hopper: Image, track:
 def test_a_network_that_draws_the_person_is_covered_and_gives_up_its_stranger(hopper: Image):
     anonymizer = Anonymizer.load(device="cpu", key=b"k" * 32)
     stream = FaceAnonymizer(anonymizer)
-    drawer = stream._drawer
+    drawer = stream.renderer.drawer
     assert drawer is not None
 
     honest = drawer.draw
@@ -102,7 +102,7 @@ def test_a_network_that_draws_the_person_is_covered_and_gives_up_its_stranger(ho
 
 def test_a_stranger_who_is_too_like_the_person_is_replaced_before_the_frame_leaves(hopper: Image):
     stream = FaceAnonymizer(Anonymizer.load(device="cpu", key=b"k" * 32))
-    drawer = stream._drawer
+    drawer = stream.renderer.drawer
     assert drawer is not None
     calls: list[int] = []
     honest = drawer.draw
@@ -122,7 +122,7 @@ def test_a_stranger_who_is_too_like_the_person_is_replaced_before_the_frame_leav
 
 def test_a_face_that_fades_in_is_compared_in_full_not_under_its_cover(hopper: Image):
     stream = FaceAnonymizer(Anonymizer.load(device="cpu", key=b"k" * 32))
-    drawer = stream._drawer
+    drawer = stream.renderer.drawer
     assert drawer is not None
     honest = drawer.draw
 
@@ -139,7 +139,7 @@ def test_a_face_that_fades_in_is_compared_in_full_not_under_its_cover(hopper: Im
 def test_a_made_face_is_drawn_again_for_a_moment_and_never_at_another_beta(hopper: Image):
     stream = FaceAnonymizer(Anonymizer.load(device="cpu", key=b"k" * 32))
     seen = stream.see(frame_of(hopper, 0))
-    drawer = stream._drawer
+    drawer = stream.renderer.drawer
     assert drawer is not None
 
     def made(seconds: float, beta: float, fresh: int) -> int:

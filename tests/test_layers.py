@@ -29,11 +29,13 @@ RANK = {
     "settings": 1,
     "keep": 4,
     "assembly": 5,
-    "pipeline": 6,
-    "protection": 7,
-    "demo": 7,
-    "doctor": 7,
-    "extract": 7,
+    "detect": 2,
+    "render": 6,
+    "pipeline": 7,
+    "protection": 8,
+    "demo": 8,
+    "doctor": 8,
+    "extract": 8,
     "audit": 2,
     "audit_check": 3,
     "crowd": 2,
@@ -154,9 +156,9 @@ def makes_safe(node: ast.AST) -> bool:
 def test_only_named_modules_look_at_pictures():
     """A preview or a log that reads `frame.image` would be a way around the pipeline.
 
-    The source makes frames, the look-ahead asks how large they are, the pipeline takes them, the sink and its encoder
-    get safe ones; the demo shows both, `extract` makes training data, `enroll` reads who may stay visible, and all of
-    `evaluate` compares before and after, on purpose.
+    The source makes frames, the look-ahead asks how large they are, the pipeline and its renderer take them, the sink
+    and its encoder get safe ones; the demo shows both, `extract` makes training data, `enroll` reads who may stay
+    visible, and all of `evaluate` compares before and after, on purpose.
     """
     lookers = {
         module_of(path)
@@ -165,8 +167,8 @@ def test_only_named_modules_look_at_pictures():
         if isinstance(node, ast.Attribute) and node.attr == "image" and ast.unparse(node.value) != "anonymizer"
     }
     assert lookers <= {
-            "sources", "pictures", "live_source", "lookahead", "pipeline", "sinks", "shown", "video_codec", "demo",
-            "extract", "enroll", "serve.filter", "serve.tracks",
+            "sources", "pictures", "live_source", "lookahead", "pipeline", "render", "sinks", "shown", "video_codec",
+            "demo", "extract", "enroll", "serve.filter", "serve.tracks",
         }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer import track
-from streamer.track import FaceTracker, Trail, correlation, match, predicted, thumbnail
+from streamer.track import FaceTracker, Trail, alone, correlation, match, predicted, thumbnail
 from streamer.types import Face, Floats, Image, Track
 
 SCENE: Image = np.random.default_rng(1).integers(0, 256, (90, 160, 3), dtype=np.uint8)
@@ -191,6 +191,15 @@ def test_of_two_faces_equally_near_the_same_one_continues_in_any_order():
         tracker = FaceTracker()
         show(tracker, 0.0, face(100))
         assert [(t.id, centre(t)[0]) for t in show(tracker, 0.1, *faces)] == [(1, 90), (2, 110)]
+
+
+def test_a_picture_alone_shows_what_a_stream_shows_in_its_first_frame():
+    hair = replace(face(130, 110, score=0.4), mesh=np.zeros((468, 3), np.float32))
+    fits = replace(face(400, score=0.4), mesh=np.zeros((468, 3), np.float32))
+    faces = [face(300), hair, face(100, score=0.5), fits, face(200, score=0.4)]
+    for score in (0.5, 0.3):
+        assert alone(faces, score) == show(FaceTracker(score), 0.0, *faces)
+    assert [centre(t)[0] for t in alone(faces)] == [100, 300, 400]
 
 
 # Coasting

@@ -97,10 +97,7 @@ class OursWithKey(Ours):
 
     def photo(self, original: Original) -> Image:
         """Return the photo covered as the first frame of the first recording of a process."""
-        self._stream.reset()
-        if self._stream._drawer:
-            self._stream._drawer.reset(0)  # strangers are drawn by key, recording and person: here all three recur
-        return self._stream(_still(original.image)).image
+        return self._stream.still(_still(original.image)).image
 
 
 def covers_of(anonymizer: Anonymizer, *, seed: int) -> list[Cover]:

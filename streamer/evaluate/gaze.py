@@ -8,8 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from streamer.detect import without_startup_noise
 from streamer.errors import AnonymizerError
+from streamer.networks import without_startup_noise
 from streamer.types import Floats, Image
 
 EYE_SIDE = 64  # pixels; input of the iris network
