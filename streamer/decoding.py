@@ -16,22 +16,26 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from streamer.errors import SourceError
+from streamer.margins import NO_MARGINS, Margins
 from streamer.types import Image, VideoInfo
 
 log = logging.getLogger(__name__)
 
 SWS_MATRICES = frozenset({0, 1, 2, 4, 5, 6, 7, 9})  # FFmpeg's colorspaces that swscale converts; it refuses the rest
 UNSPECIFIED = 2
+MAX_RATE = 240  # frames per second; more is the frequency of the clock, as of raw DV, and a codec knows better
+NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
 class Converter:
     """Decoded frames in, upright RGB of one size out; for one thread.
 
     Alpha is dropped, not composited: what was transparent shows, so a face under it is found. 10-bit and HDR are
-    converted without tone mapping.
+    converted without tone mapping. The margins are cut off, where a frame is as large as they were said for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, margins: Margins = NO_MARGINS, *, size: tuple[int, int] = (0, 0)) -> None:
+        self._margins, self._size = margins, size
         self._reformatter = VideoReformatter()
         self._orientations: dict[int, Orientation] = {}
 
@@ -47,8 +51,11 @@ class Converter:
             frame.colorspace = UNSPECIFIED
         # One thread: more cost more CPU than they save, and detection wants the other core.
         rgb = self._reformatter.reformat(frame, format="rgb24", threads=1)
+        stored = np.asarray(rgb.to_ndarray(), np.uint8)
+        if (frame.width, frame.height) == self._size:
+            stored = self._margins.cut(stored)
         # Rows are padded where the width is no multiple of 32.
-        return self._orientations[frame.rotation].apply(np.ascontiguousarray(rgb.to_ndarray(), np.uint8))
+        return self._orientations[frame.rotation].apply(np.ascontiguousarray(stored))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,35 +99,38 @@ def orientation_of(frame: VideoFrame) -> Orientation:
 
 
 def video_stream(container: InputContainer, name: str) -> VideoStream:
-    """Return the first video stream, set to be decoded by several threads.
+    """Return the video stream that a player would show, set to be decoded by several threads.
 
     Raises:
         SourceError: If there is none, or no decoder for it; says `name`.
     """
     streams = container.streams
-    videos = [stream for stream in streams.video if not stream.disposition & Disposition.attached_pic]
+    videos = [stream for stream in streams.video if not stream.disposition & NOT_A_VIDEO]
     if not videos:
         raise SourceError(f"cannot open {name}: no video stream among {len(streams)}; is it audio only?")
-    stream = videos[0]
-    if stream.codec_context is None:
+    readable = [stream for stream in videos if stream.codec_context is not None]
+    if not readable:
         raise SourceError(f"cannot open {name}: no decoder for its video; convert it to H.264 first")
+    moving = [stream for stream in readable if stream.frames != 1] or readable  # a thumbnail may be marked as default
+    best = streams.best("video")
+    stream = best if best in moving else max(moving, key=lambda stream: stream.width * stream.height)
+    assert isinstance(stream, VideoStream)
     if len(videos) > 1:
-        log.warning("%s has %d video streams: only the first is read", name, len(videos))
+        log.warning("%s has %d video streams: only %d is read", name, len(videos), videos.index(stream) + 1)
     stream.thread_type = "AUTO"
     return stream
 
 
-def describe(frame: VideoFrame, stream: VideoStream) -> VideoInfo:
-    """Return what is known of a video, given its first frame."""
+def describe(frame: VideoFrame, stream: VideoStream, margins: Margins = NO_MARGINS) -> VideoInfo:
+    """Return what is known of a video, given its first frame and what is cut off it."""
     aspect = stream.sample_aspect_ratio or Fraction(1)
-    width, height = frame.width, frame.height
+    width, height = frame.width - margins.left - margins.right, frame.height - margins.top - margins.bottom
     if orientation_of(frame).transpose:
         width, height, aspect = height, width, 1 / aspect
     return VideoInfo(
         width,
         height,
-        # Without pts the average is FFmpeg's default; the guess comes from the codec itself.
-        rate=(stream.average_rate if frame.pts is not None else stream.guessed_rate) or None,
+        rate=_rate(frame, stream),
         time_base=stream.time_base or Fraction(1, 1000),
         frame_count=stream.frames or None,
         color_primaries=frame.color_primaries,
@@ -129,6 +139,12 @@ def describe(frame: VideoFrame, stream: VideoStream) -> VideoInfo:
         color_range=frame.color_range,
         sample_aspect_ratio=aspect,
     )
+
+
+def _rate(frame: VideoFrame, stream: VideoStream) -> Fraction | None:
+    # Without pts the average is FFmpeg's default; the guess comes from the codec itself.
+    is_average = frame.pts is not None and 0 < (stream.average_rate or 0) <= MAX_RATE
+    return (stream.average_rate if is_average else stream.guessed_rate) or None
 
 
 def letterbox(image: Image, width: int, height: int) -> Image:

@@ -19,12 +19,11 @@ from typing import Self
 
 import av
 import cv2
-from av.container.input import InputContainer
 from av.container.output import OutputContainer
 from av.packet import Packet
-from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
+from streamer.copied import CopiedStreams, seconds_of
 from streamer.errors import SinkError
 from streamer.types import Codec, Image, SafeFrame, VideoInfo
 from streamer.video_codec import HELD, Encoder, VideoEncoder, choose_encoder
@@ -34,13 +33,10 @@ log = logging.getLogger(__name__)
 VIDEO_SUFFIXES = tuple(HELD)
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 PICTURE_OPTIONS = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_WEBP_QUALITY, 95]  # of 100: visually lossless
-TEXT_SUBTITLES = frozenset({"mov_text", "srt", "ass", "ssa", "webvtt", "text"})  # others are pictures: unchecked
-UNFIT = {"mp4": ("pcm_",), "mov": ("flac", "opus")}  # FFmpeg takes them, then fails; PCM only after the last frame
 # What is written is whole up to about a second before the end, however that comes.
 FRAGMENTS = {"movflags": "empty_moov+default_base_moof", "frag_duration": "1000000", "flush_packets": "1"}
 CLUSTERS = {"cluster_time_limit": "1000", "flush_packets": "1"}
 RECORDING = {"mp4": FRAGMENTS, "mov": FRAGMENTS, "matroska": CLUSTERS, "webm": CLUSTERS}
-MAX_FAILURES = 300  # reads of audio and subtitles; what follows is left out
 
 
 def open_sink(
@@ -248,13 +244,13 @@ class VideoSink(_PartSink):
     ) -> None:
         super().__init__(path, info)
         self._last_pts = -inf
-        self._copies: _CopiedStreams | None = None
+        self._copies: CopiedStreams | None = None
         with self._discarding_on_failure():
             self._container = self._opened.enter_context(av.open(str(self._part), "w"))
             self._video = VideoEncoder(self._container, info, encoder=encoder, crf=crf)
             if source_path is not None and not info.names:
                 source = self._opened.enter_context(av.open(str(source_path), metadata_errors="replace"))
-                self._copies = _CopiedStreams(source, self._container, keep_audio=keep_audio)
+                self._copies = CopiedStreams(source, self._container, keep_audio=keep_audio)
             self._container.container_options.update(_timing_options(self._container, info))
 
     def _open(self) -> None:
@@ -271,7 +267,7 @@ class VideoSink(_PartSink):
 
     def _mux(self, packets: list[Packet[VideoStream]]) -> None:
         for packet in packets:
-            self._mux_copies(_seconds(packet))
+            self._mux_copies(seconds_of(packet))
             self._container.mux(packet)
 
     def _mux_copies(self, until: float) -> None:
@@ -287,57 +283,6 @@ class VideoSink(_PartSink):
         self._part.replace(self._path)
 
 
-class _CopiedStreams:
-    """Text subtitles and audio of the source, read again beside the video and only as far as it has come."""
-
-    def __init__(self, source: InputContainer, output: OutputContainer, *, keep_audio: bool) -> None:
-        self._source = source
-        self._targets: dict[int, Stream] = {}
-        for stream in source.streams:
-            target = _add_copy(output, stream, keep_audio=keep_audio)
-            if target is None:
-                stream.discard = Discard.all
-            else:
-                self._targets[stream.index] = target
-        self._clocks: dict[int, tuple[int, int]] = {}  # last dts and what was added to it
-        self._tick = 0 if output.format.name in ("matroska", "webm") else 1  # these allow equal times
-        self._packets = self._read()
-        self._next = next(self._packets, None)
-
-    def until(self, seconds: float) -> Iterator[Packet[Stream]]:
-        """Yield the packets up to a time of the video, each once."""
-        while self._next is not None and _seconds(self._next) <= seconds:
-            yield self._next
-            self._next = next(self._packets, None)
-
-    def _read(self) -> Iterator[Packet[Stream]]:
-        failures = 0
-        streams = [self._source.streams[index] for index in self._targets]
-        while streams and failures < MAX_FAILURES:
-            try:
-                for packet in self._source.demux(streams):
-                    if packet.size and packet.dts is not None:
-                        yield self._redirect(packet)
-                return
-            except av.FFmpegError as error:
-                failures += 1
-                log.warning("a packet of audio or subtitles is lost: %s", error.strerror)
-
-    def _redirect(self, packet: Packet[Stream]) -> Packet[Stream]:
-        """Return the packet for its output stream; a clock that starts again (two recordings joined) goes on."""
-        index, dts = packet.stream_index, packet.dts or 0
-        last, shift = self._clocks.get(index, (dts - 1, 0))
-        if dts + shift < last - 1 / packet.time_base:
-            log.warning("the clock of stream %d goes back: what follows is moved", index)
-            shift = last + 1 - dts
-        pts = dts if packet.pts is None else packet.pts
-        packet.dts = max(dts + shift, last + self._tick)
-        packet.pts = max(pts + shift, packet.dts)
-        self._clocks[index] = packet.dts, shift
-        packet.stream = self._targets[index]
-        return packet
-
-
 def _timing_options(container: OutputContainer, info: VideoInfo) -> dict[str, str]:
     """Return the options with which the container keeps every pts as it is, and a live one survives a kill."""
     return _pts_options(container, info) | (RECORDING.get(container.format.name, {}) if info.is_live else {})
@@ -350,32 +295,6 @@ def _pts_options(container: OutputContainer, info: VideoInfo) -> dict[str, str]:
     copied = [stream.time_base.denominator for stream in container.streams if stream.time_base]
     scale = lcm(info.time_base.denominator, *copied)
     return {"movie_timescale": str(scale)} if scale < 2**31 else {}
-
-
-def _add_copy(container: OutputContainer, stream: Stream, *, keep_audio: bool) -> Stream | None:
-    """Return the output stream that takes the packets of `stream`, or None to leave them out."""
-    codec = stream.codec_context.name if stream.codec_context else "unknown"
-    is_audio = stream.type == "audio" and keep_audio
-    if not is_audio and stream.type != "subtitle":
-        return None
-    try:
-        if (not is_audio and codec not in TEXT_SUBTITLES) or codec.startswith(UNFIT.get(container.format.name, ())):
-            raise ValueError(f"{codec} cannot be copied")
-        target = container.add_stream_from_template(stream)
-    except ValueError as error:
-        if not is_audio:
-            log.warning("subtitles are left out: %s", error)
-            return None
-        hint = "write .mkv, or leave the audio out" if container.format.name != "matroska" else "leave the audio out"
-        raise SinkError(f"cannot keep the audio: {container.format.name} cannot hold {codec}; {hint}") from error
-    if stream.language:
-        target.metadata["language"] = stream.language
-    target.disposition = stream.disposition
-    return target
-
-
-def _seconds(packet: Packet[Stream] | Packet[VideoStream]) -> float:
-    return float((packet.dts or 0) * packet.time_base)
 
 
 def _encode_picture(image: Image, suffix: str) -> bytes:

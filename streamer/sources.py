@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from threading import Lock
@@ -18,19 +17,26 @@ import av
 import numpy as np
 from av.codec.context import Flags
 from av.container.input import InputContainer
+from av.packet import Packet
+from av.stream import Stream
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from streamer.address import live_address
+from streamer.clock import Activity, Clock, common_start, is_timed
 from streamer.decoding import Converter, describe, letterbox, video_stream
+from streamer.deinterlace import deinterlaced
 from streamer.errors import SourceError
 from streamer.live_source import LiveSource
+from streamer.margins import NO_MARGINS, Margins, margins_of
 from streamer.pictures import PICTURE_SUFFIXES, PictureSource, pictures_in
-from streamer.types import Frame, VideoInfo
+from streamer.types import Frame
 
 log = logging.getLogger(__name__)
 
 MAX_FAILURES = 300  # packets in a row; ten seconds at 30 frames per second
-JUMP_SECONDS = 1.0  # a clock set back further than this was restarted: two recordings joined
+MAX_PACKETS_A_FRAME = 4  # two fields, or a frame that only others refer to; with more of them most is lost
+DEFAULT_RATE = 25  # FFmpeg's
 
 
 def open_source(path: str | Path) -> VideoSource | PictureSource | LiveSource:
@@ -61,34 +67,38 @@ class VideoSource:
 
     May be iterated in one thread and closed in another. Frames are upright (display matrix applied), 8-bit (10-bit and
     HDR are converted without tone mapping), of one size (a frame of another is letterboxed), and their pts strictly
-    increase. Alpha is dropped, not composited: what was transparent shows, so a face under it is found.
+    increase from the start of the file. Interlaced frames are deinterlaced, and what the container cuts off the picture
+    is cut off. Alpha is dropped, not composited: what was transparent shows, so a face under it is found.
 
     Attributes:
         info: Known at once, because the first frame is decoded on opening.
         corrupt_packets: Packets that could not be read or decoded so far.
+        interlaced_frames: Frames that were deinterlaced so far.
         audio_streams: How many it has; what becomes of them is the sink's affair.
     """
 
     def __init__(self, path: Path) -> None:
-        self.corrupt_packets = 0
+        self.corrupt_packets = self.interlaced_frames = self._sent = self._decoded = 0
+        self._activity = Activity()
         self._path = path
         self._lock, self._closed = Lock(), False  # closing under a running read would crash the process
-        self._converter = Converter()
         self._container = _open_container(path)
         self.audio_streams = len(self._container.streams.audio)
         try:
             self._stream = video_stream(self._container, path.as_posix())
             self._stream.codec_context.flags |= Flags.output_corrupt  # a damaged frame is still a frame
-            decoded = self._decode()
+            decoded = self._whole()
             first = next(decoded, None)
             if first is None:
                 raise SourceError(f"cannot read {path}: no frame of its {self._stream.name} video can be decoded")
-            self.info = describe(first, self._stream)
+            size = first.width, first.height
+            margins = self._margins(size)
+            self.info = describe(first, self._stream, margins)
         except BaseException:
             self._close()
             raise
-        _warn_of_losses(first, path)
-        self._frames = self._convert(chain([first], decoded))
+        _warn_of_losses(first, self._stream, path)
+        self._frames = self._convert(chain([first], decoded), Converter(margins, size=size))
 
     def __enter__(self) -> Self:
         return self
@@ -108,26 +118,55 @@ class VideoSource:
         if self.corrupt_packets:
             log.warning("%s: %d packets could not be decoded", self._path, self.corrupt_packets)
 
+    def _margins(self, size: tuple[int, int]) -> Margins:
+        if not any(name in self._container.format.name for name in ("matroska", "mov")):
+            return NO_MARGINS
+        videos = [stream for stream in self._container.streams.video if is_timed(stream)]
+        return margins_of(self._path, place=videos.index(self._stream), width=size[0], height=size[1])
+
+    def _whole(self) -> Iterator[VideoFrame]:
+        try:
+            yield from deinterlaced(self._decode())
+        except av.FFmpegError as error:
+            raise SourceError(f"cannot deinterlace {self._path}: {error.strerror}") from error
+
     def _decode(self) -> Iterator[VideoFrame]:
-        failures = 0
-        packets = self._container.demux(self._stream)
-        while True:
-            packet = None
+        failures, packets, is_over = 0, self._packets(), False
+        while not is_over:
             try:
                 with self._lock:
-                    packet = None if self._closed else next(packets, None)
-                    if packet is None:
+                    if self._closed:
                         return
-                    frames = packet.decode()
+                    packet = next(packets, None)
+                    is_over = packet is None
+                    frames = self._stream.codec_context.decode(packet)
             except av.FFmpegError as error:
                 failures += 1
                 self._count_failure(error, failures)
-                if packet is not None and not packet.size:  # the decoder was being emptied: nothing follows
-                    return
-                packets = self._container.demux(self._stream)  # a generator that raised is over
+                packets = self._packets()  # a generator that raised is over
                 continue
             failures = 0
-            yield from frames
+            for frame in frames:
+                frame.time_base = self._stream.time_base
+                self._decoded += 1
+                self._count_interlaced(frame)
+                yield frame
+        self._check_share()
+
+    def _packets(self) -> Iterator[Packet[Stream]]:
+        """Yield the packets of the video; one that is empty says that the frame before it stays."""
+        streams = [stream for stream in self._container.streams if is_timed(stream)]
+        for packet in self._container.demux(streams):
+            if not packet.size:
+                continue
+            if packet.stream_index != self._stream.index:
+                if packet.dts is not None:
+                    self._activity.add(float(packet.dts * packet.time_base))
+                continue
+            if packet.has_sidedata("encryption_info"):
+                raise SourceError(f"cannot read {self._path}: its video is encrypted (cenc); decrypt it first")
+            self._sent += not packet.is_discard
+            yield packet
 
     def _count_failure(self, error: av.FFmpegError, failures: int) -> None:
         self.corrupt_packets += 1
@@ -135,47 +174,46 @@ class VideoSource:
         if failures > MAX_FAILURES:
             reason = f"{failures} packets in a row failed ({error.strerror})"
             raise SourceError(f"cannot read {self._path} further: {reason}; is it damaged?") from error
+        if self.corrupt_packets > MAX_FAILURES:
+            self._check_share()
 
-    def _convert(self, decoded: Iterator[VideoFrame]) -> Iterator[Frame]:
-        clock, level = _Clock(self.info), logging.WARNING
-        for index, frame in enumerate(decoded):
+    def _check_share(self) -> None:
+        """Raise the SourceError that a file deserves of which most is lost: what is left is not that video."""
+        if not self._decoded:
+            return  # said on opening
+        if self.corrupt_packets > self._decoded or self._sent > MAX_PACKETS_A_FRAME * self._decoded:
+            share = f"only {self._decoded} frames of {self._sent} packets could be decoded"
+            raise SourceError(f"cannot read {self._path}: {share}; is it damaged, or encrypted?")
+
+    def _count_interlaced(self, frame: VideoFrame) -> None:
+        if frame.interlaced_frame and not self.interlaced_frames:
+            log.warning("%s is interlaced: deinterlaced", self._path)
+        self.interlaced_frames += frame.interlaced_frame
+
+    def _convert(self, decoded: Iterator[VideoFrame], converter: Converter) -> Iterator[Frame]:
+        info, level = self.info, logging.WARNING
+        step = 1 / (info.time_base * (info.rate or DEFAULT_RATE))
+        clock = Clock(info.time_base, step=step, start=common_start(self._container), activity=self._activity)
+        for index, (frame, after) in enumerate(_with_next(decoded)):
             try:
-                image = self._converter.rgb(frame)
+                image = converter.rgb(frame)
             except av.FFmpegError as error:
                 raise SourceError(f"cannot convert frame {index} of {self._path}: {error.strerror}") from error
-            if image.shape[:2] != (self.info.height, self.info.width):
+            if image.shape[:2] != (info.height, info.width):
                 log.log(level, "frame %d is %dx%d: letterboxed", index, image.shape[1], image.shape[0])
                 level = logging.DEBUG
-                image = letterbox(image, self.info.width, self.info.height)
-            yield Frame(image, index, clock.tick(frame.pts), self.info.time_base)
+                image = letterbox(image, info.width, info.height)
+            pts = clock.time(frame.pts, after.pts if after else None, duration=frame.duration)
+            yield Frame(image, index, pts, info.time_base)
 
-class _Clock:
-    """Makes pts that are present and strictly increase; those that already do are kept exactly."""
 
-    def __init__(self, info: VideoInfo) -> None:
-        self._step = 1 / (info.time_base * (info.rate or 25))
-        self._jump = JUMP_SECONDS / info.time_base
-        self._last: int | None = None
-        self._counted = Fraction(0)  # the last pts before rounding, so that a step of 33.3 ticks does not drift
-        self._offset = 0
-
-    def tick(self, pts: int | None) -> int:
-        """Return the pts of the next frame, given what the decoder says."""
-        if pts is None:
-            self._counted += self._step if self._last is not None else 0
-            pts = round(self._counted)
-        else:
-            pts += self._offset
-            if self._last is not None and pts < self._last - self._jump:
-                shift = self._last + round(self._step) - pts
-                log.warning("the clock goes back by %d ticks: the frames after it are moved", self._last - pts)
-                self._offset, pts = self._offset + shift, pts + shift
-        if self._last is not None and pts <= self._last:
-            pts = self._last + 1
-        if pts != round(self._counted):
-            self._counted = Fraction(pts)
-        self._last = pts
-        return pts
+def _with_next(frames: Iterator[VideoFrame]) -> Iterator[tuple[VideoFrame, VideoFrame | None]]:
+    """Yield each frame with the one after it."""
+    frame = next(frames, None)
+    while frame is not None:
+        after = next(frames, None)
+        yield frame, after
+        frame = after
 
 
 def _open_container(path: Path) -> InputContainer:
@@ -185,11 +223,16 @@ def _open_container(path: Path) -> InputContainer:
         raise SourceError(f"cannot open {path}: {error.strerror}; is it a video?") from error
 
 
-def _warn_of_losses(frame: VideoFrame, path: Path) -> None:
+def _warn_of_losses(frame: VideoFrame, stream: VideoStream, path: Path) -> None:
     components = frame.format.components
     if any(component.bits > 8 for component in components):
         log.warning("%s has %d bits per channel: converted to 8", path, components[0].bits)
-    if any(component.is_alpha for component in components):
-        alpha = np.asarray(frame.to_ndarray(format="rgba"), np.uint8)[..., 3]
-        if alpha.min() < 255:
-            log.warning("%s is partly transparent: alpha is dropped", path)
+    tags = {name.lower(): value for name, value in stream.metadata.items()}
+    is_beside = tags.get("alpha_mode") == "1"  # of VP8 and VP9: a second picture that FFmpeg leaves out
+    may_show = frame.format.has_palette or any(component.is_alpha for component in components)
+    if is_beside or (may_show and _shows_through(frame)):
+        log.warning("%s is partly transparent: alpha is dropped", path)
+
+
+def _shows_through(frame: VideoFrame) -> bool:
+    return int(np.asarray(frame.to_ndarray(format="rgba"), np.uint8)[..., 3].min()) < 255

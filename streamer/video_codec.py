@@ -91,7 +91,7 @@ class VideoEncoder:
         """Add the stream for pictures as in `info`, of even size; `crf` is quality on the scale of x264."""
         self._stream = _add_stream(container, info, encoder=encoder, crf=crf)
         self._reformatter = VideoReformatter()
-        self._count = 0
+        self._count = self._first_pts = self._last_pts = 0
 
     def encode(self, frame: SafeFrame) -> list[Packet[VideoStream]]:
         """Return the packets that are ready; those of `frame` come later."""
@@ -100,15 +100,22 @@ class VideoEncoder:
         colors = {"dst_colorspace": MATRICES.get(context.colorspace), "dst_color_range": context.color_range}
         yuv = self._reformatter.reformat(picture, format=context.pix_fmt, threads=1, **colors)
         yuv.pts, yuv.time_base = frame.pts, frame.time_base
+        self._first_pts, self._last_pts = self._first_pts if self._count else frame.pts, frame.pts
         self._count += 1
-        return self._stream.encode(yuv)
+        return self._lasting(self._stream.encode(yuv))
 
     def flush(self) -> list[Packet[VideoStream]]:
         """Return the packets of the frames that were held back; the last call."""
-        packets = self._stream.encode(None)
+        packets = self._lasting(self._stream.encode(None))
         if self._count <= X265_LOOKAHEAD:
             for packet in packets:
                 packet.dts = packet.pts
+        return packets
+
+    def _lasting(self, packets: list[Packet[VideoStream]]) -> list[Packet[VideoStream]]:
+        """Return the packets as long as a frame is on average: so long the last one is shown."""
+        for packet in packets if self._count > 1 else ():
+            packet.duration = round((self._last_pts - self._first_pts) / (self._count - 1))
         return packets
 
 

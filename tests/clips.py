@@ -71,7 +71,7 @@ def encode_clip(
             setattr(video.codec_context, name, value)
         if rotation is not None:
             video.set_display_rotation(rotation[0], hflip=rotation[1])
-        sounds = [container.add_stream(name, rate=AUDIO_RATE) for name in audio]
+        sounds = [container.add_stream(name, rate=AUDIO_RATE, bit_rate=128_000) for name in audio]
         for sound, language in zip(sounds, ("eng", "fra"), strict=False):
             sound.metadata["language"] = language
             sound.disposition = Disposition.default if language == "fra" else Disposition(0)
@@ -127,6 +127,13 @@ def seconds_of(path: Path, limit: int = 10**6) -> list[Fraction]:
     with av.open(str(path)) as container:
         frames = container.decode(video=0)
         return [frame.pts * frame.time_base for frame, _ in zip(frames, range(limit), strict=False)]
+
+
+def start_of(path: Path) -> Fraction:
+    """Return when picture or sound of `path` begins, whichever is first."""
+    with av.open(str(path)) as container:
+        heard = [packet for packet in container.demux() if packet.pts is not None and not packet.is_discard]
+        return min(packet.pts * packet.time_base for packet in heard if packet.stream.type in ("audio", "video"))
 
 
 def packets_of(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
