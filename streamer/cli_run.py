@@ -166,6 +166,7 @@ def anonymize(job: Job) -> Report:
             sink.audio_packets if job.keep_audio else None,
             unrelated=bool(source.info.names),
             privacy=anonymizer.privacy,
+            notes=source.info.notes,
         )
 
 

@@ -91,6 +91,7 @@ class Report:
         audio_packets: Packets of them that were copied, or None where sound is dropped.
         unrelated: Whether the frames are pictures of a folder, without time or tracks.
         privacy: What differential privacy was spent, in words; "" where none was asked for.
+        notes: What was done to every picture before it was searched, in words.
     """
 
     source: str
@@ -103,6 +104,7 @@ class Report:
     audio_packets: int | None
     unrelated: bool
     privacy: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def fps(self) -> float:
@@ -144,6 +146,7 @@ class Report:
             "fps": round(self.fps, 2),
             "real_time_factor": None if factor is None else round(factor, 3),
             "corrupt_packets": self.corrupt_packets,
+            "notes": list(self.notes),
             "audio": self.audio,
             "audio_streams": self.audio_streams,
             "audio_packets": self.audio_packets,
@@ -166,6 +169,8 @@ class Report:
             ("faces", f"{_count(summary.face_frames, 'face-frame')}{followed}"),
             *((f"  {tier}", _reasons(reasons)) for tier, reasons in summary.by_tier().items()),
         ]
+        if self.notes:
+            rows.append(("picture", ", ".join(self.notes)))
         if summary.failures:
             rows.append(("whole", f"frames covered whole: {_reasons(summary.failures)}"))
         if summary.dropped:

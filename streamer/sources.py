@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from threading import Lock
@@ -30,7 +31,7 @@ from streamer.errors import SourceError
 from streamer.live_source import LiveSource
 from streamer.margins import NO_MARGINS, Margins, margins_of
 from streamer.pictures import PICTURE_SUFFIXES, PictureSource, pictures_in
-from streamer.types import Frame
+from streamer.types import Frame, VideoInfo
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,8 @@ class VideoSource:
                 raise SourceError(f"cannot read {path}: no frame of its {self._stream.name} video can be decoded")
             size = first.width, first.height
             margins = self._margins(size)
-            self.info = describe(first, self._stream, margins)
+            info = describe(first, self._stream, margins)
+            self.info = replace(info, notes=tuple(self._notes(info, is_cut=margins != NO_MARGINS)))
         except BaseException:
             self._close()
             raise
@@ -117,6 +119,12 @@ class VideoSource:
             self._container.close()
         if self.corrupt_packets:
             log.warning("%s: %d packets could not be decoded", self._path, self.corrupt_packets)
+
+    def _notes(self, info: VideoInfo, *, is_cut: bool) -> Iterator[str]:
+        if self.interlaced_frames:
+            yield "deinterlaced"
+        if is_cut:
+            yield f"cut to {info.width}x{info.height}, as the file says"
 
     def _margins(self, size: tuple[int, int]) -> Margins:
         if not any(name in self._container.format.name for name in ("matroska", "mov")):

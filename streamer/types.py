@@ -178,6 +178,7 @@ class VideoInfo:
         sample_aspect_ratio: Width of a pixel over its height; not 1 in anamorphic video.
         names: File name of each frame by its index, where the source is pictures; empty for video.
         is_live: Whether frames come at their own pace, and are dropped when nobody is ready for them.
+        notes: What was done to every picture before it was searched, in words.
     """
 
     width: int
@@ -192,6 +193,7 @@ class VideoInfo:
     sample_aspect_ratio: Fraction = Fraction(1)
     names: tuple[str, ...] = ()
     is_live: bool = False
+    notes: tuple[str, ...] = ()
 
 
 class Source(Protocol):

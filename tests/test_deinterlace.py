@@ -37,6 +37,7 @@ def test_an_interlaced_video_has_no_combs_and_keeps_its_times(clip: Clip, caplog
     with open_source(path) as source:
         frames = list(source)
         assert source.interlaced_frames == 12
+        assert source.info.notes == ("deinterlaced",)
     assert [frame.pts * frame.time_base for frame in frames] == seconds_of(path)
     before = [combs(image) for image in woven()]
     after = [combs(frame.image) for frame in frames]

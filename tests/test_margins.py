@@ -64,6 +64,7 @@ def test_what_matroska_crops_is_cut_off(clip: Clip) -> None:
     with open_source(with_pixel_crop(clip("clip.mkv", **LOSSLESS), top=10, left=14, right=3)) as source:
         frames = list(source)
     assert (source.info.width, source.info.height) == (47, 38)
+    assert source.info.notes == ("cut to 47x38, as the file says",)
     assert np.abs(frames[3].image.astype(int) - picture(3)[10:, 14:61]).max() <= 3
     assert frames[0].image.flags.c_contiguous
 

@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -74,6 +75,7 @@ def test_a_report_is_one_json_object_with_every_count(summary: Summary):
         "frames_dropped": 0,
         "guard": {"compared": 0, "escalated": 0, "highest": -1.0},
         "differential_privacy": None,
+        "notes": [],
     }
 
 
@@ -83,6 +85,12 @@ def test_a_report_says_the_same_to_a_reader(summary: Summary):
         assert part in text
     for part in ("2 corrupt packets", "frames covered whole: 1 (1 RuntimeError)", "dropped (1 stream;", "b.mp4"):
         assert part in text
+
+
+def test_what_was_done_to_every_picture_is_said(summary: Summary):
+    one = replace(report(summary), notes=("deinterlaced", "cut to 40x30, as the file says"))
+    assert "picture      deinterlaced, cut to 40x30, as the file says" in one.lines()
+    assert one.as_dict()["notes"] == ["deinterlaced", "cut to 40x30, as the file says"]
 
 
 @pytest.mark.parametrize(
