@@ -24,7 +24,9 @@ PROTOCOLS = {
     "srt": "srt",
 }
 FORMATS = {"linux": "video4linux2,v4l2", "darwin": "avfoundation", "win32": "dshow"}  # of cameras, by platform
-SOON = {"fflags": "nobuffer", "flags": "low_delay", "analyzeduration": "1000000"}  # microseconds of looking before
+# How much is looked at before the first picture: microseconds, bytes. What was looked at is kept, because it holds the
+# first key frame, and some cameras send the next one 40 s later.
+SOON = {"analyzeduration": "1000000", "probesize": "1000000"}
 CAMERA_SETTINGS = {"size": "video_size", "fps": "framerate"}
 URL = re.compile(r"(\w\w+)://", re.ASCII)
 

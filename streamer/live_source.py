@@ -32,9 +32,10 @@ log = logging.getLogger(__name__)
 OPEN_SECONDS = 5.0  # to connect
 STALL_SECONDS = 3.0  # without a frame; then it is left and called again
 QUIET_SECONDS = 1.0  # without a frame; then blank ones take its place
+KEY_FRAME_SECONDS = 60.0  # that a stream may send before its first key frame: some have one in 40 s
 GIVE_UP_SECONDS = 600.0  # without a frame; then it is not called again
 FIRST_WAIT, LONGEST_WAIT = 0.25, 2.0  # seconds before calling again: doubled each time, and up to half of it by chance
-MAX_FAILURES = 300  # packets in a row that cannot be decoded; then the connection is of no use
+MAX_FAILURES = 300  # packets in a row that cannot be decoded, after a picture; then the connection is of no use
 TIME_BASE = Fraction(1, 90_000)
 MAX_DRIFT = 0.5  # seconds between the clock of the stream and ours; then it starts anew
 MEASURED_FRAMES = 12  # for the rate: what cameras say of it is often wrong
@@ -74,6 +75,7 @@ class Connection:
         self.reason = ""
         self.audio_streams = self.corrupt_packets = 0
         self._address = address
+        self._began = self._heard = time.monotonic()
         self._changed = threading.Condition()
         self._newest: Arrival | None = None
         self._missed = 0
@@ -85,6 +87,12 @@ class Connection:
     def has_ended(self) -> bool:
         """Whether no more will come."""
         return bool(self.reason)
+
+    def is_late(self, now: float) -> bool:
+        """Return whether it has been silent for too long, or has sent for too long without a key frame."""
+        if self.info is not None:
+            return now - self._heard > STALL_SECONDS
+        return now - self._heard > 2 * OPEN_SECONDS + STALL_SECONDS or now - self._began > KEY_FRAME_SECONDS
 
     def take(self, timeout: float) -> Arrival | None:
         """Return the newest picture that nobody took, waiting for it at most `timeout` seconds."""
@@ -145,11 +153,17 @@ class Connection:
         """Yield whole frames; one that lacks what came before it is left out, because it may show half a face."""
         failures = 0
         for packet in container.demux(stream):
-            if self._left.is_set() or not packet.size:  # the end: what is left in the decoder is late
+            if self._left.is_set():
                 return
+            if not packet.size:  # a picture that is repeated, or the end: what is left in the decoder is late
+                continue
+            if self.info is None:
+                self._heard = time.monotonic()
             try:
                 frames = packet.decode()
             except av.FFmpegError as error:
+                if self.info is None:  # it was joined between two key frames
+                    continue
                 failures += 1
                 self.corrupt_packets += 1
                 if failures > MAX_FAILURES:
@@ -161,7 +175,8 @@ class Connection:
     def _put(self, image: Image, seconds: float | None) -> None:
         with self._changed:
             self._missed += self._newest is not None
-            self._newest = Arrival(image, seconds, time.monotonic(), self._missed)
+            self._heard = time.monotonic()
+            self._newest = Arrival(image, seconds, self._heard, self._missed)
             self._changed.notify_all()
 
 
@@ -193,7 +208,7 @@ class LiveSource:
         self.audio_streams = self._connection.audio_streams
         self._blank_image = blank(self.info.width, self.info.height)
         self._clock, self._index = _LiveClock(), -1
-        self._last_frame = self._last_sign = time.monotonic()
+        self._last_frame = time.monotonic()
         self._is_gone, self._wait, self._call_at = False, FIRST_WAIT, 0.0
 
     @property
@@ -233,7 +248,9 @@ class LiveSource:
 
     def _described(self, connection: Connection) -> VideoInfo:
         """Return what the first pictures say: size, colours, and how many come in a second."""
-        first = connection.take(2 * OPEN_SECONDS + STALL_SECONDS)
+        first = None
+        while first is None and not connection.has_ended and not connection.is_late(time.monotonic()):
+            first = connection.take(QUIET_SECONDS)
         if first is None or connection.info is None:
             connection.leave()
             reason = connection.reason or "no picture came"
@@ -257,7 +274,7 @@ class LiveSource:
         if has_come:
             if self._is_gone:
                 log.warning("%s is back after %.1f s", self._address.label, now - self._last_frame)
-            self._last_frame = self._last_sign = now
+            self._last_frame = now
             self._is_gone, self._wait = False, FIRST_WAIT
             return
         self._is_gone = True
@@ -265,28 +282,22 @@ class LiveSource:
             raise SourceError(f"{self._address.label} has been gone for {self._give_up:.0f} s")
         if self._connection is None:
             if now >= self._call_at:
-                self._call(now)
-        elif self._connection.has_ended or now - self._last_sign > self._allowance:
+                self._call()
+        elif self._connection.has_ended or self._connection.is_late(now):
             self._hang_up(now)
 
-    @property
-    def _allowance(self) -> float:
-        """Seconds that the connection may be silent."""
-        is_connecting = self._connection is not None and self._connection.info is None
-        return OPEN_SECONDS + STALL_SECONDS if is_connecting else STALL_SECONDS
-
-    def _call(self, now: float) -> None:
-        self._connection, self._last_sign = Connection(self._address), now
+    def _call(self) -> None:
+        self._connection = Connection(self._address)
         self._clock.restart()
         self.reconnects += 1
 
     def _hang_up(self, now: float) -> None:
         assert self._connection is not None
-        if self._last_frame == self._last_sign:  # said once, not for each call in vain
+        if self._connection.info is not None:  # said once, not for each call in vain
             log.warning("%s is gone: %s", self._address.label, self._connection.reason or "it is silent")
         self._corrupt_before += self._connection.corrupt_packets
         self._connection.leave()
-        self._connection, self._last_sign = None, now
+        self._connection = None
         self._call_at = now + self._wait * random.uniform(1.0, 1.5)
         self._wait = min(2 * self._wait, LONGEST_WAIT)
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import av
 from av.container.input import InputContainer
 
-AT_ONCE = {"probesize": "4096", "analyzeduration": "0", "fflags": "nobuffer"}
+AT_ONCE = {"probesize": "4096", "analyzeduration": "0"}
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -10,13 +11,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
-from streamer.address import live_address
+from streamer import live_source
+from streamer.address import Address, live_address
 from streamer.demo import Pose, Shot, render_clip
 from streamer.errors import SourceError
 from streamer.live_source import BLANK_GREY, LiveSource
@@ -87,9 +91,56 @@ def test_a_wrong_password_is_refused_and_never_shown(caplog: pytest.LogCaptureFi
             assert "right" not in repr(live_address(server.url.replace("//", "//ann:right@")))
 
 
+@needs_rtsp_server
+def test_a_camera_with_one_key_frame_in_forty_seconds_starts_with_it(clip: Callable[..., Path]) -> None:
+    once = clip("once.mkv", pts=range(400), options={"g": "9999", "sc_threshold": "0", "bf": "0"})
+    with rtsp_server(str(once)) as server:
+        start = time.monotonic()
+        with opened(server.url) as source:
+            assert (source.info.width, source.corrupt_packets) == (64, 0)
+            assert not is_blank(next(iter(source)))
+        assert time.monotonic() - start < 10, "the next key frame comes after 40 s"
+
+
+def without_first_key_frame(clip: Path, joined: Path) -> list[bytes]:
+    """Return the packets of an MPEG-TS of `clip` as who joins it after its first key frame gets them."""
+    with av.open(str(clip)) as source, av.open(str(joined), "w", "mpegts") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for n, packet in enumerate(source.demux(video=0)):
+            if n and packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    data = joined.read_bytes()
+    return [data[n : n + 188] for n in range(0, len(data), 188)]
+
+
+def test_who_joins_between_two_key_frames_waits_for_the_next_as_long_as_something_comes(
+    clip: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gop = str(2 * live_source.MAX_FAILURES)
+    options = {"g": gop, "keyint_min": gop, "sc_threshold": "0", "bf": "0"}
+    joined = clip("long.mp4", pts=range(int(gop) + 20), options=options)
+    packets = without_first_key_frame(joined, tmp_path / "joined.ts")
+    monkeypatch.setattr(live_source, "OPEN_SECONDS", 0.2)
+    monkeypatch.setattr(live_source, "STALL_SECONDS", 0.4)
+
+    def send() -> None:
+        with suppress(OSError), listening.accept()[0] as connection:  # it is left before the end
+            for n, packet in enumerate(packets):  # in 1.2 s and more: longer than a silent stream is awaited
+                connection.sendall(packet)
+                time.sleep(0.1 if n % (len(packets) // 12) == 0 else 0.0)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=send, daemon=True).start()
+        url = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
+        with LiveSource(Address("joined", url, "mpegts", ({"analyzeduration": "100000"},))) as source:
+            assert (source.info.width, source.info.height) == (64, 48)
+            assert source.reconnects == source.corrupt_packets == 0
+
+
 def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamer.live_source.OPEN_SECONDS", 0.5)
-    monkeypatch.setattr("streamer.live_source.STALL_SECONDS", 0.5)
+    monkeypatch.setattr(live_source, "OPEN_SECONDS", 0.5)
+    monkeypatch.setattr(live_source, "STALL_SECONDS", 0.5)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -143,7 +194,7 @@ def test_from_one_server_to_another_with_a_recording_that_survives_a_kill(face_c
     with rtsp_server(str(face_clip)) as server, ffmpeg_listening(hub) as url:
         run = veil_run(server.url, url, "--also", tmp_path / "kept.mkv", "--overwrite")
         try:
-            wait_for(tmp_path / "kept.part.mkv", 300_000, run)
+            wait_for(tmp_path / "kept.part.mkv", 500_000, run)
             wait_for(hub, 100_000, run)
         finally:
             run.send_signal(signal.SIGKILL)
@@ -162,7 +213,7 @@ def test_a_live_run_ends_well_with_sigterm_and_keeps_what_it_recorded(face_clip:
     with rtsp_server(str(face_clip)) as server:
         run = veil_run(server.url, tmp_path / "kept.mp4", "--audit", tmp_path / "log")
         try:
-            wait_for(tmp_path / "kept.part.mp4", 200_000, run)
+            wait_for(tmp_path / "kept.part.mp4", 500_000, run)
         finally:
             run.send_signal(signal.SIGTERM)
             _, said = run.communicate(timeout=30)
@@ -187,3 +238,12 @@ def test_a_server_that_is_not_there_does_not_stop_the_other_outputs(portrait_cli
     assert run.returncode == 0, said
     with open_source(tmp_path / "kept.mp4") as source:
         assert len(list(source)) > 0
+
+
+def test_what_is_published_begins_with_its_first_key_frame(clip: Callable[..., Path], tmp_path: Path) -> None:
+    sent = clip("sent.nut", pts=range(12), options={"bf": "0", "g": "50", "sc_threshold": "0"})
+    order = {"url": str(tmp_path / "got.mkv"), "format": "matroska", "options": {}}
+    command = [sys.executable, "-m", "streamer.remux"]
+    subprocess.run(command, input=json.dumps(order).encode() + b"\n" + sent.read_bytes(), check=True)
+    with av.open(order["url"]) as got:
+        assert [packet.is_keyframe for packet in got.demux(video=0) if packet.size] == [True] + [False] * 11
