@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import struct
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import chain
@@ -11,24 +10,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import cv2
-import numpy as np
-
-from streamer.decoding import EXIF
 from streamer.errors import SourceError
-from streamer.types import Frame, Image, VideoInfo
+from streamer.picture_file import PICTURE_SUFFIXES, is_picture, load_picture
+from streamer.types import Frame, VideoInfo
 
 log = logging.getLogger(__name__)
 
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+NAMED_FILES = 5  # of those left out; the rest is counted
 PICTURE_SECONDS = Fraction(1)  # far enough apart that nothing follows a face from one picture into the next
 
 
 class PictureSource:
     """One frame per picture, in the order of their names; sizes may differ.
 
-    `info.names[frame.index]` is the file of a frame. A picture's own orientation (EXIF) is applied. Alpha is dropped,
-    not composited: what was transparent shows, so a face under it is found. Of several pages only the first is read.
+    `info.names[frame.index]` is the file of a frame, from the folder on. A picture's own orientation (EXIF) is applied
+    and its colours become sRGB. Alpha is dropped, not composited: what was transparent shows, so a face under it
+    is found. Of several pages only the first is read.
 
     Attributes:
         info: Size of the first picture; `pts` counts seconds, one a picture.
@@ -44,7 +41,7 @@ class PictureSource:
         if first is None:
             raise SourceError(f"cannot open {path}: none of its {len(pictures)} pictures can be decoded")
         height, width = first.image.shape[:2]
-        names = tuple(picture.name for picture in pictures)
+        names = tuple(_name(picture, path) for picture in pictures)
         rate = 1 / PICTURE_SECONDS
         self.info = VideoInfo(width, height, rate, PICTURE_SECONDS, len(pictures), colorspace=0, names=names)
         self._frames = chain([first], frames)
@@ -63,7 +60,7 @@ class PictureSource:
     def _read(self) -> Iterator[Frame]:
         for index, picture in enumerate(self._pictures):
             try:
-                image = _load_picture(picture)
+                image = load_picture(picture)
             except SourceError as error:
                 if len(self._pictures) == 1:
                     raise
@@ -73,59 +70,56 @@ class PictureSource:
             yield Frame(image, index, index, PICTURE_SECONDS)
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """Return the pictures of `folder` by name.
+def _name(picture: Path, opened: Path) -> str:
+    return picture.name if picture == opened else picture.relative_to(opened).as_posix()
+
+
+def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
+    """Return the pictures of `folder`, and with `recursive` of the folders in it, by name.
 
     Raises:
         SourceError: If there are none.
+        OSError: If a folder cannot be read.
     """
-    # Names with a leading dot are the shadow files of macOS, not pictures.
-    files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
-    pictures = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
+    files = files_in(folder, recursive=recursive)
+    pictures = [file for file in files if _is_readable_picture(file)]
     if not pictures:
-        kinds = " ".join(sorted(PICTURE_SUFFIXES))
-        raise SourceError(f"cannot open {folder}: no picture among its {len(files)} files; expected {kinds}")
-    if len(pictures) < len(files):
-        log.warning("%s: %d files that are not pictures are left out", folder, len(files) - len(pictures))
+        hint = "" if recursive or not folders_in(folder) else f"; --recursive searches its {_folders(folder)}"
+        raise SourceError(f"cannot open {folder}: no picture among its {len(files)} files{hint}")
+    if others := [file for file in files if file not in set(pictures)]:
+        log.warning("%s: left out, as they are no pictures: %s", folder, _names(others, folder))
+    if not recursive and folders_in(folder):
+        log.warning("%s: its %s are left out; --recursive takes them too", folder, _folders(folder))
     return pictures
 
 
-def _load_picture(path: Path) -> Image:
+def files_in(folder: Path, *, recursive: bool) -> list[Path]:
+    """Return the files of `folder` by name; those with a leading dot are shadow files of macOS and the like."""
+    found = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    files = [entry for entry in found if entry.is_file()]
+    if recursive:  # a link to a folder could lead in a circle
+        deeper = [entry for entry in found if entry.is_dir() and not entry.is_symlink()]
+        files += [file for entry in deeper for file in files_in(entry, recursive=True)]
+    return files
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Return the folders directly in `folder`."""
+    return [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+
+
+def _folders(folder: Path) -> str:
+    count = len(folders_in(folder))
+    return "1 subfolder" if count == 1 else f"{count} subfolders"
+
+
+def _names(files: Sequence[Path], folder: Path) -> str:
+    named = ", ".join(str(file.relative_to(folder)) for file in files[:NAMED_FILES])
+    return named if len(files) <= NAMED_FILES else f"{named} and {len(files) - NAMED_FILES} more"
+
+
+def _is_readable_picture(file: Path) -> bool:
     try:
-        data = path.read_bytes()
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
-    except OSError as error:
-        raise SourceError(f"cannot open {path}: {error.strerror}; check its permissions") from error
-    except cv2.error as error:  # more pixels than OpenCV takes
-        raise SourceError(f"cannot decode {path}: {error.err}") from error
-    if image is None:
-        raise SourceError(f"cannot decode {path}: not a picture, or damaged")
-    if (pages := cv2.imcount(str(path))) > 1:
-        log.warning("%s has %d pages: only the first is read", path, pages)
-    if _has_alpha(data):
-        log.warning("%s has an alpha channel: it is dropped", path)
-    return EXIF[_webp_orientation(data) - 1].apply(np.asarray(image, np.uint8))
-
-
-def _has_alpha(data: bytes) -> bool:
-    if data.startswith(b"\x89PNG"):
-        return data[25] in (4, 6)  # color types with alpha
-    if data[8:16] == b"WEBPVP8X":
-        return bool(data[20] & 0x10)
-    return data[8:16] == b"WEBPVP8L" and bool(data[24] & 0x10)
-
-
-def _webp_orientation(data: bytes) -> int:
-    """Return the EXIF orientation of a WebP file, 1 to 8; 1 for other files, to which OpenCV applies it itself."""
-    at = 12
-    while data[8:12] == b"WEBP" and at + 8 <= len(data):
-        size = int.from_bytes(data[at + 4 : at + 8], "little")
-        if data[at : at + 4] == b"EXIF":
-            exif = data[at + 8 : at + 8 + size].removeprefix(b"Exif\0\0")
-            # Orientation is tag 0x112, a short, one value: twelve bytes with the value in the ninth and tenth.
-            order = "<" if exif.startswith(b"II") else ">"
-            _, _, after = exif.partition(struct.pack(order + "HHI", 0x112, 3, 1))
-            value = int(struct.unpack(order + "H", after[:2])[0]) if len(after) >= 2 else 1
-            return value if 1 <= value <= 8 else 1
-        at += 8 + size + size % 2
-    return 1
+        return is_picture(file)
+    except OSError:  # its name decides; if it is to be read, the error is said then
+        return file.suffix.lower() in PICTURE_SUFFIXES

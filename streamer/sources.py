@@ -30,7 +30,9 @@ from streamer.deinterlace import deinterlaced
 from streamer.errors import SourceError
 from streamer.live_source import LiveSource
 from streamer.margins import NO_MARGINS, Margins, margins_of
-from streamer.pictures import PICTURE_SUFFIXES, PictureSource, pictures_in
+from streamer.picture_file import is_picture
+from streamer.pictures import PictureSource, pictures_in
+from streamer.special_files import special_kind
 from streamer.types import Frame, VideoInfo
 
 log = logging.getLogger(__name__)
@@ -53,14 +55,18 @@ def open_source(path: str | Path) -> VideoSource | PictureSource | LiveSource:
 
 def open_file(path: Path) -> VideoSource | PictureSource:
     """Return the source that reads a file or a folder; raises as `open_source`."""
+    if str(path) == "-":
+        raise SourceError("cannot read standard input: name a file")
     path = path.absolute()
+    if kind := special_kind(path):
+        raise SourceError(f"cannot open {path}: it is {kind}; write it to a file first")
     try:
         if path.is_dir():
             return PictureSource(path, pictures_in(path))
-        path.open("rb").close()
+        holds_picture = is_picture(path)
     except OSError as error:
         raise SourceError(f"cannot open {path}: {error.strerror}; check the path and its permissions") from error
-    return PictureSource(path, [path]) if path.suffix.lower() in PICTURE_SUFFIXES else VideoSource(path)
+    return PictureSource(path, [path]) if holds_picture else VideoSource(path)
 
 
 class VideoSource:

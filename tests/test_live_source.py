@@ -179,11 +179,16 @@ def face_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def wait_for(file: Path, size: int, run: subprocess.Popen[str], seconds: float = 60.0) -> None:
+def part_in(folder: Path) -> Path:
+    """What is being recorded there; until it is, nothing of that name."""
+    return next(folder.glob("kept.*.part.*"), folder / "kept")
+
+
+def wait_for(find: Callable[[], Path], size: int, run: subprocess.Popen[str], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
-    while not file.exists() or file.stat().st_size < size:
+    while not find().exists() or find().stat().st_size < size:
         assert run.poll() is None, run.communicate()
-        assert time.monotonic() < end, f"{file} does not grow"
+        assert time.monotonic() < end, f"{find()} does not grow"
         time.sleep(0.1)
 
 
@@ -194,13 +199,13 @@ def test_from_one_server_to_another_with_a_recording_that_survives_a_kill(face_c
     with rtsp_server(str(face_clip)) as server, ffmpeg_listening(hub) as url:
         run = veil_run(server.url, url, "--also", tmp_path / "kept.mkv", "--overwrite")
         try:
-            wait_for(tmp_path / "kept.part.mkv", 500_000, run)
-            wait_for(hub, 100_000, run)
+            wait_for(lambda: part_in(tmp_path), 500_000, run)
+            wait_for(lambda: hub, 100_000, run)
         finally:
             run.send_signal(signal.SIGKILL)
             run.communicate()
     assert not (tmp_path / "kept.mkv").exists()
-    with open_source(tmp_path / "kept.part.mkv") as source:
+    with open_source(part_in(tmp_path)) as source:
         kept = list(source)
     with open_source(hub) as source:
         sent = list(source)
@@ -213,7 +218,7 @@ def test_a_live_run_ends_well_with_sigterm_and_keeps_what_it_recorded(face_clip:
     with rtsp_server(str(face_clip)) as server:
         run = veil_run(server.url, tmp_path / "kept.mp4", "--audit", tmp_path / "log")
         try:
-            wait_for(tmp_path / "kept.part.mp4", 500_000, run)
+            wait_for(lambda: part_in(tmp_path), 500_000, run)
         finally:
             run.send_signal(signal.SIGTERM)
             _, said = run.communicate(timeout=30)
