@@ -11,7 +11,7 @@ import math
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import cv2
@@ -33,6 +33,8 @@ MAX_MESHES = 32  # per frame, best candidates first: 4 ms each; the faces beyond
 SAME_IOU = 0.35  # two boxes of the same face found by two models or in two tiles
 SAME_SHARE = 0.7  # share of the smaller box inside the larger: one is a part of the face
 SAME_OVAL = 0.45  # share of a face inside the oval of a mesh: parts of that face .51 to .79, neighbours up to .38
+SAME_POINTS = 0.35  # of the smaller size: how far eyes, nose and mouth of one face lie apart in two detections; of 76
+# that gave way to others on 6 clips they lay up to .33 apart in 64, .39 to .55 in 3 tiny ones, from 1.5 in the rest
 SURE = 0.5  # a face with less is doubted
 CERTAIN = 0.7  # YuNet confirms 74 of 75 such detections
 LARGE = 0.14  # of the frame's longer side: a face this wide is easy; YuNet sees 4 of 18 with .5 to .7 and no mesh
@@ -60,11 +62,13 @@ class Candidate:
     """A detection before the mesh has seen it, with the detector's own score.
 
     keypoints: `(6, 2)` float32: eye, eye, nose tip, middle of the mouth, ear, ear; image-left first.
+    hides: Whether one gave way to it that may be another face.
     """
 
     box: Floats
     keypoints: Floats
     score: float
+    hides: bool = False
 
 
 class FaceDetector:
@@ -172,13 +176,26 @@ def tiles(width: int, height: int, *, max_tiles: int) -> list[tuple[int, int, in
 
 
 def distinct(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return the candidates that are not the same face as a better one, best score first."""
+    """Return the candidates that are not at the place of a better one, best score first; those say what they hide."""
     kept: list[Candidate] = []
     for candidate in sorted(candidates, key=lambda c: c.score, reverse=True):
         ious, shares = overlaps(candidate.box, np.array([k.box for k in kept], np.float32).reshape(-1, 4))
-        if not ((ious > SAME_IOU) | (shares > SAME_SHARE)).any():
+        better = np.flatnonzero((ious > SAME_IOU) | (shares > SAME_SHARE)).tolist()
+        if not better:
             kept.append(candidate)
+        elif not any(_is_same(candidate, kept[n]) for n in better):
+            for n in better:
+                kept[n] = replace(kept[n], hides=True)
     return kept
+
+
+def _is_same(a: Candidate, b: Candidate) -> bool:
+    return same_points(a.keypoints[:4], b.keypoints[:4], min(a.box[2] - a.box[0], b.box[2] - b.box[0]))
+
+
+def same_points(a: Floats, b: Floats, size: float) -> bool:
+    """Return whether `(N, 2)` points of two detections are those of one face, `size` pixels large in the smaller."""
+    return bool(np.linalg.norm(a - b, axis=1).max() <= SAME_POINTS * size)
 
 
 def judged_large(detected: float, presence: float) -> float:
@@ -187,21 +204,26 @@ def judged_large(detected: float, presence: float) -> float:
 
 
 def separate(faces: Sequence[Face]) -> list[Face]:
-    """Return the faces, in order, without those that are a part of another: mostly inside the oval of its mesh.
+    """Return the faces, in order, without those mostly inside the oval of another's mesh; those say what they hide.
 
-    A doubted face never takes the place of a sure one, nor a smaller one that of a larger one, whatever their scores.
-    A box without a mesh takes no face's place: faces side by side share up to .68 of such a box.
+    Mostly they are a part of it. A doubted face never takes the place of a sure one, nor a smaller one that of a larger
+    one, whatever their scores. A box without a mesh takes no face's place: faces side by side share up to .68 of such a
+    box.
     """
-    ovals: list[Floats] = []
-    parts = set()
+    ovals: list[tuple[Floats, Face]] = []
+    parts, hiding = set[int](), set[int]()
     for face in sorted(faces, key=lambda f: (f.score < SURE, f.mesh is None, -f.size)):
         outline = _outline(face)
         area = max(cv2.contourArea(outline), 1e-6)
-        if any(cv2.intersectConvexConvex(oval, outline)[0] > SAME_OVAL * area for oval in ovals):
+        over = [whole for oval, whole in ovals if cv2.intersectConvexConvex(oval, outline)[0] > SAME_OVAL * area]
+        if over:
             parts.add(id(face))
+            if not any(same_points(face.landmarks, f.landmarks, min(face.size, f.size)) for f in over):
+                hiding |= {id(whole) for whole in over}
         elif face.mesh is not None:
-            ovals.append(outline)
-    return [face for face in faces if id(face) not in parts]
+            ovals.append((outline, face))
+    kept = (face for face in faces if id(face) not in parts)
+    return [replace(face, hides=True) if id(face) in hiding else face for face in kept]
 
 
 def overlaps(box: Floats, boxes: Floats) -> tuple[Floats, Floats]:
@@ -232,14 +254,14 @@ def estimated_points(keypoints: Floats) -> Floats:
 
 
 def _without_mesh(candidate: Candidate, score: float) -> Face:
-    return Face(candidate.box, estimated_points(candidate.keypoints), None, score)
+    return Face(candidate.box, estimated_points(candidate.keypoints), None, score, candidate.hides)
 
 
 def _with_mesh(candidate: Candidate, mesh: Floats, score: float) -> Face:
     bounds = _bounds(mesh)
     # The union, because whichever of the two is wrong, the face is in the other.
     box = np.concatenate([np.minimum(bounds[:2], candidate.box[:2]), np.maximum(bounds[2:], candidate.box[2:])])
-    return Face(box, five_points(mesh), mesh, score)
+    return Face(box, five_points(mesh), mesh, score, candidate.hides)
 
 
 def _bounds(mesh: Floats) -> Floats:

@@ -15,10 +15,13 @@ from models.pretrained import load_recognizer
 from streamer.consent import ConsentList
 from streamer.consent_judge import ConsentJudge
 from streamer.crowd import SHIPPED_CROWD, Crowd, load_crowd
+from streamer.detect import overlaps
 from streamer.sighting import FaceReader, recognizer_id
-from streamer.types import Image, Track
+from streamer.track import is_apart
+from streamer.types import Floats, Image, Track
 
 LOOK_SECONDS = 0.09  # between two looks at a track: well within `consent_judge.FRESH_SECONDS`, and every third frame
+MOVED_IOU = 0.7  # of a visible face's boxes in two frames; with less in common it may be another's, and is looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class Keeper:
     def __init__(self, keeping: Keeping) -> None:
         self._judge, self._reader = ConsentJudge(keeping.consents, keeping.crowd), keeping.reader
         self._looked: dict[int, float] = {}
+        self._shown: dict[int, Floats] = {}  # boxes of those visible in the last frame
 
     def visible(self, image: Image, tracks: Sequence[Track], seconds: float) -> set[int]:
         """Return the ids of the tracks that stay visible in this frame.
@@ -70,7 +74,18 @@ class Keeper:
         seen = [track for track in tracks if track.missed_seconds == 0 and track.face.mesh is not None]
         self._looked = {track.id: self._looked[track.id] for track in seen if track.id in self._looked}
         for track in seen:
-            if not 0 <= seconds - self._looked.get(track.id, float("-inf")) < LOOK_SECONDS:
+            is_due = not 0 <= seconds - self._looked.get(track.id, float("-inf")) < LOOK_SECONDS
+            if is_due or self._may_be_another(track, tracks):
                 self._looked[track.id] = seconds
                 self._judge.observe(track.id, self._reader(image, track.face), seconds=seconds)
-        return {track for track, decision in self._judge.decide(seen, seconds=seconds).items() if decision.name}
+        decisions = self._judge.decide(seen, seconds=seconds)
+        self._shown = {track.id: track.face.box for track in seen if decisions[track.id].name}
+        return set(self._shown)
+
+    def _may_be_another(self, track: Track, tracks: Sequence[Track]) -> bool:
+        """Return whether the face of a track that was visible may have become somebody else's since the last frame."""
+        before = self._shown.get(track.id)
+        if before is None:
+            return False
+        others = [other.face.box for other in tracks if other.id != track.id]
+        return bool(overlaps(track.face.box, before[None])[0][0] < MOVED_IOU) or not is_apart(track.face, others)

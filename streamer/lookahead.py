@@ -128,6 +128,15 @@ class LookAhead:
             self._cover_before(past[: sightings[0]], past[sightings[0]], track)
         elif not sightings:
             self._cover_before(past, self._held[-1], track)
+        if track.hides:
+            self._hide_before(track, past)
+
+    def _hide_before(self, track: Track, past: Sequence[_Held]) -> None:
+        """Let `track` hide another face in the moment before that one was found, too."""
+        for held in past:
+            known = held.tracks.get(track.id)
+            if known and self._newest.seconds - held.seconds <= BACK_SECONDS:
+                held.tracks[track.id] = replace(known, hides=True)
 
     def _bridge(self, track: Track, past: Sequence[_Held]) -> None:
         """Put `track` on the way from its last sighting, in the first of `past`, to where it is now."""

@@ -303,11 +303,15 @@ class FaceAnonymizer:
         return SafeFrame(rendered.image, frame.index, frame.pts, frame.time_base, reports, guard=rendered.guard)
 
     def _visible(self, seen: Seen) -> set[int]:
-        """Return the tracks of those who agreed to be seen; nobody, where that cannot be told."""
+        """Return the tracks of those who agreed to be seen; nobody, where that cannot be told.
+
+        A face at whose place another one may be stays covered: what is covered only with it would be shown with it.
+        """
         if self._keeper is None:
             return set()
         try:
-            return self._keeper.visible(seen.frame.image, seen.tracks, seen.frame.seconds)
+            agreed = self._keeper.visible(seen.frame.image, seen.tracks, seen.frame.seconds)
+            return agreed - {track.id for track in seen.tracks if track.hides}
         except Exception as error:  # whatever it was: in doubt a face is covered
             log.warning("frame %d: nobody stays visible: %s", seen.frame.index, type(error).__name__)
             return set()

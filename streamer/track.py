@@ -35,6 +35,8 @@ VELOCITY_SECONDS = 0.1  # time constant of the velocity: a frame or three, so th
 DAMPING_SECONDS = 0.3  # a lost face is followed at its velocity with this time constant, then waits
 GROWTH_PER_SECOND = 0.6  # face sizes by which each side of a lost box moves out: 0.3 at the end of coasting
 HIDDEN_SHARE = 0.75  # a lost box that lies this much under a seen one is covered with it
+DOUBTED_SHARE = 0.25  # of what may be a face, under a seen one: neighbours overlap up to .17 (a clip of two)
+HIDING_SECONDS = COAST_SECONDS  # after which a face that hid another one is taken to hide nobody any more
 
 CUT_CORRELATION = 0.35  # of thumbnails, blind to brightness: real cuts .02 to .25, camera flashes from .50 (13 clips)
 THUMBNAIL_SIDE = 24
@@ -53,6 +55,7 @@ class Trail:
         coast_seconds: How long it may stay lost.
         hints: Sightings so far of what is not yet taken for a face; 0 once it is.
         start: `(2,)` float32, where it was first seen, in pixels.
+        hid: Time when another face last lay at its place that is not covered by itself.
     """
 
     id: int
@@ -62,6 +65,7 @@ class Trail:
     coast_seconds: float
     hints: int
     start: Floats
+    hid: float = -math.inf
 
 
 class FaceTracker:
@@ -113,12 +117,14 @@ class FaceTracker:
         seen += self._started([face for face in new if id(face) in clear], seconds, hints=0)
         doubted = [face for face in new if not (id(face) in clear or is_on_body(face, seen))]
         seen += self._started(doubted, seconds, hints=1)
+        sure = [trail for trail in seen if not trail.hints]
+        under = {t.id: _over(predicted(t, seconds).box, sure, HIDDEN_SHARE) for t in lost if not t.hints}
+        hiding = _over_doubted(faces, sure).union(*under.values())
+        seen = [replace(t, hid=seconds) if t.id in hiding or t.face.hides else t for t in seen]
         self._seconds = seconds
         self._trails = lost + seen
-        tracks = [Track(t.id, t.face, 0.0, is_sure=not t.hints) for t in seen]
-        sure = [trail for trail in seen if not trail.hints]
-        coasting = (trail for trail in lost if not trail.hints)
-        tracks += [_coasting(t, seconds) for t in coasting if not _is_hidden(predicted(t, seconds).box, sure)]
+        tracks = [_seen(trail, seconds) for trail in seen]
+        tracks += [_coasting(t, seconds) for t in lost if t.id in under and not under[t.id]]
         return sorted(tracks, key=lambda track: track.id)
 
     def _resize(self, image: Image) -> None:
@@ -244,13 +250,18 @@ def _continued(trail: Trail, face: Face, seconds: float, *, is_sure: bool) -> Tr
     has_come = trail.hints + 1 >= HINTS and np.linalg.norm(now - trail.start) >= HINT_MOVE * size
     hints = 0 if not trail.hints or is_sure or has_come else trail.hints + 1
     lasting = HINT_SECONDS if hints else COAST_SECONDS
-    return Trail(trail.id, face, velocity.astype(np.float32), seconds, lasting, hints, trail.start)
+    return Trail(trail.id, face, velocity.astype(np.float32), seconds, lasting, hints, trail.start, trail.hid)
 
 
 def _scaled(trail: Trail, by: Floats) -> Trail:
     """Return `trail` in pictures `by` `(2,)` times as wide and high."""
     face = replace(trail.face, box=trail.face.box * np.tile(by, 2), landmarks=trail.face.landmarks * by, mesh=None)
     return replace(trail, face=face, velocity=trail.velocity * by, start=trail.start * by)
+
+
+def _seen(trail: Trail, seconds: float) -> Track:
+    hides = seconds - trail.hid <= HIDING_SECONDS
+    return Track(trail.id, trail.face, 0.0, is_sure=not trail.hints, hides=hides)
 
 
 def _coasting(trail: Trail, seconds: float) -> Track:
@@ -261,14 +272,21 @@ def _coasting(trail: Trail, seconds: float) -> Track:
     return Track(trail.id, replace(face, box=box), missed)
 
 
-def _is_hidden(box: Floats, seen: Sequence[Trail]) -> bool:
-    """Return whether one seen face covers `box` mostly; the trail stays, for when the two part again."""
+def _over(box: Floats, seen: Sequence[Trail], share: float) -> set[int]:
+    """Return which seen faces cover more than `share` of `box`, each by itself."""
+    over = set()
     for trail in seen:
-        over = trail.face.box
-        size = np.minimum(box[2:], over[2:]) - np.maximum(box[:2], over[:2])
-        if np.maximum(size, 0).prod() > HIDDEN_SHARE * (box[2:] - box[:2]).prod():
-            return True
-    return False
+        size = np.minimum(box[2:], trail.face.box[2:]) - np.maximum(box[:2], trail.face.box[:2])
+        if np.maximum(size, 0).prod() > share * (box[2:] - box[:2]).prod():
+            over.add(trail.id)
+    return over
+
+
+def _over_doubted(faces: Sequence[Face], sure: Sequence[Trail]) -> set[int]:
+    """Return which seen faces lie over one of `faces` that is not sure, and is covered only as far as they are."""
+    certain = {id(trail.face) for trail in sure}
+    doubted = [face.box for face in faces if id(face) not in certain]
+    return {trail for box in doubted for trail in _over(box, sure, DOUBTED_SHARE)}
 
 
 def _centres_and_sizes(faces: Sequence[Face]) -> tuple[Floats, Floats]:

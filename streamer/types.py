@@ -53,12 +53,14 @@ class Face:
         mesh: `(468, 3)` float32 MediaPipe face mesh, or None where no mesh could be fitted.
             x and y in pixels; z in the same unit, smaller is nearer to the camera.
         score: Detector confidence in [0, 1].
+        hides: Whether something was found in its place that may be another face, and is not among the image's faces.
     """
 
     box: Floats
     landmarks: Floats
     mesh: Floats | None
     score: float
+    hides: bool = False
 
     @property
     def size(self) -> float:
@@ -77,12 +79,15 @@ class Track:
         missed_seconds: Seconds since the detector last confirmed it; 0.0 when seen in this frame; less than 0 before
             it was first seen: minus the seconds until then.
         is_sure: Whether it is a face, as far as is known yet; one that is not is covered only if it becomes so.
+        hides: Whether another face lies at its place, or did so around this moment, that is covered only together with
+            it: then it must not stay visible, whoever it is.
     """
 
     id: int
     face: Face
     missed_seconds: float
     is_sure: bool = True
+    hides: bool = False
 
 
 @dataclass(frozen=True, slots=True)

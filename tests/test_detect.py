@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -348,6 +349,29 @@ def test_neighbours_that_overlap_a_little_are_two_faces():
 
 def test_no_candidates_are_no_faces():
     assert distinct([]) == []
+
+
+def at(box: Floats, points: Floats, score: float) -> Candidate:
+    return Candidate(np.array(box, np.float32), np.array([*points, (0, 0), (0, 0)], np.float32), score)
+
+
+def test_a_box_that_gives_way_to_a_better_one_is_hidden_if_it_may_be_another_face():
+    eyes_nose_mouth = np.array([(30, 40), (70, 40), (50, 60), (50, 80)])
+    whole = at((0, 0, 100, 100), eyes_nose_mouth, 0.9)
+    same = at((5, 5, 105, 105), eyes_nose_mouth + 5, 0.8)
+    inner = at((50, 50, 90, 90), 50 + 0.4 * eyes_nose_mouth, 0.7)
+    assert [c.hides for c in distinct([whole, same])] == [False]
+    assert [c.hides for c in distinct([whole, same, inner])] == [True]
+    beside = at((200, 0, 300, 100), eyes_nose_mouth + np.array([200, 0]), 0.95)
+    assert [c.hides for c in distinct([whole, inner, beside])] == [False, True]
+
+
+def test_a_face_inside_the_oval_of_another_is_hidden_unless_it_is_that_face():
+    whole, inner = face(100, 100, 50), face(110, 100, 20)
+    assert [found.hides for found in separate([whole, inner])] == [False]  # the same landmarks
+    other = replace(inner, landmarks=inner.landmarks + 20)
+    beside = face(300, 100, 50)
+    assert [found.hides for found in separate([other, beside, whole])] == [False, True]
 
 
 # Parts of faces

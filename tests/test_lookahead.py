@@ -194,3 +194,15 @@ def test_a_doubtful_face_is_covered_where_it_was_seen_once_it_is_sure():
 def test_a_doubtful_face_that_stays_doubtful_is_not_covered():
     frames = [seen(n, [Track(1, face(), 0.0, is_sure=False)]) for n in range(20)]
     assert covered(run(frames)) == []
+
+
+def test_a_face_hides_another_in_the_moment_before_that_one_was_found_too():
+    frames = [seen(n, [Track(1, face(), 0.0, hides=n >= 20), Track(2, face(400), 0.0)]) for n in range(22)]
+    out = run(frames, delay=1.0)
+    assert [frame.frame.index for frame in out if frame.tracks[0].hides] == list(range(20 - 12, 22))  # .48 s
+    assert not any(frame.tracks[1].hides for frame in out)
+
+
+def test_a_face_hides_nobody_in_the_scene_before():
+    frames = [seen(n, [Track(1, face(), 0.0, hides=n >= 20)], is_first=n == 18) for n in range(22)]
+    assert [frame.frame.index for frame in run(frames, delay=1.0) if frame.tracks[0].hides] == [18, 19, 20, 21]

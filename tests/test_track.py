@@ -198,7 +198,8 @@ def test_a_picture_alone_shows_what_a_stream_shows_in_its_first_frame():
     fits = replace(face(400, score=0.4), mesh=np.zeros((468, 3), np.float32))
     faces = [face(300), hair, face(100, score=0.5), fits, face(200, score=0.4)]
     for score in (0.5, 0.3):
-        assert alone(faces, score) == show(FaceTracker(score), 0.0, *faces)
+        followed = show(FaceTracker(score), 0.0, *faces)
+        assert [(t.id, t.face) for t in alone(faces, score)] == [(t.id, t.face) for t in followed]
     assert [centre(t)[0] for t in alone(faces)] == [100, 300, 400]
 
 
@@ -276,6 +277,14 @@ def test_a_lost_face_behind_a_seen_one_is_hidden_and_returns_when_they_part():
     assert ids(show(tracker, 0.1, face(140, size=60), face(100, size=40))) == [1, 2]
     assert ids(show(tracker, 0.2, face(104, size=60))) == [2]
     assert ids(show(tracker, 0.3, face(150, size=60))) == [1, 2]
+
+
+def test_a_seen_face_hides_a_lost_one_behind_it_and_for_half_a_second_more():
+    tracker = FaceTracker()
+    show(tracker, 0.0, face(140, size=60), face(100, size=40))
+    seen = [show(tracker, 0.1 * n, face(104, size=60), face(300))[-2:] for n in range(1, 14)]
+    hiding = [[track.hides for track in tracks] for tracks in seen]
+    assert hiding == [[True, False]] * 10 + [[False, False]] * 3  # it coasts until .5, which counts until 1.0
 
 
 def test_a_lost_face_half_behind_a_seen_one_stays_covered():
