@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from urllib.parse import parse_qsl
 
 from streamer.errors import SourceError
@@ -27,6 +28,12 @@ FORMATS = {"linux": "video4linux2,v4l2", "darwin": "avfoundation", "win32": "dsh
 # How much is looked at before the first picture: microseconds, bytes. What was looked at is kept, because it holds the
 # first key frame, and some cameras send the next one 40 s later.
 SOON = {"analyzeduration": "1000000", "probesize": "1000000"}
+Transport = Literal["auto", "tcp", "udp"]
+TRANSPORTS: dict[Transport, dict[str, str]] = {  # of RTSP; over UDP what gets lost smears
+    "auto": {"rtsp_transport": "tcp+udp", "rtsp_flags": "prefer_tcp"},  # UDP where the server refuses TCP
+    "tcp": {"rtsp_transport": "tcp"},
+    "udp": {"rtsp_transport": "udp"},
+}
 CAMERA_SETTINGS = {"size": "video_size", "fps": "framerate"}
 URL = re.compile(r"(\w\w+)://", re.ASCII)
 
@@ -50,11 +57,11 @@ class Address:
         return f"Address({self.label!r})"
 
 
-def live_address(text: str) -> Address | None:
+def live_address(text: str, transport: Transport = "auto") -> Address | None:
     """Return the address that `text` names, or None for a path.
 
     "0" and "camera:0" are the first camera, "camera:NAME" is one by name, "screen:" is what the screen shows; a camera
-    takes "?size=1280x720&fps=30". Schemes: those of `PROTOCOLS`.
+    takes "?size=1280x720&fps=30". Schemes: those of `PROTOCOLS`; `transport` counts for rtsp:// alone.
 
     Raises:
         SourceError: If there is no such camera, or the scheme is none of those.
@@ -65,10 +72,10 @@ def live_address(text: str) -> Address | None:
     if name.startswith("screen:"):
         return _screen(name.removeprefix("screen:"), _settings(settings))
     found = URL.match(text)
-    return _network(text, found[1].lower()) if found else None
+    return _network(text, found[1].lower(), transport) if found else None
 
 
-def _network(url: str, scheme: str) -> Address:
+def _network(url: str, scheme: str, transport: Transport) -> Address:
     label = mask_secrets(url)
     if advice := encoding_advice(url):
         raise SourceError(f"cannot open {label}: {advice}")
@@ -76,7 +83,7 @@ def _network(url: str, scheme: str) -> Address:
         raise SourceError(f"cannot open {label}: {scheme} is none of {', '.join(PROTOCOLS)}")
     options = SOON | {"protocol_whitelist": PROTOCOLS[scheme]}
     if scheme in ("rtsp", "rtsps"):
-        options |= {"rtsp_transport": "tcp"}  # over UDP what gets lost smears
+        options |= TRANSPORTS[transport if scheme == "rtsp" else "tcp"]  # what goes over UDP is not encrypted
     return Address(label, url, None, (options,))
 
 

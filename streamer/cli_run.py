@@ -22,6 +22,7 @@ from streamer.masking import mask_secrets
 from streamer.settings import DEFAULT_DELAY, LIVE_DELAY
 
 if TYPE_CHECKING:
+    from streamer.address import Transport
     from streamer.audit import AuditLog, GuardFigures
     from streamer.keep import Keeping
     from streamer.pipeline import Anonymizer
@@ -53,6 +54,7 @@ class Job:
     policy: Policy = "balanced"
     delay_ms: float | None = None
     realtime: bool = False
+    transport: Transport = "auto"
     keep: Path | None = None
     keep_key: Path | None = None
     camera: str | None = None
@@ -110,6 +112,9 @@ def run(
         ),
     ] = Job.delay_ms,
     realtime: Annotated[bool, typer.Option("--realtime", help="Play SOURCE at its own pace, as if live.")] = False,
+    transport: Annotated[
+        Literal["auto", "tcp", "udp"], typer.Option(help="Of rtsp://; auto: UDP where the server refuses TCP.")
+    ] = Job.transport,
     keep: Annotated[
         Path | None, typer.Option(metavar="LIST", help="Who agreed to stay visible: `veil consent` makes the list.")
     ] = Job.keep,
@@ -130,8 +135,8 @@ def run(
     """Replace every face of SOURCE and write the result to SINK."""
     job = Job(
         source, sink, tuple(also or ()), beta, model, device, mode, cover, keep_audio, overwrite, codec, crf, key,
-        epsilon, delta, policy, delay_ms, realtime, keep, keep_key, camera, keep_recognizer, keep_crowd, audit,
-        audit_key, as_json,
+        epsilon, delta, policy, delay_ms, realtime, transport, keep, keep_key, camera, keep_recognizer, keep_crowd,
+        audit, audit_key, as_json,
     )  # fmt: skip
     with errors_in_one_line():
         report = anonymize(job)
@@ -176,7 +181,9 @@ def _open_source(job: Job) -> Source:
     from streamer.outputs import is_live_output
     from streamer.sources import open_source
 
-    source = open_source(job.source)
+    if job.transport != "auto" and not job.source.lower().startswith("rtsp://"):
+        raise typer.BadParameter("only of rtsp://", param_hint="--transport")
+    source = open_source(job.source, job.transport)
     is_shown = any(map(is_live_output, (job.sink, *job.also)))
     return Paced(source) if (job.realtime or is_shown) and not source.info.is_live else source
 

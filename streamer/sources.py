@@ -23,7 +23,7 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from streamer.address import live_address
+from streamer.address import Transport, live_address
 from streamer.clock import Activity, Clock, common_start, is_timed
 from streamer.decoding import Converter, describe, letterbox, video_stream
 from streamer.deinterlace import deinterlaced
@@ -42,14 +42,18 @@ MAX_PACKETS_A_FRAME = 4  # two fields, or a frame that only others refer to; wit
 DEFAULT_RATE = 25  # FFmpeg's
 
 
-def open_source(path: str | Path) -> VideoSource | PictureSource | LiveSource:
+def open_source(path: str | Path, transport: Transport = "auto") -> VideoSource | PictureSource | LiveSource:
     """Return the source that reads `path`: a video file, an animated GIF, a picture, a folder of pictures, or what
     `streamer.address` knows as live; one thread at a time may read it.
+
+    Args:
+        path: What to read.
+        transport: How rtsp:// comes; "auto": over TCP, and over UDP where the server refuses that.
 
     Raises:
         SourceError: If it is missing, not allowed, not a video or picture, or not one frame can be decoded.
     """
-    address = live_address(str(path)) if isinstance(path, str) else None
+    address = live_address(path, transport) if isinstance(path, str) else None
     return LiveSource(address) if address else open_file(Path(path))
 
 

@@ -38,13 +38,13 @@ def free_port() -> int:
 class RtspServer:
     """Serves a clip in a loop, or with clip "" takes what is published; by a process that can be killed."""
 
-    def __init__(self, clip: str, account: tuple[str, ...] = ()) -> None:
-        self.port, self._clip, self._account = free_port(), clip, account
+    def __init__(self, clip: str, account: tuple[str, ...], protocol: str) -> None:
+        self.port, self._clip, self._account, self._protocol = free_port(), clip, account, protocol
         self.url = f"rtsp://127.0.0.1:{self.port}/cam"
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
-        command = [SYSTEM_PYTHON, str(SCRIPT), str(self.port), self._clip, *self._account]
+        command = [SYSTEM_PYTHON, str(SCRIPT), str(self.port), self._protocol, self._clip, *self._account]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n"
@@ -61,8 +61,8 @@ class RtspServer:
 
 
 @contextmanager
-def rtsp_server(clip: str, *account: str) -> Iterator[RtspServer]:
-    server = RtspServer(clip, account)
+def rtsp_server(clip: str, *account: str, protocol: str = "any") -> Iterator[RtspServer]:
+    server = RtspServer(clip, account, protocol)
     server.start()
     try:
         yield server

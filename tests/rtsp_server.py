@@ -1,7 +1,7 @@
 """An RTSP server for tests, by GStreamer; for the system's Python (Debian: gir1.2-gst-rtsp-server-1.0, python3-gi).
 
-python3 rtsp_server.py PORT CLIP [USER PASSWORD] serves CLIP at /cam in a loop; without CLIP ("") it takes what is
-published to /cam and serves that.
+python3 rtsp_server.py PORT PROTOCOL CLIP [USER PASSWORD] serves CLIP at /cam in a loop, over PROTOCOL (any, tcp, udp);
+without CLIP ("") it takes what is published to /cam and serves that.
 """
 
 import sys
@@ -9,18 +9,21 @@ import sys
 import gi
 
 gi.require_version("Gst", "1.0")
+gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 
 def main() -> None:
-    port, clip, *account = sys.argv[1:]
+    port, protocol, clip, *account = sys.argv[1:]
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(port)
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_shared(True)
+    if protocol != "any":
+        factory.set_protocols(getattr(GstRtsp.RTSPLowerTrans, protocol.upper()))
     if clip:
         factory.set_launch(
             f"( multifilesrc location={clip} loop=true ! matroskademux ! h264parse config-interval=1 ! "

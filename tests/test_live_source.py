@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from streamer import live_source
-from streamer.address import Address, live_address
+from streamer.address import Address, Transport, live_address
 from streamer.demo import Pose, Shot, render_clip
 from streamer.errors import SourceError
 from streamer.live_source import BLANK_GREY, LiveSource
@@ -89,6 +89,18 @@ def test_a_wrong_password_is_refused_and_never_shown(caplog: pytest.LogCaptureFi
         with opened(server.url.replace("//", "//ann:right@")) as source:
             assert source.info.width == 320
             assert "right" not in repr(live_address(server.url.replace("//", "//ann:right@")))
+
+
+@needs_rtsp_server
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_a_server_that_bears_one_transport_alone_is_heard_over_that(protocol: Transport) -> None:
+    refused: Transport = "udp" if protocol == "tcp" else "tcp"
+    with rtsp_server("ball", protocol=protocol) as server:
+        for transport in ("auto", protocol):
+            with open_source(server.url, transport) as source:
+                assert source.info.width == 320
+        with pytest.raises(SourceError, match="cannot open"):
+            open_source(server.url, refused)
 
 
 @needs_rtsp_server
