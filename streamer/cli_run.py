@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,13 +17,14 @@ import typer
 
 from streamer.cli_errors import end_if_interrupted, errors_in_one_line, interrupt
 from streamer.cores import share_cores
-from streamer.errors import SourceError, StreamerError
+from streamer.errors import SinkError, SourceError, StreamerError
 from streamer.masking import mask_secrets
 from streamer.settings import DEFAULT_DELAY, LIVE_DELAY
 
 if TYPE_CHECKING:
     from streamer.address import Transport
     from streamer.audit import AuditLog, GuardFigures
+    from streamer.delivery import Delivery
     from streamer.keep import Keeping
     from streamer.pipeline import Anonymizer
     from streamer.progress import Report, Summary
@@ -140,18 +141,29 @@ def run(
     )  # fmt: skip
     with errors_in_one_line():
         report = anonymize(job)
-    typer.echo(json.dumps(report.as_dict()) if as_json else "\n".join(report.lines()))
+        typer.echo(json.dumps(report.as_dict()) if as_json else "\n".join(report.lines()))
+        if report.failure:
+            raise SinkError(report.failure)
 
 
 def anonymize(job: Job) -> Report:
-    """Do the whole job; on any exception no output is left behind."""
+    """Do the whole job; on any exception no output is left behind.
+
+    Of several outputs some may be lost without one: the report tells which.
+    """
+    from streamer.fanout import LostOutputError
     from streamer.progress import Report, Summary
 
     share_cores()
     summary = Summary()
     with _open_source(job) as source:
         # Before the weights: a wrong path is said at once.
-        with _audit(job) as audit, _open_sink(job, source.info) as sink, _ending_well(source.info):
+        with (
+            suppress(LostOutputError),
+            _audit(job) as audit,
+            _open_sink(job, source.info) as sink,
+            _ending_well(source.info),
+        ):
             anonymizer = _load(job, source.info)
             start = time.perf_counter()
             with closing(_watched(source, anonymizer, summary, quiet=job.quiet)) as frames:
@@ -172,7 +184,17 @@ def anonymize(job: Job) -> Report:
             unrelated=bool(source.info.names),
             privacy=anonymizer.privacy,
             notes=source.info.notes,
+            deliveries=_deliveries(job, sink, summary),
         )
+
+
+def _deliveries(job: Job, sink: Sink, summary: Summary) -> tuple[Delivery, ...]:
+    from streamer.delivery import Delivery
+    from streamer.fanout import Fanout
+
+    if isinstance(sink, Fanout):
+        return sink.deliveries
+    return (Delivery(mask_secrets(job.sink), "done", summary.frames),)
 
 
 def _open_source(job: Job) -> Source:

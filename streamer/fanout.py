@@ -10,10 +10,16 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
+from streamer.delivery import Delivery, RemoteSink
 from streamer.errors import SinkError
 from streamer.types import SafeFrame, Sink
 
 log = logging.getLogger(__name__)
+
+
+class LostOutputError(SinkError):
+    """An output is lost, and the others are whole: the run came to its end."""
+
 
 LIVE_QUEUE = 8  # frames that wait for a sink of a live stream; then the oldest is left out
 FILE_QUEUE = 4  # frames of a recording, of which none is left out
@@ -41,6 +47,11 @@ class Fanout:
         """Packets of sound copied so far, into the first sink."""
         return self._branches[0].sink.audio_packets if self._branches else 0
 
+    @property
+    def deliveries(self) -> tuple[Delivery, ...]:
+        """What became of each sink; final once this was left."""
+        return tuple(branch.delivery for branch in self._branches)
+
     def __enter__(self) -> Self:
         try:
             for window in self._windows:
@@ -66,7 +77,7 @@ class Fanout:
             if branch.dropped:
                 log.warning("%s was too slow: %d frames are missing from it", branch.name, branch.dropped)
         if failed and kind is None:
-            raise SinkError("; ".join(str(branch.error) for branch in failed)) from failed[0].error
+            raise LostOutputError(_reasons(failed)) from failed[0].error
 
     def write(self, frame: SafeFrame) -> None:
         """Leave a frame for every sink that still works.
@@ -82,7 +93,7 @@ class Fanout:
         for branch in self._branches:
             branch.put(frame)
         if self._branches and all(branch.error is not None for branch in self._branches):
-            raise SinkError("no output is left")
+            raise SinkError(f"no output is left: {_reasons(self._branches)}")
 
 
 class _Branch:
@@ -96,7 +107,20 @@ class _Branch:
         self._waiting: deque[SafeFrame] = deque()
         self._changed = threading.Condition()
         self._ends = False
+        self._written = 0
         self._thread = threading.Thread(target=self._work, daemon=True, name=f"write {name}")
+
+    @property
+    def delivery(self) -> Delivery:
+        """What became of the sink so far."""
+        is_remote = isinstance(self.sink, RemoteSink)
+        frames = self.sink.frames_taken if isinstance(self.sink, RemoteSink) else self._written
+        trouble = self.sink.trouble if isinstance(self.sink, RemoteSink) else ""
+        if self.error is not None:
+            return Delivery(self.name, "failed", frames if is_remote else 0, str(self.error))
+        if self.dropped:
+            trouble = f"{self.dropped} frames came too fast" + (f"; {trouble}" if trouble else "")
+        return Delivery(self.name, "interrupted" if trouble else "done", frames, trouble)
 
     def start(self) -> None:
         self._thread.start()
@@ -134,6 +158,7 @@ class _Branch:
         try:
             while (frame := self._next()) is not None:
                 self.sink.write(frame)
+                self._written += 1
         except Exception as error:  # whatever it was, it is this sink's alone
             # Of other errors only the type: their message may quote the data.
             reason = error if isinstance(error, SinkError) else SinkError(f"{self.name}: {type(error).__name__}")
@@ -149,3 +174,7 @@ class _Branch:
             frame = self._waiting.popleft() if self._waiting else None
             self._changed.notify_all()
             return frame
+
+
+def _reasons(branches: Sequence[_Branch]) -> str:
+    return "; ".join(str(branch.error) for branch in branches)

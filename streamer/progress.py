@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from streamer.delivery import Delivery
 from streamer.types import GuardReport, SafeFrame, Tier, VideoInfo
 
 
@@ -91,6 +92,7 @@ class Report:
         audio_packets: Packets of them that were copied, or None where sound is dropped.
         unrelated: Whether the frames are pictures of a folder, without time or tracks.
         privacy: What differential privacy was spent, in words; "" where none was asked for.
+        deliveries: What became of each output.
         notes: What was done to every picture before it was searched, in words.
     """
 
@@ -105,6 +107,12 @@ class Report:
     unrelated: bool
     privacy: str = ""
     notes: tuple[str, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
+
+    @property
+    def failure(self) -> str:
+        """Why outputs are lost, in a line; "" if none is."""
+        return "; ".join(each.reason for each in self.deliveries if each.state == "failed")
 
     @property
     def fps(self) -> float:
@@ -135,6 +143,7 @@ class Report:
         return {
             "source": self.source,
             "sink": self.sink,
+            "outputs": [dataclasses.asdict(delivery) for delivery in self.deliveries],
             "device": self.device,
             "frames": summary.frames,
             "face_frames": summary.face_frames,
@@ -158,12 +167,21 @@ class Report:
         """Return it for a reader."""
         return [f"{name:13}{text}" for name, text in self._rows()]
 
+    def _outputs(self) -> list[tuple[str, str]]:
+        if all(each.state == "done" for each in self.deliveries):
+            return [("written", self.sink)]
+        said = {"done": "written", "interrupted": "with gaps", "failed": "FAILED"}
+        return [
+            (said[each.state], f"{each.sink}: {_count(each.frames, 'frame')}{each.reason and '; '}{each.reason}")
+            for each in self.deliveries
+        ]
+
     def _rows(self) -> list[tuple[str, str]]:
         summary, factor = self.summary, self.real_time_factor
         speed = f"{self.fps:.1f} fps on {self.device}"
         followed = "" if self.unrelated else f" of {_count(len(summary.tracks), 'track')}"
         rows = [
-            ("written", self.sink),
+            *self._outputs(),
             ("frames", f"{summary.frames} in {self.seconds:.1f} s"),
             ("speed", speed if factor is None else f"{speed}, {factor:.2f} times real time"),
             ("faces", f"{_count(summary.face_frames, 'face-frame')}{followed}"),

@@ -23,6 +23,7 @@ import av
 from av.container.output import OutputContainer
 
 from streamer.address import URL
+from streamer.delivery import RemoteSink
 from streamer.errors import SinkError
 from streamer.masking import mask_secrets
 from streamer.types import SafeFrame, VideoInfo
@@ -48,7 +49,7 @@ def publishes_to(target: str) -> bool:
     return found is not None and found[1].lower() in MUXERS
 
 
-class Publisher:
+class Publisher(RemoteSink):
     """A sink of the network; frames that come while the server is away are left out.
 
     Args:
@@ -58,6 +59,9 @@ class Publisher:
     Attributes:
         audio_packets: 0.
         restarts: How often the server was called again.
+
+    Raises:
+        SinkError: On leaving it without an exception, if the server took no frame at all.
     """
 
     def __init__(self, url: str, info: VideoInfo, *, crf: int) -> None:
@@ -75,7 +79,9 @@ class Publisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._link:
-            self._link.close()
+            self._close_link()
+        if kind is None and not self.frames_taken:
+            raise SinkError(f"{self._label} took no frame: {self.trouble or 'it did not answer'}")
 
     def write(self, frame: SafeFrame) -> None:
         """Send one frame, or leave it out while there is no server.
@@ -96,6 +102,7 @@ class Publisher:
         except (av.FFmpegError, OSError) as error:
             self._hang_up(error, now)
         else:
+            self.frames_taken += self._link.newly_taken()
             if self._link.age > LONGEST_WAIT:
                 self._wait = FIRST_WAIT
 
@@ -106,12 +113,21 @@ class Publisher:
             raise SinkError(f"cannot publish to {self._label}: {error.strerror}") from error
 
     def _hang_up(self, error: Exception, now: float) -> None:
-        assert self._link is not None
-        reason = self._link.close() or getattr(error, "strerror", None) or type(error).__name__
-        log.warning("%s takes nothing: %s; calling again", self._label, reason)
-        self._link, self.restarts = None, self.restarts + 1
+        self.trouble = self._close_link() or getattr(error, "strerror", None) or type(error).__name__
+        log.warning("%s takes nothing: %s; calling again", self._label, self.trouble)
+        self.restarts += 1
         self._call_at = now + self._wait * random.uniform(1.0, 1.5)
         self._wait = min(2 * self._wait, LONGEST_WAIT)
+
+
+    def _close_link(self) -> str:
+        """End the link; return what it said of the reason, or ""."""
+        assert self._link is not None
+        link, self._link = self._link, None
+        reason = link.close()
+        self.frames_taken += link.newly_taken()
+        self.trouble = reason or self.trouble
+        return reason
 
 
 class _Link:
@@ -121,9 +137,14 @@ class _Link:
         self._url, scheme = url, url.partition(":")[0].lower()
         options = {"rtsp_transport": "tcp"} if MUXERS[scheme] == "rtsp" else {}
         order = {"url": url, "format": MUXERS[scheme], "options": options}
-        self._child = subprocess.Popen(REMUX, stdin=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+        self._child = subprocess.Popen(
+            REMUX, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+        )
+        self._taken = 0
         self._started = time.monotonic()
         assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        os.set_blocking(self._child.stdout.fileno(), False)
         pipe = _Pipe(self._child.stdin.fileno())
         pipe.write(json.dumps(order).encode() + b"\n")
         self._container: OutputContainer = av.open(pipe, "w", format="nut", options={"flush_packets": "1"})
@@ -139,6 +160,15 @@ class _Link:
         for packet in self._video.encode(frame):
             self._container.mux(packet)
 
+    def newly_taken(self) -> int:
+        """Return how many frames the server took since this was asked last."""
+        stdout = self._child.stdout
+        if stdout is not None and not stdout.closed:
+            with suppress(BlockingIOError):
+                self._taken += len(os.read(stdout.fileno(), 1 << 16))
+        taken, self._taken = self._taken, 0
+        return taken
+
     def close(self) -> str:
         """End the child; return what it said of the reason, in a line, or ""."""
         with suppress(av.FFmpegError, OSError):
@@ -147,10 +177,11 @@ class _Link:
         self._child.stdin.close()
         self._child.stdin = None  # `communicate` would close it once more
         try:
-            _, said = self._child.communicate(timeout=1.0)
+            taken, said = self._child.communicate(timeout=1.0)
         except subprocess.TimeoutExpired:
             self._child.kill()
-            _, said = self._child.communicate()
+            taken, said = self._child.communicate()
+        self._taken += len(taken)
         lines = said.decode(errors="replace").replace(self._url, mask_secrets(self._url)).split("\n")
         return next((mask_secrets(line) for line in reversed(lines) if line.strip()), "")
 

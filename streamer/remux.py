@@ -1,5 +1,7 @@
 """A process that passes packets on to the network: a script that imports nothing of ours, video in NUT on its input.
 
+For each packet that the other side took it writes a byte to its output.
+
 A process of its own, because FFmpeg keeps Python from running while it connects to a server, for seconds or for ever.
 The first line of the input is JSON: url, format, options. The url is not an argument, as those show in lists of
 processes and may hold a password.
@@ -8,6 +10,7 @@ processes and may hold a password.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from typing import Any, BinaryIO
@@ -39,6 +42,7 @@ def _pass_on(source: InputContainer, order: dict[str, Any]) -> None:
             if packet.size:
                 packet.stream = stream
                 target.mux(packet)
+                os.write(1, b".")
 
 
 def _line(pipe: BinaryIO) -> bytes:

@@ -14,6 +14,7 @@ from urllib.parse import urljoin
 import aiohttp
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
+from streamer.delivery import RemoteSink
 from streamer.errors import SinkError
 from streamer.masking import mask_secrets
 from streamer.serve.tracks import Broadcast, Packer
@@ -27,14 +28,14 @@ FIRST_WAIT, LONGEST_WAIT = 0.25, 2.0  # seconds before calling again: doubled ea
 MAX_ANSWER = 64 << 10  # bytes
 
 
-class WhipPublisher:
+class WhipPublisher(RemoteSink):
     """A sink that sends to a WHIP server; frames that come while it is away are left out.
 
     Args:
         target: "whip:https://host/path"; what it asks for as a bearer token is in `$VEIL_WHIP_TOKEN`.
 
     Raises:
-        SinkError: If that is no address of HTTP.
+        SinkError: If that is no address of HTTP; on leaving it without an exception, if no frame was taken.
     """
 
     audio_packets = 0
@@ -46,6 +47,7 @@ class WhipPublisher:
         self._label = mask_secrets(self._url)
         self._packer, self._loop, self._ends = Packer(), asyncio.new_event_loop(), asyncio.Event()
         self._broadcast: Broadcast | None = None
+        self._is_connected = False
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._work(),), daemon=True)
 
@@ -60,6 +62,8 @@ class WhipPublisher:
         self._loop.call_soon_threadsafe(self._ends.set)
         self._thread.join()
         self._loop.close()
+        if kind is None and not self.frames_taken:
+            raise SinkError(f"{self._label} took no frame: {self.trouble or 'it did not answer'}")
 
     def write(self, frame: SafeFrame) -> None:
         """Send one frame, or leave it out while there is no server.
@@ -70,6 +74,7 @@ class WhipPublisher:
         packed = self._packer.pack(frame)
         assert self._broadcast is not None
         self._loop.call_soon_threadsafe(self._broadcast.put, packed)
+        self.frames_taken += self._is_connected
 
     async def _work(self) -> None:
         self._broadcast = Broadcast()
@@ -82,6 +87,7 @@ class WhipPublisher:
             except Exception as error:  # never its message, which may carry the address with its password
                 reason = str(error) if isinstance(error, SinkError) else type(error).__name__
             if not self._ends.is_set():
+                self.trouble = reason
                 log.warning("%s takes nothing: %s; calling again", self._label, reason)
                 await self._pause(wait * random.uniform(1.0, 1.5))
                 wait = min(2 * wait, LONGEST_WAIT)
@@ -97,6 +103,11 @@ class WhipPublisher:
         """Send until the connection is lost or this ends."""
         connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         track = broadcast.track()
+
+        @connection.on("connectionstatechange")
+        def note() -> None:
+            self._is_connected = connection.connectionState == "connected"
+
         connection.addTransceiver(track, direction="sendonly")
         try:
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(ANSWER_SECONDS)) as client:

@@ -18,6 +18,7 @@ RANK = {
     "types": 0,
     "errors": 0,
     "masking": 0,
+    "delivery": 0,
     "own_models": -1,
     "blend": 2,
     "copied": 2,

@@ -248,13 +248,42 @@ def test_a_window_without_a_screen_is_one_line(portrait_clip: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "veil: cannot open a window: there is no screen\n")
 
 
-def test_a_server_that_is_not_there_does_not_stop_the_other_outputs(portrait_clip: Path, tmp_path: Path) -> None:
+def test_a_server_that_is_not_there_does_not_stop_the_other_outputs_but_is_a_failure(
+    portrait_clip: Path, tmp_path: Path
+) -> None:
     run = veil_run(portrait_clip, f"rtsp://ann:secret@127.0.0.1:{free_port()}/x", "--also", tmp_path / "kept.mp4")
-    _, said = run.communicate(timeout=60)
-    assert "secret" not in said
-    assert run.returncode == 0, said
+    printed, said = run.communicate(timeout=60)
+    assert "secret" not in said + printed
+    assert run.returncode == 1
+    assert said.splitlines()[-1].startswith("veil: rtsp://***@127.0.0.1")
+    assert said.splitlines()[-1].endswith("took no frame: Connection refused")
+    lost, kept = json.loads(printed)["outputs"]
+    assert (lost["state"], lost["frames"], lost["reason"][-18:]) == ("failed", 0, "Connection refused")
     with open_source(tmp_path / "kept.mp4") as source:
-        assert len(list(source)) > 0
+        assert kept == {"sink": str(tmp_path / "kept.mp4"), "state": "done", "frames": len(list(source)), "reason": ""}
+
+
+@pytest.mark.parametrize("address", ["rtmp://127.0.0.1:{}/live/S3CRET", "whip:http://127.0.0.1:{}/whip/room"])
+def test_an_only_output_that_never_took_a_frame_is_a_failure(address: str, portrait_clip: Path) -> None:
+    run = veil_run(portrait_clip, address.format(free_port()))
+    printed, said = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert "took no frame: " in said.splitlines()[-1]
+    assert "S3CRET" not in said + printed
+    assert [output["state"] for output in json.loads(printed)["outputs"]] == ["failed"]
+
+
+@needs_ffmpeg
+def test_what_a_server_took_is_counted(portrait_clip: Path, tmp_path: Path) -> None:
+    hub = tmp_path / "hub.mkv"
+    with ffmpeg_listening(hub) as url:
+        run = veil_run(portrait_clip, url)
+        printed, said = run.communicate(timeout=60)
+    assert run.returncode == 0, said
+    (output,) = json.loads(printed)["outputs"]
+    assert 0 < output["frames"] <= 12
+    assert (output["state"], output["reason"]) == ("done", "")
+
 
 
 def test_what_is_published_begins_with_its_first_key_frame(clip: Callable[..., Path], tmp_path: Path) -> None:

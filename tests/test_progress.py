@@ -59,6 +59,7 @@ def test_a_report_is_one_json_object_with_every_count(summary: Summary):
     assert json.loads(json.dumps(report(summary).as_dict())) == {
         "source": "a.mp4",
         "sink": "b.mp4",
+        "outputs": [],
         "device": "cpu",
         "frames": 3,
         "face_frames": 5,
