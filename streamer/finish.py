@@ -1,0 +1,78 @@
+"""Makes a drawn face as soft and as noisy as the frame around it; a clean face in a noisy picture is a mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from streamer.types import Floats
+
+BLURS = (0.0, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)  # pixels of the frame, to choose from
+SHARPER = 1.15  # than the frame a drawn face may be; exactly as soft looked softer than the hair around it
+COARSE = 3.0  # pixels: detail is what is finer than one, of what is finer than this
+MAX_GRAIN = 14.0  # grey levels
+MIN_GRAIN = 0.5
+TILE = 512  # pixels, side of the noise that grain is cut from
+_LAPLACE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # sees noise, not edges (Immerkaer 1996)
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How soft a face is to be drawn, in pixels, and how much noise it gets, in grey levels."""
+
+    blur: float = 0.0
+    grain: float = 0.0
+
+
+def measure(below: Floats, patch: Floats, inside: npt.NDArray[np.bool_]) -> Finish:
+    """Return what makes `patch` like `below`, both `(h, w, 3)` float32 RGB, within `inside`.
+
+    Of the person two numbers are read: how much of the contrast is fine, and how noisy it is.
+    """
+    known = cv2.erode(inside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    if known.sum() < 64:
+        return Finish()
+    frame, face = (np.asarray(part.mean(axis=2), np.float32) for part in (below, patch))
+    noise = _noise(frame, known)
+    limit = SHARPER * _detail(frame, known, noise)
+    for blur in BLURS:
+        blurred = cv2.GaussianBlur(face, (0, 0), blur) if blur else face
+        if _detail(blurred, known, 0.0) <= limit:
+            break
+    grain = float(np.sqrt(max(0.0, noise**2 - _noise(blurred, known) ** 2)))
+    return Finish(blur, min(MAX_GRAIN, grain))
+
+
+def apply(patch: Floats, finish: Finish, noise: Floats, *, seed: int) -> Floats:
+    """Return `patch` `(h, w, 3)` blurred, with noise of its own on every frame (`seed`)."""
+    if finish.blur >= 0.3:
+        patch = np.asarray(cv2.GaussianBlur(patch, (0, 0), finish.blur))
+    if finish.grain >= MIN_GRAIN:
+        height, width = patch.shape[:2]
+        y, x = (seed * 2654435761 >> 8) % TILE, (seed * 40503 >> 3) % TILE
+        rows, columns = np.arange(y, y + height) % TILE, np.arange(x, x + width) % TILE
+        patch = patch + finish.grain * noise[rows[:, None], columns][..., None]
+    return patch
+
+
+def noise_tile() -> Floats:
+    """Return `(TILE, TILE)` noise of deviation 1, a little wider than a pixel as that of video is."""
+    noise = np.random.default_rng(0).standard_normal((TILE, TILE)).astype(np.float32)
+    noise = cv2.GaussianBlur(noise, (0, 0), 0.5)
+    return np.asarray(noise / noise.std(), np.float32)
+
+
+def _noise(grey: Floats, known: npt.NDArray[np.bool_]) -> float:
+    """Return the deviation of the noise: of the flatter half of what is `known`, so that no lash counts."""
+    response = np.abs(cv2.filter2D(grey, -1, _LAPLACE))[known]
+    return float(np.median(response)) / (0.6745 * 6.0)
+
+
+def _detail(grey: Floats, known: npt.NDArray[np.bool_], noise: float) -> float:
+    """Return how much of the contrast is finer than a pixel or so, without what noise adds."""
+    fine, coarse = (cv2.GaussianBlur(grey, (0, 0), sigma) for sigma in (1.0, COARSE))
+    sharp = max(0.0, float((grey - fine)[known].var()) - 0.8 * noise**2)
+    return float(np.sqrt(sharp) / max(1.0, float((grey - coarse)[known].std())))

@@ -1,0 +1,110 @@
+"""The inside of an open mouth, teeth and tongue of nobody, drawn between the lips and nowhere else.
+
+A mouth's inside is kept as a strip whose upper edge is the upper lip and whose lower edge the lower one, from corner to
+corner; the one that was about as far open is drawn, or two of them for a moment, where it opens further.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from streamer.types import Floats, Image
+
+STRIP = (96, 40)  # pixels, width and height of a strip
+UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)  # the inner lips, image-left first
+LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
+SHUT = (0.02, 0.05)  # of the mouth's width: below, lips touch; from the second on all between them is drawn
+BLEND = 0.05  # opening and width, in eye distances, over which one mouth passes into the next
+SHADE = 0.35  # how much darker it is beneath the upper lip
+SHADED = 0.3  # of the opening, how far down
+
+
+def opening(mesh: Floats) -> Floats:
+    """Return how far open and how wide a mouth is, `(2,)`, in distances of the eyes' outer corners."""
+    unit = max(float(np.linalg.norm(mesh[33, :2] - mesh[263, :2])), 1e-6)
+    pairs = mesh[[13, 78], :2] - mesh[[14, 308], :2]
+    return np.asarray(np.linalg.norm(pairs, axis=1) / unit, np.float32)
+
+
+def strip(image: Image, mesh: Floats) -> Image:
+    """Return the inside of the mouth in `image` as a strip, `(40, 96, 3)` uint8 RGB."""
+    width, height = STRIP
+    across = np.linspace(0, 1, width, dtype=np.float32)
+    upper, lower = _curves(mesh, across)
+    down = np.linspace(0.04, 0.96, height, dtype=np.float32)[:, None, None]
+    where = upper + down * (lower - upper)  # (height, width, 2)
+    return np.asarray(cv2.remap(image, where.astype(np.float32), None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
+
+
+def weights(openings: Floats, wanted: Floats) -> Floats:
+    """Return how much of each mouth `(M, 2)` there is in one that is as open and wide as `wanted` `(2,)`, `(M,)`."""
+    distance = np.linalg.norm((openings - wanted) * np.float32([1.0, 0.5]), axis=1)
+    near = np.exp(-((distance - distance.min()) / BLEND) * 4.0)
+    near[np.argsort(near)[:-2]] = 0.0
+    return np.asarray(near / near.sum(), np.float32)
+
+
+def draw(patch: Floats, mesh: Floats, inside: Floats, *, start: Floats) -> None:
+    """Draw a mouth's inside between the lips of `mesh`, in place.
+
+    Args:
+        patch: `(h, w, 3)` float32 RGB.
+        mesh: `(468, 2 or 3)` of the new face, in pixels of the frame.
+        inside: `(40, 96, 3)` float32 RGB, in the light of the patch.
+        start: `(2,)`, where in the frame the patch begins.
+    """
+    left, right = mesh[78, :2] - start, mesh[308, :2] - start
+    along = right - left
+    width = float(np.linalg.norm(along))
+    gap = float(np.linalg.norm(mesh[13, :2] - mesh[14, :2]))
+    shown = (gap / max(width, 1e-6) - SHUT[0]) / (SHUT[1] - SHUT[0])
+    if width < 4.0 or shown <= 0.0:
+        return
+    lips = np.concatenate([mesh[list(UPPER), :2], mesh[list(LOWER[::-1]), :2]]) - start
+    x1, y1 = np.maximum(np.floor(lips.min(axis=0)).astype(int) - 1, 0)
+    x2, y2 = np.minimum(np.ceil(lips.max(axis=0)).astype(int) + 2, patch.shape[1::-1])
+    if x2 - x1 < 2 or y2 - y1 < 2:
+        return
+    where = _to_strip(mesh[:, :2] - start, (x1, y1, x2, y2), along / width, width)
+    colours = cv2.remap(inside, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    depth = where[..., 1] / STRIP[1]
+    colours *= (1.0 - SHADE * np.clip(1.0 - depth / SHADED, 0.0, 1.0))[..., None]
+    alpha = smooth_polygon(lips - np.float32([x1, y1]), (x2 - x1, y2 - y1))[..., None] * min(1.0, shown)
+    part = patch[y1:y2, x1:x2]
+    part += alpha * (colours - part)
+
+
+def _to_strip(mesh: Floats, roi: tuple[int, int, int, int], along: Floats, width: float) -> Floats:
+    """Return where in the strip each pixel of `roi` lies, `(h, w, 2)`."""
+    x, y = np.meshgrid(np.arange(roi[0], roi[2], dtype=np.float32), np.arange(roi[1], roi[3], dtype=np.float32))
+    x, y = x - mesh[78, 0], y - mesh[78, 1]
+    across, down = x * along[0] + y * along[1], y * along[0] - x * along[1]
+    edges = []
+    for indices in (UPPER, LOWER):
+        points = (mesh[list(indices)] - mesh[78]) @ np.array([[along[0], -along[1]], [along[1], along[0]]])
+        order = np.argsort(points[:, 0])
+        edges.append(np.interp(across, points[order, 0], points[order, 1]))
+    upper, lower = edges
+    share = (down - upper) / np.maximum(lower - upper, 0.5)
+    size = np.float32(STRIP)
+    where = np.stack([across / width * (size[0] - 1), np.clip(share, 0.0, 1.0) * (size[1] - 1)], axis=-1)
+    return np.asarray(where, np.float32)
+
+
+def smooth_polygon(corners: Floats, size: tuple[int, int]) -> Floats:
+    """Return how much of each pixel lies within a polygon, `(h, w)` in [0, 1]."""
+    mask = np.zeros((size[1] * 4, size[0] * 4), np.uint8)
+    cv2.fillPoly(mask, [np.round(((corners + 0.5) * 4 - 0.5) * 16).astype(np.int32)], 255, shift=4)
+    return np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0)
+
+
+def _curves(mesh: Floats, across: Floats) -> tuple[Floats, Floats]:
+    """Return points along the inner lips, `(n, 2)` each, at shares `across` of the way from corner to corner."""
+    curves = []
+    for indices in (UPPER, LOWER):
+        points = mesh[list(indices), :2]
+        along = points[-1] - points[0]
+        place = np.maximum.accumulate((points - points[0]) @ along / max(float(along @ along), 1e-6))
+        curves.append(np.stack([np.interp(across, place, points[:, axis]) for axis in range(2)], axis=-1))
+    return curves[0], curves[1]

@@ -1,0 +1,167 @@
+"""Paint a stranger over a face of a frame: warp their texture, light it, put eyes and mouth in, end it at its rim."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from models.face_mesh import FACE_OVAL
+from streamer import eyes, finish, mouth, rim
+from streamer.align import MeshAligner, outline
+from streamer.blend import edge, fill, hide
+from streamer.conceal import clip_to
+from streamer.light import BROWS, DARK, SIDE, likeness, logarithm
+from streamer.stranger import Stranger, enlarged
+from streamer.types import Face, Floats, Image
+
+EYE_GAIN = (-2.0, 0.3)  # logarithm of the light on eyes and teeth over that of the texture
+BROW_REACH = 0.02  # of the oval's width around the person's own brows, that is always painted over
+LEAST_SPREAD = 0.12  # of log colours: sharper tells noise from skin
+EDGE = 0.015  # of the oval's width: how softly the outline of a turned head ends
+OVAL_SHARE = 0.6  # of a crop's side, the width of the oval
+SHARP = 1.3  # pixels of texture to a pixel of the frame, from which on half of them do
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a face in a frame looks like, but for who it is.
+
+    Attributes:
+        light: `(CELLS, CELLS, 3)` logarithm.
+        spread: Of skin about it.
+        gaze: `(2, 2)` as `eyes.gaze` tells it.
+        front: `(SIDE, SIDE)` in [0, 1], of the template: what lies before the face.
+    """
+
+    light: Floats
+    spread: float
+    gaze: Floats
+    front: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """The part of a frame that a face is painted in.
+
+    Attributes:
+        roi: `x1, y1, x2, y2` in the frame.
+        below: `(h, w, 3)` uint8 RGB of the frame, in which only this face is not concealed.
+        inside: `(h, w)`: the outline of the person's mesh.
+        kept: `(h, w)` in [0, 1]: their brows.
+        where: `(h, w, 2)`: the place in the crop.
+        known: `(h, w)`: which have one.
+        width: Of the outline, in pixels.
+        side: Of the crop, in pixels.
+    """
+
+    roi: tuple[int, int, int, int]
+    below: Image
+    inside: npt.NDArray[np.bool_]
+    kept: Floats
+    where: Floats
+    known: npt.NDArray[np.bool_]
+    width: float
+    side: int
+
+
+def canvas(below: Image, mesh: Floats, drawn: Face, aligner: MeshAligner) -> Canvas | None:
+    """Return where to paint; None outside the frame.
+
+    Args:
+        below: `(H, W, 3)` uint8 RGB.
+        mesh: `(468, 3)` of the person.
+        drawn: With the mesh of the new face.
+        aligner: Of the template, at the size of the largest textures.
+    """
+    hull = outline(mesh, 0.0)
+    width = float(np.ptp(hull[:, 0]))
+    roi = clip_to(below, np.concatenate([hull - 3, hull + 3]))
+    if roi is None:
+        return None
+    brows = np.zeros((roi[3] - roi[1], roi[2] - roi[0]), np.float32)
+    for brow in BROWS:
+        brows[fill(cv2.convexHull(np.ascontiguousarray(mesh[list(brow), :2]))[:, 0], roi)] = 1.0
+    sigma = max(0.5, BROW_REACH * width)
+    kept = np.minimum(1.0, 3.0 * cv2.GaussianBlur(brows, (0, 0), sigma))
+    where, known = aligner.frame_to_crop(drawn, roi)
+    return Canvas(roi, below[roi[1] : roi[3], roi[0] : roi[2]], fill(hull, roi), kept, where, known, width, aligner.size)
+
+
+def face(
+    canvas: Canvas,
+    stranger: Stranger,
+    look: Look,
+    inside_mouth: Floats,
+    *,
+    lit: Floats,
+    mesh: Floats,
+    places: list[tuple[int, int]],
+    own: float,
+) -> Floats:
+    """Return the new face on the canvas, `(h, w, 3)` float32 RGB, with no edge yet.
+
+    Args:
+        canvas: Where.
+        stranger: Who.
+        look: How.
+        inside_mouth: `(40, 96, 3)` float32 RGB, evenly lit.
+        lit: `(h, w, 3)` log colours of skin in the person's light (`expected`).
+        mesh: `(468, 3)` of the new face.
+        places: Row and column in the template, at `SIDE`, of both eyes and the mouth.
+        own: In [0, 1], how much of the eyes and the mouth is to be left as the levels of the stranger have it.
+    """
+    level, across = 0, len(stranger.levels[0]) * OVAL_SHARE / canvas.width  # pixels of texture to a pixel of the frame
+    while across > 2 * SHARP and level < len(stranger.levels) - 1:
+        level, across = level + 1, across / 2
+    flat = _warped(stranger.levels[level], canvas)
+    patch = cv2.subtract(cv2.exp(cv2.add(flat, lit)), (DARK,) * 4)
+    plain = patch.copy() if own else patch
+    start = np.array(canvas.roi[:2], np.float32)
+    more = enlarged(look.light - stranger.light, SIDE)
+    gains = np.exp(np.clip(np.stack([more[place] for place in places]), *EYE_GAIN)).astype(np.float32)
+    eyes.draw(patch, mesh, stranger.eyeball, look.gaze, gains[:2], start)
+    mouth.draw(patch, mesh, inside_mouth * gains[2], start=start)
+    return np.asarray(cv2.addWeighted(plain, own, patch, 1.0 - own, 0.0) if own else patch, np.float32)
+
+
+def expected(canvas: Canvas, look: Look) -> Floats:
+    """Return the log colours of skin in the person's light, `(h, w, 3)`."""
+    return _warped(enlarged(look.light, SIDE), canvas)
+
+
+def blend(image: Image, canvas: Canvas, patch: Floats, look: Look, *, lit: Floats) -> None:
+    """Blend `patch` into `image`, in place: with the frame at the rim, with the cover where nothing is known.
+
+    Args:
+        image: `(H, W, 3)` uint8 RGB, in which the face is concealed.
+        canvas: Where.
+        patch: `(h, w, 3)` float32 RGB, the new face.
+        look: Of the person.
+        lit: As in `face`.
+    """
+    skin = likeness(cv2.subtract(logarithm(canvas.below), lit), max(look.spread, LEAST_SPREAD))
+    inside = canvas.inside.astype(np.uint8)
+    depth = rim.depth(inside, canvas.width)
+    patch = rim.matched(patch, canvas.below, depth=depth * canvas.known, skin=skin, width=canvas.width)
+    opacity = rim.opacity(depth, skin, canvas.kept)
+    if look.front.any():
+        opacity *= 1.0 - _warped(look.front, canvas) * (1.0 - skin) * (1.0 - canvas.kept)
+    x1, y1, x2, y2 = canvas.roi
+    part = image[y1:y2, x1:x2]
+    shown = edge(canvas.known, EDGE * canvas.width)
+    if (shown < 1.0).any():
+        cover = hide(part.astype(np.float32), inside=canvas.inside, shown=shown, depth=0.12 * canvas.width)
+        patch = cover + shown[..., None] * (patch - cover)
+    new = cv2.convertScaleAbs(np.maximum(patch, 0.0))
+    drawn = cv2.blendLinear(canvas.below, new, 1.0 - opacity, opacity)
+    part[:] = cv2.copyTo(drawn, inside, part.copy())
+
+
+def _warped(values: Floats, canvas: Canvas) -> Floats:
+    """Return what of `values`, of a whole crop in any size, lies at each pixel of the canvas."""
+    share = len(values) / canvas.side
+    at = canvas.where if share == 1.0 else (canvas.where + 0.5) * np.float32(share) - np.float32(0.5)
+    return np.asarray(cv2.remap(values, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
