@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from models.privacy import GaussianMechanism
 from streamer.settings import Settings
 
 if TYPE_CHECKING:
     from models.face_model import FaceModel
-    from streamer.draw import FaceDrawer
+    from models.texture_model import TextureModel
+    from streamer.drawer import Drawer
     from streamer.guard import Guard
     from streamer.keep import Keeper, Keeping
     from streamer.pipeline import Anonymizer
 
 
-def drawer_of(anonymizer: Anonymizer) -> FaceDrawer | None:
+def drawer_of(anonymizer: Anonymizer) -> Drawer[Any] | None:
     """Return what draws faces, where there is a model."""
     if anonymizer.model is None or anonymizer.device is None:
         return None
@@ -31,6 +32,12 @@ def drawer_of(anonymizer: Anonymizer) -> FaceDrawer | None:
         mechanism=anonymizer.mechanism,
         accountant=anonymizer.accountant,
     )
+    if anonymizer.model.kind == "textures":
+        from streamer.fine_mesh import FineMesh
+        from streamer.texture_draw import TextureDrawer
+
+        model = cast("TextureModel", anonymizer.model)  # by its kind: one that many threads share is wrapped
+        return TextureDrawer(model, anonymizer.device, pseudonyms=pseudonyms, network=FineMesh())
     return FaceDrawer(anonymizer.model, anonymizer.device, pseudonyms=pseudonyms)
 
 

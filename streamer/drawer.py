@@ -50,6 +50,9 @@ class Drawer(ABC, Generic[AnyMade]):
     def warm_up(self) -> None:
         """Run every network once: their first run is slow."""
 
+    def close(self) -> None:
+        """Release what has to be."""
+
     @abstractmethod
     def draw(
         self,

@@ -81,7 +81,7 @@ def eyeball(texture: Image, fine: Floats) -> Eyeball:
         rings += _rings(seen, distance, shown * (np.abs(x) > BESIDE * distance))
         whites.append(seen[(shown > 0.5) & (distance > 1.25)].mean(axis=1))
         shares.append(across / max(width, 1e-6))
-    white = np.concatenate([*whites, np.float32([WHITE[1]])])
+    white = np.concatenate([*whites, np.array([WHITE[1]], np.float32)])
     brightness = float(np.clip(np.percentile(white, 80), *WHITE))
     share = float(np.clip(np.mean(shares), *IRIS_SHARE))
     return Eyeball(_ball(rings[:, :3] / rings[:, 3:], brightness, x, y), share)
@@ -107,7 +107,7 @@ def _rings(seen: Floats, distance: Floats, weight: Floats) -> Floats:
 def _ball(rings: Floats, white: float, x: Floats, y: Floats) -> Floats:
     """Return a whole eyeball, `(SIDE, SIDE, 3)`, of the colours of its rings and the brightness of its white."""
     distance, angle = np.hypot(x, y), np.arctan2(y, x)
-    rings = np.minimum(rings, white * np.float32(WHITE_HUE))
+    rings = np.minimum(rings, white * np.array(WHITE_HUE, np.float32))
     threads = 1.0 + 0.1 * np.sin(17 * angle + 3 * np.sin(5 * angle)) * np.exp(-(((distance - 0.65) / 0.25) ** 2))
     iris = np.stack([np.interp(distance, RINGS, rings[:, channel]) for channel in range(3)], axis=-1)
     grey = iris.mean(axis=2, keepdims=True)
@@ -116,8 +116,8 @@ def _ball(rings: Floats, white: float, x: Floats, y: Floats) -> Floats:
     iris += pupil * (PUPIL_GREY - iris)
     iris *= (1.0 - LIMBUS * np.exp(-(((distance - 0.98) / 0.12) ** 2)))[..., None]
     alpha = np.clip((1.1 - distance) / 0.2, 0.0, 1.0)[..., None]
-    ball = white * np.float32(WHITE_HUE) + alpha * (iris - white * np.float32(WHITE_HUE))
-    glint = np.exp(-(((x - GLINT[0]) ** 2 + (y - GLINT[1]) ** 2) / GLINT[2] ** 2) ** 2)
+    ball = white * np.array(WHITE_HUE, np.float32) + alpha * (iris - white * np.array(WHITE_HUE, np.float32))
+    glint = np.exp(-((((x - GLINT[0]) ** 2 + (y - GLINT[1]) ** 2) / GLINT[2] ** 2) ** 2))
     return np.asarray(ball + 0.85 * glint[..., None] * (1.25 * white - ball), np.float32)
 
 
@@ -147,9 +147,9 @@ def draw(patch: Floats, mesh: Floats, ball: Eyeball, look: Floats, gain: Floats,
             continue
         along = (points[b] - points[a]) / widths[eye]
         axes = np.stack([along, [-along[1], along[0]]])
-        centre = (points[a] + points[b]) / 2 + look[eye] * np.float32([widths[eye], max(widths)]) @ axes
-        radii = ball.share * np.float32([widths[eye], max(widths)])
-        _draw_ball(patch, lids, ball.ball * gain[eye], (centre, axes, radii), shown)
+        centre = (points[a] + points[b]) / 2 + look[eye] * np.array([widths[eye], max(widths)], np.float32) @ axes
+        radii = ball.share * np.array([widths[eye], max(widths)], np.float32)
+        _draw_ball(patch, lids, ball.ball * gain[eye], (centre, axes, np.asarray(radii, np.float32)), shown)
 
 
 def _draw_lashes(patch: Floats, lids: Floats, strength: float) -> None:
@@ -160,9 +160,9 @@ def _draw_lashes(patch: Floats, lids: Floats, strength: float) -> None:
     x2, y2 = np.minimum(np.ceil(lids.max(axis=0)).astype(int) + 2 * reach + 2, patch.shape[1::-1])
     if x2 - x1 < 2 or y2 - y1 < 2:
         return
-    between = smooth_polygon(lids - np.float32([x1, y1]), (x2 - x1, y2 - y1))
+    between = smooth_polygon(lids - np.array([x1, y1], np.float32), (x2 - x1, y2 - y1))
     line = np.zeros((y2 - y1, x2 - x1), np.uint8)
-    middle = lids[:9] - np.float32([x1, y1])  # the lower lid: the upper one comes down on it
+    middle = lids[:9] - np.array([x1, y1], np.float32)  # the lower lid: the upper one comes down on it
     cv2.polylines(line, [np.round(middle * 16).astype(np.int32)], False, 255, reach, cv2.LINE_AA, 4)
     part = patch[y1:y2, x1:x2]
     around = cv2.dilate(between, np.ones((2 * reach + 1,) * 2, np.uint8))
@@ -184,7 +184,7 @@ def _draw_ball(patch: Floats, lids: Floats, ball: Floats, place: tuple[Floats, F
     from_centre = np.stack([x, y], axis=-1) - centre
     where = from_centre @ axes.T / radii * RADIUS + (SIDE - 1) / 2
     colours = cv2.remap(ball, where.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    alpha = smooth_polygon(lids - np.float32([x1, y1]), (x2 - x1, y2 - y1))
+    alpha = smooth_polygon(lids - np.array([x1, y1], np.float32), (x2 - x1, y2 - y1))
     width = float(np.linalg.norm(lids[8] - lids[0]))
     down = _below_lid(np.stack([x, y], axis=-1) - lids[0], lids, axes)
     colours *= (1.0 - SHADE * np.clip(1.0 - down / (SHADED * width), 0.0, 1.0))[..., None]

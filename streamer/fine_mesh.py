@@ -5,16 +5,16 @@ The mesh that finds faces is content with a lid that is about closed; who looks 
 
 from __future__ import annotations
 
+import contextlib
 import math
-import threading
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from streamer.detect import without_startup_noise
 from streamer.errors import AnonymizerError
+from streamer.networks import without_startup_noise
 from streamer.types import Floats, Image
 
 SIDE = 192  # pixels; input of the network
@@ -44,40 +44,26 @@ node {{ calculator: "ImageToTensorCalculator" input_stream: "IMAGE:crop" output_
 node {{ calculator: "InferenceCalculator" input_stream: "TENSORS:pixels" output_stream: "TENSORS:all"
   input_side_packet: "OP_RESOLVER:operations"
   options {{ [mediapipe.InferenceCalculatorOptions.ext] {{
-    model_path: "mediapipe/modules/face_landmark/face_landmark_with_attention.tflite" delegate {{ xnnpack {{}} }} }} }} }}
+    model_path: "mediapipe/modules/face_landmark/face_landmark_with_attention.tflite"
+    delegate {{ xnnpack {{}} }} }} }} }}
 node {{ calculator: "SplitTensorVectorCalculator" input_stream: "all"
   {" ".join(f'output_stream: "tensor{n}"' for n in range(len(PARTS)))}
   options {{ [mediapipe.SplitVectorCalculatorOptions.ext] {{
     {" ".join(f"ranges {{ begin: {n} end: {n + 1} }}" for n in range(len(PARTS)))} }} }} }}
-""" + "".join(
-    f'node {{ calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:tensor{n}" output_stream: "FLOATS:part{n}" }}\n'
-    for n in range(len(PARTS))
-)
+"""
+for _n in range(len(PARTS)):
+    GRAPH += f"""
+node {{ calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:tensor{_n}" output_stream: "FLOATS:part{_n}" }}
+"""
 
 
 class FineMesh:
-    """The network; for any thread, one at a time.
-
-    Raises:
-        AnonymizerError: When MediaPipe does not start.
-    """
+    """The network; for one thread at a time. It starts when it is first asked, and anew after it failed."""
 
     def __init__(self) -> None:
-        import mediapipe
-        from mediapipe.python._framework_bindings import calculator_graph, resource_util
-
-        resource_util.set_resource_dir(str(Path(mediapipe.__file__).parent.parent))
-        self._lock, self._clock = threading.Lock(), 0
+        self._graph: Any = None
+        self._clock = 0
         self._packets: dict[str, Any] = {}
-        try:
-            with without_startup_noise():
-                self._graph: Any = calculator_graph.CalculatorGraph(graph_config=GRAPH)
-                for n in range(len(PARTS)):
-                    self._graph.observe_output_stream(f"part{n}", self._packets.__setitem__)
-                self._graph.start_run({})
-                self._graph.wait_until_idle()
-        except (RuntimeError, ValueError) as error:
-            raise AnonymizerError(f"MediaPipe did not start: {str(error).splitlines()[0]}") from error
 
     def __call__(self, image: Image, mesh: Floats) -> Floats:
         """Return `mesh` with lips and eyes anew, and the irises after it: `(478, 3)`.
@@ -97,27 +83,45 @@ class FineMesh:
         for indices, flat in zip(PARTS[1:], parts[1:], strict=True):
             fine[list(indices), :2] = flat.reshape(-1, 2) @ transform[:, :2].T + transform[:, 2]
         fine[468:473, 2], fine[473:, 2] = mesh[list(EYES[0][:16]), 2].mean(), mesh[list(EYES[1][:16]), 2].mean()
-        return fine
+        return np.asarray(fine, np.float32)
 
     def close(self) -> None:
         """Free MediaPipe's threads and memory."""
-        self._graph.close()
+        graph, self._graph = self._graph, None
+        if graph is not None:
+            with contextlib.suppress(RuntimeError, ValueError):  # one that failed says so again
+                graph.close()
 
     def _run(self, crop: Image) -> list[Floats]:
         from mediapipe.python import packet_creator, packet_getter
         from mediapipe.python._framework_bindings import image_frame
 
         frame = image_frame.ImageFrame(image_format=image_frame.ImageFormat.SRGB, data=crop)
-        with self._lock:
+        try:
+            self._start()
             self._packets.clear()
-            try:
-                self._graph.add_packet_to_input_stream("crop", packet_creator.create_image_frame(frame).at(self._clock))
-                self._clock += 1
-                self._graph.wait_until_idle()
-                got = [packet_getter.get_float_list(self._packets[f"part{n}"]) for n in range(len(PARTS))]
-            except (RuntimeError, ValueError, KeyError) as error:
-                raise AnonymizerError("MediaPipe did not run") from error
+            self._graph.add_packet_to_input_stream("crop", packet_creator.create_image_frame(frame).at(self._clock))
+            self._clock += 1
+            self._graph.wait_until_idle()
+            got = [packet_getter.get_float_list(self._packets[f"part{n}"]) for n in range(len(PARTS))]
+        except (RuntimeError, ValueError, KeyError, OSError) as error:
+            self.close()
+            raise AnonymizerError("MediaPipe did not find lids and lips") from error
         return [np.array(values, np.float32) for values in got]
+
+    def _start(self) -> None:
+        if self._graph is not None:
+            return
+        import mediapipe
+        from mediapipe.python._framework_bindings import calculator_graph, resource_util
+
+        resource_util.set_resource_dir(str(Path(mediapipe.__file__).parent.parent))
+        with without_startup_noise():
+            self._graph, self._clock = calculator_graph.CalculatorGraph(graph_config=GRAPH), 0
+            for n in range(len(PARTS)):
+                self._graph.observe_output_stream(f"part{n}", self._packets.__setitem__)
+            self._graph.start_run({})
+            self._graph.wait_until_idle()
 
 
 def crop_to_image(mesh: Floats) -> Floats:

@@ -55,7 +55,7 @@ class Light:
 
 
 # Brightness and hue of a difference of log colours, weighed: lengths after this are how unlike skin it is.
-_APART = np.full((3, 3), BRIGHTNESS / 3**1.5, np.float32) * np.float32(1.0) + HUE * (np.eye(3, dtype=np.float32) - 1 / 3)
+_APART = (HUE * (np.eye(3) - 1 / 3) + BRIGHTNESS / 3**1.5).astype(np.float32)
 _SUM = np.ones((1, 3), np.float32)
 _LOGARITHMS = np.log(np.arange(256, dtype=np.float32) + DARK)
 
@@ -85,7 +85,7 @@ class LightReader:
         self._used = self.skin & ((np.add.outer(np.arange(SIDE), 2 * np.arange(SIDE)) % 5) == 0)
         self._known = self._terms[self._used]  # (N, 8)
         self._middle = self.skin[self._used] & (np.abs(x[self._used]) < 0.22) & (y[self._used] > -0.08)
-        self._stiff = np.diag(np.float32([1e-3, 0.5, 0.5, 4.0, 4.0, 4.0, 12.0, 12.0]))
+        self._stiff = np.diag(np.array([1e-3, 0.5, 0.5, 4.0, 4.0, 4.0, 12.0, 12.0], np.float32))
 
     def __call__(self, crop: Image) -> Light:
         """Return the light on a `(SIDE, SIDE, 3)` uint8 crop."""
@@ -122,7 +122,9 @@ class LightReader:
         x, y = (np.arange(SIDE) + 0.5) / SIDE, (np.arange(SIDE)[:, None] + 0.5) / SIDE
         above = y < np.interp(x, brows[order, 0], brows[order, 1]) - BROW_GAP
         inner = polygon(points, FACE_OVAL, scale=1.0 - SIDES)
-        beside = ~inner & (y < points[61, 1]) & ((x < brows[:, 0].min() - BROW_GAP) | (x > brows[:, 0].max() + BROW_GAP))
+        beside = (
+            ~inner & (y < points[61, 1]) & ((x < brows[:, 0].min() - BROW_GAP) | (x > brows[:, 0].max() + BROW_GAP))
+        )
         return np.asarray((above | beside) & polygon(points, FACE_OVAL, scale=1.15))
 
     def _fit(self, logs: Floats) -> tuple[Floats, float]:

@@ -34,12 +34,14 @@ def strip(image: Image, mesh: Floats) -> Image:
     upper, lower = _curves(mesh, across)
     down = np.linspace(0.04, 0.96, height, dtype=np.float32)[:, None, None]
     where = upper + down * (lower - upper)  # (height, width, 2)
-    return np.asarray(cv2.remap(image, where.astype(np.float32), None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
+    return np.asarray(
+        cv2.remap(image, where.astype(np.float32), None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    )
 
 
 def weights(openings: Floats, wanted: Floats) -> Floats:
     """Return how much of each mouth `(M, 2)` there is in one that is as open and wide as `wanted` `(2,)`, `(M,)`."""
-    distance = np.linalg.norm((openings - wanted) * np.float32([1.0, 0.5]), axis=1)
+    distance = np.linalg.norm((openings - wanted) * np.array([1.0, 0.5], np.float32), axis=1)
     near = np.exp(-((distance - distance.min()) / BLEND) * 4.0)
     near[np.argsort(near)[:-2]] = 0.0
     return np.asarray(near / near.sum(), np.float32)
@@ -70,7 +72,7 @@ def draw(patch: Floats, mesh: Floats, inside: Floats, *, start: Floats) -> None:
     colours = cv2.remap(inside, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     depth = where[..., 1] / STRIP[1]
     colours *= (1.0 - SHADE * np.clip(1.0 - depth / SHADED, 0.0, 1.0))[..., None]
-    alpha = smooth_polygon(lips - np.float32([x1, y1]), (x2 - x1, y2 - y1))[..., None] * min(1.0, shown)
+    alpha = smooth_polygon(lips - np.array([x1, y1], np.float32), (x2 - x1, y2 - y1))[..., None] * min(1.0, shown)
     part = patch[y1:y2, x1:x2]
     part += alpha * (colours - part)
 
@@ -87,7 +89,7 @@ def _to_strip(mesh: Floats, roi: tuple[int, int, int, int], along: Floats, width
         edges.append(np.interp(across, points[order, 0], points[order, 1]))
     upper, lower = edges
     share = (down - upper) / np.maximum(lower - upper, 0.5)
-    size = np.float32(STRIP)
+    size = np.array(STRIP, np.float32)
     where = np.stack([across / width * (size[0] - 1), np.clip(share, 0.0, 1.0) * (size[1] - 1)], axis=-1)
     return np.asarray(where, np.float32)
 

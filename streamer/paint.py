@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from models.face_mesh import FACE_OVAL
-from streamer import eyes, finish, mouth, rim
+from streamer import eyes, mouth, rim
 from streamer.align import MeshAligner, outline
 from streamer.blend import edge, fill, hide
 from streamer.conceal import clip_to
@@ -87,7 +86,9 @@ def canvas(below: Image, mesh: Floats, drawn: Face, aligner: MeshAligner) -> Can
     sigma = max(0.5, BROW_REACH * width)
     kept = np.minimum(1.0, 3.0 * cv2.GaussianBlur(brows, (0, 0), sigma))
     where, known = aligner.frame_to_crop(drawn, roi)
-    return Canvas(roi, below[roi[1] : roi[3], roi[0] : roi[2]], fill(hull, roi), kept, where, known, width, aligner.size)
+    return Canvas(
+        roi, below[roi[1] : roi[3], roi[0] : roi[2]], fill(hull, roi), kept, where, known, width, aligner.size
+    )
 
 
 def face(

@@ -227,8 +227,9 @@ class FaceAnonymizer:
         self.renderer.warm_up()
 
     def close(self) -> None:
-        """Release the detector."""
+        """Release the detector and what draws."""
         self.detector.close()
+        self.renderer.close()
 
     def __call__(self, frame: Frame) -> SafeFrame:
         """Return `frame` with every face that it shows by itself replaced or covered; see `see` for errors."""

@@ -75,6 +75,11 @@ class Renderer:
         if self.guard:
             self.guard.warm_up()
 
+    def close(self) -> None:
+        """Release what draws."""
+        if self.drawer:
+            self.drawer.close()
+
     def __call__(self, seen: Seen) -> Rendered:
         """Return the frame with every track replaced or covered."""
         self._keep_only({track.id for track in seen.tracks})
@@ -157,9 +162,13 @@ class Renderer:
         assert self.drawer is not None
         frame, alike, beta = seen.frame, list[Track](), self._settings.beta
         guard = self.guard if beta == 0 else None  # above 0 likeness is asked for, not watched
+        drawn = {track.id for track in drawable}
+        covered = [track for track in seen.tracks if track.id not in drawn]
         for limit in guard.limits if guard else (1.0,):
             image = self._conceal(frame.image, seen.tracks, drawable)  # no original face pixel survives this line
-            made = self.drawer.draw(image, frame.image, drawable, frame.seconds, beta=beta, fresh=fresh)
+            made = self.drawer.draw(
+                image, frame.image, drawable, frame.seconds, beta=beta, fresh=fresh, covered=covered
+            )
             if guard:
                 alike = guard.check(frame.image, image, drawable, seconds=frame.seconds, limit=limit)
             if not alike:

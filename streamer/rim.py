@@ -66,4 +66,4 @@ def matched(patch: Floats, below: Image, *, depth: Floats, skin: Floats, width: 
     total = cv2.GaussianBlur((frame - new) * weight[..., None], (0, 0), sigma)
     field = total / (cv2.GaussianBlur(weight, (0, 0), sigma) + LEAST_KNOWN)[..., None]
     field *= np.exp(-((deep / REACH) ** 2))[..., None]
-    return cv2.add(patch, cv2.resize(field, patch.shape[1::-1], interpolation=cv2.INTER_LINEAR))
+    return np.asarray(cv2.add(patch, cv2.resize(field, patch.shape[1::-1], interpolation=cv2.INTER_LINEAR)))

@@ -1,20 +1,20 @@
 """Draw strangers that are textures: warped by the person's mesh, lit as the person is, with eyes and mouth that follow.
 
-Of the person's face come its mesh, its smooth light, where the irises are, how noisy and how sharp the frame is, and in a
-narrow rim the pixels that keep hair and jaw where they are. No network makes pixels.
+Of the person's face come its mesh, its smooth light, where the irises are, how noisy and how sharp the frame is, and in
+a narrow rim the pixels that keep hair and jaw where they are. No network makes pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from models.texture_model import TextureModel
 from streamer import eyes, finish, mouth, paint
 from streamer.align import MeshAligner
 from streamer.blend import fill, inner_face
@@ -27,9 +27,6 @@ from streamer.pseudonym import Pseudonyms
 from streamer.smooth import OneEuro, OneEuroConfig
 from streamer.stranger import Stranger, enlarged, prepare, with_brows
 from streamer.types import Face, Floats, Image, Track
-
-if TYPE_CHECKING:
-    from models.textures import Textures
 
 FILTERS = {
     "fine": MESH_FILTER,
@@ -70,7 +67,7 @@ class TextureDrawer(Drawer[_Drawn]):
         network: Finds lids and lips.
     """
 
-    def __init__(self, model: Textures, device: torch.device, *, pseudonyms: Pseudonyms, network: FineMesh) -> None:
+    def __init__(self, model: TextureModel, device: torch.device, *, pseudonyms: Pseudonyms, network: FineMesh) -> None:
         self._textures, self._network = model, network
         points = np.array(model.template.points, np.float32)
         self._points, self._reader = points, LightReader(points)
@@ -86,6 +83,10 @@ class TextureDrawer(Drawer[_Drawn]):
         """Run the network once: its first run is slow."""
         size = self._textures.crop_size
         self._network(np.zeros((size, size, 3), np.uint8), np.pad(self._points * size, ((0, 0), (0, 1))))
+
+    def close(self) -> None:
+        """Release the network."""
+        self._network.close()
 
     def reset(self, stream: int) -> None:
         """Forget everyone; the next stream is number `stream` among those of the process."""

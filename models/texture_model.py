@@ -1,0 +1,23 @@
+"""What drawing asks of a model whose strangers are textures: no network makes their faces, a mesh carries them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from models.face_model import FaceModel
+
+
+class TextureModel(FaceModel):
+    """A model of textures in its mesh template; the caller lights, moves and blends them."""
+
+    light: Tensor  # (16, 16, 3), what the log light of all textures has in common
+    mouths: Tensor  # (M, 40, 96, 3) uint8 RGB, the insides of mouths, from lip to lip and corner to corner
+    mouth_openings: Tensor  # (M, 2), how far open and how wide each was, in distances of the eyes
+
+    @abstractmethod
+    def texture(self, pseudonym: int) -> npt.NDArray[np.uint8]:
+        """Return the face of a stranger, `(S, S, 3)` uint8 RGB: evenly lit, eyes open and ahead, mouth closed."""
