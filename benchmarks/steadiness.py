@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streamer import draw
+from streamer import draw, drawer
 from streamer.detect import FaceDetector
 from streamer.evaluate.frame_pairs import OwnPairs
 from streamer.evaluate.recognizers import Recognizer, load_recognizers
@@ -132,8 +132,8 @@ def yaw_in(image: Image, detector: FaceDetector) -> float:
 
 def switch_off() -> None:
     """Make what is drawn follow each frame by itself."""
-    draw.MESH_FILTER = draw.LATENT_FILTER = OFF
-    draw.MAX_MESH_LAG = np.inf
+    drawer.MESH_FILTER = draw.LATENT_FILTER = OFF
+    drawer.MAX_MESH_LAG = np.inf
 
 
 if __name__ == "__main__":
