@@ -73,11 +73,12 @@ def run(arguments: list[str]) -> tuple[dict[str, Any], float]:
 
 
 def times(clip: Path) -> list[Fraction]:
-    """Return the presentation time of each decoded frame, in seconds."""
+    """Return the presentation time of each decoded frame, in seconds since the first."""
     import av
 
     with av.open(str(clip)) as container:
-        return [frame.pts * frame.time_base for frame in container.decode(video=0)]
+        pts = [frame.pts * frame.time_base for frame in container.decode(video=0)]
+    return [at - pts[0] for at in pts]
 
 
 def watch(clip: Path, mode: str) -> tuple[tuple[list[float], ...], list[float]]:

@@ -29,7 +29,7 @@ from streamer.types import Image
 log = logging.getLogger(__name__)
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})  # believed, if damaged
-MOTION_SUFFIXES = frozenset({".mjpg", ".mjpeg"})  # videos that begin like a picture
+MOTION_SUFFIXES = frozenset({".mjpg", ".mjpeg", ".apng"})  # videos that begin like a picture
 SIGNATURE_BYTES = 64
 HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1"})
 ORIENTATION_TAG = 0x112

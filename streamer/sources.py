@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 MAX_FAILURES = 300  # packets in a row; ten seconds at 30 frames per second
 MAX_PACKETS_A_FRAME = 4  # two fields, or a frame that only others refer to; with more of them most is lost
+MAX_AGAIN = 600  # packets that are decoded a second time, for the few frames that damage among them costs
 DEFAULT_RATE = 25  # FFmpeg's
 
 
@@ -90,7 +91,7 @@ class VideoSource:
 
     def __init__(self, path: Path) -> None:
         self.corrupt_packets = self.interlaced_frames = self._sent = self._decoded = 0
-        self._activity = Activity()
+        self._activity, self._has_threads = Activity(), True
         self._path = path
         self._lock, self._closed = Lock(), False  # closing under a running read would crash the process
         self._container = _open_container(path)
@@ -149,7 +150,8 @@ class VideoSource:
             raise SourceError(f"cannot deinterlace {self._path}: {error.strerror}") from error
 
     def _decode(self) -> Iterator[VideoFrame]:
-        failures, packets, is_over = 0, self._packets(), False
+        failures = known = 0
+        packets, is_over = self._packets(), False
         while not is_over:
             try:
                 with self._lock:
@@ -159,17 +161,43 @@ class VideoSource:
                     is_over = packet is None
                     frames = self._stream.codec_context.decode(packet)
             except av.FFmpegError as error:
+                if self._may_begin_again:
+                    known, packets, is_over = self._begin_again(), self._packets(), False
+                    continue
                 failures += 1
                 self._count_failure(error, failures)
                 packets = self._packets()  # a generator that raised is over
                 continue
             failures = 0
-            for frame in frames:
-                frame.time_base = self._stream.time_base
-                self._decoded += 1
-                self._count_interlaced(frame)
-                yield frame
+            for frame in frames[known:]:
+                yield self._counted(frame)
+            known = max(0, known - len(frames))
+            if is_over and self._sent > self._decoded and self._may_begin_again:
+                known, packets, is_over = self._begin_again(), self._packets(), False
         self._check_share()
+
+    @property
+    def _may_begin_again(self) -> bool:
+        return self._has_threads and self._sent <= MAX_AGAIN
+
+    def _begin_again(self) -> int:
+        """Read the file anew, and decode it by one thread; return how many frames of it are known.
+
+        A decoder of several threads is some frames behind, and can lose those that come after a damaged one: some
+        without an error, when it is emptied.
+        """
+        with self._lock:
+            if not self._closed:
+                index = self._stream.index
+                self._container.close()
+                self._container = _open_container(self._path)
+                stream = self._container.streams[index]
+                assert isinstance(stream, VideoStream)
+                self._stream = stream
+                stream.codec_context.flags |= Flags.output_corrupt
+                stream.thread_type, stream.thread_count = "NONE", 1
+        self._has_threads, self._sent = False, 0
+        return self._decoded
 
     def _packets(self) -> Iterator[Packet[Stream]]:
         """Yield the packets of the video; one that is empty says that the frame before it stays."""
@@ -203,10 +231,13 @@ class VideoSource:
             share = f"only {self._decoded} frames of {self._sent} packets could be decoded"
             raise SourceError(f"cannot read {self._path}: {share}; is it damaged, or encrypted?")
 
-    def _count_interlaced(self, frame: VideoFrame) -> None:
+    def _counted(self, frame: VideoFrame) -> VideoFrame:
         if frame.interlaced_frame and not self.interlaced_frames:
             log.warning("%s is interlaced: deinterlaced", self._path)
         self.interlaced_frames += frame.interlaced_frame
+        self._decoded += 1
+        frame.time_base = self._stream.time_base
+        return frame
 
     def _convert(self, decoded: Iterator[VideoFrame], converter: Converter) -> Iterator[Frame]:
         info, level = self.info, logging.WARNING
