@@ -13,7 +13,14 @@ import typer
 
 import streamer
 from streamer import cli_audit, cli_consent, cli_evaluate, cli_models, cli_serve, cli_train
-from streamer.cli_errors import EXIT_WORLD, errors_in_one_line, interrupt, leave_no_core, show_no_secrets
+from streamer.cli_errors import (
+    EXIT_WORLD,
+    errors_in_one_line,
+    escape_what_a_console_lacks,
+    interrupt,
+    leave_no_core,
+    show_no_secrets,
+)
 from streamer.cli_run import Job, anonymize, run
 from streamer.errors import StreamerError
 
@@ -112,6 +119,7 @@ def main() -> None:
         if hasattr(signal, name) and (name != "SIGHUP" or signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN):
             signal.signal(getattr(signal, name), interrupt)
     show_no_secrets()
+    escape_what_a_console_lacks()
     leave_no_core()
     os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes to stderr by itself: errors only
     app(prog_name="veil")

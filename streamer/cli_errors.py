@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -58,19 +59,23 @@ def errors_in_one_line() -> Iterator[None]:
         raise
     except KeyboardInterrupt:
         fail(INTERRUPTED, EXIT_INTERRUPTED)
-    except StreamerError as error:
-        fail(str(error), EXIT_WORLD)
-    except MemoryError:
-        fail("out of memory; close other programs, or scale the video down", EXIT_WORLD)
     except Exception as error:
-        if _interrupted.is_set():
+        if _interrupted.is_set() and not isinstance(error, StreamerError | MemoryError):
             fail(INTERRUPTED, EXIT_INTERRUPTED)
-        # Not its message: that may quote the data, and the data are faces.
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(place.filename).name}:{place.lineno}"
-        fail(f"unexpected {type(error).__name__} at {where}; VEIL_DEBUG=1 shows more", EXIT_WORLD)
+        fail(one_line_of(error), EXIT_WORLD)
     finally:
         logging.getLogger("streamer").removeHandler(handler)
+
+
+def one_line_of(error: Exception) -> str:
+    """Return what is said of an error; of one that is not ours only where it came from: its message may quote data."""
+    if isinstance(error, StreamerError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "out of memory; close other programs, or scale the video down"
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(place.filename).name}:{place.lineno}"
+    return f"unexpected {type(error).__name__} at {where}; VEIL_DEBUG=1 shows more"
 
 
 @contextmanager
@@ -99,6 +104,13 @@ def show_no_secrets() -> None:
     sys.excepthook = show
     threading.excepthook = lambda failed: show(failed.exc_type, failed.exc_value, failed.exc_traceback)
     logging.lastResort = _EchoHandler(logging.WARNING)
+
+
+def escape_what_a_console_lacks() -> None:
+    """Let names that the encoding of the console lacks be escaped: by then the work is done and must not fail of it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _check_models() -> None:

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import json
 import logging
 import time
 from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from streamer.cli_errors import end_if_interrupted, errors_in_one_line, interrupt
+from streamer.cli_errors import (
+    EXIT_INTERRUPTED,
+    end_if_interrupted,
+    errors_in_one_line,
+    fail,
+    interrupt,
+    one_line_of,
+)
 from streamer.cores import share_cores
 from streamer.errors import SinkError, SourceError, StreamerError
 from streamer.masking import mask_secrets
+from streamer.run_audit import guard_figures, open_audit
 from streamer.settings import DEFAULT_DELAY, LIVE_DELAY
 
 if TYPE_CHECKING:
     from streamer.address import Transport
-    from streamer.audit import AuditLog, GuardFigures
+    from streamer.batch import Pair
+    from streamer.batch_report import BatchReport
     from streamer.delivery import Delivery
     from streamer.keep import Keeping
     from streamer.pipeline import Anonymizer
@@ -64,13 +71,16 @@ class Job:
     audit: Path | None = None
     audit_key: Path | None = None
     quiet: bool = False
+    recursive: bool = False
+    label: str = field(default="", repr=False)  # what the progress bar says of it
 
 
 def run(
-    source: Annotated[
-        str,
+    sources: Annotated[
+        list[str],
         typer.Argument(
-            metavar="SOURCE", help="A video, a picture, a folder of them; or live: 0, camera:NAME, screen:, a URL."
+            metavar="SOURCE...",
+            help="Videos, pictures, folders of them; or one that is live: 0, camera:NAME, screen:, a URL.",
         ),
     ],
     sink: Annotated[
@@ -90,6 +100,7 @@ def run(
         Literal["solid", "mosaic"], typer.Option(help="What lies under a drawn face, and shows where none is.")
     ] = Job.cover,
     keep_audio: Annotated[bool, typer.Option("--keep-audio", help="Copy the sound. A voice identifies.")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", help="Of a folder, what is in its folders too.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace SINK if it exists.")] = False,
     codec: Annotated[
         Literal["auto", "h264", "hevc", "vp9", "av1"], typer.Option(help="Of a video; auto: vp9 in webm, else h264.")
@@ -133,23 +144,69 @@ def run(
     ] = Job.audit_key,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and no progress.")] = False,
 ) -> None:
-    """Replace every face of SOURCE and write the result to SINK."""
+    """Replace every face of SOURCE and write the result to SINK; of several, each to a file in the folder SINK."""
     job = Job(
-        source, sink, tuple(also or ()), beta, model, device, mode, cover, keep_audio, overwrite, codec, crf, key,
+        sources[0], sink, tuple(also or ()), beta, model, device, mode, cover, keep_audio, overwrite, codec, crf, key,
         epsilon, delta, policy, delay_ms, realtime, transport, keep, keep_key, camera, keep_recognizer, keep_crowd,
-        audit, audit_key, as_json,
+        audit, audit_key, as_json, recursive,
     )  # fmt: skip
     with errors_in_one_line():
-        report = anonymize(job)
+        report = anonymize_many(job, pairs) if (pairs := _pairs(sources, job)) else anonymize(job)
         typer.echo(json.dumps(report.as_dict()) if as_json else "\n".join(report.lines()))
         if report.failure:
             raise SinkError(report.failure)
 
 
-def anonymize(job: Job) -> Report:
+def _pairs(sources: list[str], job: Job) -> list[Pair]:
+    """Return the files of a run of many, or nothing if one source, such as a folder of pictures, is all there is."""
+    if len(sources) == 1 and not Path(sources[0]).is_dir():
+        return []
+    from streamer.batch import holds_videos, pairs_of
+
+    if len(sources) == 1 and not holds_videos(Path(sources[0]), recursive=job.recursive):
+        return []
+    for option, value in (("--also", job.also), ("--audit", job.audit)):
+        if value:
+            raise typer.BadParameter("takes one source; run them one by one", param_hint=option)
+    return pairs_of(sources, job.sink, recursive=job.recursive, with_sound=job.keep_audio)
+
+
+def anonymize_many(job: Job, pairs: list[Pair]) -> BatchReport:
+    """Do one job a file, with weights that are loaded once; a file that fails is said and does not stop the others."""
+    from streamer.batch import output_folders
+    from streamer.batch_report import BatchReport
+
+    report = BatchReport(mask_secrets(job.sink), len(pairs))
+    share_cores()
+    try:
+        with output_folders(pairs), _load(job, is_live=job.realtime) as anonymizer:
+            for number, pair in enumerate(pairs, 1):
+                label = f"{number}/{len(pairs)} {pair.source.name}"
+                _add(report, replace(job, source=str(pair.source), sink=str(pair.sink), label=label), anonymizer)
+    except KeyboardInterrupt:
+        fail(f"interrupted; {len(report.reports)} of {len(pairs)} files were written", EXIT_INTERRUPTED)
+    return report
+
+
+def _add(report: BatchReport, job: Job, anonymizer: Anonymizer) -> None:
+    try:
+        report.reports.append(anonymize(job, anonymizer))
+    except (typer.BadParameter, typer.Exit):
+        raise
+    except Exception as error:
+        end_if_interrupted()
+        reason = one_line_of(error)
+        report.failures[job.source] = reason
+        log.warning("%s", reason if Path(job.source).name in reason else f"{job.source}: {reason}")
+
+
+def anonymize(job: Job, loaded: Anonymizer | None = None) -> Report:
     """Do the whole job; on any exception no output is left behind.
 
     Of several outputs some may be lost without one: the report tells which.
+
+    Args:
+        loaded: Weights and settings of `job`, where they are loaded already.
     """
     from streamer.fanout import LostOutputError
     from streamer.progress import Report, Summary
@@ -160,16 +217,16 @@ def anonymize(job: Job) -> Report:
         # Before the weights: a wrong path is said at once.
         with (
             suppress(LostOutputError),
-            _audit(job) as audit,
+            open_audit(job) as audit,
             _open_sink(job, source.info) as sink,
             _ending_well(source.info),
         ):
-            anonymizer = _load(job, source.info)
+            anonymizer = loaded or _load(job, is_live=source.info.is_live)
             start = time.perf_counter()
-            with closing(_watched(source, anonymizer, summary, quiet=job.quiet)) as frames:
+            with closing(_watched(source, anonymizer, summary, job=job)) as frames:
                 for frame in frames:
                     if audit:  # before it is written, so that nothing is that was not counted
-                        audit.add(frame, dropped=summary.missed_before(frame), guard=_guard_figures(frame))
+                        audit.add(frame, dropped=summary.missed_before(frame), guard=guard_figures(frame))
                     sink.write(frame)
         seconds = time.perf_counter() - start
         return Report(
@@ -205,7 +262,7 @@ def _open_source(job: Job) -> Source:
 
     if job.transport != "auto" and not job.source.lower().startswith("rtsp://"):
         raise typer.BadParameter("only of rtsp://", param_hint="--transport")
-    source = open_source(job.source, job.transport)
+    source = open_source(job.source, job.transport, recursive=job.recursive)
     is_shown = any(map(is_live_output, (job.sink, *job.also)))
     return Paced(source) if (job.realtime or is_shown) and not source.info.is_live else source
 
@@ -241,15 +298,15 @@ def _ending_well(info: VideoInfo) -> Iterator[None]:
             log.warning("%s", error)
 
 
-def _watched(source: Source, anonymizer: Anonymizer, summary: Summary, *, quiet: bool) -> Generator[SafeFrame]:
+def _watched(source: Source, anonymizer: Anonymizer, summary: Summary, *, job: Job) -> Generator[SafeFrame]:
     """Yield the safe frames; each is counted and shown in a bar once it has been dealt with."""
     from rich.console import Console
 
     from streamer.progress import ProgressBar
     from streamer.protection import protect
 
-    console = Console(stderr=True, quiet=quiet)
-    with ProgressBar(source.info, console) as bar, closing(protect(source, anonymizer)) as frames:
+    console = Console(stderr=True, quiet=job.quiet)
+    with ProgressBar(source.info, console, job.label) as bar, closing(protect(source, anonymizer)) as frames:
         for frame in frames:
             yield frame
             summary.add(frame)
@@ -257,53 +314,7 @@ def _watched(source: Source, anonymizer: Anonymizer, summary: Summary, *, quiet:
             end_if_interrupted()
 
 
-def _audit(job: Job) -> AbstractContextManager[AuditLog | None]:
-    """Return the log of a run, or what stands for none."""
-    if job.audit is None:
-        if job.audit_key is not None:
-            raise typer.BadParameter("signs the log of --audit, which was not asked for", param_hint="--audit-key")
-        return nullcontext()
-    from streamer.audit import AuditLog, settings_sha256
-
-    header = {
-        "source": mask_secrets(job.source) if "://" in job.source else Path(job.source).name,
-        "model": "" if job.mode == "cover" else job.model,
-        "model_sha256": "" if job.mode == "cover" else _sha256(job.model),
-        "settings_sha256": settings_sha256(_shown(job)),
-    }
-    return AuditLog(job.audit, header=header, signing_key=job.audit_key)
-
-
-def _shown(job: Job) -> Job:
-    """Return `job` as it may be hashed: whoever has the log could try passwords until the hash is right."""
-    also = tuple(map(mask_secrets, job.also))
-    return dataclasses.replace(job, source=mask_secrets(job.source), sink=mask_secrets(job.sink), also=also)
-
-
-def _sha256(model: str) -> str:
-    from models.checkpoint import weights_path
-    from models.errors import CheckpointError
-
-    try:
-        with weights_path(model).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (CheckpointError, OSError) as error:
-        raise StreamerError(str(error)) from error
-
-
-def _guard_figures(frame: SafeFrame) -> GuardFigures | None:
-    guard = frame.guard
-    if not guard.compared:
-        return None
-    from models.identity import SAME_PERSON
-    from streamer.audit import GuardFigures
-
-    return GuardFigures(
-        guard.compared, guard.highest if guard.highest > -1 else None, SAME_PERSON, escalations=guard.escalated
-    )
-
-
-def _load(job: Job, info: VideoInfo) -> Anonymizer:
+def _load(job: Job, *, is_live: bool) -> Anonymizer:
     from models.errors import CheckpointError
     from models.privacy import load_key
     from streamer.pipeline import Anonymizer
@@ -319,7 +330,7 @@ def _load(job: Job, info: VideoInfo) -> Anonymizer:
             epsilon=job.epsilon,
             delta=job.delta,
             policy=job.policy,
-            delay_seconds=_delay_seconds(job, info),
+            delay_seconds=_delay_seconds(job, is_live=is_live),
             keeping=_keeping(job),
         )
     except CheckpointError as error:
@@ -346,7 +357,7 @@ def _keeping(job: Job) -> Keeping | None:
     )
 
 
-def _delay_seconds(job: Job, info: VideoInfo) -> float:
+def _delay_seconds(job: Job, *, is_live: bool) -> float:
     if job.delay_ms is not None:
         return job.delay_ms / 1000
-    return LIVE_DELAY if info.is_live else DEFAULT_DELAY
+    return LIVE_DELAY if is_live else DEFAULT_DELAY

@@ -206,9 +206,10 @@ class Report:
 class ProgressBar:
     """A bar on stderr with frames per second, time to go and faces per frame; silent when stderr is no terminal."""
 
-    def __init__(self, info: VideoInfo, console: Console) -> None:
+    def __init__(self, info: VideoInfo, console: Console, label: str = "") -> None:
         self._progress = Progress(
-            SpinnerColumn(),
+            SpinnerColumn("line"),  # plain characters: not every terminal has others
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.completed}/{task.fields[total_text]} frames"),
             _FramesPerSecond(),
@@ -219,7 +220,7 @@ class ProgressBar:
             disable=not console.is_terminal,
         )
         total_text = "?" if info.frame_count is None else str(info.frame_count)
-        self._task = self._progress.add_task("", total=info.frame_count, total_text=total_text, faces=0.0)
+        self._task = self._progress.add_task(label, total=info.frame_count, total_text=total_text, faces=0.0)
 
     def __enter__(self) -> Self:
         self._progress.start()

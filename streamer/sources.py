@@ -43,22 +43,25 @@ MAX_AGAIN = 600  # packets that are decoded a second time, for the few frames th
 DEFAULT_RATE = 25  # FFmpeg's
 
 
-def open_source(path: str | Path, transport: Transport = "auto") -> VideoSource | PictureSource | LiveSource:
+def open_source(
+    path: str | Path, transport: Transport = "auto", *, recursive: bool = False
+) -> VideoSource | PictureSource | LiveSource:
     """Return the source that reads `path`: a video file, an animated GIF, a picture, a folder of pictures, or what
     `streamer.address` knows as live; one thread at a time may read it.
 
     Args:
         path: What to read.
         transport: How rtsp:// comes; "auto": over TCP, and over UDP where the server refuses that.
+        recursive: Of a folder, take the pictures in its folders too.
 
     Raises:
         SourceError: If it is missing, not allowed, not a video or picture, or not one frame can be decoded.
     """
     address = live_address(path, transport) if isinstance(path, str) else None
-    return LiveSource(address) if address else open_file(Path(path))
+    return LiveSource(address) if address else open_file(Path(path), recursive=recursive)
 
 
-def open_file(path: Path) -> VideoSource | PictureSource:
+def open_file(path: Path, *, recursive: bool = False) -> VideoSource | PictureSource:
     """Return the source that reads a file or a folder; raises as `open_source`."""
     if str(path) == "-":
         raise SourceError("cannot read standard input: name a file")
@@ -67,7 +70,7 @@ def open_file(path: Path) -> VideoSource | PictureSource:
         raise SourceError(f"cannot open {path}: it is {kind}; write it to a file first")
     try:
         if path.is_dir():
-            return PictureSource(path, pictures_in(path))
+            return PictureSource(path, pictures_in(path, recursive=recursive))
         holds_picture = is_picture(path)
     except OSError as error:
         raise SourceError(f"cannot open {path}: {error.strerror}; check the path and its permissions") from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
@@ -256,10 +257,21 @@ def test_a_real_signal_ends_a_real_run_with_130_and_no_output(name: str, portrai
     assert sorted(path.name for path in tmp_path.iterdir()) == ["slow.py", "working"]
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_name_that_the_console_cannot_show_does_not_fail_the_work(encoding: str, tmp_path: Path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((16, 16, 3), np.uint8))
+    target = tmp_path / os.fsdecode("\u65e5\u00e9".encode() + b"\xe9.png")
+    command = [sys.executable, "-m", "streamer", "run", tmp_path / "a.png", os.fsencode(target), *COVER]
+    done = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": encoding}, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"written")
+    assert target.exists()
+
+
 @pytest.fixture
 def only_cover(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the demo does around the network, without one."""
-    monkeypatch.setattr(cli_run, "_load", lambda *_: pipeline.Anonymizer.load(mode="cover"))
+    monkeypatch.setattr(cli_run, "_load", lambda *_, **__: pipeline.Anonymizer.load(mode="cover"))
 
 
 @pytest.mark.usefixtures("only_cover")

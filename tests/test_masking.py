@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from streamer import cli, cli_run
+from streamer import cli, cli_run, run_audit
 from streamer.audit import settings_sha256
 from streamer.masking import ADVICE, encoding_advice, mask_secrets
 
@@ -144,8 +144,8 @@ def test_a_run_that_fails_shows_no_secret_even_in_its_traceback(
 
 def test_the_hash_in_an_audit_log_cannot_be_used_to_guess_a_password():
     jobs = [cli_run.Job(f"rtsp://me:{word}@host/a", "a.mp4", (f"rtmp://host/app/{word}",)) for word in ("one", "other")]
-    assert len({settings_sha256(cli_run._shown(job)) for job in jobs}) == 1
-    assert settings_sha256(cli_run._shown(jobs[0])) != settings_sha256(cli_run._shown(replace(jobs[0], sink="b.mp4")))
+    assert len({settings_sha256(run_audit.shown(job)) for job in jobs}) == 1
+    assert settings_sha256(run_audit.shown(jobs[0])) != settings_sha256(run_audit.shown(replace(jobs[0], sink="b.mp4")))
 
 
 def test_tracebacks_of_threads_and_warnings_of_libraries_are_masked():
