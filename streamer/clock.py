@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 from fractions import Fraction
-from math import inf
 
 from av.container.input import InputContainer
+from av.format import Flags
 from av.stream import Disposition, Stream
 
 log = logging.getLogger(__name__)
 
 BACK_SECONDS = 1.0  # a clock set back further than this was restarted: two recordings joined
 LEAP_SECONDS = 10.0  # nor does it wait longer than this (FFmpeg's dts_delta_threshold), unless something tells why
+LEAP_SECONDS_ALONE = 3600.0  # where nothing could tell: the picture of a screen stays until it changes
 LEAP_STEPS = 20  # nor than so many frames of a time-lapse
 
 
@@ -31,6 +32,13 @@ def common_start(container: InputContainer) -> Fraction:
         if is_timed(stream) and stream.start_time is not None and stream.time_base
     ]
     return max(Fraction(0), min(starts, default=Fraction(0)))
+
+
+def longest_wait(container: InputContainer) -> float:
+    """Return for how many seconds a picture may stay, unless something tells why it stays for longer."""
+    others = sum(map(is_timed, container.streams)) > 1
+    is_broadcast = container.format.flags & Flags.ts_discont.value  # its clock may jump
+    return LEAP_SECONDS if others or is_broadcast else LEAP_SECONDS_ALONE
 
 
 def is_timed(stream: Stream) -> bool:
@@ -62,7 +70,7 @@ class Clock:
         start: Seconds that are subtracted: `common_start`.
         activity: Of the other streams.
         tick: The least from one time to the next: 0 lets them be equal.
-        leaps: Whether a gap may be anything, as between subtitles.
+        longest_wait: Seconds from one time to the next above which something must tell why.
     """
 
     def __init__(
@@ -73,13 +81,13 @@ class Clock:
         start: Fraction = Fraction(0),
         activity: Activity | None = None,
         tick: int = 1,
-        leaps: bool = False,
+        longest_wait: float = LEAP_SECONDS,
     ) -> None:
         self._time_base, self._step, self._tick = time_base, step, tick
         self._offset = -round(start / time_base)
         self._activity = activity or Activity()
         self._back = BACK_SECONDS / time_base
-        self._leap = inf if leaps else max(float(LEAP_SECONDS / time_base), float(LEAP_STEPS * step))
+        self._leap = max(longest_wait / float(time_base), float(LEAP_STEPS * step))
         self._last: int | None = None
         self._last_duration = 0
         self._counted = Fraction(0)  # the last time before rounding, so that a step of 33.3 ticks does not drift

@@ -9,6 +9,7 @@ import io
 import logging
 from collections.abc import Iterator
 from fractions import Fraction
+from math import inf
 
 import av
 from av.bitstream import BitStreamFilterContext
@@ -18,7 +19,7 @@ from av.packet import Packet
 from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
-from streamer.clock import Activity, Clock, common_start, is_timed
+from streamer.clock import LEAP_SECONDS, Activity, Clock, common_start, is_timed
 from streamer.errors import SinkError
 
 log = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ class _Copy:
                 start=self._start,
                 activity=self._activity,
                 tick=self._tick,
-                leaps=not self._is_sound,
+                longest_wait=LEAP_SECONDS if self._is_sound else inf,
             )
         dts = packet.dts or 0
         delay = 0 if packet.pts is None else max(0, packet.pts - dts)

@@ -24,7 +24,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from streamer.address import Transport, live_address
-from streamer.clock import Activity, Clock, common_start, is_timed
+from streamer.clock import Activity, Clock, common_start, is_timed, longest_wait
 from streamer.decoding import Converter, describe, letterbox, video_stream
 from streamer.deinterlace import deinterlaced
 from streamer.errors import SourceError
@@ -245,7 +245,13 @@ class VideoSource:
     def _convert(self, decoded: Iterator[VideoFrame], converter: Converter) -> Iterator[Frame]:
         info, level = self.info, logging.WARNING
         step = 1 / (info.time_base * (info.rate or DEFAULT_RATE))
-        clock = Clock(info.time_base, step=step, start=common_start(self._container), activity=self._activity)
+        clock = Clock(
+            info.time_base,
+            step=step,
+            start=common_start(self._container),
+            activity=self._activity,
+            longest_wait=longest_wait(self._container),
+        )
         for index, (frame, after) in enumerate(_with_next(decoded)):
             try:
                 image = converter.rgb(frame)

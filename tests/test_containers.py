@@ -101,6 +101,18 @@ def test_a_pause_of_the_picture_alone_is_kept(clip: Clip, tmp_path: Path) -> Non
     assert copy(path, tmp_path / "out.mkv") == pytest.approx([0, 0.1, 0.2, 30, 30.1])
 
 
+def test_a_picture_alone_may_stay_until_it_changes(clip: Clip, tmp_path: Path) -> None:
+    path = clip("a.mkv", pts=[0, 1, 2, 9000, 9001])
+    with open_source(path) as source:
+        assert [frame.seconds for frame in source] == pytest.approx([0, 0.1, 0.2, 900, 900.1])
+
+
+def test_a_jump_of_a_broadcast_is_taken_out(clip: Clip) -> None:
+    path = clip("a.ts", pts=[0, 1, 2, 9000, 9001], options={"bf": "0"})
+    with open_source(path) as source:
+        assert np.diff([frame.seconds for frame in source]) == pytest.approx([0.1] * 4)
+
+
 def test_a_pause_of_the_sound_alone_is_kept(clip: Clip, tmp_path: Path) -> None:
     path = clip("a.mkv", pts=range(310), audio=["ac3"], audio_seconds=31, options={"bf": "0"})
     quiet = remux(
