@@ -10,7 +10,6 @@ import logging
 from fractions import Fraction
 
 from av.container.input import InputContainer
-from av.format import Flags
 from av.stream import Disposition, Stream
 
 log = logging.getLogger(__name__)
@@ -18,6 +17,7 @@ log = logging.getLogger(__name__)
 BACK_SECONDS = 1.0  # a clock set back further than this was restarted: two recordings joined
 LEAP_SECONDS = 10.0  # nor does it wait longer than this (FFmpeg's dts_delta_threshold), unless something tells why
 LEAP_SECONDS_ALONE = 3600.0  # where nothing could tell: the picture of a screen stays until it changes
+CLOCK_MAY_JUMP = 0x200  # FFmpeg's AVFMT_TS_DISCONT
 LEAP_STEPS = 20  # nor than so many frames of a time-lapse
 
 
@@ -37,7 +37,7 @@ def common_start(container: InputContainer) -> Fraction:
 def longest_wait(container: InputContainer) -> float:
     """Return for how many seconds a picture may stay, unless something tells why it stays for longer."""
     others = sum(map(is_timed, container.streams)) > 1
-    is_broadcast = container.format.flags & Flags.ts_discont.value  # its clock may jump
+    is_broadcast = container.format.flags & CLOCK_MAY_JUMP
     return LEAP_SECONDS if others or is_broadcast else LEAP_SECONDS_ALONE
 
 
