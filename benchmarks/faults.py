@@ -190,8 +190,10 @@ def play(
     """Play a clip through a stream that `faults` breaks, at its own `pace` or as it is, and write what comes out."""
 
     class Broken(FaceAnonymizer):
-        def __init__(self, anonymizer: Anonymizer, frame_seconds: float | None = None) -> None:
-            super().__init__(anonymizer, frame_seconds)
+        def __init__(
+            self, anonymizer: Anonymizer, frame_seconds: float | None = None, *, stream: str | None = None
+        ) -> None:
+            super().__init__(anonymizer, frame_seconds, stream=stream)
             faults.install(self)
 
     protection.FaceAnonymizer = Broken  # type: ignore[misc]

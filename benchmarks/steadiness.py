@@ -12,7 +12,6 @@ behind a turning head (the shift at which the yaw of both agrees best).
 from __future__ import annotations
 
 import argparse
-import itertools
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,7 +25,7 @@ from streamer.evaluate.recognizers import Recognizer, load_recognizers
 from streamer.evaluate.steadiness import Reading, steadiness_figures
 from streamer.evaluate.truth import Truth
 from streamer.evaluate.video import watch
-from streamer.pipeline import Anonymizer, FaceAnonymizer
+from streamer.pipeline import Anonymizer
 from streamer.smooth import OneEuroConfig
 from streamer.sources import open_source
 from streamer.types import Floats, Frame, Image
@@ -95,7 +94,6 @@ def drawn(first: list[Frame], key: bytes) -> list[Image]:
     nobody = np.full_like(first[0].image, 90)
     images = [*(f.image for f in first), *[nobody] * away, *(f.image for f in first)]
     frames = (Frame(image, n, n * step, first[0].time_base) for n, image in enumerate(images))
-    FaceAnonymizer._numbers = itertools.count()  # the same number, so that only the key differs
     return [safe.image for safe in Anonymizer.load(device="cpu", key=key).frames(frames)]
 
 

@@ -3,18 +3,27 @@
 **Differential privacy.** A latent's coordinates along the identity directions of a model, `(k,)` whitened numbers, are
 read once in the life of a track, clipped to a norm, and released with Gaussian noise. Which stranger is drawn may then
 depend on the released vector in any way, and on nothing else of those coordinates: post-processing costs no privacy.
+The noise is drawn anew for each release, from the system's generator and never from a key: noise under a key would be
+the same for the same coordinates, so that two releases alike would tell that they are one person's.
 
 What holds: let one person of a recording be exchanged for any other, and all but their identity coordinates stay the
 same. The chance of any outcome, such as who is drawn in each track, then changes by no more than (epsilon, delta) says.
 The accountant composes all tracks that it is told of, and takes them for one person's, the worst case. This holds
-against whoever lacks the key, knows everything else, and cannot tell HMAC-SHA256 and SHAKE-256 from chance.
+against whoever knows everything else, a key included. Under a mechanism nothing else that the stages above decide reads
+identity: strangers are not chosen by likeness, sex or age; nobody is recognised who comes back; drawn faces are not
+compared with the person, since a face that is replaced or covered as too alike, and a likeness that is reported, would
+each be a second, unbounded release.
 
 What does not hold:
 - Only the identity coordinates are protected. Pose, expression, the outline of the face, hair, light, clothes, gait and
-  voice pass, and may identify; so may what of a face a linear model does not take for identity. When a track begins and
-  ends, and how many there are, is not hidden either.
-- It ends where the person's coordinates are used again: at a beta above 0, in a choice of strangers by likeness, sex or
-  age, or in a second release that is not accounted for. Other runs over the same person add up, and are not known here.
+  voice pass, and may identify; so may what of a face a linear model does not take for identity. Light and colour pass
+  as means of 6 x 6 cells, and so does a face that is not drawn under a mosaic: a solid cover shows nothing of it.
+- Whether, where and how well a face is found, and with that which faces are drawn and when tracks begin and end, is
+  read off its pixels, and not hidden.
+- Without the comparison, a stranger may by chance look like the person.
+- Who is to stay visible by consent is told by recognising everybody: whether someone is shown is not protected.
+- It ends where the person's coordinates are used again: at a beta above 0, or in a release that is not accounted for.
+  Other runs over the same person add up, runs over the same recording as well, and are not known here.
 - Identity directions and strangers are learned from public training data, never from the person; the people of those
   data are not protected.
 - Noise is drawn in double precision, not exactly: the last digits of a released vector may tell which values it can
@@ -22,9 +31,10 @@ What does not hold:
   strangers it leads to. A discrete Gaussian (Canonne et al. 2020) would be exact; it is not used. Noise beyond 8.2
   sigma, a chance of 2e-16 a coordinate, never comes.
 
-**Pseudonyms.** With a key, a person becomes the same stranger whenever they come back in a session; under another key
-the stranger is drawn anew, and does not tell that it was the same person; hair, voice and whatever else passes may. Of
-the few strangers that a model finds to suit someone, two keys may draw the same. This is no differential privacy.
+**Pseudonyms.** Without a mechanism a person becomes, under a key and in a stream, the same stranger whenever they come
+back; under another key, or in a stream of another name, the stranger is drawn anew, and does not tell that it was the
+same person; hair, voice and whatever else passes may. Of the few strangers that a model finds to suit someone, two keys
+may draw the same. This is no differential privacy.
 """
 
 from __future__ import annotations
@@ -35,7 +45,7 @@ import itertools
 import math
 import secrets
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -138,25 +148,17 @@ class GaussianMechanism:
         """Deviation of the noise on each coordinate."""
         return 2 * self.bound / self.mu
 
-    def release(self, vectors: npt.NDArray[Any], *, key: bytes, stream: int, tracks: Sequence[int]) -> Doubles:
-        """Return `(N, k)` noisy vectors of N tracks, once per track: a second frame would be a second release.
-
-        The noise is a keyed function of stream, track and clipped vector. So a run can be repeated and tells no more
-        for it; and if a key is used for two recordings, their noise is not the same and cannot be subtracted.
+    def release(self, vectors: npt.NDArray[Any]) -> Doubles:
+        """Return `(N, k)` noisy vectors, each a release of its own: once per track, as a second one would add to it.
 
         Args:
             vectors: `(N, k)`, the identity coordinates of each track's person.
-            key: Whoever holds it can undo the noise.
-            stream: Which stream of the key's.
-            tracks: N numbers within the stream.
 
         Raises:
             ValueError: If a value is not finite.
         """
         clipped = clip_norm(np.asarray(vectors, np.float64), self.bound)
-        pairs = zip(clipped, tracks, strict=True)
-        noise = [_noise(key, b"noise:%d:%d:" % (stream, track), clipped=vector) for vector, track in pairs]
-        return clipped + self.sigma * np.reshape(noise, clipped.shape)
+        return clipped + self.sigma * _noise(clipped.size).reshape(clipped.shape)
 
 
 class PrivacyAccountant:
@@ -222,16 +224,22 @@ def load_key(path: Path | str) -> bytes:
     return key
 
 
-def pseudonym_seed(key: bytes, *, stream: int, person: int) -> int:
+def pseudonym_seed(key: bytes, *, stream: str, person: int) -> int:
     """Return what chooses the stranger of a person, in [0, 2^63): as good as drawn at random for who lacks the key.
 
     Args:
         key: The secret.
-        stream: Which stream of the key's.
+        stream: Name of a stream of the key's.
         person: A number within the stream.
     """
-    digest = hmac.digest(key, b"pseudonym:%d:%d" % (stream, person), hashlib.sha256)
-    return int.from_bytes(digest[:8], "big") >> 1
+    message = b"pseudonym:%d:" % person + stream.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hmac.digest(key, message, hashlib.sha256)[:8], "big") >> 1
+
+
+def stream_name(picture: npt.NDArray[np.uint8]) -> str:
+    """Return the name of a stream that has none: it follows from a picture in it, and is as good as nobody else's."""
+    shape = "x".join(map(str, picture.shape))
+    return f"{shape}:{hashlib.sha256(np.ascontiguousarray(picture).data).hexdigest()}"
 
 
 @dataclass
@@ -317,10 +325,9 @@ class PseudonymBook:
         person.seen = min(person.seen + 1, self.MAX_SEEN)
 
 
-def _noise(key: bytes, purpose: bytes, *, clipped: Doubles) -> Doubles:
-    """Return unit Gaussian noise `(k,)`: SHAKE-256 of an HMAC of purpose and vector, through the inverse of Phi."""
-    seed = hmac.digest(key, purpose + clipped.astype("<f8").tobytes(), hashlib.sha256)
-    words = np.frombuffer(hashlib.shake_256(seed).digest(8 * len(clipped)), "<u8")
+def _noise(count: int) -> Doubles:
+    """Return `(count,)` of unit Gaussian noise: what the system draws, through the inverse of Phi."""
+    words = np.frombuffer(secrets.token_bytes(8 * count), "<u8")
     uniform = ((words >> np.uint64(12)).astype(np.float64) + 0.5) / 2.0**52  # in (0, 1), all exact, symmetric
     return np.array([_GAUSS.inv_cdf(value) for value in uniform.tolist()])
 

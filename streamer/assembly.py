@@ -51,8 +51,8 @@ def keeper_of(keeping: Keeping | None) -> Keeper | None:
 
 
 def guard_of(anonymizer: Anonymizer) -> Guard | None:
-    """Return what compares drawn faces with the person."""
-    if anonymizer.recognizer is None or anonymizer.device is None:
+    """Return what compares drawn faces with the person; nothing under a mechanism, whose promise it would break."""
+    if anonymizer.recognizer is None or anonymizer.device is None or anonymizer.mechanism is not None:
         return None
     from streamer.guard import Guard
 

@@ -57,6 +57,7 @@ class Job:
     codec: Codec = "auto"
     crf: int = 21
     key: Path | None = None
+    stream: str | None = None
     epsilon: float | None = None
     delta: float = 1e-5
     policy: Policy = "balanced"
@@ -109,6 +110,9 @@ def run(
     key: Annotated[
         Path | None, typer.Option(help="A file of 32 random bytes: the same key, the same strangers.")
     ] = Job.key,
+    stream: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of what is filmed: another name, other strangers.")
+    ] = Job.stream,
     epsilon: Annotated[
         float | None, typer.Option(help="Differential privacy of who becomes whom, per track.", show_default=False)
     ] = Job.epsilon,
@@ -147,8 +151,8 @@ def run(
     """Replace every face of SOURCE and write the result to SINK; of several, each to a file in the folder SINK."""
     job = Job(
         sources[0], sink, tuple(also or ()), beta, model, device, mode, cover, keep_audio, overwrite, codec, crf, key,
-        epsilon, delta, policy, delay_ms, realtime, transport, keep, keep_key, camera, keep_recognizer, keep_crowd,
-        audit, audit_key, as_json, recursive,
+        stream, epsilon, delta, policy, delay_ms, realtime, transport, keep, keep_key, camera, keep_recognizer,
+        keep_crowd, audit, audit_key, as_json, recursive,
     )  # fmt: skip
     with errors_in_one_line():
         report = anonymize_many(job, pairs) if (pairs := _pairs(sources, job)) else anonymize(job)
@@ -306,7 +310,8 @@ def _watched(source: Source, anonymizer: Anonymizer, summary: Summary, *, job: J
     from streamer.protection import protect
 
     console = Console(stderr=True, quiet=job.quiet)
-    with ProgressBar(source.info, console, job.label) as bar, closing(protect(source, anonymizer)) as frames:
+    safe = protect(source, anonymizer, stream=job.stream)
+    with ProgressBar(source.info, console, job.label) as bar, closing(safe) as frames:
         for frame in frames:
             yield frame
             summary.add(frame)

@@ -44,6 +44,12 @@ def serve(
     beta: Annotated[float, typer.Option(min=0, max=1, help="At first; the page can change it.")] = 0.0,
     model: Annotated[str, typer.Option(help="Weights: a name that `veil doctor` lists, or a file.")] = "default",
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the network runs.")] = "auto",
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file of 32 random bytes: the same NAME of /whip/NAME, the same strangers.", show_default=False
+        ),
+    ] = None,
     policy: Annotated[Literal["balanced", "strict"], typer.Option(help="As of `veil run`.")] = "balanced",
     delay_ms: Annotated[float, typer.Option(min=0, max=10_000, help="Look ahead, as of `veil run`.")] = (
         1000 * LIVE_DELAY
@@ -77,7 +83,7 @@ def serve(
             raise typer.BadParameter("makes a certificate, where --cert gives one", param_hint="--self-signed")
         certificate: Path | Literal["self-signed"] | None = "self-signed" if self_signed else cert
         access = Access(host, port, token, certificate, key_file, tuple(origin or ()), tuple(proxy or ()))
-        settings = Settings(beta, mode, policy=policy, delay_seconds=delay_ms / 1000)
+        settings = Settings(beta, mode, key=_key(key), policy=policy, delay_seconds=delay_ms / 1000)
         limits, sound = Limits(max_peers, max_viewers, max_minutes), Sound("kept" if keep_audio else "dropped", voice)
         share_cores()
         anonymizer = _load(model, device, settings)
@@ -104,6 +110,15 @@ def _token(file: Path | None) -> str | None:
     return read_token(file) if file else os.environ.get(TOKEN_VARIABLE)
 
 
+def _key(file: Path | None) -> bytes | None:
+    from models.privacy import load_key
+
+    try:
+        return load_key(file) if file else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--key") from error
+
+
 def _load(model: str, device: str, settings: Settings) -> Anonymizer:
     """Return the weights, asked in batches by all peers."""
     from models.errors import CheckpointError
@@ -111,7 +126,7 @@ def _load(model: str, device: str, settings: Settings) -> Anonymizer:
 
     try:
         anonymizer = Anonymizer.load(
-            model, beta=settings.beta, device=device, mode=settings.mode, policy=settings.policy,
+            model, beta=settings.beta, device=device, mode=settings.mode, key=settings.key, policy=settings.policy,
             delay_seconds=settings.delay_seconds,
         )  # fmt: skip
     except CheckpointError as error:

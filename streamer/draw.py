@@ -44,8 +44,8 @@ class FaceDrawer(Drawer[_Crop]):
         one = torch.zeros(1, device=self._device)
         self._model.generate(self._model.encode(torch.zeros(1, 3, side, side, device=self._device), one, one.long()))
 
-    def reset(self, stream: int) -> None:
-        """Forget everyone; the next stream is number `stream` among those of the process."""
+    def reset(self, stream: str | None) -> None:
+        """Forget everyone; the next stream has this name, or one that follows from the first picture with a face."""
         super().reset(stream)
         self._latents = OneEuro(LATENT_FILTER)
 

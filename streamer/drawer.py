@@ -44,7 +44,7 @@ class Drawer(ABC, Generic[AnyMade]):
 
     def __init__(self, model: FaceModel, device: torch.device, *, pseudonyms: Pseudonyms) -> None:
         self._model, self._device, self._pseudonyms = model, device, pseudonyms
-        self.reset(0)
+        self.reset(None)
 
     @abstractmethod
     def warm_up(self) -> None:
@@ -81,8 +81,8 @@ class Drawer(ABC, Generic[AnyMade]):
             FloatingPointError: If the model returns what is no picture.
         """
 
-    def reset(self, stream: int) -> None:
-        """Forget everyone; the next stream is number `stream` among those of the process."""
+    def reset(self, stream: str | None) -> None:
+        """Forget everyone; the next stream has this name, or one that follows from the first picture with a face."""
         self._meshes = OneEuro(MESH_FILTER)
         self._made: dict[int, AnyMade] = {}
         self._pseudonyms.reset(stream)

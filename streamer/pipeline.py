@@ -7,7 +7,6 @@ What fails after `conceal` shows a covered face; what fails before it shows noth
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -80,6 +79,8 @@ class Anonymizer:
         self.key = settings.key or new_key()
         self.accountant = PrivacyAccountant()
         self.mechanism = mechanism_of(model, settings)
+        if self.mechanism and settings.key:
+            log.warning("epsilon draws strangers by noise of its own; the key has no effect")
         self._stills = Pool(lambda: FaceAnonymizer(self), limit=MAX_STILLS)
 
     @property
@@ -161,8 +162,19 @@ class Anonymizer:
         network = prepare(load_face_model(model, place), place)
         return cls(network, place, settings, prepare(load_recognizer("identity"), place), keeping)
 
-    def image(self, rgb: Image) -> Image:
+    def with_settings(self, settings: Settings) -> Self:
+        """Return another one with the same weights, and with this one's key unless `settings` has one."""
+        other = type(self)(self.model, self.device, settings, self.recognizer, self.keeping)
+        other.key = settings.key or self.key
+        return other
+
+    def image(self, rgb: Image, *, stream: str | None = None) -> Image:
         """Return a copy of the `(H, W, 3)` uint8 RGB picture without its faces; for any thread.
+
+        The same picture, under the same key, gets the same faces, whatever came before it (but not with epsilon).
+
+        Args:
+            stream: As of `frames`.
 
         Raises:
             ValueError: If it is no such picture.
@@ -170,27 +182,36 @@ class Anonymizer:
         """
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
             raise ValueError(f"a picture must be (H, W, 3) uint8 RGB, got {rgb.shape} {rgb.dtype}")
-        safe = self.picture(Frame(rgb, index=0, pts=0, time_base=Fraction(1)))
+        safe = self.picture(Frame(rgb, index=0, pts=0, time_base=Fraction(1)), stream=stream)
         if safe.failed:
             raise AnonymizerError(safe.failed)
         return safe.image
 
-    def picture(self, frame: Frame) -> SafeFrame:
+    def picture(self, frame: Frame, *, stream: str | None = None) -> SafeFrame:
         """Return one frame that has nothing to do with any other; for any thread.
+
+        Args:
+            stream: As of `frames`.
 
         Raises:
             AnonymizerError: If this is closed, or pictures fail one after another (`FaceAnonymizer.see`).
         """
         with self._stills.borrowed() as stills:
-            return stills.still(frame)
+            return stills.still(frame, stream)
 
-    def frames(self, frames: Iterable[Frame]) -> Iterator[SafeFrame]:
-        """Yield the safe frames of one stream, in order, one for one, each `delay_seconds` late; for one thread."""
-        stream = FaceAnonymizer(self)
+    def frames(self, frames: Iterable[Frame], *, stream: str | None = None) -> Iterator[SafeFrame]:
+        """Yield the safe frames of one stream, in order, one for one, each `delay_seconds` late; for one thread.
+
+        Args:
+            frames: With their times.
+            stream: Its name. Under one key and name the same pictures get the same strangers, under another name
+                others. Without one, the first picture with a face to be drawn stands for it.
+        """
+        one = FaceAnonymizer(self, stream=stream)
         try:
-            yield from map(stream.hide, stream.ahead(frames))
+            yield from map(one.hide, one.ahead(frames))
         finally:
-            stream.close()
+            one.close()
 
 
 class FaceAnonymizer:
@@ -200,17 +221,20 @@ class FaceAnonymizer:
     else may be done with one by two threads at a time.
     """
 
-    _numbers = itertools.count()
+    def __init__(
+        self, anonymizer: Anonymizer, frame_seconds: float | None = None, *, stream: str | None = None
+    ) -> None:
+        """Begin a stream of this name (`Anonymizer.frames`).
 
-    def __init__(self, anonymizer: Anonymizer, frame_seconds: float | None = None) -> None:
-        """Begin a stream; with `frame_seconds` between its frames it is live, and draws what it has time for."""
+        With `frame_seconds` between its frames it is live, and draws what it has time for.
+        """
         self._anonymizer = anonymizer
         self.renderer = Renderer(anonymizer, frame_seconds)
         self.detector = FaceDetector()
         self.tracker = FaceTracker(self._start_score)
         self._keeper = keeper_of(anonymizer.keeping)
         self._failures = 0
-        self.renderer.forget(next(FaceAnonymizer._numbers))
+        self.renderer.forget(stream)
 
     @property
     def settings(self) -> Settings:
@@ -247,13 +271,13 @@ class FaceAnonymizer:
         """
         return self._searched(frame, self._follow)
 
-    def still(self, frame: Frame) -> SafeFrame:
+    def still(self, frame: Frame, stream: str | None = None) -> SafeFrame:
         """Return a frame that has nothing to do with others: nobody is followed, known from before or kept visible.
 
         Raises:
             AnonymizerError: As `see`.
         """
-        self.renderer.forget(next(FaceAnonymizer._numbers))
+        self.renderer.forget(stream)
         self._keeper = None  # a look at one picture is not enough to show somebody
         return self.hide(self._searched(frame, self._look))
 

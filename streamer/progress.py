@@ -198,6 +198,8 @@ class Report:
         rows.append(("audio", self.audio))
         if summary.guard.compared:
             rows.append(("guard", _guard(summary.guard)))
+        elif self.privacy:
+            rows.append(("guard", "none with --epsilon: no face is compared with the person"))
         if self.privacy:
             rows.append(("privacy", self.privacy))
         return rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from streamer.live import newest
@@ -18,12 +19,17 @@ USUAL_FRAME_SECONDS = 1 / 30  # of a live source that does not say
 _END = object()
 
 
-def protect(source: Source, anonymizer: Anonymizer) -> Generator[SafeFrame]:
+def protect(source: Source, anonymizer: Anonymizer, *, stream: str | None = None) -> Generator[SafeFrame]:
     """Yield the safe frames of `source`, in order; reading, finding faces and hiding them each have a thread.
 
     Of a live source only the newest frame is taken, whenever there is time for one: the index of frames says what was
     dropped. Closed, or left by an exception, it waits until its threads have ended. What it returns is for one thread
     at a time; several streams may run at the same time, with one anonymizer, in threads of their own.
+
+    Args:
+        source: Opened.
+        anonymizer: Weights and settings.
+        stream: As of `Anonymizer.frames`; of pictures, each is a stream.
 
     Raises:
         SourceError, AnonymizerError: Whatever ended either; frames before it have been yielded.
@@ -31,30 +37,37 @@ def protect(source: Source, anonymizer: Anonymizer) -> Generator[SafeFrame]:
     workers = _Workers()
     try:
         if source.info.names:  # pictures of a folder
-            yield from workers.ahead(map(anonymizer.picture, workers.ahead(source)))
+            yield from workers.ahead(map(partial(anonymizer.picture, stream=stream), workers.ahead(source)))
         elif source.info.is_live:
-            yield from _live(source, anonymizer, workers)
+            yield from _live(source, anonymizer, workers, stream=stream)
         else:
-            stream = FaceAnonymizer(anonymizer)
-            seen = workers.ahead(_seen(stream, workers.ahead(source)))
-            yield from workers.ahead(map(stream.hide, seen))
+            one = FaceAnonymizer(anonymizer, stream=stream)
+            seen = workers.ahead(_seen(one, workers.ahead(source)))
+            yield from workers.ahead(_hidden(one, seen))
     finally:
         workers.end()
 
 
-def _live(source: Source, anonymizer: Anonymizer, workers: _Workers) -> Iterator[SafeFrame]:
+def _live(source: Source, anonymizer: Anonymizer, workers: _Workers, *, stream: str | None) -> Iterator[SafeFrame]:
     rate = source.info.rate
-    stream = FaceAnonymizer(anonymizer, frame_seconds=float(1 / rate) if rate else USUAL_FRAME_SECONDS)
-    stream.warm_up()  # before the first frame, which would wait
-    seen = workers.ahead(_seen(stream, newest(source, workers.stop)), length=1)
-    yield from workers.ahead(map(stream.hide, seen), length=1)
+    one = FaceAnonymizer(anonymizer, float(1 / rate) if rate else USUAL_FRAME_SECONDS, stream=stream)
+    one.warm_up()  # before the first frame, which would wait
+    seen = workers.ahead(_seen(one, newest(source, workers.stop)), length=1)
+    yield from workers.ahead(_hidden(one, seen), length=1)
 
 
 def _seen(stream: FaceAnonymizer, frames: Iterable[Frame]) -> Iterator[Seen]:
     try:
         yield from stream.ahead(frames)
     finally:
-        stream.close()  # in the thread that uses the detector
+        stream.detector.close()  # in the thread that uses it, and no more than that: others still draw
+
+
+def _hidden(stream: FaceAnonymizer, seen: Iterable[Seen]) -> Iterator[SafeFrame]:
+    try:
+        yield from map(stream.hide, seen)
+    finally:
+        stream.renderer.close()
 
 
 class _Workers:

@@ -13,7 +13,7 @@ import torch
 
 from models.face_model import FaceModel, Sighting
 from models.identity import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, SAME_PERSON, FaceRecognizer
-from models.privacy import GaussianMechanism, PrivacyAccountant, PseudonymBook, pseudonym_seed
+from models.privacy import GaussianMechanism, PrivacyAccountant, PseudonymBook, pseudonym_seed, stream_name
 from streamer.align import SimilarityAligner
 from streamer.types import Floats, Image, Track
 
@@ -24,7 +24,7 @@ class Pseudonyms:
     Args:
         model: On `device`.
         device: Where its tensors are.
-        key: Decides, with the stream and the person, which of the strangers that suit is taken.
+        key: Decides, with the stream and the person, which of the strangers that suit is taken; not for a mechanism.
         recognizer: Tells who comes back, and who is like whom; without it each track is somebody new.
         mechanism: For differential privacy: strangers then depend on its releases, and on nothing else of the person.
         accountant: Told of each release.
@@ -44,10 +44,10 @@ class Pseudonyms:
         self._recognizer, self._mechanism, self._accountant = recognizer, mechanism, accountant
         landmarks = np.array(IDENTITY_LANDMARKS, np.float32) / IDENTITY_CROP_SIZE
         self._aligner = SimilarityAligner(landmarks, IDENTITY_CROP_SIZE)
-        self.reset(0)
+        self.reset(None)
 
-    def reset(self, stream: int) -> None:
-        """Forget everyone; the next stream is number `stream` among those of the process."""
+    def reset(self, stream: str | None) -> None:
+        """Forget everyone; the next stream has this name, or one that follows from the first picture with a face."""
         self._stream = stream
         self._book = PseudonymBook(SAME_PERSON)
         self._people: dict[int, int] = {}  # person of each living track
@@ -89,7 +89,7 @@ class Pseudonyms:
     def _release(self, tracks: list[int], crops: torch.Tensor, mechanism: GaussianMechanism) -> None:
         """Choose strangers by one noisy release per track; each track is somebody new, as far as this knows."""
         coordinates = self._model.identity_coordinates(crops).cpu().numpy()
-        noisy = mechanism.release(coordinates, key=self._key, stream=self._stream, tracks=tracks)
+        noisy = mechanism.release(coordinates)
         self._accountant.record(mechanism, len(tracks))
         nearest = self._model.nearest_strangers(torch.from_numpy(noisy).float().to(self._device))
         for track, stranger in zip(tracks, nearest.tolist(), strict=True):
@@ -98,6 +98,7 @@ class Pseudonyms:
     def _choose(self, image: Image, tracks: list[Track], crops: torch.Tensor, meshes: torch.Tensor) -> None:
         """Choose strangers that suit, or those that people who come back had before."""
         embeddings = self._embed(image, tracks)
+        self._stream = stream_name(image) if self._stream is None else self._stream
         for row, track in enumerate(tracks):
             person = track.id if embeddings is None else self._identify(embeddings[row].cpu().numpy())
             stranger = self._strangers.get(person)

@@ -54,14 +54,14 @@ class Renderer:
         self._anonymizer = anonymizer
         self._budget = DrawingBudget(frame_seconds) if frame_seconds else None
         self.drawer, self.guard = drawer_of(anonymizer), guard_of(anonymizer)
-        self._ladder = TierLadder(self._settings.cover)
+        self.forget(None)
 
     @property
     def _settings(self) -> Settings:
         return self._anonymizer.settings
 
-    def forget(self, stream: int) -> None:
-        """Forget who has become whom; the next stream is number `stream` among those of the process."""
+    def forget(self, stream: str | None) -> None:
+        """Forget who has become whom; the next stream has this name, or one that follows from what it shows first."""
         self._ladder = TierLadder(self._settings.cover)
         if self.drawer:
             self.drawer.reset(stream)

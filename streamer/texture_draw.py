@@ -88,8 +88,8 @@ class TextureDrawer(Drawer[_Drawn]):
         """Release the network."""
         self._network.close()
 
-    def reset(self, stream: int) -> None:
-        """Forget everyone; the next stream is number `stream` among those of the process."""
+    def reset(self, stream: str | None) -> None:
+        """Forget everyone; the next stream has this name, or one that follows from the first picture with a face."""
         super().reset(stream)
         self._filters = {name: OneEuro(config) for name, config in FILTERS.items()}
         self._finishes: dict[int, tuple[float, Finish]] = {}

@@ -61,6 +61,23 @@ def test_a_key_and_a_privacy_budget_are_taken_and_accounted_for(portrait_clip: P
     result = veil("run", portrait_clip, tmp_path / "safe.mp4", *options)
     assert result.exit_code == 0, result.stderr
     assert "epsilon 2 a track at delta 1e-06, 2 if all 1 tracks were one person" in result.stdout
+    assert "none with --epsilon: no face is compared with the person" in result.stdout
+
+
+def test_a_key_and_a_name_decide_who_is_drawn_in_every_run(tmp_path: Path):
+    import matplotlib
+
+    photo = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    (tmp_path / "key").write_bytes(bytes(range(32)))
+    made = []
+    for n, options in enumerate([(), (), ("--stream", "door"), ("--stream", "door"), ("--stream", "yard")]):
+        safe = tmp_path / f"{n}.png"
+        result = veil("run", photo, safe, "--key", tmp_path / "key", "--device", "cpu", *options)
+        assert result.exit_code == 0, result.stderr
+        made.append(safe.read_bytes())
+    assert made[0] == made[1]
+    assert made[2] == made[3]
+    assert len(set(made)) == 3
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from models.pretrained import load_recognizer
 from streamer.detect import FaceDetector
 from streamer.guard import CHECK_SECONDS, MAX_CHECKS, Guard
 from streamer.pipeline import Anonymizer, FaceAnonymizer
+from streamer.settings import Settings
 from streamer.types import Image, Track
 from tests.test_pipeline import frame_of
 
@@ -98,6 +99,21 @@ def test_a_network_that_draws_the_person_is_covered_and_gives_up_its_stranger(ho
     tiers = [stream(frame_of(hopper, n)).faces[0].tier for n in range(1, 12)]
     assert tiers[0] == "mosaic"
     assert tiers[-1] == "generated"
+
+
+def test_under_a_mechanism_no_face_is_compared_so_that_nothing_depends_on_the_person_but_its_release(hopper: Image):
+    loaded = Anonymizer.load(device="cpu", epsilon=1.0)
+    asked: list[int] = []
+    recognizer = loaded.recognizer
+    assert recognizer is not None
+    recognizer.register_forward_pre_hook(lambda *_: asked.append(1))
+    watched = loaded.with_settings(Settings())
+    for anonymizer, compared in ((loaded, 0), (watched, 1)):
+        asked.clear()
+        (safe,) = anonymizer.frames([frame_of(hopper, 0)])
+        assert [face.tier for face in safe.faces] == ["generated"]
+        assert safe.guard.compared == compared
+        assert bool(asked) == bool(compared)  # the recogniser has not even seen them
 
 
 def test_a_stranger_who_is_too_like_the_person_is_replaced_before_the_frame_leaves(hopper: Image):

@@ -335,7 +335,7 @@ def test_privacy_is_not_promised_of_a_model_that_does_not_know_identity() -> Non
 
 
 def test_a_private_run_says_what_it_spent(anonymizer: Anonymizer, hopper: Image) -> None:
-    private = Anonymizer(anonymizer.model, anonymizer.device, Settings(epsilon=3.0, key=b"k" * 32))
+    private = Anonymizer(anonymizer.model, anonymizer.device, Settings(epsilon=3.0))
     assert anonymizer.privacy == ""
     drawn = list(private.frames([frame_of(hopper, 0), frame_of(hopper, 1)]))
     assert [face.tier for frame in drawn for face in frame.faces] == ["generated"] * 2

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import random
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from models.privacy import (
     load_key,
     new_key,
     pseudonym_seed,
+    stream_name,
 )
 
 KEY = bytes(range(32))
@@ -95,7 +97,7 @@ def test_vectors_longer_than_the_bound_are_shortened_and_others_left() -> None:
 def test_what_cannot_be_clipped_is_not_released(value: float) -> None:
     mechanism = GaussianMechanism(1.0, 0.1, bound=1.0)
     with pytest.raises(ValueError, match="finite"):
-        mechanism.release(np.array([[value, 0.0]]), key=KEY, stream=0, tracks=[0])
+        mechanism.release(np.array([[value, 0.0]]))
 
 
 def test_no_two_people_can_be_told_apart_by_more_than_twice_the_bound() -> None:
@@ -107,10 +109,10 @@ def test_no_two_people_can_be_told_apart_by_more_than_twice_the_bound() -> None:
 def test_the_noise_is_gaussian_of_the_stated_deviation_on_every_coordinate() -> None:
     stats = pytest.importorskip("scipy.stats")
     mechanism = GaussianMechanism(2.0, 1e-3, bound=1.0)
-    released = mechanism.release(np.zeros((2000, 5)), key=KEY, stream=0, tracks=range(2000))
-    assert stats.kstest(released.ravel() / mechanism.sigma, "norm").pvalue > 0.01
+    released = mechanism.release(np.zeros((2000, 5)))
+    assert stats.kstest(released.ravel() / mechanism.sigma, "norm").pvalue > 1e-6  # by chance once in a million runs
     correlation = np.corrcoef(released.T) - np.eye(5)
-    assert np.abs(correlation).max() < 4 / math.sqrt(2000)
+    assert np.abs(correlation).max() < 6 / math.sqrt(2000)
 
 
 def test_an_attacker_who_knows_all_but_the_person_gains_what_epsilon_and_delta_say_and_no_less() -> None:
@@ -119,8 +121,8 @@ def test_an_attacker_who_knows_all_but_the_person_gains_what_epsilon_and_delta_s
     mechanism = GaussianMechanism(epsilon, delta, bound=2.0)
     one, other = np.array([[30.0, 0.0]]), np.array([[-30.0, 0.0]])  # clipped to 2 and -2
     ratios = []
-    for stream, person in enumerate((one, other)):
-        released = mechanism.release(person.repeat(count, axis=0), key=KEY, stream=stream, tracks=range(count))
+    for person in (one, other):
+        released = mechanism.release(person.repeat(count, axis=0))
         distances = [((released - clip_norm(known, 2.0)) ** 2).sum(axis=1) for known in (one, other)]
         ratios.append((distances[1] - distances[0]) / (2 * mechanism.sigma**2))
     gains = []
@@ -128,40 +130,31 @@ def test_an_attacker_who_knows_all_but_the_person_gains_what_epsilon_and_delta_s
         hits, false_alarms = ((ratio > threshold).mean() for ratio in ratios)
         gains.append(hits - math.exp(epsilon) * false_alarms)
     error = math.sqrt((0.25 + math.exp(2 * epsilon) * 0.25) / count)  # of a gain, at most
-    assert max(gains) < delta + 2 * error
-    assert max(gains) > delta - 2 * error
-    assert 2 * error < 0.35 * delta  # so that half or twice the noise would show
+    assert max(gains) < delta + 4 * error
+    assert max(gains) > delta - 4 * error
+    assert 4 * error < 0.35 * delta  # so that half or twice the noise would show
 
 
-def test_a_track_that_is_asked_for_again_gives_nothing_new_to_average() -> None:
+def test_no_two_releases_share_their_noise() -> None:
+    """Not even of the same coordinates: that they are the same is what must not show."""
     mechanism = GaussianMechanism(1.0, 1e-5, bound=3.0)
-    vectors = np.array([[1.0, 2.0, 0.5]])
-    frames = [mechanism.release(vectors, key=KEY, stream=4, tracks=[7]) for _ in range(50)]
-    np.testing.assert_array_equal(frames, [frames[0]] * 50)
-    assert np.abs(frames[0] - vectors).max() > 0.1 * mechanism.sigma
-
-
-def test_noise_under_one_key_cannot_be_subtracted() -> None:
-    """Of two recordings with the same track numbers, the difference of releases would be that of the people."""
-    mechanism = GaussianMechanism(1.0, 1e-5, bound=3.0)
-    person = np.array([[1.0, 2.0]])
-    noises = [
-        mechanism.release(person, key=KEY, stream=0, tracks=[0]) - person,
-        mechanism.release(person + 1e-9, key=KEY, stream=0, tracks=[0]) - person,
-        mechanism.release(person, key=KEY, stream=0, tracks=[1]) - person,
-        mechanism.release(person, key=KEY, stream=1, tracks=[0]) - person,
-        mechanism.release(person, key=KEY[::-1], stream=0, tracks=[0]) - person,
-    ]
+    person = np.array([[1.0, 2.0], [1.0, 2.0]])
+    noises = [noise for _ in range(3) for noise in mechanism.release(person) - person]
     for one, other in itertools.combinations(noises, 2):
-        assert np.abs(one - other).min() > 1e-3 * mechanism.sigma
+        assert np.abs(one - other).min() > 1e-7 * mechanism.sigma
 
 
-def test_a_track_s_release_does_not_depend_on_the_others_of_its_batch() -> None:
-    mechanism = GaussianMechanism(1.0, 1e-5, bound=3.0)
-    vectors = np.array([[1.0, 2.0], [0.0, 1.0]])
-    together = mechanism.release(vectors, key=KEY, stream=0, tracks=[5, 6])
-    np.testing.assert_array_equal(together[1:], mechanism.release(vectors[1:], key=KEY, stream=0, tracks=[6]))
-    assert mechanism.release(vectors[:0], key=KEY, stream=0, tracks=[]).shape == (0, 2)
+def test_noise_does_not_follow_from_what_a_program_seeds() -> None:
+    mechanism, releases = GaussianMechanism(1.0, 1e-5, bound=3.0), []
+    for _ in range(2):
+        random.seed(1)
+        np.random.seed(1)  # noqa: NPY002 - what a program would do
+        releases.append(mechanism.release(np.zeros((1, 4))))
+    assert (releases[0] != releases[1]).all()
+
+
+def test_nobody_is_no_release() -> None:
+    assert GaussianMechanism(1.0, 1e-5, bound=3.0).release(np.zeros((0, 2))).shape == (0, 2)
 
 
 def test_one_release_spends_its_epsilon_and_none_spends_nothing() -> None:
@@ -219,12 +212,28 @@ def test_a_large_delta_alone_may_pay_for_everything() -> None:
 def test_a_seed_depends_on_key_stream_and_person_and_fits_a_tensor() -> None:
     seeds = {
         pseudonym_seed(key, stream=stream, person=person)
-        for key, stream, person in itertools.product((KEY, KEY[::-1]), (1, 11), (1, 11, 111))
+        for key, stream, person in itertools.product((KEY, KEY[::-1]), ("1", "11"), (1, 11, 111))
     }
     assert len(seeds) == 12
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert max(seeds) > 2**60
-    assert pseudonym_seed(KEY, stream=1, person=1) == pseudonym_seed(KEY, stream=1, person=1)
+    assert pseudonym_seed(KEY, stream="1", person=1) == pseudonym_seed(KEY, stream="1", person=1)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [((1, ":2"), (1, "2")), ((11, "2"), (1, "1:2")), ((1, "\udce9"), (1, "\xe9"))]
+)
+def test_person_and_stream_are_not_mistaken_for_each_other(one: tuple[int, str], other: tuple[int, str]) -> None:
+    seeds = {pseudonym_seed(KEY, stream=stream, person=person) for person, stream in (one, other)}
+    assert len(seeds) == 2
+
+
+def test_a_picture_names_its_stream_by_what_it_shows() -> None:
+    picture = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    others = [picture + np.uint8(1), picture.reshape(2, 8, 3), picture[::-1]]
+    assert stream_name(picture) == stream_name(picture.copy())
+    assert len({stream_name(one) for one in (picture, *others)}) == 4
+    assert stream_name(picture[:, ::2]) == stream_name(picture[:, ::2].copy())  # a view, too
 
 
 def test_a_key_is_read_as_it_is_and_a_short_or_missing_one_is_refused(tmp_path: Path) -> None:

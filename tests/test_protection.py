@@ -16,7 +16,8 @@ from streamer import pipeline
 from streamer.errors import AnonymizerError
 from streamer.pipeline import Anonymizer, Settings
 from streamer.protection import protect
-from streamer.types import Face, Frame, Image, VideoInfo
+from streamer.render import Rendered, Renderer
+from streamer.types import Face, Frame, Image, Seen, VideoInfo
 
 FACE = Face(np.array([20, 20, 60, 60], np.float32), np.full((5, 2), 40, np.float32), None, 0.9)
 
@@ -82,6 +83,25 @@ def test_whoever_leaves_a_stream_early_leaves_no_thread_at_work(
     assert threading.active_count() > before
     frames.close()
     assert threading.active_count() == before
+
+
+def test_what_draws_is_closed_by_the_thread_that_draws_and_after_the_last_frame(
+    only_cover: Anonymizer, monkeypatch: pytest.MonkeyPatch
+):
+    done: list[tuple[str, int]] = []
+
+    class Watched(Renderer):
+        def __call__(self, seen: Seen) -> Rendered:
+            done.append(("drawn", threading.get_ident()))
+            return super().__call__(seen)
+
+        def close(self) -> None:
+            done.append(("closed", threading.get_ident()))
+
+    monkeypatch.setattr(pipeline, "Renderer", Watched)
+    list(protect(Still(5), only_cover))
+    thread = done[0][1]
+    assert done == [("drawn", thread)] * 5 + [("closed", thread)]
 
 
 def test_a_face_of_one_picture_is_not_looked_for_in_the_next(only_cover: Anonymizer):

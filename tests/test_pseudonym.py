@@ -112,11 +112,30 @@ def test_the_same_key_gives_the_same_strangers_and_another_key_others(model: Lin
     assert not set(mine) & set(theirs)
 
 
-def test_another_stream_starts_anew(model: LinearRefined) -> None:
+def test_a_stream_of_another_name_has_other_strangers_and_one_of_the_same_name_the_same(model: LinearRefined) -> None:
+    made = {}
+    for name in ("door", "yard", "door"):
+        stream = pseudonyms(model)
+        stream.reset(name)
+        made.setdefault(name, []).append(become(stream, {1: RED, 2: BLUE}))
+    assert made["door"][0] == made["door"][1]
+    assert not set(made["door"][0]) & set(made["yard"][0])
+
+
+def test_a_stream_without_a_name_is_named_by_the_first_picture_with_a_face(model: LinearRefined) -> None:
     stream = pseudonyms(model)
-    first = become(stream, {1: RED})
-    stream.reset(1)
-    assert become(stream, {1: RED}) != first
+    first = become(stream, {1: RED}), become(stream, {2: BLUE})
+    stream.reset(None)
+    assert (become(stream, {1: RED}), become(stream, {2: BLUE})) == first
+    stream.reset(None)
+    assert become(stream, {1: BLUE}) != first[0]  # the first person again, in another recording
+
+
+def test_a_release_does_not_come_again_under_the_same_key(model: LinearRefined) -> None:
+    mechanism = GaussianMechanism(1e-3, 1e-5, bound=2.0)
+    people = dict.fromkeys(range(20), RED)
+    one, other = (become(pseudonyms(model, mechanism=mechanism), people) for _ in range(2))
+    assert one != other
 
 
 def test_each_track_is_one_release_however_long_it_lasts(model: LinearRefined) -> None:

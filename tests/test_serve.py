@@ -8,6 +8,7 @@ import gc
 import itertools
 import logging
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from streamer.detect import FaceDetector
 from streamer.evaluate.coverage import UNCOVERED, detail_kept
 from streamer.pipeline import Anonymizer
 from streamer.serve import peers as peers_module
+from streamer.serve.filter import FaceFilter
 from streamer.serve.peers import Limits, Sound
 from streamer.sources import open_source
 from streamer.types import Face, Floats, Image, SafeFrame, Seen
@@ -89,6 +91,35 @@ def test_a_face_comes_back_covered_and_viewers_see_no_other(portrait: tuple[Imag
             assert np.abs(watched.images[-1][beside].astype(int) - image[beside]).mean() < 20
 
     run(test())
+
+
+def test_a_session_draws_by_the_server_s_key_and_its_name() -> None:
+    async def both() -> None:
+        anonymizer = Anonymizer.load(mode="cover")
+        async with (
+            serving(anonymizer) as server,
+            peer(server, Playing([noise()]), path="/whip/door"),
+            peer(server, Playing([noise()])),
+        ):
+            assert [one.stream for one in server.peers.by_id.values()] == ["door", None]
+            assert {one.anonymizer.key for one in server.peers.by_id.values()} == {anonymizer.key}
+
+    run(both())
+
+
+def test_the_same_pictures_to_one_name_become_the_same_strangers(portrait: tuple[Image, Floats]) -> None:
+    anonymizer = Anonymizer.load(device="cpu", delay_seconds=0.0)
+    made = []
+    for name in ("door", "door", "yard"):
+        first: queue.Queue[Image] = queue.Queue()
+        faces = FaceFilter(anonymizer, lambda frame, *_: first.put(frame.image), stream=name)  # noqa: B023 - ends here
+        frame = VideoFrame.from_ndarray(portrait[0], "rgb24")
+        frame.pts = 0
+        faces.source.put(frame)
+        made.append(first.get(timeout=60))
+        faces.close()
+    assert (made[0] == made[1]).all()
+    assert (made[0] != made[2]).any()
 
 
 def test_whip_in_whep_out_by_a_name(portrait: tuple[Image, Floats]) -> None:

@@ -1,5 +1,8 @@
 """Single pictures: from any number of threads, each with nothing to do with the others."""
 
+import hashlib
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +21,7 @@ from streamer.settings import Settings
 from streamer.types import Face, Frame, Image
 
 ROUNDS = 6
+KEY = b"k" * 32
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +54,55 @@ def test_every_thread_gets_what_it_would_get_alone(anonymizer: Anonymizer, pictu
         together = list(workers.map(anonymizer.image, pictures * ROUNDS))
     for made, expected in zip(together, alone * ROUNDS, strict=True):
         assert (made == expected).all()
+
+
+def digest(image: Image) -> str:
+    return hashlib.sha256(image.tobytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def drawing() -> Iterator[Anonymizer]:
+    with Anonymizer.load(device="cpu", key=KEY) as made:
+        yield made
+
+
+def test_a_key_and_a_picture_give_one_face_in_any_order_thread_and_process(drawing: Anonymizer, pictures: list[Image]):
+    first = [digest(drawing.image(picture)) for picture in pictures[:2]]
+    with ThreadPoolExecutor(4) as workers:
+        again = list(workers.map(drawing.image, (pictures[:2] * 2)[::-1]))
+    assert [digest(image) for image in again] == first[::-1] * 2
+    code = (
+        "import sys, numpy as np, hashlib\nfrom streamer import Anonymizer\n"
+        f"image = np.frombuffer(sys.stdin.buffer.read(), np.uint8).reshape({pictures[1].shape})\n"
+        f"made = Anonymizer.load(device='cpu', key={KEY!r}).image(image)\n"
+        "print(hashlib.sha256(made.tobytes()).hexdigest())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=pictures[1].tobytes(), capture_output=True, check=True)
+    assert done.stdout.decode().strip() == first[1]
+
+
+def test_a_recording_under_a_key_has_the_same_strangers_again(drawing: Anonymizer, pictures: list[Image]):
+    frames = [Frame(picture, n, n, Fraction(1, 25)) for n, picture in enumerate([pictures[3], *pictures[2:3] * 2])]
+    one, two = ([digest(safe.image) for safe in drawing.frames(frames)] for _ in range(2))
+    assert one == two
+
+
+def test_another_name_gives_other_faces(drawing: Anonymizer, pictures: list[Image]):
+    door, again, yard, own = (drawing.image(pictures[0], stream=name) for name in ("door", "door", "yard", None))
+    assert digest(door) == digest(again)
+    assert len({digest(image) for image in (door, yard, own)}) == 3
+
+
+def test_a_private_picture_gets_another_face_each_time(drawing: Anonymizer, pictures: list[Image]):
+    with drawing.with_settings(Settings(epsilon=0.1)) as private:
+        assert len({digest(private.image(pictures[0], stream="door")) for _ in range(3)}) > 1
+
+
+def test_a_key_that_has_no_effect_is_said_to_have_none(drawing: Anonymizer, caplog: pytest.LogCaptureFixture):
+    drawing.with_settings(Settings(epsilon=0.1))
+    assert caplog.messages == []
+    drawing.with_settings(Settings(epsilon=0.1, key=KEY))
+    assert caplog.messages == ["epsilon draws strangers by noise of its own; the key has no effect"]
 
 
 def test_a_picture_is_not_known_from_the_one_before_it(anonymizer: Anonymizer, pictures: list[Image]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -16,7 +17,7 @@ from streamer.evaluate.baselines import blur, mosaic, solid, unchanged
 from streamer.evaluate.images import Original
 from streamer.evaluate.photos import PhotoFile
 from streamer.evaluate.utility import expression_of
-from streamer.pipeline import Anonymizer, FaceAnonymizer
+from streamer.pipeline import Anonymizer
 from streamer.types import Face, Frame, Image
 
 # Pixels of a face's 256 px crop. At the weak blur (a kernel of 31) a person is still known to a recogniser, at the
@@ -74,16 +75,16 @@ class Ours:
     def __init__(self, anonymizer: Anonymizer, *, seed: int) -> None:
         """Take an anonymizer, for its model and settings; its key is replaced by one of `seed`."""
         key = hashlib.sha256(b"attack %d" % seed).digest()  # not new: figures are to come out the same again
-        settings = replace(anonymizer.settings, key=key)
-        self._anonymizer = Anonymizer(anonymizer.model, anonymizer.device, settings, anonymizer.recognizer)
+        self._anonymizer = anonymizer.with_settings(replace(anonymizer.settings, key=key))
+        self._recordings = map(str, itertools.count())
 
     def photo(self, original: Original) -> Image:
         """Return the photo covered; the next one is another recording, whose strangers are drawn anew."""
-        return self._anonymizer.picture(_still(original.image)).image
+        return self._anonymizer.picture(_still(original.image), stream=next(self._recordings)).image
 
     def clip(self, frames: Sequence[Frame], faces: Sequence[Original]) -> list[Image]:
         """Return the frames of one recording covered."""
-        return [safe.image for safe in self._anonymizer.frames(frames)]
+        return [safe.image for safe in self._anonymizer.frames(frames, stream=next(self._recordings))]
 
 
 class OursWithKey(Ours):
@@ -91,13 +92,9 @@ class OursWithKey(Ours):
 
     name, title = "ours_same_key", "ours, key known"
 
-    def __init__(self, anonymizer: Anonymizer, *, seed: int) -> None:
-        super().__init__(anonymizer, seed=seed)
-        self._stream = FaceAnonymizer(self._anonymizer)
-
     def photo(self, original: Original) -> Image:
-        """Return the photo covered as the first frame of the first recording of a process."""
-        return self._stream.still(_still(original.image)).image
+        """Return the photo covered; strangers are drawn by key, stream and person: here all three recur."""
+        return self._anonymizer.picture(_still(original.image), stream="photos").image
 
 
 def covers_of(anonymizer: Anonymizer, *, seed: int) -> list[Cover]:

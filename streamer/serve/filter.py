@@ -119,11 +119,14 @@ class FaceFilter:
         anonymizer: Of this peer alone: its settings may be replaced at any time.
         publish: Called in the filter's thread with each safe frame, the frames dropped before it, and its latency
             in seconds.
+        stream: As of `streamer.protection.protect`.
     """
 
-    def __init__(self, anonymizer: Anonymizer, publish: Callable[[SafeFrame, int, float], None]) -> None:
+    def __init__(
+        self, anonymizer: Anonymizer, publish: Callable[[SafeFrame, int, float], None], *, stream: str | None
+    ) -> None:
         self.anonymizer, self.source = anonymizer, Received()
-        self._publish = publish
+        self._publish, self._stream = publish, stream
         self._closed = threading.Event()
         self._last_index = -1
         self._thread = threading.Thread(target=self._work, daemon=True, name="filter")
@@ -138,7 +141,7 @@ class FaceFilter:
     def _work(self) -> None:
         while not self._closed.is_set():
             try:
-                for frame in protect(self.source, self.anonymizer):
+                for frame in protect(self.source, self.anonymizer, stream=self._stream):
                     self._pass_on(frame)
             except Exception as error:  # only its type: a message may quote the data, and the data are faces
                 log.error("a filter pauses: %s", type(error).__name__)

@@ -89,14 +89,22 @@ class Peer:
         id: Lets whoever knows it control and end it.
         viewer_id: Lets whoever knows it watch.
         anonymizer: Of this peer alone.
+        stream: By what name strangers are drawn (`Anonymizer.frames`).
     """
 
     def __init__(
-        self, anonymizer: Anonymizer, configuration: RTCConfiguration, *, metrics: Metrics, sound: Sound
+        self,
+        anonymizer: Anonymizer,
+        configuration: RTCConfiguration,
+        *,
+        metrics: Metrics,
+        sound: Sound,
+        stream: str | None,
     ) -> None:
         self.id, self.viewer_id = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
         self.connection = RTCPeerConnection(configuration)
-        self.anonymizer, self.meter, self.broadcast = anonymizer, Meter(), Broadcast()
+        self.anonymizer, self.stream = anonymizer, stream
+        self.meter, self.broadcast = Meter(), Broadcast()
         self.viewers: dict[str, Viewer] = {}
         self.audio: DelayedAudio | None = None
         self.relay = MediaRelay()
@@ -167,7 +175,7 @@ class Peer:
             except MediaStreamError:
                 return
             self.last_frame = time.monotonic()
-            self._filter = self._filter or FaceFilter(self.anonymizer, self._publish)
+            self._filter = self._filter or FaceFilter(self.anonymizer, self._publish, stream=self.stream)
             self._filter.source.put(frame)
 
     def _publish(self, frame: SafeFrame, dropped: int, latency: float) -> None:
@@ -205,7 +213,7 @@ class Peers:
         Args:
             sdp: Checked (`streamer.serve.offers`).
             direction: Whether it gets its video back.
-            name: By which it can be watched, instead of one that nobody can guess.
+            name: By which it can be watched, instead of one that nobody can guess; it names the stream, too.
 
         Raises:
             FullError: If there is no room, or the name is taken.
@@ -214,8 +222,8 @@ class Peers:
         if self.is_draining or len(self.by_id) >= self._limits.peers or name in self._by_viewer_id:
             raise FullError("the server is full, or about to stop, or the name is taken")
         base = self._anonymizer
-        own = Anonymizer(base.model, base.device, base.settings, base.recognizer, base.keeping)
-        peer = Peer(own, self._ice.configuration(), metrics=self.metrics, sound=self._sound)
+        own = base.with_settings(base.settings)
+        peer = Peer(own, self._ice.configuration(), metrics=self.metrics, sound=self._sound, stream=name)
         peer.viewer_id = name or peer.viewer_id
         self.by_id[peer.id] = self._by_viewer_id[peer.viewer_id] = peer
         self._count()
