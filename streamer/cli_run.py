@@ -277,7 +277,8 @@ def _open_sink(job: Job, info: VideoInfo) -> Sink:
 
     is_file = live_address(job.source) is None
     if job.keep_audio and not is_file:
-        raise typer.BadParameter("only of a file; a live source gives no sound", param_hint="--keep-audio")
+        reason = "only of a file; what is live, or comes over the network, gives no sound"
+        raise typer.BadParameter(reason, param_hint="--keep-audio")
     return open_outputs(
         (job.sink, *job.also),
         info,

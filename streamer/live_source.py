@@ -64,13 +64,17 @@ class Arrival:
 class Connection:
     """One call: a thread that connects, decodes, and leaves the newest picture for whoever takes it.
 
+    Args:
+        address: Whom to call.
+        container: What is there, if it was opened already.
+
     Attributes:
         info: What is known of the stream; None before the first picture.
         reason: Why it ended, or "".
         audio_streams, corrupt_packets: As in `VideoSource`.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, container: InputContainer | None = None) -> None:
         self.info: VideoInfo | None = None
         self.reason = ""
         self.audio_streams = self.corrupt_packets = 0
@@ -80,7 +84,8 @@ class Connection:
         self._newest: Arrival | None = None
         self._missed = 0
         self._left = threading.Event()
-        self._thread = threading.Thread(target=self._work, daemon=True, name=f"receive {address.label}")
+        name = f"receive {address.label}"
+        self._thread = threading.Thread(target=self._work, args=(container,), daemon=True, name=name)
         self._thread.start()
 
     @property
@@ -106,10 +111,10 @@ class Connection:
         """End it soon. Its thread closes what it opened, once FFmpeg returns: closing it here would crash."""
         self._left.set()
 
-    def _work(self) -> None:
+    def _work(self, container: InputContainer | None) -> None:
         try:
-            with self._opened() as container:
-                self._receive(container)
+            with container or self._opened() as opened:
+                self._receive(opened)
                 reason = "it ended"  # also of a server that died: FFmpeg cannot tell
         except av.FFmpegError as error:  # never its message, which carries the address with its password
             reason = error.strerror or type(error).__name__
@@ -188,6 +193,7 @@ class LiveSource:
 
     Args:
         address: What to open.
+        container: What is there, if it was opened already; this closes it.
         give_up_seconds: How long it may be gone.
 
     Attributes:
@@ -199,11 +205,13 @@ class LiveSource:
         SourceError: If it cannot be opened, or gives no frame in time.
     """
 
-    def __init__(self, address: Address, *, give_up_seconds: float = GIVE_UP_SECONDS) -> None:
+    def __init__(
+        self, address: Address, container: InputContainer | None = None, *, give_up_seconds: float = GIVE_UP_SECONDS
+    ) -> None:
         self.reconnects = self._corrupt_before = 0
         self._address, self._give_up = address, give_up_seconds
         self._closed = threading.Event()
-        self._connection: Connection | None = Connection(address)
+        self._connection: Connection | None = Connection(address, container)
         self.info = self._described(self._connection)
         self.audio_streams = self._connection.audio_streams
         self._blank_image = blank(self.info.width, self.info.height)

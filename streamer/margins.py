@@ -5,15 +5,14 @@ What H.264 and HEVC cut off their decoders cut off; these two are left to the pl
 
 from __future__ import annotations
 
-import os
+import io
 import struct
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from math import floor
-from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal, Protocol
 
 from streamer.types import Image
 
@@ -54,21 +53,33 @@ class Margins:
 NO_MARGINS = Margins()
 
 
-def margins_of(path: Path, *, place: int, width: int, height: int) -> Margins:
-    """Return the margins of a video track of a Matroska, mp4 or mov file; none where they cannot be read.
+class Readable(Protocol):
+    """A `Path`, or what is read like one."""
+
+    def open(self, mode: Literal["rb"]) -> BinaryIO:
+        """Return its bytes."""
+        ...
+
+
+def margins_of(path: Readable, *, place: int, width: int, height: int) -> Margins:
+    """Return the margins of a video track of a Matroska, mp4 or mov file; none where it is damaged there.
 
     Args:
         path: The file.
         place: Of the track among those of video, from 0.
         width: Of the picture as it is stored, as is `height`.
+
+    Raises:
+        OSError: If it cannot be read.
     """
     try:
         with path.open("rb") as file:
-            whole = 0, os.fstat(file.fileno()).st_size
+            whole = 0, file.seek(0, io.SEEK_END)
+            file.seek(0)
             is_matroska = file.read(4) == b"\x1a\x45\xdf\xa3"
             of_each = _of_matroska(file, whole) if is_matroska else _of_mp4(file, whole, (width, height))
             margins = next(islice(of_each, place, None), NO_MARGINS)
-    except (OSError, struct.error, ZeroDivisionError):
+    except (struct.error, ZeroDivisionError):
         return NO_MARGINS
     return margins if margins.fit(width, height) else NO_MARGINS
 

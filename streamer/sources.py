@@ -32,6 +32,7 @@ from streamer.live_source import LiveSource
 from streamer.margins import NO_MARGINS, Margins, margins_of
 from streamer.picture_file import is_picture
 from streamer.pictures import PictureSource, pictures_in
+from streamer.recordings import Recording, is_web, opened
 from streamer.special_files import special_kind
 from streamer.types import Frame, VideoInfo
 
@@ -58,7 +59,13 @@ def open_source(
         SourceError: If it is missing, not allowed, not a video or picture, or not one frame can be decoded.
     """
     address = live_address(path, transport) if isinstance(path, str) else None
-    return LiveSource(address) if address else open_file(Path(path), recursive=recursive)
+    if address is None:
+        return open_file(Path(path), recursive=recursive)
+    if not is_web(address):
+        return LiveSource(address)
+    container = opened(address)
+    has_end = container.duration is not None
+    return VideoSource(Recording(address), container) if has_end else LiveSource(address, container)
 
 
 def open_file(path: Path, *, recursive: bool = False) -> VideoSource | PictureSource:
@@ -80,10 +87,15 @@ def open_file(path: Path, *, recursive: bool = False) -> VideoSource | PictureSo
 class VideoSource:
     """Every frame of a video file once, in order; iterating again goes on where the last iteration stopped.
 
-    May be iterated in one thread and closed in another. Frames are upright (display matrix applied), 8-bit (10-bit and
-    HDR are converted without tone mapping), of one size (a frame of another is letterboxed), and their pts strictly
-    increase from the start of the file. Interlaced frames are deinterlaced, and what the container cuts off the picture
-    is cut off. Alpha is dropped, not composited: what was transparent shows, so a face under it is found.
+    The file is here or on a web server. May be iterated in one thread and closed in another. Frames are upright
+    (display matrix applied), 8-bit (10-bit and HDR are converted without tone mapping), of one size (a frame of another
+    is letterboxed), and their pts strictly increase from the start of the file. Interlaced frames are deinterlaced, and
+    what the container cuts off the picture is cut off. Alpha is dropped, not composited: what was transparent shows, so
+    a face under it is found.
+
+    Args:
+        path: What to read.
+        container: The same, if it was opened already.
 
     Attributes:
         info: Known at once, because the first frame is decoded on opening.
@@ -92,15 +104,15 @@ class VideoSource:
         audio_streams: How many it has; what becomes of them is the sink's affair.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | Recording, container: InputContainer | None = None) -> None:
         self.corrupt_packets = self.interlaced_frames = self._sent = self._decoded = 0
         self._activity, self._has_threads = Activity(), True
         self._path = path
         self._lock, self._closed = Lock(), False  # closing under a running read would crash the process
-        self._container = _open_container(path)
+        self._container = container or _open_container(path)
         self.audio_streams = len(self._container.streams.audio)
         try:
-            self._stream = video_stream(self._container, path.as_posix())
+            self._stream = video_stream(self._container, str(path))
             self._stream.codec_context.flags |= Flags.output_corrupt  # a damaged frame is still a frame
             decoded = self._whole()
             first = next(decoded, None)
@@ -144,7 +156,11 @@ class VideoSource:
         if not any(name in self._container.format.name for name in ("matroska", "mov")):
             return NO_MARGINS
         videos = [stream for stream in self._container.streams.video if is_timed(stream)]
-        return margins_of(self._path, place=videos.index(self._stream), width=size[0], height=size[1])
+        try:
+            return margins_of(self._path, place=videos.index(self._stream), width=size[0], height=size[1])
+        except OSError as error:
+            log.warning("%s: what it cuts off the picture shows: %s", self._path, error.strerror or error)
+            return NO_MARGINS
 
     def _whole(self) -> Iterator[VideoFrame]:
         try:
@@ -164,6 +180,7 @@ class VideoSource:
                     is_over = packet is None
                     frames = self._stream.codec_context.decode(packet)
             except av.FFmpegError as error:
+                self._check_server(error)
                 if self._may_begin_again:
                     known, packets, is_over = self._begin_again(), self._packets(), False
                     continue
@@ -216,6 +233,12 @@ class VideoSource:
                 raise SourceError(f"cannot read {self._path}: its video is encrypted (cenc); decrypt it first")
             self._sent += not packet.is_discard
             yield packet
+
+    def _check_server(self, error: av.FFmpegError) -> None:
+        """Raise the SourceError that a server deserves which is gone: to ask it again takes seconds each time."""
+        if isinstance(self._path, Recording) and not isinstance(error, av.InvalidDataError):
+            reason = "it is silent" if isinstance(error, av.error.ExitError) else error.strerror
+            raise SourceError(f"cannot read {self._path} further: {reason}") from error
 
     def _count_failure(self, error: av.FFmpegError, failures: int) -> None:
         self.corrupt_packets += 1
@@ -274,14 +297,16 @@ def _with_next(frames: Iterator[VideoFrame]) -> Iterator[tuple[VideoFrame, Video
         frame = after
 
 
-def _open_container(path: Path) -> InputContainer:
+def _open_container(path: Path | Recording) -> InputContainer:
+    if isinstance(path, Recording):
+        return opened(path.address)
     try:
         return av.open(str(path), "r", metadata_errors="replace")  # metadata that is not UTF-8 must not stop us
     except av.FFmpegError as error:
         raise SourceError(f"cannot open {path}: {error.strerror}; is it a video?") from error
 
 
-def _warn_of_losses(frame: VideoFrame, stream: VideoStream, path: Path) -> None:
+def _warn_of_losses(frame: VideoFrame, stream: VideoStream, path: Path | Recording) -> None:
     components = frame.format.components
     if any(component.bits > 8 for component in components):
         log.warning("%s has %d bits per channel: converted to 8", path, components[0].bits)

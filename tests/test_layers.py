@@ -61,6 +61,7 @@ RANK = {
     "clock": 1,
     "deinterlace": 1,
     "margins": 1,
+    "recordings": 2,
     "decoding": 2,
     "pictures": 4,
     "live_source": 3,
