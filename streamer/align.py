@@ -127,9 +127,9 @@ class SimilarityAligner:
 class MeshAligner:
     """Crops by carrying each triangle of a thinned mesh onto the template."""
 
-    def __init__(self, points: Floats, size: int) -> None:
-        """Take `points`, `(468, 2)` in the unit square, and the crop's side in pixels."""
-        self.size = size
+    def __init__(self, points: Floats, size: int, *, map_size: int = MAP_SIZE) -> None:
+        """Take `points`, `(468, 2)` in the unit square, and in pixels the crop's side and that of ways back."""
+        self.size, self._map_size = size, map_size
         template = np.asarray(points, np.float32) * size
         self.kept = thin(template, MESH_POINTS)
         self.points = self._with_ring(np.pad(template, ((0, 0), (0, 1))))[:, :2]  # (V, 2) crop pixels
@@ -177,7 +177,7 @@ class MeshAligner:
         Where the mesh folds over itself (the far side of a turned head), the nearer triangle wins.
         """
         width, height = roi[2] - roi[0], roi[3] - roi[1]
-        scale = min(1.0, MAP_SIZE / max(width, height))
+        scale = min(1.0, self._map_size / max(width, height))
         small = (max(1, round(width * scale)), max(1, round(height * scale)))
         stretch = np.array([small[0] / width, small[1] / height], np.float32)
         points = self._with_ring(self._mesh(face))

@@ -1,4 +1,4 @@
-"""Makes a drawn face as soft and as noisy as the frame around it; a clean face in a noisy picture is a mask."""
+"""Makes a drawn face as soft, as pale and as noisy as its frame; a clean face in a noisy picture is a mask."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from streamer.types import Floats
 BLURS = (0.0, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)  # pixels of the frame, to choose from
 SHARPER = 1.15  # than the frame a drawn face may be; exactly as soft looked softer than the hair around it
 COARSE = 3.0  # pixels: detail is what is finer than one, of what is finer than this
+PALER, CONTRASTS = 0.7, (0.55, 1.05)  # power of the ratio of both contrasts that is taken over, and its limits
 MAX_GRAIN = 14.0  # grey levels
 MIN_GRAIN = 0.5
 TILE = 512  # pixels, side of the noise that grain is cut from
@@ -21,16 +22,22 @@ _LAPLACE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # sees n
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How soft a face is to be drawn, in pixels, and how much noise it gets, in grey levels."""
+    """How soft a face is to be drawn, in pixels, how much of its contrast it has, and its noise, in grey levels."""
 
     blur: float = 0.0
+    contrast: float = 1.0
     grain: float = 0.0
+
+    def between(self, other: Finish, share: float) -> Finish:
+        """Return a finish that is `share` of the way to `other`."""
+        ours, theirs = (np.array([f.blur, f.contrast, f.grain]) for f in (self, other))
+        return Finish(*(ours + share * (theirs - ours)).tolist())
 
 
 def measure(below: Floats, patch: Floats, inside: npt.NDArray[np.bool_]) -> Finish:
     """Return what makes `patch` like `below`, both `(h, w, 3)` float32 RGB, within `inside`.
 
-    Of the person two numbers are read: how much of the contrast is fine, and how noisy it is.
+    Of the person three numbers are read: the contrast, how much of it is fine, and how noisy it is.
     """
     known = cv2.erode(inside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     if known.sum() < 64:
@@ -38,16 +45,28 @@ def measure(below: Floats, patch: Floats, inside: npt.NDArray[np.bool_]) -> Fini
     frame, face = (np.asarray(part.mean(axis=2), np.float32) for part in (below, patch))
     noise = _noise(frame, known)
     limit = SHARPER * _detail(frame, known, noise)
+    own = _contrast(face, known)
+    contrast = float(np.clip((_contrast(frame, known) / max(own, 1.0)) ** PALER, *CONTRASTS))
     for blur in BLURS:
         blurred = cv2.GaussianBlur(face, (0, 0), blur) if blur else face
         if _detail(blurred, known, 0.0) <= limit:
             break
     grain = float(np.sqrt(max(0.0, noise**2 - _noise(blurred, known) ** 2)))
-    return Finish(blur, min(MAX_GRAIN, grain))
+    return Finish(blur, contrast, min(MAX_GRAIN, grain))
 
 
-def apply(patch: Floats, finish: Finish, noise: Floats, *, seed: int) -> Floats:
-    """Return `patch` `(h, w, 3)` blurred, with noise of its own on every frame (`seed`)."""
+def apply(patch: Floats, plain: Floats, finish: Finish, *, noise: Floats, seed: int) -> Floats:
+    """Return `patch` `(h, w, 3)` with that finish.
+
+    Args:
+        patch: `(h, w, 3)` float32 RGB.
+        plain: The same without any feature, which contrast is towards.
+        finish: As `measure` tells it.
+        noise: `noise_tile`.
+        seed: Another for every frame: so is the noise.
+    """
+    if abs(finish.contrast - 1.0) > 0.02:
+        patch = np.asarray(cv2.addWeighted(patch, finish.contrast, plain, 1.0 - finish.contrast, 0.0))
     if finish.blur >= 0.3:
         patch = np.asarray(cv2.GaussianBlur(patch, (0, 0), finish.blur))
     if finish.grain >= MIN_GRAIN:
@@ -76,3 +95,9 @@ def _detail(grey: Floats, known: npt.NDArray[np.bool_], noise: float) -> float:
     fine, coarse = (cv2.GaussianBlur(grey, (0, 0), sigma) for sigma in (1.0, COARSE))
     sharp = max(0.0, float((grey - fine)[known].var()) - 0.8 * noise**2)
     return float(np.sqrt(sharp) / max(1.0, float((grey - coarse)[known].std())))
+
+
+def _contrast(grey: Floats, known: npt.NDArray[np.bool_]) -> float:
+    """Return the deviation about the light, which is smooth over a sixth of the face."""
+    light = cv2.blur(grey, (max(3, grey.shape[1] // 6),) * 2)
+    return float((grey - light)[known].std())

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from models.face_mesh import FACE_OVAL
 from streamer.types import Floats, Image
 
-SIDE = 64  # pixels of the crop that light is read from
+SIDE = 48  # pixels of the crop that light is read from
 CELLS = 16  # per side of the light that is kept: finer than that is the person
 DARK = 8.0  # grey levels added before the logarithm: below, there is only noise
 SMOOTH = 0.08  # of the crop's side, the blur of what the polynomial leaves over
@@ -88,7 +88,9 @@ class LightReader:
         self._stiff = np.diag(np.array([1e-3, 0.5, 0.5, 4.0, 4.0, 4.0, 12.0, 12.0], np.float32))
 
     def __call__(self, crop: Image) -> Light:
-        """Return the light on a `(SIDE, SIDE, 3)` uint8 crop."""
+        """Return the light on an `(S, S, 3)` uint8 crop; `SIDE` is enough."""
+        if len(crop) != SIDE:
+            crop = np.asarray(cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
         logs = logarithm(crop)
         fit, spread = self._fit(logs[self._used])
         rest = logs - fit

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from streamer import eyes, mouth, rim
-from streamer.align import MeshAligner, outline
-from streamer.blend import edge, fill, hide
+from streamer.align import MeshAligner, outline, turn
+from streamer.blend import MARGIN, edge, fill, hide, inner_face
 from streamer.conceal import clip_to
 from streamer.light import BROWS, DARK, SIDE, likeness, logarithm
 from streamer.stranger import Stranger, enlarged
@@ -18,6 +18,7 @@ from streamer.types import Face, Floats, Image
 
 EYE_GAIN = (-2.0, 0.3)  # logarithm of the light on eyes and teeth over that of the texture
 BROW_REACH = 0.02  # of the oval's width around the person's own brows, that is always painted over
+TURNED = (0.7, 0.9)  # where the nose lies across the oval, from which on a face reaches past its mesh
 LEAST_SPREAD = 0.12  # of log colours: sharper tells noise from skin
 EDGE = 0.015  # of the oval's width: how softly the outline of a turned head ends
 OVAL_SHARE = 0.6  # of a crop's side, the width of the oval
@@ -48,7 +49,8 @@ class Canvas:
     Attributes:
         roi: `x1, y1, x2, y2` in the frame.
         below: `(h, w, 3)` uint8 RGB of the frame, in which only this face is not concealed.
-        inside: `(h, w)`: the outline of the person's mesh.
+        inside: `(h, w)`: what may be painted: the outline of the person's mesh, a little more of a turned head.
+        concealed: `(h, w)`: what is concealed, all of which is drawn or shown again.
         kept: `(h, w)` in [0, 1]: their brows.
         where: `(h, w, 2)`: the place in the crop.
         known: `(h, w)`: which have one.
@@ -59,6 +61,7 @@ class Canvas:
     roi: tuple[int, int, int, int]
     below: Image
     inside: npt.NDArray[np.bool_]
+    concealed: npt.NDArray[np.bool_]
     kept: Floats
     where: Floats
     known: npt.NDArray[np.bool_]
@@ -66,29 +69,32 @@ class Canvas:
     side: int
 
 
-def canvas(below: Image, mesh: Floats, drawn: Face, aligner: MeshAligner) -> Canvas | None:
+def canvas(below: Image, face: Face, mesh: Floats, drawn: Face, *, aligner: MeshAligner) -> Canvas | None:
     """Return where to paint; None outside the frame.
 
     Args:
         below: `(H, W, 3)` uint8 RGB.
-        mesh: `(468, 3)` of the person.
+        face: The person's, as it was concealed.
+        mesh: `(468, 3)` of the person, with exact lips and lids.
         drawn: With the mesh of the new face.
         aligner: Of the template, at the size of the largest textures.
     """
-    hull = outline(mesh, 0.0)
+    whole = inner_face(face)
+    turned = float(np.clip((turn(mesh) - TURNED[0]) / (TURNED[1] - TURNED[0]), 0.0, 1.0))
+    hull = outline(mesh, turned * MARGIN)
     width = float(np.ptp(hull[:, 0]))
-    roi = clip_to(below, np.concatenate([hull - 3, hull + 3]))
+    roi = clip_to(below, whole)
     if roi is None:
         return None
     brows = np.zeros((roi[3] - roi[1], roi[2] - roi[0]), np.float32)
     for brow in BROWS:
         brows[fill(cv2.convexHull(np.ascontiguousarray(mesh[list(brow), :2]))[:, 0], roi)] = 1.0
-    sigma = max(0.5, BROW_REACH * width)
-    kept = np.minimum(1.0, 3.0 * cv2.GaussianBlur(brows, (0, 0), sigma))
+    reach = 2 * max(1, round(BROW_REACH * width)) + 1
+    kept = np.minimum(1.0, 3.0 * cv2.blur(cv2.blur(brows, (reach, reach)), (reach, reach)))
     where, known = aligner.frame_to_crop(drawn, roi)
-    return Canvas(
-        roi, below[roi[1] : roi[3], roi[0] : roi[2]], fill(hull, roi), kept, where, known, width, aligner.size
-    )
+    concealed = fill(whole, roi)
+    part = below[roi[1] : roi[3], roi[0] : roi[2]]
+    return Canvas(roi, part, fill(hull, roi) & concealed, concealed, kept, where, known, width, aligner.size)
 
 
 def face(
@@ -133,6 +139,11 @@ def expected(canvas: Canvas, look: Look) -> Floats:
     return _warped(enlarged(look.light, SIDE), canvas)
 
 
+def plain(lit: Floats) -> Floats:
+    """Return skin in the person's light without any feature, `(h, w, 3)` float32 RGB; `lit` as in `face`."""
+    return np.asarray(cv2.subtract(cv2.exp(lit), (DARK,) * 4), np.float32)
+
+
 def blend(image: Image, canvas: Canvas, patch: Floats, look: Look, *, lit: Floats) -> None:
     """Blend `patch` into `image`, in place: with the frame at the rim, with the cover where nothing is known.
 
@@ -158,7 +169,7 @@ def blend(image: Image, canvas: Canvas, patch: Floats, look: Look, *, lit: Float
         patch = cover + shown[..., None] * (patch - cover)
     new = cv2.convertScaleAbs(np.maximum(patch, 0.0))
     drawn = cv2.blendLinear(canvas.below, new, 1.0 - opacity, opacity)
-    part[:] = cv2.copyTo(drawn, inside, part.copy())
+    part[:] = cv2.copyTo(drawn, canvas.concealed.astype(np.uint8), part.copy())
 
 
 def _warped(values: Floats, canvas: Canvas) -> Floats:

@@ -9,7 +9,7 @@ import numpy as np
 
 from streamer import eyes
 from streamer.fine_mesh import FineMesh
-from streamer.light import CELLS, DARK, SIDE, Light, LightReader
+from streamer.light import CELLS, DARK, Light, LightReader
 from streamer.types import Floats, Image
 
 LEVELS = 3  # sizes a stranger is kept in, each half the one before
@@ -47,7 +47,7 @@ def prepare(texture: Image, points: Floats, common: Floats, *, reader: LightRead
         network: Finds the irises.
     """
     side = len(texture)
-    read = reader(np.asarray(cv2.resize(texture, (SIDE, SIDE), interpolation=cv2.INTER_AREA)))
+    read = reader(texture)
     light = _light(read, common, reader)
     flat = np.log(texture.astype(np.float32) + DARK) - enlarged(light, side)
     levels = [flat]

@@ -35,6 +35,7 @@ FILTERS = {
     "mouth": OneEuroConfig(min_cutoff=1.5, speed_gain=3.0),  # weights of mouths a second
     "front": OneEuroConfig(min_cutoff=1.0, speed_gain=0.5),
 }
+MAP_SIZE = 96  # pixels: what needs to be exact, lids and lips, is drawn by its outline
 FINISH_SECONDS = 0.5  # between two looks at how soft and noisy the frame is
 STEADY = 0.6  # of softness and noise that stays at each look
 FINE_POINTS = np.array(FINE)
@@ -75,7 +76,8 @@ class TextureDrawer(Drawer[_Drawn]):
         self._strips = model.mouths.cpu().numpy().astype(np.float32)  # (M, 40, 96, 3)
         self._openings = model.mouth_openings.cpu().numpy()  # (M, 2)
         self._noise = finish.noise_tile()
-        self._small, self._large = MeshAligner(points, SIDE), MeshAligner(points, model.crop_size)
+        self._small = MeshAligner(points, SIDE)
+        self._large = MeshAligner(points, model.crop_size, map_size=MAP_SIZE)
         self._places = [_place(points, indices) for indices in (*eyes.LIDS, mouth.UPPER + mouth.LOWER)]
         super().__init__(model, device, pseudonyms=pseudonyms)
 
@@ -125,7 +127,7 @@ class TextureDrawer(Drawer[_Drawn]):
         for track, own, mesh in zip(tracks, finer, meshes, strict=True):
             hidden = boxes + [outline for n, outline in outlines.items() if n != track.id]
             drawn = replace(track.face, mesh=mesh)
-            canvas = paint.canvas(original, own, drawn, self._large)
+            canvas = paint.canvas(original, track.face, own, drawn, aligner=self._large)
             if canvas is not None:
                 below = _without(canvas.below, image, hidden, canvas.roi)
                 self._paint(image, replace(canvas, below=below), track.id, mesh=mesh, seconds=seconds)
@@ -213,7 +215,8 @@ class TextureDrawer(Drawer[_Drawn]):
         if not np.isfinite(patch.mean()):
             raise FloatingPointError("the drawn face has values that are not finite")
         wanted = self._finish(track, canvas, patch, seconds)
-        patch = finish.apply(patch, wanted, self._noise, seed=round(seconds * 90_000) + track)
+        plain, seed = paint.plain(lit), round(seconds * 90_000) + track
+        patch = finish.apply(patch, plain, wanted, noise=self._noise, seed=seed)
         paint.blend(image, canvas, patch, made.look, lit=lit)
 
     def _finish(self, track: int, canvas: paint.Canvas, patch: Floats, seconds: float) -> Finish:
@@ -223,8 +226,7 @@ class TextureDrawer(Drawer[_Drawn]):
             return before
         now = finish.measure(canvas.below.astype(np.float32), patch, canvas.inside & canvas.known)
         if before is not None:
-            blur = STEADY * before.blur + (1 - STEADY) * now.blur
-            now = Finish(blur, STEADY * before.grain + (1 - STEADY) * now.grain)
+            now = before.between(now, 1.0 - STEADY)
         self._finishes[track] = seconds, now
         return now
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamer.demo import render_clip
+from streamer.demo import Pose, Shot, render_clip
 from streamer.detect import FaceDetector
 from streamer.errors import AnonymizerError
 from streamer.fine_mesh import EYES, LIPS, FineMesh
@@ -16,7 +16,8 @@ from streamer.types import Face, Image
 @pytest.fixture(scope="module")
 def portrait(tmp_path_factory: pytest.TempPathFactory) -> tuple[Image, Face]:
     path: Path = tmp_path_factory.mktemp("demo") / "clip.mp4"
-    render_clip(path)
+    pose = (Pose(0.8, 0.56, 0.9),)
+    render_clip(path, (Shot(0.1, pose, pose),))
     with open_source(str(path)) as source, FaceDetector() as detector:
         image = next(iter(source)).image
         return image, max(detector(image), key=lambda face: face.size)

@@ -29,6 +29,16 @@ def test_a_noisy_frame_gets_as_much_noise(deviation: float):
 
 def test_noise_has_the_deviation_that_is_asked_for_and_is_another_every_frame():
     flat = np.full((200, 200, 3), 128, np.float32)
-    first, second = (finish.apply(flat, finish.Finish(0.0, 5.0), finish.noise_tile(), seed=s) for s in (1, 40_000))
+    first, second = (
+        finish.apply(flat, flat, finish.Finish(grain=5.0), noise=finish.noise_tile(), seed=s) for s in (1, 40_000)
+    )
     assert first.std() == pytest.approx(5.0, rel=0.1)
     assert abs(np.corrcoef(first[..., 0].ravel(), second[..., 0].ravel())[0, 1]) < 0.1
+
+
+def test_a_pale_frame_gets_a_pale_face():
+    strong = picture()
+    pale = 128 + 0.6 * (strong - 128)
+    wanted = finish.measure(pale, strong, INSIDE)
+    drawn = finish.apply(strong, np.full_like(strong, 128), wanted, noise=finish.noise_tile(), seed=1)
+    assert pale.std() < drawn.std() < 0.85 * strong.std()
