@@ -103,7 +103,7 @@ def test_nothing_of_the_persons_skin_is_left_inside(drawer: TextureDrawer, frame
     cv2.line(scarred, left, right, (90, 30, 30), 3)
     scar = np.abs(scarred.astype(int) - frame.image).max(axis=2) > 20
     before = drawn(drawer, frame.image, face)
-    drawer.reset(0)
+    drawer.reset("clip")
     after = drawn(drawer, scarred, face)
     assert np.abs(after.astype(int) - before).max(axis=2)[scar].mean() < 8
 
@@ -125,7 +125,7 @@ def test_a_fringe_stays_before_the_face(drawer: TextureDrawer, frame: Frame, fac
 def test_a_face_in_the_dark_is_drawn_dark(drawer: TextureDrawer, frame: Frame, face: Face):
     inside = mask_of(face, frame.image, scale=0.8)
     bright = drawn(drawer, frame.image, face)[inside].mean()
-    drawer.reset(0)
+    drawer.reset("clip")
     dark = drawn(drawer, (frame.image * 0.3).astype(np.uint8), face)[inside].mean()
     assert dark == pytest.approx(0.3 * bright, rel=0.25)
 
@@ -147,7 +147,7 @@ def test_beta_leads_from_the_stranger_to_the_person(drawer: TextureDrawer, frame
     inside = mask_of(face, frame.image, scale=0.8)
     distances = []
     for beta in (0.0, 0.5, 1.0):
-        drawer.reset(0)
+        drawer.reset("clip")
         result = drawn(drawer, frame.image, face, beta=beta)
         distances.append(np.abs(result.astype(int) - frame.image)[inside].mean())
     assert distances[0] > distances[1] > distances[2]
