@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
@@ -9,17 +10,23 @@ from fractions import Fraction
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
+log = logging.getLogger(__name__)
+
 # One picture out for each in, so that rate and times stay; pictures that are not interlaced pass as they are.
 FILTER, OPTIONS = "bwdif", "mode=send_frame:deint=interlaced"
 
 
-def deinterlaced(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+def deinterlaced(frames: Iterator[VideoFrame], name: str) -> Iterator[VideoFrame]:
     """Yield every frame once, in order and at its time; those that are interlaced, or follow one, a frame late.
+
+    Args:
+        frames: As they are decoded.
+        name: Of their source, for the warning that something is changed.
 
     Raises:
         av.FFmpegError: If a frame cannot be filtered.
     """
-    weaver = None
+    weaver, is_said = None, False
     for frame in frames:
         if weaver is None and not frame.interlaced_frame:
             yield frame
@@ -27,7 +34,9 @@ def deinterlaced(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
         if weaver is not None and not weaver.takes(frame):
             yield from weaver.flush()
             weaver = None
-        weaver = weaver or Deinterlacer(frame)
+        if not is_said:
+            log.warning("%s is interlaced: deinterlaced", name)
+        weaver, is_said = weaver or Deinterlacer(frame), True
         yield from weaver.push(frame)
     if weaver is not None:
         yield from weaver.flush()

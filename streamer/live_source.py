@@ -24,6 +24,7 @@ from av.video.stream import VideoStream
 
 from streamer.address import Address
 from streamer.decoding import Converter, describe, letterbox, video_stream
+from streamer.deinterlace import deinterlaced
 from streamer.errors import SourceError
 from streamer.types import Frame, Image, VideoInfo
 
@@ -146,7 +147,7 @@ class Connection:
         converter = Converter()
         is_recording = container.duration is not None and self._address.format is None
         start = 0.0
-        for frame in self._decoded(container, stream):
+        for frame in deinterlaced(self._decoded(container, stream), self._address.label):
             seconds = None if frame.pts is None or not frame.time_base else float(frame.pts * frame.time_base)
             if self.info is None:
                 self.info, start = describe(frame, stream), time.monotonic() - (seconds or 0.0)

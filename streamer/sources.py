@@ -164,7 +164,7 @@ class VideoSource:
 
     def _whole(self) -> Iterator[VideoFrame]:
         try:
-            yield from deinterlaced(self._decode())
+            yield from deinterlaced(self._decode(), str(self._path))
         except av.FFmpegError as error:
             raise SourceError(f"cannot deinterlace {self._path}: {error.strerror}") from error
 
@@ -258,8 +258,6 @@ class VideoSource:
             raise SourceError(f"cannot read {self._path}: {share}; is it damaged, or encrypted?")
 
     def _counted(self, frame: VideoFrame) -> VideoFrame:
-        if frame.interlaced_frame and not self.interlaced_frames:
-            log.warning("%s is interlaced: deinterlaced", self._path)
         self.interlaced_frames += frame.interlaced_frame
         self._decoded += 1
         frame.time_base = self._stream.time_base

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from streamer.address import Address
+from streamer.live_source import LiveSource
 from streamer.sources import open_source
 from streamer.types import Image
 from tests.clips import seconds_of
@@ -75,3 +80,19 @@ def test_an_interlaced_part_of_a_video_loses_no_frame(clip: Clip) -> None:
 def test_one_interlaced_frame_is_a_video(clip: Clip) -> None:
     with open_source(clip("clip.mkv", pictures=woven(1), pts=[5], **INTERLACED)) as source:
         assert len(list(source)) == 1
+
+
+def test_an_interlaced_stream_has_no_combs(clip: Clip, caplog: pytest.LogCaptureFixture) -> None:
+    data = clip("clip.ts", pictures=woven(), **INTERLACED).read_bytes()
+
+    def send() -> None:
+        with suppress(OSError), listening.accept()[0] as connection:
+            connection.sendall(data)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=send, daemon=True).start()
+        address = Address("camera", f"tcp://127.0.0.1:{listening.getsockname()[1]}", "mpegts", ({},))
+        with LiveSource(address) as source:
+            frame = next(iter(source))
+    assert combs(frame.image) < min(map(combs, woven())) / 3
+    assert "camera is interlaced: deinterlaced" in caplog.text
