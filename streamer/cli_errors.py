@@ -95,6 +95,16 @@ def fail(message: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
+def tell(text: str) -> None:
+    """Print what a run has to say; that nobody reads it any more is no failure of the run, whose output is whole."""
+    try:
+        typer.echo(text)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # Python flushes once more at its end
+        os.close(nowhere)
+
+
 def show_no_secrets() -> None:
     """Mask what Python itself prints: tracebacks, of threads too, and warnings of the libraries below."""
 

@@ -20,6 +20,7 @@ from streamer.cli_errors import (
     fail,
     interrupt,
     one_line_of,
+    tell,
 )
 from streamer.cores import share_cores
 from streamer.errors import SinkError, SourceError, StreamerError
@@ -156,7 +157,7 @@ def run(
     )  # fmt: skip
     with errors_in_one_line():
         report = anonymize_many(job, pairs) if (pairs := _pairs(sources, job)) else anonymize(job)
-        typer.echo(json.dumps(report.as_dict()) if as_json else "\n".join(report.lines()))
+        tell(json.dumps(report.as_dict()) if as_json else "\n".join(report.lines()))
         if report.failure:
             raise SinkError(report.failure)
 

@@ -19,6 +19,7 @@ from streamer.errors import SinkError
 from streamer.special_files import special_kind
 from streamer.types import SafeFrame, VideoInfo
 
+PART_STEM = 50  # characters of the name: with four bytes each and what follows still a name that file systems take
 STANDARD_OUTPUTS = ("/dev/std", "/dev/fd/", "/proc/self/fd/")
 
 
@@ -71,7 +72,7 @@ class PartSink(ABC):
         self._info = info
         self._overwrite = overwrite
         # Of each run: two that write the same output do not write into one file.
-        self._part = path.with_name(f"{path.stem}.{token_hex(4)}.part{path.suffix}")
+        self._part = path.with_name(f"{path.stem[:PART_STEM]}.{token_hex(4)}.part{path.suffix}")
         self._opened = ExitStack()
         self._count = 0
         self._is_open = False

@@ -6,6 +6,7 @@ import io
 import logging
 import struct
 import warnings
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +35,10 @@ SIGNATURE_BYTES = 64
 HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1"})
 ORIENTATION_TAG = 0x112
 SRGB = ImageCms.createProfile("sRGB")
-# What the header of a damaged file may bring about in Pillow; the pixels come from a stricter decoder.
-UNREADABLE = (OSError, SyntaxError, ValueError, LookupError, TypeError, ArithmeticError, struct.error)
+# What a damaged file may bring about in Pillow and libheif.
+UNREADABLE = (
+    OSError, EOFError, SyntaxError, ValueError, LookupError, TypeError, ArithmeticError, RuntimeError, struct.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +133,11 @@ def _decode_avif(data: bytes) -> tuple[Image, _Header]:
 
 
 def _decode_other(data: bytes) -> tuple[Image, _Header]:
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
+    kind = picture_kind(data[:SIGNATURE_BYTES])
+    is_sound = bool(data) and (kind != "png" or _is_whole_png(data))
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if is_sound else None
     if image is None:
         raise ValueError("not a picture, or damaged")
-    kind = picture_kind(data[:SIGNATURE_BYTES])
     readers: dict[str, type[ImageFile]] = {
         "png": PngImageFile, "jpeg": JpegImageFile, "webp": WebPImageFile, "tiff": TiffImageFile
     }  # fmt: skip
@@ -141,6 +145,22 @@ def _decode_other(data: bytes) -> tuple[Image, _Header]:
         return np.asarray(image, np.uint8), _Header()
     header = _header(lambda: readers[kind](io.BytesIO(data)), applies_orientation=kind != "webp")
     return np.asarray(image, np.uint8), header
+
+
+def _is_whole_png(data: bytes) -> bool:
+    """Return whether its chunks lie within the file: OpenCV 4.11 makes room for what they claim, up to 4 GB."""
+    at = 8
+    while at + 12 <= len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        if at + 12 + length > len(data):
+            return False
+        checksum = int.from_bytes(data[at + 8 + length :][:4])
+        if kind == b"IHDR" and zlib.crc32(data[at + 4 : at + 8 + length]) != checksum:
+            return False
+        if kind == b"IEND":
+            return True
+        at += 12 + length
+    return False
 
 
 _DECODERS: dict[str, Callable[[bytes], tuple[Image, _Header]]] = {"heic": _decode_heic, "avif": _decode_avif}

@@ -274,6 +274,17 @@ def test_a_real_signal_ends_a_real_run_with_130_and_no_output(name: str, portrai
     assert sorted(path.name for path in tmp_path.iterdir()) == ["slow.py", "working"]
 
 
+def test_a_run_whose_summary_nobody_reads_is_done_all_the_same(tmp_path: Path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((16, 16, 3), np.uint8))
+    unread, written = os.pipe()
+    os.close(unread)
+    command = [sys.executable, "-m", "streamer", "run", tmp_path / "a.png", tmp_path / "b.png", *COVER]
+    done = subprocess.run(command, stdout=written, stderr=subprocess.PIPE, check=False)
+    os.close(written)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "b.png").exists()
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_a_name_that_the_console_cannot_show_does_not_fail_the_work(encoding: str, tmp_path: Path):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((16, 16, 3), np.uint8))

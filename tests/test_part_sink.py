@@ -67,6 +67,13 @@ def test_a_link_is_followed_and_stays(name: str, there: bool, tmp_path: Path) ->
     assert target.is_dir() or target.stat().st_size > 100
 
 
+@pytest.mark.parametrize("letter", ["x", "\u65e5"])
+def test_the_longest_name_that_a_file_can_have_can_be_written(letter: str, tmp_path: Path) -> None:
+    name = letter * (251 // len(letter.encode())) + ".mp4"
+    write(tmp_path / name)
+    assert left_in(tmp_path) == [name]
+
+
 @pytest.mark.parametrize("path", ["/dev/null", "/dev/stdout", "-", "pipe", "socket"])
 def test_what_is_no_file_is_refused_as_an_output_and_an_input(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

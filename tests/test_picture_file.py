@@ -183,3 +183,45 @@ def test_pictures_of_every_kind_and_depth_are_written_under_names_of_their_own(f
         for frame in again:
             sink.write(safe(frame))
     assert len(list((tmp_path / "out").rglob("*.*"))) == 4
+
+
+@pytest.mark.parametrize("kind", [*CONTENT, "heic"])
+def test_whatever_is_damaged_in_a_picture_is_an_error_of_ours_or_a_picture(kind: str, tmp_path: Path):
+    path, random = tmp_path / "a.bin", np.random.default_rng(14)
+    profile = matrix_profile(*ADOBE_RGB, gamma=2.2)
+    if kind == "heic":
+        whole = tiled_heic([plain(colour) for colour in COLOURS], columns=3, size=(192, 128))
+    else:
+        saved(path, picture(0), format=CONTENT[kind], icc_profile=profile)
+        whole = path.read_bytes()
+    refusals = []
+    for _ in range(40):
+        data = bytearray(whole[: random.integers(4, len(whole) + 1)] if random.random() < 0.5 else whole)
+        for at in random.integers(4, len(data) + 1, 4) - 1:
+            data[at] = random.integers(256)
+        path.write_bytes(data)
+        try:
+            image = load_picture(path)
+        except SourceError as error:
+            refusals.append(str(error))
+        else:
+            assert image.dtype == np.uint8
+            assert image.ndim == 3
+    assert refusals
+    assert not [said for said in refusals if "\n" in said]
+
+
+def test_a_png_that_claims_more_than_it_has_takes_no_memory_for_it(tmp_path: Path):
+    data = bytearray(saved(tmp_path / "a.png", picture(0)).read_bytes())
+    at = data.index(b"IDAT") - 4
+    data[at : at + 4] = (0x7FFFFFFF).to_bytes(4)
+    (tmp_path / "a.png").write_bytes(data)
+    code = (
+        "import resource, sys; from pathlib import Path; from streamer.picture_file import load_picture\n"
+        "try: load_picture(Path(sys.argv[1]))\n"
+        "except Exception as error: print(type(error).__name__, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "a.png"]
+    name, kilobytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert name == "SourceError"
+    assert int(kilobytes) < 1_000_000
