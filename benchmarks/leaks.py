@@ -3,8 +3,8 @@
     python benchmarks/leaks.py CLIPS_FOLDER [--mode cover|generate] [--only NAME...] [--deface BIN | --no-deface]
 
 Annotations are those of tests/truth. A face counts as uncovered when its fine detail survives
-(`streamer.evaluate.coverage`). "Elsewhere" is the share of the picture that was changed outside every annotated face, a
-third of its size around it: what covering too much costs.
+(`streamer.evaluate.coverage`). In brackets is what covering too much costs (`streamer.evaluate.elsewhere`): the share
+of the picture that was changed where no face is, and the covers in 100 frames that touch none.
 """
 
 from __future__ import annotations
@@ -24,14 +24,13 @@ import numpy as np
 
 from benchmarks.deface import CACHE, install_deface
 from streamer.evaluate.coverage import detail_kept
+from streamer.evaluate.elsewhere import Elsewhere, elsewhere
 from streamer.evaluate.frame_pairs import FramePair, OutputPairs, OwnPairs
 from streamer.evaluate.leaks import LEAST_SIZE, FaceFrame, leak_figure
 from streamer.evaluate.truth import TrueFace, read_truth
 from streamer.pipeline import Anonymizer
 
 TRUTHS = Path(__file__).parent.parent / "tests" / "truth"
-CHANGED = 12  # grey levels; a codec changes less
-AROUND = 1 / 3  # of a face's size
 
 
 @dataclass(frozen=True)
@@ -75,12 +74,12 @@ def main() -> None:
         for (clip, way, *_), result in zip(jobs, done, strict=True):
             found[clip, way] = result
             uncovered = sum(face.uncovered for face in result[0])
-            print(f"{way.name}: {clip.stem}: {uncovered} ({100 * result[1]:.1f} %)", file=sys.stderr, flush=True)
+            print(f"{way.name}: {clip.stem}: {uncovered} {cost(result[1])}", file=sys.stderr, flush=True)
     print_table(clips, ways, found)
 
 
-def watched(clip: Path, way: Tried, mode: str, deface: Path | None) -> tuple[list[FaceFrame], float]:
-    """Return every checked face-frame of at least `LEAST_SIZE`, and the share of the picture changed elsewhere."""
+def watched(clip: Path, way: Tried, mode: str, deface: Path | None) -> tuple[list[FaceFrame], list[Elsewhere]]:
+    """Return every checked face-frame of at least `LEAST_SIZE`, and what was changed elsewhere in each frame."""
     truth = read_truth(TRUTHS / f"{clip.stem}.json")
     if way.policy:
         anonymizer = Anonymizer.load(mode=mode, policy=way.policy, delay_seconds=way.delay, device="cpu")
@@ -105,10 +104,12 @@ def rewrite(gif: Path, video: Path) -> None:
         sink.mux(stream.encode())
 
 
-def counted(pairs: Iterable[FramePair], truth: dict[int, tuple[TrueFace, ...]]) -> tuple[list[FaceFrame], float]:
+def counted(
+    pairs: Iterable[FramePair], truth: dict[int, tuple[TrueFace, ...]]
+) -> tuple[list[FaceFrame], list[Elsewhere]]:
     """Return what `watched` does."""
     faces: list[FaceFrame] = []
-    elsewhere: list[float] = []
+    beside: list[Elsewhere] = []
     for pair in pairs:
         if pair.after is None or pair.before.index not in truth:
             continue
@@ -119,33 +120,30 @@ def counted(pairs: Iterable[FramePair], truth: dict[int, tuple[TrueFace, ...]]) 
                 faces.append(
                     FaceFrame(pair.before.index, pair.before.seconds, face.box, face.size, face.yaw, True, kept)
                 )
-        elsewhere.append(changed_elsewhere(pair, known))
-    return faces, float(np.mean(elsewhere))
+        beside.append(elsewhere(pair.before.image, pair.after, known))
+    return faces, beside
 
 
-def changed_elsewhere(pair: FramePair, faces: Iterable[TrueFace]) -> float:
-    """Return the share of the pixels outside every face that differ."""
-    assert pair.after is not None
-    differs = np.abs(pair.before.image.astype(np.int16) - pair.after).max(axis=2) > CHANGED
-    for face in faces:
-        grow = AROUND * face.size
-        (x1, y1), (x2, y2) = np.maximum(face.box[:2] - grow, 0).astype(int), (face.box[2:] + grow).astype(int)
-        differs[y1:y2, x1:x2] = False
-    return float(differs.mean())
+def cost(frames: list[Elsewhere]) -> str:
+    """Return the share of the picture changed where no face is, and the stray covers in 100 frames."""
+    share, strays = np.mean([(frame.share, frame.strays) for frame in frames], axis=0)
+    return f"({100 * share:.2f} %, {100 * strays:.0f})"
 
 
 def print_table(
-    clips: list[Path], ways: tuple[Tried, ...], found: dict[tuple[Path, Tried], tuple[list[FaceFrame], float]]
+    clips: list[Path], ways: tuple[Tried, ...], found: dict[tuple[Path, Tried], tuple[list[FaceFrame], list[Elsewhere]]]
 ) -> None:
-    """Print uncovered face-frames and the share covered elsewhere in percent, by clip and way; then each leak."""
+    """Print uncovered face-frames and what was covered elsewhere, by clip and way; then each leak."""
     print(f"| clip | face-frames | {' | '.join(way.name for way in ways)} |\n{'|---' * (len(ways) + 2)}|")
     for clip in clips:
         cells = [found[clip, way] for way in ways]
-        row = [f"{sum(face.uncovered for face in faces)} ({100 * share:.1f} %)" for faces, share in cells]
+        row = [f"{sum(face.uncovered for face in faces)} {cost(beside)}" for faces, beside in cells]
         print(f"| {clip.stem} | {len(cells[0][0])} | {' | '.join(row)} |")
     for way in ways:
         faces = [face for clip in clips for face in found[clip, way][0]]
-        print(f"{way.name}: {sum(f.uncovered for f in faces)} of {len(faces)}, per 10,000: {leak_figure(faces)}")
+        beside = [frame for clip in clips for frame in found[clip, way][1]]
+        uncovered = f"{sum(f.uncovered for f in faces)} of {len(faces)}, per 10,000: {leak_figure(faces)}"
+        print(f"{way.name}: {uncovered}; {cost(beside)}")
         for clip in clips:
             leaks = [face for face in found[clip, way][0] if face.uncovered] if way.policy else []
             for face in leaks:

@@ -88,7 +88,7 @@ RANK |= {"__init__": 0, "__main__": 23}
 # `streamer.evaluate`, from the pipeline up; one that is not named here is of the second row.
 EVALUATE_LAYERS = (
     "figures coverage gaze labels recognizers truth utility published inception provenance",
-    "baselines chance charts distances frame_pairs glossary leaks photos publish steadiness thresholds union",
+    "baselines chance charts distances elsewhere frame_pairs glossary leaks photos publish steadiness thresholds union",
     "judge report summary video",
     "measurements worst",
     "identity_figures pairing workers",

@@ -175,6 +175,17 @@ GLOSSARY = {
         "none is the aim.",
         LEAKS,
     ),
+    "covered_elsewhere": Meaning(
+        "Cover precision: changed where no face is",
+        "Share of the picture that the output changed outside every face and a third of its size around it; lower "
+        "leaves more of the picture, and none is the aim.",
+        PICTURE,
+    ),
+    "stray_covers": Meaning(
+        "Covers that touch no face, a frame",
+        "How many changed areas of a frame touch no face at all; lower is better.",
+        PICTURE,
+    ),
     "frames": Meaning("Frames", "How many frames the original has.", LEAKS),
     "frames_missing": Meaning(
         "Frames missing",

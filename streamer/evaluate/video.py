@@ -21,6 +21,7 @@ from streamer.detect import FaceDetector
 from streamer.errors import SourceError
 from streamer.evaluate.charts import DPI, PALETTE, QUOTED, STYLE
 from streamer.evaluate.coverage import UNCOVERED, detail_kept
+from streamer.evaluate.elsewhere import Elsewhere, elsewhere, elsewhere_figures
 from streamer.evaluate.figures import Cell, Chart, Figure, Findings, Problem, Table, rate_figure
 from streamer.evaluate.frame_pairs import FramePair, OutputPairs, OwnPairs
 from streamer.evaluate.leaks import FaceFrame, leak_figures, leak_list, leak_table
@@ -42,12 +43,14 @@ class Watched:
         frames: How many the original has.
         missing: Indices of those the output lacks.
         faces: Every annotated face of the others.
+        elsewhere: What was changed beside them, by annotated frame.
         readings: See `streamer.evaluate.steadiness`.
     """
 
     frames: int = 0
     missing: list[int] = field(default_factory=list)
     faces: list[FaceFrame] = field(default_factory=list)
+    elsewhere: list[Elsewhere] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
 
 
@@ -111,6 +114,9 @@ def watch(pairs: OutputPairs | OwnPairs, truth: Truth, recognizers: Sequence[Rec
                 watched.missing.append(pair.before.index)
                 continue
             watched.faces += [_face_frame(pair, face) for face in truth.frames.get(pair.before.index, ())]
+            if pair.before.index in truth.frames:
+                known = truth.frames[pair.before.index]
+                watched.elsewhere.append(elsewhere(pair.before.image, pair.after, known))
             found = detector(pair.before.image)
             watched.readings += meter.add(pair.before, pair.after, found, detector(pair.after) if found else [])
     return watched
@@ -121,11 +127,12 @@ def findings_of(
 ) -> Findings:
     """Return figures, tables and the timeline of what was watched.
 
-    Figures: `frames`, `frames_missing`, `leak_rate` and its bins (`streamer.evaluate.leaks`), `match_rate.NAME`, and
-    those of `steadiness_figures`.
+    Figures: `frames`, `frames_missing`, `leak_rate` and its bins (`streamer.evaluate.leaks`), those of
+    `elsewhere_figures`, `match_rate.NAME`, and those of `steadiness_figures`.
     """
     figures = {"frames": _count(watched.frames), "frames_missing": _count(len(watched.missing))}
-    figures |= leak_figures(watched.faces) | match_rates(watched.readings, thresholds)
+    figures |= leak_figures(watched.faces) | elsewhere_figures(watched.elsewhere)
+    figures |= match_rates(watched.readings, thresholds)
     figures |= steadiness_figures(watched.readings)
     tables = (leak_table(watched.faces), leak_list(watched.faces), steadiness_table(figures))
     chart = Chart(
