@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -111,7 +111,7 @@ class Drawer(ABC, Generic[AnyMade]):
         length = np.linalg.norm(lag, axis=1, keepdims=True)
         mesh = mesh + lag * np.minimum(1.0, MAX_MESH_LAG * size / np.maximum(length, 1e-6))
         face = Face(track.face.box, track.face.landmarks, mesh.astype(np.float32), track.face.score)
-        return Track(track.id, face, track.missed_seconds)
+        return replace(track, face=face)
 
     def _stale(self, tracks: Sequence[Track], seconds: float, *, beta: float, fresh: int) -> list[Track]:
         """Return the tracks to make anew: those that must be, and up to `fresh` with them the oldest."""

@@ -24,9 +24,10 @@ SIDE, RADIUS = 72, 10.0  # pixels of a kept eyeball, and of its iris
 REACH = SIDE / 2 / RADIUS
 IRIS_SHARE = (0.16, 0.235)  # radius of an iris over the width of the eye, in faces as they are
 RINGS = np.arange(0.0, 1.3, 0.1, dtype=np.float32)  # radii at which an iris' colour is kept
-WHITE, WHITE_HUE = (120.0, 190.0), (1.02, 0.99, 0.96)  # grey levels that the white of an eye may have, and its hue
-VIVID = 1.6  # times the hue that is left of an iris behind lashes and shadow
+WHITE, WHITE_HUE = (105.0, 172.0), (1.02, 0.99, 0.96)  # grey levels that the white of an eye may have, and its hue
+VIVID = 1.3  # times the hue that is left of an iris behind lashes and shadow
 PUPIL, PUPIL_GREY = 0.36, 18.0  # radius in irises, and grey level
+ROUNDNESS = 0.3  # how much darker the white is towards the corners
 LIMBUS = 0.3  # how much darker the ring around an iris is
 GLINT = (-0.28, -0.34, 0.2)  # where the light mirrors in an eye, and how large, in irises
 BESIDE = 0.55  # cosine: only what lies beside the pupil tells the iris' colours; lids and lashes lie over the rest
@@ -116,7 +117,9 @@ def _ball(rings: Floats, white: float, x: Floats, y: Floats) -> Floats:
     iris += pupil * (PUPIL_GREY - iris)
     iris *= (1.0 - LIMBUS * np.exp(-(((distance - 0.98) / 0.12) ** 2)))[..., None]
     alpha = np.clip((1.1 - distance) / 0.2, 0.0, 1.0)[..., None]
-    ball = white * np.array(WHITE_HUE, np.float32) + alpha * (iris - white * np.array(WHITE_HUE, np.float32))
+    shading = 1.0 - ROUNDNESS * np.minimum(1.0, (x / 3.0) ** 2)[..., None]
+    sclera = white * np.array(WHITE_HUE, np.float32) * shading
+    ball = sclera + alpha * (iris - sclera)
     glint = np.exp(-((((x - GLINT[0]) ** 2 + (y - GLINT[1]) ** 2) / GLINT[2] ** 2) ** 2))
     return np.asarray(ball + 0.85 * glint[..., None] * (1.25 * white - ball), np.float32)
 

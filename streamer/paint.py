@@ -16,7 +16,8 @@ from streamer.light import BROWS, DARK, SIDE, likeness, logarithm
 from streamer.stranger import Stranger, enlarged
 from streamer.types import Face, Floats, Image
 
-EYE_GAIN = (-2.0, 0.3)  # logarithm of the light on eyes and teeth over that of the texture
+EYE_GAIN = (-2.0, 0.1)  # logarithm of the light on eyes and teeth over that of the texture
+MOUTH_GAIN = 0.85  # of the light that falls on lips, what falls behind them
 BROW_REACH = 0.02  # of the oval's width around the person's own brows, that is always painted over
 TURNED = (0.7, 0.9)  # where the nose lies across the oval, from which on a face reaches past its mesh
 LEAST_SPREAD = 0.12  # of log colours: sharper tells noise from skin
@@ -130,7 +131,7 @@ def face(
     more = enlarged(look.light - stranger.light, SIDE)
     gains = np.exp(np.clip(np.stack([more[place] for place in places]), *EYE_GAIN)).astype(np.float32)
     eyes.draw(patch, mesh, stranger.eyeball, look.gaze, gains[:2], start)
-    mouth.draw(patch, mesh, inside_mouth * gains[2], start=start)
+    mouth.draw(patch, mesh, inside_mouth * (MOUTH_GAIN * gains[2]), start=start)
     return np.asarray(cv2.addWeighted(plain, own, patch, 1.0 - own, 0.0) if own else patch, np.float32)
 
 

@@ -14,6 +14,7 @@ from streamer.types import Floats, Image
 
 LEVELS = 3  # sizes a stranger is kept in, each half the one before
 BROW_RANGE = (0.35, 1.15)  # times as dark as in their texture a stranger's brows may be drawn
+BROW_REACH = 5  # cells around the brows of the mesh, past which those of some strangers reach
 OWN_LIGHT = (-0.2, 0.25)  # of the logarithm: how much of a texture's own light may be left in it, beyond what all have
 
 
@@ -54,7 +55,8 @@ def prepare(texture: Image, points: Floats, common: Floats, *, reader: LightRead
     for _ in range(LEVELS - 1):
         levels.append(np.asarray(cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)))
     mesh = np.pad(points * side, ((0, 0), (0, 1))).astype(np.float32)
-    mask = cv2.GaussianBlur(cv2.dilate(reader.brows.astype(np.float32), np.ones((3, 3))), (0, 0), 1.0)
+    reach = np.ones((BROW_REACH, BROW_REACH), np.uint8)
+    mask = cv2.GaussianBlur(cv2.dilate(reader.brows.astype(np.float32), reach), (0, 0), 0.8)
     ball = eyes.eyeball(texture, network(texture, mesh))
     return Stranger(tuple(levels), light, ball, read.brows, np.asarray(mask, np.float32))
 
