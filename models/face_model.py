@@ -83,6 +83,21 @@ DEFAULT_TEMPLATE = Template(
 
 
 @dataclass(frozen=True)
+class Attributes:
+    """What N people look like, as far as strangers should suit them.
+
+    Attributes:
+        sex: `(N,)` logit: above 0 male, below 0 female, near 0 uncertain.
+        age: `(N,)` years.
+        skin: `(N,)` individual typology angle, degrees: 55 and more very light, -30 and less dark.
+    """
+
+    sex: Tensor
+    age: Tensor
+    skin: Tensor
+
+
+@dataclass(frozen=True)
 class Sighting:
     """What is known of N people when they are drawn for the first time.
 
@@ -90,11 +105,13 @@ class Sighting:
         crops: `(N, 3, S, S)` RGB in [-1, 1].
         meshes: `(N, 468, 3)` in any unit, where they are known.
         embeddings: `(N, E)` unit, of the recogniser that we ship, where there is one.
+        attributes: Where a classifier is at hand.
     """
 
     crops: Tensor
     meshes: Tensor | None = None
     embeddings: Tensor | None = None
+    attributes: Attributes | None = None
 
 
 class FaceModel(nn.Module, ABC):
@@ -132,11 +149,14 @@ class FaceModel(nn.Module, ABC):
         """k, how many coordinates of unit variance tell who somebody is; 0 in a model without strangers."""
         return 0
 
-    def identity_coordinates(self, crops: Tensor) -> Tensor:
+    def identity_coordinates(self, sighting: Sighting) -> Tensor:
         """Return what `models.privacy` releases of each person, `(N, k)`.
 
         Args:
-            crops: `(N, 3, S, S)` RGB in [-1, 1].
+            sighting: Of N people.
+
+        Raises:
+            ValueError: If it lacks what the model reads identity from.
         """
         raise NotImplementedError(f"a {self.kind} model has no identity coordinates")
 
@@ -232,6 +252,7 @@ def _build(checkpoint: Checkpoint, path: Path) -> FaceModel:
     """Return the model a checkpoint describes, before its weights."""
     from models.linear_refined import LinearRefined, LinearRefinedConfig  # here, since they import this module
     from models.private_encoder import PrivateEncoder, PrivateEncoderConfig
+    from models.textures import Textures, TexturesConfig
 
     if checkpoint.kind in _NO_FACE_MODELS:
         raise CheckpointError(f"{path}: holds {_NO_FACE_MODELS[checkpoint.kind]}")
@@ -241,9 +262,11 @@ def _build(checkpoint: Checkpoint, path: Path) -> FaceModel:
             return LinearRefined(config_from_json(LinearRefinedConfig, checkpoint.config), template)
         if checkpoint.kind == PrivateEncoder.kind:
             return PrivateEncoder(config_from_json(PrivateEncoderConfig, checkpoint.config), template)
+        if checkpoint.kind == Textures.kind:
+            return Textures(config_from_json(TexturesConfig, checkpoint.config), template)
     except (TypeError, ValueError, AttributeError, RuntimeError) as error:  # RuntimeError: torch, on absurd sizes
         raise CheckpointError(f"{path}: its configuration is damaged: {error}") from error
-    known = f"{LinearRefined.kind}, {PrivateEncoder.kind}"
+    known = f"{LinearRefined.kind}, {PrivateEncoder.kind}, {Textures.kind}"
     raise CheckpointError(f"{path}: unknown kind of model {checkpoint.kind!r}, known are {known}; update veil-stream")
 
 

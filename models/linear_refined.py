@@ -102,9 +102,9 @@ class LinearRefined(FaceModel):
         """k, how many coordinates of unit variance tell who somebody is."""
         return self.config.identity_directions
 
-    def identity_coordinates(self, crops: Tensor) -> Tensor:
-        """Return where each person lies along the identity directions, `(N, k)`, from crops `(N, 3, S, S)`."""
-        return self.project(crops) @ self.identity.T
+    def identity_coordinates(self, sighting: Sighting) -> Tensor:
+        """Return where each person lies along the identity directions, `(N, k)`, by their crops."""
+        return self.project(sighting.crops) @ self.identity.T
 
     def nearest_strangers(self, coordinates: Tensor) -> Tensor:
         """Return the strangers `(N,)` int64 whose identity coordinates are nearest to `(N, k)` released ones."""

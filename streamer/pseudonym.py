@@ -80,19 +80,29 @@ class Pseudonyms:
         """
         new = [row for row, track in enumerate(tracks) if track.id not in self._people]
         if new and self._mechanism:
-            self._release([tracks[row].id for row in new], crops[new], self._mechanism)
+            self._release(image, [tracks[row] for row in new], crops[new], meshes[new], mechanism=self._mechanism)
         elif new:
             self._choose(image, [tracks[row] for row in new], crops[new], meshes[new])
         chosen = [self._strangers[self._people[track.id]] for track in tracks]
         return torch.tensor(chosen, dtype=torch.int64, device=self._device)
 
-    def _release(self, tracks: list[int], crops: torch.Tensor, mechanism: GaussianMechanism) -> None:
+    def _release(
+        self,
+        image: Image,
+        tracks: list[Track],
+        crops: torch.Tensor,
+        meshes: torch.Tensor,
+        *,
+        mechanism: GaussianMechanism,
+    ) -> None:
         """Choose strangers by one noisy release per track; each track is somebody new, as far as this knows."""
-        coordinates = self._model.identity_coordinates(crops).cpu().numpy()
+        numbers = [track.id for track in tracks]
+        sighting = Sighting(crops, meshes, self._embed(image, tracks))
+        coordinates = self._model.identity_coordinates(sighting).cpu().numpy()
         noisy = mechanism.release(coordinates)
         self._accountant.record(mechanism, len(tracks))
         nearest = self._model.nearest_strangers(torch.from_numpy(noisy).float().to(self._device))
-        for track, stranger in zip(tracks, nearest.tolist(), strict=True):
+        for track, stranger in zip(numbers, nearest.tolist(), strict=True):
             self._remember(track, person=track, stranger=stranger)
 
     def _choose(self, image: Image, tracks: list[Track], crops: torch.Tensor, meshes: torch.Tensor) -> None:

@@ -1,0 +1,61 @@
+"""Choose who a person becomes: of the same sex, about as old, of about the same skin, and as little like them as can be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from models.face_model import Sighting
+from models.linear_refined import spread_out
+
+if TYPE_CHECKING:
+    from models.textures.textures import Textures
+
+SUITABLE = 160  # strangers that suit best, among whom the least like are taken
+POOL = 48  # of those, the least like the person
+CANDIDATES = 24  # of those, unlike each other, of which the seed takes one
+YEARS = (3.0, 0.12)  # off in age that nobody sees: at birth, and what each year of age adds
+DEGREES = 12.0  # off in skin tone that nobody sees
+SURE_SEX = 1.0  # logit, from which on the other sex is out of the question
+CHILD = 12.0  # years, below which it shows little
+
+
+def choose(model: Textures, sighting: Sighting, seeds: Tensor) -> Tensor:
+    """Return which stranger each of N people becomes, `(N,)` int64.
+
+    Args:
+        model: The strangers.
+        sighting: Of N people; without attributes any stranger suits, without embeddings none is too like them.
+        seeds: `(N,)` non-negative int64, one per person and key.
+    """
+    unsuited = misfit(model, sighting)  # (N, B)
+    likeness = torch.zeros_like(unsuited)
+    if sighting.embeddings is not None:
+        likeness = sighting.embeddings @ model.embeddings.T
+    chosen = []
+    for cost, like, seed in zip(unsuited, likeness, seeds.tolist(), strict=True):
+        # Whoever suits costs 0, and so do many: the least like of them come first, by what is added.
+        suitable = (cost + 1e-3 * like).topk(min(SUITABLE, len(cost)), largest=False).indices
+        near = cost[suitable] - cost[suitable[0]]
+        pool = suitable[(like[suitable] + near).topk(min(POOL, len(suitable)), largest=False).indices]
+        candidates = pool[spread_out(model.embeddings[pool], CANDIDATES)]
+        chosen.append(candidates[seed % len(candidates)])
+    return torch.stack(chosen)
+
+
+def misfit(model: Textures, sighting: Sighting) -> Tensor:
+    """Return how little each stranger suits each person, `(N, B)`; 0 where nobody sees a difference."""
+    attributes = sighting.attributes
+    if attributes is None:
+        return model.female.new_zeros(len(sighting.crops), len(model.female))
+    child = (attributes.age[:, None] < CHILD) & (model.age < CHILD)
+    sure = (attributes.sex.abs() / SURE_SEX).clamp(max=1)[:, None]
+    sex = sure * ((attributes.sex[:, None] < 0).to(sure) - model.female).abs()
+    sex = torch.where(child, 0.1 * sex, sex)
+    base, slope = YEARS
+    tolerance = base + slope * attributes.age[:, None]
+    age = ((attributes.age[:, None] - model.age).abs() / tolerance - 1).clamp(min=0)
+    tone = ((attributes.skin[:, None] - model.tone).abs() / DEGREES - 1).clamp(min=0)
+    return 4 * sex + age + 0.5 * tone

@@ -1,0 +1,164 @@
+"""The default model: strangers are textures in the mesh template, composed of donors who do not exist.
+
+A checkpoint holds the mended pictures of donors and, for each stranger, whose eyes, mouth and skin they have; a picture is
+decoded and composed when a stranger is first drawn. Light, pose and expression are the frame's, and drawn elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.face_model import FaceModel, Sighting, Template
+from models.face_shape import FaceShape
+from models.textures.choose import choose
+from models.textures.compose import coloured, compose
+from models.textures.regions import Floats, Regions, make_regions
+from models.textures.skin import SMALL, logarithm
+
+CELLS = 16  # per side of the light that varies with the frame
+
+
+@dataclass(frozen=True)
+class TexturesConfig:
+    """Sizes of the model.
+
+    Attributes:
+        size: S, the side of a texture in pixels.
+        donors: D, pictures.
+        picture_bytes: Of all encoded pictures together.
+        strangers: B, people to choose from.
+        embedding: E, values of the recogniser's embedding.
+        shape_directions: How many directions of the mesh carry identity.
+        mouths: M, insides of open mouths.
+    """
+
+    size: int = 320
+    donors: int = 400
+    picture_bytes: int = 8_000_000
+    strangers: int = 2048
+    embedding: int = 128
+    shape_directions: int = 24
+    mouths: int = 26
+
+
+class Textures(FaceModel):
+    """Strangers as textures, behind the interface of `FaceModel`; L = 1, D = 769: stranger, then light."""
+
+    kind: ClassVar[str] = "textures"
+    config: TexturesConfig
+
+    pictures: Tensor  # (picture_bytes,) uint8: the encoded pictures, one after the other
+    ends: Tensor  # (D,) int64: where each ends
+    colours: Tensor  # (D, 3) logarithm of skin colour
+    mean_light: Tensor  # (80, 80, 3) logarithm of the light that all pictures have
+    recipes: Tensor  # (B, 4) int64: donors of upper part, lower part, skin and colour
+    female: Tensor  # (B,) in [0, 1]
+    age: Tensor  # (B,) years
+    tone: Tensor  # (B,) degrees of the typology angle of the skin
+    embeddings: Tensor  # (B, E) unit, of each stranger as drawn, less the mean of all
+    mouths: Tensor  # (M, 40, 96, 3) uint8 RGB: insides of mouths, from corner to corner and lip to lip
+    mouth_openings: Tensor  # (M, 2): how far open and wide each is, in distances of the eyes' outer corners
+    light: Tensor  # (16, 16, 3) logarithm: what the light of all textures has in common, of mean 0
+
+    def __init__(self, config: TexturesConfig, template: Template) -> None:
+        super().__init__(config, template)
+        shapes: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
+            "pictures": ((config.picture_bytes,), torch.uint8),
+            "ends": ((config.donors,), torch.int64),
+            "colours": ((config.donors, 3), torch.float32),
+            "mean_light": ((SMALL, SMALL, 3), torch.float32),
+            "recipes": ((config.strangers, 4), torch.int64),
+            "female": ((config.strangers,), torch.float32),
+            "age": ((config.strangers,), torch.float32),
+            "tone": ((config.strangers,), torch.float32),
+            "embeddings": ((config.strangers, config.embedding), torch.float32),
+            "mouths": ((config.mouths, 40, 96, 3), torch.uint8),
+            "mouth_openings": ((config.mouths, 2), torch.float32),
+            "light": ((CELLS, CELLS, 3), torch.float32),
+        }
+        for name, (shape, dtype) in shapes.items():
+            self.register_buffer(name, torch.zeros(shape, dtype=dtype))
+        self.shape = FaceShape(config.shape_directions, config.strangers, config.embedding)
+
+    @property
+    def crop_size(self) -> int:
+        """S, the side of a texture in pixels."""
+        return self.config.size
+
+    @property
+    def identity_size(self) -> int:
+        """E, how many coordinates an embedding has."""
+        return self.config.embedding
+
+    def identity_coordinates(self, sighting: Sighting) -> Tensor:
+        """Return the embeddings of N people, `(N, E)`, scaled so that a coordinate's mean square is 1.
+
+        Raises:
+            ValueError: If they are not known.
+        """
+        if sighting.embeddings is None:
+            raise ValueError("textures are chosen by a recogniser's embeddings: load the model with one")
+        return sighting.embeddings * self.config.embedding**0.5
+
+    def nearest_strangers(self, coordinates: Tensor) -> Tensor:
+        """Return the strangers `(N,)` int64 whose embeddings are nearest in direction to `(N, E)` released ones."""
+        return (coordinates @ self.embeddings.T).argmax(dim=1)
+
+    def pseudonyms(self, sighting: Sighting, seeds: Tensor) -> Tensor:
+        """Return which stranger each person becomes, `(N,)` int64: one that suits, and is little like the person."""
+        return choose(self, sighting, seeds)
+
+    def reshape(self, meshes: Tensor, beta: Tensor, pseudonyms: Tensor) -> Tensor:
+        """Return the meshes `(N, 468, 3)` to draw the new faces on (`FaceShape`)."""
+        reshaped: Tensor = self.shape(meshes, beta, pseudonyms)
+        return reshaped
+
+    def texture(self, stranger: int) -> npt.NDArray[np.uint8]:
+        """Return the picture of a stranger, `(S, S, 3)` RGB, evenly lit, with no hair, ear or background."""
+        upper, lower, skin, colour = self.recipes[stranger].tolist()
+        details = {donor: self._detail(donor) for donor in {upper, lower, skin}}
+        detail = compose(details[upper], details[lower], details[skin], self._regions)
+        colours = self.colours[[colour, upper]].cpu().numpy()
+        picture = coloured(detail, colours[0], colours[1], self._enlarged_light, self._regions)
+        return np.asarray(picture + 0.5, np.uint8)
+
+    @cached_property
+    def _regions(self) -> Regions:
+        return make_regions(np.array(self.template.points, np.float32), self.config.size)
+
+    @cached_property
+    def _enlarged_light(self) -> Floats:
+        size = self.config.size
+        return np.asarray(cv2.resize(self.mean_light.cpu().numpy(), (size, size), interpolation=cv2.INTER_CUBIC))
+
+    def _detail(self, donor: int) -> Floats:
+        """Return what is left of a donor's picture without light and skin colour, `(S, S, 3)` logarithm."""
+        start = int(self.ends[donor - 1]) if donor else 0
+        encoded = self.pictures[start : int(self.ends[donor])].cpu().numpy()
+        picture = cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        return logarithm(picture) - self._enlarged_light - self.colours[donor].cpu().numpy()
+
+    def _encode(self, crops: Tensor, beta: Tensor, pseudonyms: Tensor) -> Tensor:
+        """Return who is drawn and the smooth light on them; of textures, beta mixes shape and nothing else here."""
+        light = F.adaptive_avg_pool2d(torch.log((crops + 1) * 127.5 + 8.0), CELLS).flatten(1)
+        return torch.cat([pseudonyms[:, None].to(light), light], dim=1)[:, None]  # (N, 1, 769)
+
+    def _generate(self, latents: Tensor) -> Tensor:
+        """Return textures in the light of `latents` `(N, 1, 769)`."""
+        strangers = latents[:, 0, 0].round().long().clamp(0, self.config.strangers - 1).tolist()
+        pictures = np.stack([self.texture(stranger) for stranger in strangers])
+        textures = torch.log(torch.from_numpy(pictures).to(latents).permute(0, 3, 1, 2) + 8.0)
+        wanted = latents[:, 0, 1:].view(-1, 3, CELLS, CELLS)
+        change = wanted - F.adaptive_avg_pool2d(textures, CELLS)
+        size = self.config.size
+        lit = textures + F.interpolate(change, size=(size, size), mode="bicubic", align_corners=False)
+        return (torch.exp(lit) - 8.0) / 127.5 - 1
