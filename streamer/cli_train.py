@@ -200,6 +200,38 @@ def train_identity(
     typer.echo(f"{run / 'identity.safetensors'}")
 
 
+@train_app.command("textures")
+def train_textures(
+    donors: Annotated[
+        list[Path],
+        typer.Argument(metavar="DONORS...", help="Folders and tars of pictures of people who do not exist, or agreed."),
+    ],
+    labels: Annotated[Path, typer.Option(help="CSV file,sex,age,unfit,mouth: see models/textures/donors.csv.")],
+    out: Annotated[Path, typer.Option(help="The checkpoint to write.")] = Path("runs/textures/textures.safetensors"),
+    strangers: Annotated[int, typer.Option(min=1, help="How many to make of them, at most.")] = 2048,
+) -> None:
+    """Make the default model: strangers composed of the faces in DONORS..., the same every time."""
+    with errors_in_one_line(), files_may_be_wrong():
+        from models.checkpoint import weights_path
+        from models.linear_refined import LinearRefined
+        from models.pretrained import load_recognizer
+        from streamer.donors import read_labels
+        from streamer.train_textures import train_textures as train
+
+        steps = train(
+            donors,
+            out,
+            labels=read_labels(labels),
+            base=LinearRefined.load(weights_path("linear-refined")),
+            recognizer=load_recognizer("identity"),
+            strangers=strangers,
+        )
+        for step in steps:
+            total = f" of {step.total}" if step.total else ""
+            typer.echo(f"\r{step.doing} {step.done}{total}   ", nl=False, err=True)
+    typer.echo(f"\n{out}: use it with `veil run --model`")
+
+
 def _given(**options: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of configurations
     """Return the options that were given; the others' defaults are the configuration's, which costs torch to read."""
     return {name: value for name, value in options.items() if value is not None}

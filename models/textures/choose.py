@@ -1,4 +1,4 @@
-"""Choose who a person becomes: of the same sex, about as old, of about the same skin, and as little like them as can be."""
+"""Choose who a person becomes: of the same sex, age and skin tone, if seen, and as little like them as can be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mend a crop of a face into a texture: even light, no hair, ear or background, no shine, neutral whites of the eyes."""
+"""Mend a crop of a face into a texture: even light, no hair, ear or background, no shine, neutral whites of eyes."""
 
 from __future__ import annotations
 
@@ -51,8 +51,7 @@ def clean(crop: Floats, skin: Skin, mean_light: Floats, regions: Regions) -> Tex
     shape = np.clip(_mirrored_mean(skin.light - skin.colour - mean_light), -MOST_SHAPE, MOST_SHAPE)
     shape *= SHAPE_KEPT * _edge(regions)[..., None]
     whole = continued(detail, keep, regions) + shape
-    level = (skin.colour + mean_light).mean(axis=-1)
-    return Texture(neutral_whites(whole, regions, level), skin.colour)
+    return Texture(neutral_whites(whole, regions, skin.colour + mean_light), skin.colour)
 
 
 def kept(skin: Skin, regions: Regions) -> Floats:
@@ -124,14 +123,14 @@ def neutral_whites(detail: Floats, regions: Regions, level: Floats) -> Floats:
     Args:
         detail: `(S, S, 3)`.
         regions: At S.
-        level: `(S, S)` logarithm of the picture that `detail` is added to.
+        level: `(S, S, 3)` logarithm of what `detail` is added to.
     """
     eyes = regions.eyes > 0.5
     grey = detail.mean(axis=-1)
     white = eyes & (grey > np.quantile(grey[eyes], 0.75))
-    tint = detail[white].mean(axis=0)
-    change = (tint.mean() - tint) * (1 - WHITE_TINT_KEPT)
-    brightness = float((grey + level)[white].mean())
+    tint = (detail + level)[white].mean(axis=0)
+    brightness = float(tint.mean())
+    change = (brightness - tint) * (1 - WHITE_TINT_KEPT)
     wanted = np.clip(brightness, *WHITES)
     return np.asarray(detail + regions.eyes[..., None] * (change + wanted - brightness), np.float32)
 

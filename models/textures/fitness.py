@@ -1,4 +1,4 @@
-"""Judge which parts of a donor's picture a stranger may have: lit evenly, clear of hair, sharp, eyes open, mouth shut."""
+"""Judge which parts of a donor's picture a stranger may have: evenly lit, no hair, sharp, eyes open, mouth shut."""
 
 from __future__ import annotations
 

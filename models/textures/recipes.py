@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ AGES = (0, 7, 13, 20, 32, 47, 62, 90)  # edges of the bands that get as many str
 TONES = (-60.0, -25.0, 5.0, 25.0, 40.0, 75.0)  # degrees of the typology angle, likewise
 GROWN = 14  # years, below which sex shows little, and any donor suits
 UNLIKE_SEX = 6.0  # what one donor of the other sex costs, in the unit of the others
-YEARS = 6.0  # off the band that cost 1
+YEARS = 4.0, 0.2  # off in age that cost 1: at birth at least, and as a share of the age
 TONE = 14.0  # degrees off that cost 1
 BEARD_APART = 0.05  # logarithm: lips may differ from skin by so much of a beard
 CHANCE = 1.2  # of the cost, drawn at random: or the best donor would be in everybody
@@ -64,8 +65,8 @@ def make_recipes(donors: Donors, count: int, seed: int) -> list[Recipe]:
     cells = [
         (female, ages, tones)
         for female in (0.0, 1.0)
-        for ages in zip(AGES, AGES[1:], strict=False)
-        for tones in zip(TONES, TONES[1:], strict=False)
+        for ages in itertools.pairwise(AGES)
+        for tones in itertools.pairwise(TONES)
     ]
     made: dict[tuple[int, int, int], Recipe] = {}
     used = np.zeros((3, len(donors.age)), np.float32)
@@ -95,7 +96,7 @@ def _recipe(
     age = float(chance.uniform(*ages))
     sexless = (donors.age < GROWN) & (age < GROWN)
     cost = np.where(sexless, 0.0, UNLIKE_SEX * np.abs(donors.female - female))
-    cost = cost + np.abs(donors.age - age) / np.maximum(YEARS, 0.2 * age) ** 1.0
+    cost = cost + np.abs(donors.age - age) / max(YEARS[0], YEARS[1] * age)
     tone = float(chance.uniform(*tones))
     toned = cost + np.abs(donors.tone - tone) / TONE
     skin = _best(toned, donors.skin, used[2], chance)

@@ -1,4 +1,4 @@
-"""Where the parts of a face lie in a texture: soft masks, the same for everyone, since textures are aligned to a mesh."""
+"""Where the parts of a face lie in a texture: soft masks, the same for all, since a mesh aligns textures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ NOSE = (168, 193, 245, 188, 174, 217, 126, 142, 129, 98, 97, 2, 326, 327, 358, 3
 # fmt: on
 BROW_REACH = 0.028  # of the side: how far hair of a brow reaches past the mesh's brow
 EYE_REACH = 0.035  # lids and lashes, past the corners and edges of the eye
-FEATHER = 0.016  # of the side: how softly a part passes into the next
+FEATHER = 0.016  # of the side: how softly nose and lips pass into skin
+SHADE = 0.026  # the same of the eyes, whose sockets are dark far out
 CORE = 0.93  # of the radius of the oval: inside, near-frontal pictures show skin rather than hair, ear or background
 
 
@@ -87,12 +88,12 @@ def make_regions(points: Floats, size: int) -> Regions:
         forehead=core * (1 - wide_brows) * above,
         cheeks=core * (1 - features) * ~above,
         eyes=_soft(eyes, 0.003),
-        upper=_soft(upper, FEATHER),
+        upper=_soft(upper, SHADE),
         lower=_soft(lower, FEATHER),
         brows=wide_brows,
         jaw=skin * (y > corner + 0.02 * size),
         moustache=skin * ((y > pixels[2, 1] + 0.02 * size) & (y < corner) & (x > left) & (x < right)),
-        features=_soft(_grown(np.maximum(upper, lower), 0.012), FEATHER / 2),
+        features=_soft(_grown(np.maximum(upper, lower), 0.025), FEATHER),
     )
 
 

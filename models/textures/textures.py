@@ -1,7 +1,7 @@
 """The default model: strangers are textures in the mesh template, composed of donors who do not exist.
 
-A checkpoint holds the mended pictures of donors and, for each stranger, whose eyes, mouth and skin they have; a picture is
-decoded and composed when a stranger is first drawn. Light, pose and expression are the frame's, and drawn elsewhere.
+A checkpoint holds the mended pictures of donors and, for each stranger, whose eyes, mouth and skin they have; a picture
+is decoded and composed when a stranger is first drawn. Light, pose and expression are the frame's, and drawn elsewhere.
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ class Textures(FaceModel):
         """
         if sighting.embeddings is None:
             raise ValueError("textures are chosen by a recogniser's embeddings: load the model with one")
-        return sighting.embeddings * self.config.embedding**0.5
+        coordinates: Tensor = sighting.embeddings * self.config.embedding**0.5
+        return coordinates
 
     def nearest_strangers(self, coordinates: Tensor) -> Tensor:
         """Return the strangers `(N,)` int64 whose embeddings are nearest in direction to `(N, E)` released ones."""
@@ -145,7 +146,7 @@ class Textures(FaceModel):
         start = int(self.ends[donor - 1]) if donor else 0
         encoded = self.pictures[start : int(self.ends[donor])].cpu().numpy()
         picture = cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-        return logarithm(picture) - self._enlarged_light - self.colours[donor].cpu().numpy()
+        return np.asarray(logarithm(picture) - self._enlarged_light - self.colours[donor].cpu().numpy(), np.float32)
 
     def _encode(self, crops: Tensor, beta: Tensor, pseudonyms: Tensor) -> Tensor:
         """Return who is drawn and the smooth light on them; of textures, beta mixes shape and nothing else here."""

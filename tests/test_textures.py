@@ -1,0 +1,118 @@
+"""Strangers as textures: what is shipped covers everyone, suits whom it is chosen for, and is nobody's picture."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from models.face_model import Attributes, Sighting, load_face_model
+from models.textures import Textures
+from models.textures.recipes import AGES
+
+WOMAN, MAN = -3.0, 3.0  # logits
+
+
+@pytest.fixture(scope="module")
+def model() -> Textures:
+    loaded = load_face_model("textures")
+    assert isinstance(loaded, Textures)
+    return loaded.eval()
+
+
+def seen(model: Textures, sex: float, age: float, skin: float, embedding: Tensor | None = None) -> Sighting:
+    attributes = Attributes(torch.tensor([sex]), torch.tensor([age]), torch.tensor([skin]))
+    crops = torch.zeros(1, 3, model.crop_size, model.crop_size)
+    return Sighting(crops, None, None if embedding is None else embedding[None], attributes)
+
+
+def test_there_are_2000_strangers_of_every_sex_age_and_skin_tone(model: Textures) -> None:
+    assert len(model.female) >= 2000
+    for female, ages, tones in itertools.product((0, 1), itertools.pairwise(AGES), ((-90, 0), (0, 30), (30, 90))):
+        there = ((model.female > 0.5) == bool(female)) & (model.age >= ages[0]) & (model.age < ages[1])
+        there &= (model.tone >= tones[0]) & (model.tone < tones[1])
+        assert there.sum() >= 10, (female, ages, tones)
+
+
+def test_a_stranger_is_the_picture_of_nobody(model: Textures) -> None:
+    """No donor is all of a stranger, and no two strangers are made of the same donors."""
+    parts = model.recipes[:, :3]
+    assert all(len(set(row)) > 1 for row in parts.tolist())
+    assert len({tuple(row) for row in parts.tolist()}) == len(parts)
+
+
+def test_a_texture_is_made_the_same_each_time_and_differs_from_others(model: Textures) -> None:
+    first, again, other = (model.texture(n).astype(int) for n in (3, 3, 900))
+    assert first.shape == (model.crop_size, model.crop_size, 3)
+    assert (first == again).all()
+    assert np.abs(first - other).mean() > 5
+
+
+def test_a_texture_shows_skin_alone_around_the_face(model: Textures) -> None:
+    """What lies outside the face differs little from the skin inside: no hair, no background."""
+    for stranger in range(0, len(model.recipes), 400):
+        picture = model.texture(stranger).astype(np.float32)
+        rim = np.concatenate([picture[4, 60:-60], picture[80:200, 4], picture[80:200, -5]])
+        tint = rim / rim.sum(axis=1, keepdims=True)
+        assert tint.std(axis=0).max() < 0.03
+
+
+@pytest.mark.parametrize(("sex", "age", "skin"), itertools.product((WOMAN, MAN), (5.0, 25.0, 40.0, 72.0), (-30.0, 45.0)))
+def test_a_stranger_is_of_the_same_sex_about_as_old_and_of_the_same_skin(
+    model: Textures, sex: float, age: float, skin: float
+) -> None:
+    chosen = [int(model.pseudonyms(seen(model, sex, age, skin), torch.tensor([n]))[0]) for n in range(24)]
+    assert len(set(chosen)) == 24
+    if age > 13:
+        assert {bool(model.female[n] > 0.5) for n in chosen} == {sex == WOMAN}
+    assert max(abs(float(model.age[n]) - age) for n in chosen) <= 3 + 0.3 * age
+    assert float(np.mean([abs(float(model.tone[n]) - skin) for n in chosen])) < 30
+
+
+def test_of_those_that_suit_the_least_like_are_taken(model: Textures) -> None:
+    twin = 40
+    person = seen(model, WOMAN if model.female[twin] > 0.5 else MAN, float(model.age[twin]), float(model.tone[twin]))
+    like = Sighting(person.crops, None, model.embeddings[twin][None], person.attributes)
+    chosen = [int(model.pseudonyms(like, torch.tensor([n]))[0]) for n in range(24)]
+    any_one = [int(model.pseudonyms(person, torch.tensor([n]))[0]) for n in range(24)]
+    likeness = model.embeddings @ model.embeddings[twin]
+    assert twin not in chosen
+    assert likeness[chosen].max() < 0.1
+    assert likeness[chosen].mean() < likeness[any_one].mean() - 0.1
+
+
+def test_what_is_released_of_a_person_is_bounded_and_leads_to_a_stranger(model: Textures) -> None:
+    people = Sighting(torch.zeros(2, 3, 4, 4), None, model.embeddings[[7, 1500]])
+    coordinates = model.identity_coordinates(people)
+    assert coordinates.norm(dim=1).numpy() == pytest.approx(model.identity_size**0.5, rel=1e-4)
+    assert model.nearest_strangers(coordinates).tolist() == [7, 1500]
+
+
+def test_without_a_recogniser_nothing_can_be_released(model: Textures) -> None:
+    with pytest.raises(ValueError, match="recogniser"):
+        model.identity_coordinates(Sighting(torch.zeros(1, 3, 4, 4)))
+
+
+def test_strangers_keep_pose_and_move_the_features(model: Textures) -> None:
+    turned = model.shape.mean[None] * 100 @ torch.linalg.matrix_exp(torch.tensor([[0, 0, 0.4], [0, 0, 0], [-0.4, 0, 0]]))
+    beta = torch.zeros(1)
+    moved = model.reshape(turned, beta, torch.tensor([5]))
+    assert torch.isfinite(moved).all()
+    assert 0.002 < float((moved - turned).norm(dim=2).mean() / turned.norm(dim=2).mean()) < 0.1
+    assert torch.allclose(model.reshape(turned, beta + 1, torch.tensor([5])), turned, atol=1e-4)
+
+
+def test_a_face_is_drawn_in_the_light_of_the_crop(model: Textures) -> None:
+    size = model.crop_size
+    dark_on_the_left = torch.linspace(-0.9, 0.9, size).expand(1, 3, size, size)
+    latents = model.encode(dark_on_the_left, torch.zeros(1), torch.tensor([12]))
+    drawn = model.generate(latents)
+    assert drawn.shape == dark_on_the_left.shape
+    assert drawn[..., : size // 4].mean() < drawn[..., -size // 4 :].mean() - 0.5
+
+
+def test_a_checkpoint_rebuilds_it(model: Textures, tmp_path: Path) -> None:
+    model.save(tmp_path / "again.safetensors")
+    assert (Textures.load(tmp_path / "again.safetensors").texture(9) == model.texture(9)).all()

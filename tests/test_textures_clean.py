@@ -1,0 +1,89 @@
+"""Mending: what light, hair and background do to a picture goes, what the face is stays. On painted faces."""
+
+import numpy as np
+import pytest
+
+from models.face_model import load_face_model
+from models.textures.clean import clean
+from models.textures.regions import Floats, Regions, make_regions
+from models.textures.skin import SMALL, picture_of, read_skin
+
+SIZE = 160
+SKIN = np.array([190.0, 140.0, 115.0], np.float32)
+POINTS = np.array(load_face_model("linear-refined").template.points, np.float32)
+
+
+@pytest.fixture(scope="module")
+def regions() -> Regions:
+    return make_regions(POINTS, SIZE)
+
+
+def painted(regions: Regions) -> Floats:
+    """Skin with pores, dark brows, white eyes, red lips on a green background."""
+    noise = np.random.default_rng(0).normal(0, 2, (SIZE, SIZE, 1)).astype(np.float32)
+    face = np.broadcast_to(SKIN, (SIZE, SIZE, 3)) + noise
+    brows = regions.brows[..., None] * (regions.face[..., None] > 0)
+    face = face * (1 - 0.7 * brows)
+    face = face + regions.eyes[..., None] * (np.float32([230, 215, 190]) - face)
+    return np.where(regions.face[..., None] > 0.5, face, np.float32([30, 200, 40])).astype(np.float32)
+
+
+def mended(crop: Floats, regions: Regions) -> Floats:
+    skin = read_skin(crop, make_regions(POINTS, SMALL))
+    texture = clean(crop, skin, np.zeros((SIZE, SIZE, 3), np.float32), regions)
+    return picture_of(texture.detail + texture.colour)
+
+
+def sides(picture: Floats, regions: Regions) -> tuple[Floats, Floats]:
+    cheeks = regions.cheeks > 0.5
+    left = cheeks & (np.arange(SIZE) < SIZE / 2)
+    return picture[left].mean(axis=0), picture[cheeks & ~left].mean(axis=0)
+
+
+def test_light_from_one_side_becomes_even(regions: Regions) -> None:
+    light = np.linspace(0.5, 1.3, SIZE, dtype=np.float32)[None, :, None]
+    crop = np.clip(painted(regions) * light, 0, 255)
+    left, right = sides(crop, regions)
+    assert (right / left).min() > 1.3
+    left, right = sides(mended(crop, regions), regions)
+    assert right / left == pytest.approx(np.ones(3), abs=0.05)
+
+
+def test_nothing_of_the_background_is_left(regions: Regions) -> None:
+    picture = mended(painted(regions), regions)
+    outside = picture[regions.face < 0.5]
+    assert (outside[:, 0] > outside[:, 1]).all()  # skin is red, the background was green
+    assert np.abs(outside.mean(axis=0) / SKIN - 1).max() < 0.2
+
+
+def test_a_fringe_becomes_forehead_and_the_brows_stay(regions: Regions) -> None:
+    crop = painted(regions)
+    bare = mended(crop, regions)
+    forehead = regions.forehead > 0.5
+    top = forehead & (np.arange(SIZE)[:, None] < np.flatnonzero(forehead.any(axis=1))[0] + 10)
+    crop[top] = (30, 25, 20)
+    picture = mended(crop, regions)
+    assert np.abs(picture[top].mean(axis=0) / SKIN - 1).max() < 0.25
+    brows = (regions.brows > 0.5) & (regions.core > 0.5) & ~top
+    assert picture[brows].mean() < 0.6 * SKIN.mean()
+    assert bare[brows].mean() == pytest.approx(picture[brows].mean(), rel=0.15)
+
+
+def test_whites_of_eyes_lose_the_tint_of_the_light(regions: Regions) -> None:
+    warm = np.clip(painted(regions) * np.float32([1.1, 0.9, 0.5]), 0, 255)
+    eyes = regions.eyes > 0.9
+    before, after = (picture[eyes].mean(axis=0) for picture in (warm, mended(warm, regions)))
+    skin_before, skin_after = (p[regions.cheeks > 0.5].mean(axis=0) for p in (warm, mended(warm, regions)))
+    assert before[0] / before[2] > 2
+    assert after[0] / after[2] < 1.5
+    assert skin_after == pytest.approx(skin_before, rel=0.1)
+
+
+def test_shine_is_held_down(regions: Regions) -> None:
+    crop = painted(regions)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    cheek = np.argwhere(regions.cheeks > 0.5).mean(axis=0)
+    shine = ((y - cheek[0]) ** 2 + (x - cheek[1] - 22) ** 2) < 16
+    crop[shine] = 250
+    picture = mended(crop, regions)
+    assert picture[shine].mean() < 1.25 * SKIN.mean()
