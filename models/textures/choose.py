@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from models.textures.textures import Textures
 
 SUITABLE = 160  # strangers that suit best, among whom the least like are taken
-POOL = 48  # of those, the least like the person
-CANDIDATES = 24  # of those, unlike each other, of which the seed takes one
+POOL = 32  # of those, the least like the person
+CANDIDATES = 16  # of those, unlike each other, of which the seed takes one
+LIKENESS_OF_MISFIT = 0.5  # cosine that somebody may be more like the person than another who suits less by one
 YEARS = (3.0, 0.12)  # off in age that nobody sees: at birth, and what each year of age adds
 DEGREES = 12.0  # off in skin tone that nobody sees
 SURE_SEX = 1.0  # logit, from which on the other sex is out of the question
@@ -39,7 +40,8 @@ def choose(model: Textures, sighting: Sighting, seeds: Tensor) -> Tensor:
         # Whoever suits costs 0, and so do many: the least like of them come first, by what is added.
         suitable = (cost + 1e-3 * like).topk(min(SUITABLE, len(cost)), largest=False).indices
         near = cost[suitable] - cost[suitable[0]]
-        pool = suitable[(like[suitable] + near).topk(min(POOL, len(suitable)), largest=False).indices]
+        price = like[suitable] + LIKENESS_OF_MISFIT * near
+        pool = suitable[price.topk(min(POOL, len(suitable)), largest=False).indices]
         candidates = pool[spread_out(model.embeddings[pool], CANDIDATES)]
         chosen.append(candidates[seed % len(candidates)])
     return torch.stack(chosen)
