@@ -57,4 +57,4 @@ def _strays(differs: Image, near: Image) -> int:
     whole = cv2.morphologyEx(cv2.morphologyEx(differs, cv2.MORPH_CLOSE, kernel), cv2.MORPH_OPEN, kernel)
     count, labels = cv2.connectedComponents(whole)
     touching = np.unique(labels[near > 0])
-    return count - 1 - int((touching > 0).sum())
+    return int(count - 1 - (touching > 0).sum())
