@@ -101,6 +101,7 @@ class VideoSource:
         info: Known at once, because the first frame is decoded on opening.
         corrupt_packets: Packets that could not be read or decoded so far.
         interlaced_frames: Frames that were deinterlaced so far.
+        start: Seconds that were subtracted from every time.
         audio_streams: How many it has; what becomes of them is the sink's affair.
     """
 
@@ -121,6 +122,7 @@ class VideoSource:
             size = first.width, first.height
             margins = self._margins(size)
             info = describe(first, self._stream, margins)
+            self.start = common_start(self._container)
             self.info = replace(info, notes=tuple(self._notes(info, is_cut=margins != NO_MARGINS)))
         except BaseException:
             self._close()
@@ -269,7 +271,7 @@ class VideoSource:
         clock = Clock(
             info.time_base,
             step=step,
-            start=common_start(self._container),
+            start=self.start,
             activity=self._activity,
             longest_wait=longest_wait(self._container),
         )

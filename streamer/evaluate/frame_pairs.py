@@ -83,13 +83,16 @@ class OutputPairs:
 
 
 def frame_seconds(video: Path) -> Doubles:
-    """Return the presentation time of every frame that can be decoded, in seconds.
+    """Return the presentation time of every frame that can be decoded, in seconds by the clock of the file.
+
+    An output without the first frames starts later than the original.
 
     Raises:
         SourceError: If the video cannot be read.
     """
     with open_file(video) as source:
-        return np.array([frame.seconds for frame in source], np.float64)
+        start = float(source.start) if isinstance(source, VideoSource) else 0.0
+        return np.array([start + frame.seconds for frame in source], np.float64)
 
 
 def partners(before: Doubles, after: Doubles) -> list[int | None]:
