@@ -214,7 +214,7 @@ def test_an_error_is_said_once_and_leaves_nothing(
 
 
 def raising(error: BaseException) -> Any:  # noqa: ANN401
-    def protect(source: Any, anonymizer: pipeline.Anonymizer) -> Iterator[pipeline.SafeFrame]:  # noqa: ANN401
+    def protect(source: Any, anonymizer: pipeline.Anonymizer, *, stream: str | None) -> Iterator[pipeline.SafeFrame]:  # noqa: ANN401
         yield from anonymizer.frames([next(iter(source))])
         raise error
 
