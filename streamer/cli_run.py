@@ -26,7 +26,7 @@ from streamer.cores import share_cores
 from streamer.errors import SinkError, SourceError, StreamerError
 from streamer.masking import mask_secrets
 from streamer.run_audit import guard_figures, open_audit
-from streamer.settings import DEFAULT_DELAY, LIVE_DELAY
+from streamer.settings import DEFAULT_DELAY, LEAST_FACE, LIVE_DELAY, MAX_FACE
 
 if TYPE_CHECKING:
     from streamer.address import Transport
@@ -63,6 +63,7 @@ class Job:
     delta: float = 1e-5
     policy: Policy = "balanced"
     delay_ms: float | None = None
+    min_face: float | None = None
     realtime: bool = False
     transport: Transport = "auto"
     keep: Path | None = None
@@ -128,6 +129,12 @@ def run(
             min=0, max=10_000, show_default="500; 100 live", help="Look ahead, to cover a face before it is found."
         ),
     ] = Job.delay_ms,
+    min_face: Annotated[
+        float | None,
+        typer.Option(
+            min=LEAST_FACE, max=MAX_FACE, show_default="20; 30 in video", help="Pixels: look everywhere for such faces."
+        ),
+    ] = Job.min_face,
     realtime: Annotated[bool, typer.Option("--realtime", help="Play SOURCE at its own pace, as if live.")] = False,
     transport: Annotated[
         Literal["auto", "tcp", "udp"], typer.Option(help="Of rtsp://; auto: UDP where the server refuses TCP.")
@@ -152,8 +159,8 @@ def run(
     """Replace every face of SOURCE and write the result to SINK; of several, each to a file in the folder SINK."""
     job = Job(
         sources[0], sink, tuple(also or ()), beta, model, device, mode, cover, keep_audio, overwrite, codec, crf, key,
-        stream, epsilon, delta, policy, delay_ms, realtime, transport, keep, keep_key, camera, keep_recognizer,
-        keep_crowd, audit, audit_key, as_json, recursive,
+        stream, epsilon, delta, policy, delay_ms, min_face, realtime, transport, keep, keep_key, camera,
+        keep_recognizer, keep_crowd, audit, audit_key, as_json, recursive,
     )  # fmt: skip
     with errors_in_one_line():
         report = anonymize_many(job, pairs) if (pairs := _pairs(sources, job)) else anonymize(job)
@@ -247,6 +254,7 @@ def anonymize(job: Job, loaded: Anonymizer | None = None) -> Report:
             privacy=anonymizer.privacy,
             notes=source.info.notes,
             deliveries=_deliveries(job, sink, summary),
+            searched=anonymizer.search.report(unrelated=bool(source.info.names)),
         )
 
 

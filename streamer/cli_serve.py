@@ -12,7 +12,7 @@ import typer
 from streamer.cli_errors import errors_in_one_line
 from streamer.cores import share_cores
 from streamer.errors import StreamerError
-from streamer.settings import LIVE_DELAY, Settings
+from streamer.settings import LEAST_FACE, LIVE_DELAY, MAX_FACE, Settings
 
 if TYPE_CHECKING:
     from streamer.pipeline import Anonymizer
@@ -54,6 +54,9 @@ def serve(
     delay_ms: Annotated[float, typer.Option(min=0, max=10_000, help="Look ahead, as of `veil run`.")] = (
         1000 * LIVE_DELAY
     ),
+    min_face: Annotated[
+        float | None, typer.Option(min=LEAST_FACE, max=MAX_FACE, show_default="30", help="As of `veil run`.")
+    ] = None,
     max_peers: Annotated[int, typer.Option(min=1, help="Who send at the same time.")] = 4,
     max_viewers: Annotated[int, typer.Option(min=0, help="Of each of them.")] = 8,
     max_minutes: Annotated[float, typer.Option(min=0, help="That one may stay; 0 for any time.")] = 0.0,
@@ -83,7 +86,7 @@ def serve(
             raise typer.BadParameter("makes a certificate, where --cert gives one", param_hint="--self-signed")
         certificate: Path | Literal["self-signed"] | None = "self-signed" if self_signed else cert
         access = Access(host, port, token, certificate, key_file, tuple(origin or ()), tuple(proxy or ()))
-        settings = Settings(beta, mode, key=_key(key), policy=policy, delay_seconds=delay_ms / 1000)
+        settings = Settings(beta, mode, key=_key(key), policy=policy, delay_seconds=delay_ms / 1000, min_face=min_face)
         limits, sound = Limits(max_peers, max_viewers, max_minutes), Sound("kept" if keep_audio else "dropped", voice)
         share_cores()
         anonymizer = _load(model, device, settings)
@@ -127,7 +130,7 @@ def _load(model: str, device: str, settings: Settings) -> Anonymizer:
     try:
         anonymizer = Anonymizer.load(
             model, beta=settings.beta, device=device, mode=settings.mode, key=settings.key, policy=settings.policy,
-            delay_seconds=settings.delay_seconds,
+            delay_seconds=settings.delay_seconds, min_face=settings.min_face,
         )  # fmt: skip
     except CheckpointError as error:
         raise StreamerError(str(error)) from error

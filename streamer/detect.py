@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -28,7 +28,7 @@ MESH_AGREEMENT = 0.4  # least IoU of the mesh with the detector's box: below, th
 MESH_REACH = 1.5  # ROI over face, as MediaPipe: 72 % of faces get a mesh, at 1.3 75, at 1.75 67 (three clips)
 MESH_LIGHT = 100.0  # mean grey level that a dark ROI is raised to: 75 instead of 62 % of faces on a dark stage
 MAX_GAIN = 4.0  # beyond it there is mostly noise to raise
-MAX_MESHES = 32  # per frame, best candidates first: 4 ms each; the faces beyond it get no mesh
+MAX_MESHES = 32  # per frame, best candidates first: 4 ms each; sure faces beyond it get no mesh
 
 SAME_IOU = 0.35  # two boxes of the same face found by two models or in two tiles
 SAME_SHARE = 0.7  # share of the smaller box inside the larger: one is a part of the face
@@ -107,23 +107,39 @@ class FaceDetector:
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
             raise ValueError(f"image must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
-        with self._lock:
-            if self._is_closed:
-                raise AnonymizerError("the face detector is closed")
-            networks = self._networks = self._networks or FaceNetworks(least_score=LEAST_SCORE)
-            try:
-                candidates = distinct(self._candidates(networks, image))
-                faces = self._fit(networks, image, candidates[:MAX_MESHES])
-            except BaseException:  # an interrupt as well: what it left behind would answer for the next image
-                self._throw_away()
-                raise
-        return separate(faces) + [_without_mesh(c, c.score) for c in candidates[MAX_MESHES:]]
+        with self._running() as networks:
+            candidates = distinct(self._candidates(networks, image))
+            rest = candidates[MAX_MESHES:]
+            doubted = [c for c in rest if c.score < SURE]  # a mesh decides about each, however many they are
+            faces = self._fit(networks, image, candidates[:MAX_MESHES] + doubted)
+        return separate(faces) + [without_mesh(c, c.score) for c in rest if c.score >= SURE]
+
+    def fit(self, image: Image, candidates: Sequence[Candidate]) -> list[Face]:
+        """Return the face of each of `candidates`, which another network found in `image`, with a mesh if one fits.
+
+        Raises:
+            AnonymizerError: When MediaPipe fails, or this is closed.
+        """
+        with self._running() as networks:
+            return self._fit(networks, image, candidates)
 
     def close(self) -> None:
         """Free MediaPipe's threads and memory; later calls raise `AnonymizerError`."""
         with self._lock:
             self._is_closed = True
             self._throw_away()
+
+    @contextmanager
+    def _running(self) -> Iterator[FaceNetworks]:
+        with self._lock:
+            if self._is_closed:
+                raise AnonymizerError("the face detector is closed")
+            networks = self._networks = self._networks or FaceNetworks(least_score=LEAST_SCORE)
+            try:
+                yield networks
+            except BaseException:  # an interrupt as well: what it left behind would answer for the next image
+                self._throw_away()
+                raise
 
     def _throw_away(self) -> None:
         networks, self._networks = self._networks, None
@@ -149,7 +165,7 @@ class FaceDetector:
             found += read(outputs.get((f"faces{n % LANES}", n // LANES), []), view, BOX_OF_FULL)
         return found
 
-    def _fit(self, networks: FaceNetworks, image: Image, candidates: list[Candidate]) -> list[Face]:
+    def _fit(self, networks: FaceNetworks, image: Image, candidates: Sequence[Candidate]) -> list[Face]:
         transforms = [crop_to_frame(candidate) for candidate in candidates]
         outputs = networks.run((f"crop{n % LANES}", sample(image, t)) for n, t in enumerate(transforms))
         faces = []
@@ -159,7 +175,7 @@ class FaceDetector:
             fits = presence >= MESH_PRESENCE and agrees(mesh, candidate.box)
             large = candidate.box[2] - candidate.box[0] >= LARGE * max(image.shape[:2])
             score = (judged_large if large else max)(candidate.score, presence if fits else 0.0)
-            faces.append(_with_mesh(candidate, mesh, score) if fits else _without_mesh(candidate, score))
+            faces.append(_with_mesh(candidate, mesh, score) if fits else without_mesh(candidate, score))
         return faces
 
 
@@ -253,7 +269,8 @@ def estimated_points(keypoints: Floats) -> Floats:
     return np.stack([left_eye, right_eye, nose, mouth - half, mouth + half])
 
 
-def _without_mesh(candidate: Candidate, score: float) -> Face:
+def without_mesh(candidate: Candidate, score: float) -> Face:
+    """Return the face of a candidate that no mesh was fitted to."""
     return Face(candidate.box, estimated_points(candidate.keypoints), None, score, candidate.hides)
 
 

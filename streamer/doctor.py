@@ -62,6 +62,7 @@ def examine() -> list[Finding]:
         "codecs": _codecs,
         "opencv": _opencv,
         "mediapipe models": _mediapipe_models,
+        "center face": _center_face,
         "weights": _weights,
     }
     return [finding for name, look in looks.items() for finding in _guarded(name, look)]
@@ -145,6 +146,13 @@ def _mediapipe_models() -> Iterator[Finding]:
         yield Finding("mediapipe models", f"missing: {', '.join(missing)}; {advice}", ok=False)
     else:
         yield Finding("mediapipe models", f"{len(MEDIAPIPE_MODELS)} of {len(MEDIAPIPE_MODELS)}")
+
+
+def _center_face() -> Iterator[Finding]:
+    from streamer.center_face import CenterFace
+
+    CenterFace()
+    yield Finding("center face", "verified")
 
 
 def _weights() -> Iterator[Finding]:

@@ -25,6 +25,7 @@ from streamer.lookahead import LookAhead
 from streamer.pool import Pool
 from streamer.render import Renderer
 from streamer.settings import DEFAULT_DELAY, DEFAULT_DELTA, Settings
+from streamer.small_faces import Search, SmallFaces
 from streamer.tiers import Choice
 from streamer.track import START_SCORE, FaceTracker, alone
 from streamer.types import (
@@ -78,6 +79,7 @@ class Anonymizer:
         self.keeping = keeping
         self.key = settings.key or new_key()
         self.accountant = PrivacyAccountant()
+        self.search = Search(settings.min_face)
         self.mechanism = mechanism_of(model, settings)
         if self.mechanism and settings.key:
             log.warning("epsilon draws strangers by noise of its own; the key has no effect")
@@ -134,13 +136,14 @@ class Anonymizer:
         delta: float = DEFAULT_DELTA,
         policy: Policy = "balanced",
         delay_seconds: float = DEFAULT_DELAY,
+        min_face: float | None = None,
         keeping: Keeping | None = None,
     ) -> Self:
         """Load weights by name or path.
 
         Args:
             model: "default", a name that `veil doctor` lists, or the path of a checkpoint.
-            beta, mode, cover, key, epsilon, delta, policy, delay_seconds: See `Settings`.
+            beta, mode, cover, key, epsilon, delta, policy, delay_seconds, min_face: See `Settings`.
             device: "auto", "cpu" or "cuda".
             keeping: Who stays visible (`streamer.keep`).
 
@@ -149,7 +152,7 @@ class Anonymizer:
             CheckpointError: If the weights are missing, damaged or of another version.
             AnonymizerError: If CUDA is asked for and absent.
         """
-        settings = Settings(beta, mode, cover, key, epsilon, delta, policy, delay_seconds)
+        settings = Settings(beta, mode, cover, key, epsilon, delta, policy, delay_seconds, min_face)
         if mode == "cover" and device in ("auto", "cpu"):
             return cls(None, None, settings, keeping=keeping)  # torch takes longer to load than a short clip to cover
         from models.face_model import load_face_model, prepare
@@ -230,7 +233,7 @@ class FaceAnonymizer:
         """
         self._anonymizer = anonymizer
         self.renderer = Renderer(anonymizer, frame_seconds)
-        self.detector = FaceDetector()
+        self.detector, self._small = FaceDetector(), SmallFaces(anonymizer.search)
         self.tracker = FaceTracker(self._start_score)
         self._keeper = keeper_of(anonymizer.keeping)
         self._failures = 0
@@ -290,11 +293,13 @@ class FaceAnonymizer:
         return seen
 
     def _follow(self, frame: Frame) -> Seen:
-        tracks = self.tracker.update(self.detector(frame.image), frame.seconds, frame.image)
+        faces = self._small.in_frame(frame.image, self.detector(frame.image), seconds=frame.seconds)
+        tracks = self.tracker.update(faces, frame.seconds, frame.image)
         return Seen(frame, tuple(tracks), self.tracker.is_first)
 
     def _look(self, frame: Frame) -> Seen:
-        return Seen(frame, tuple(alone(self.detector(frame.image), self._start_score)), is_first=True)
+        faces = self._small.in_picture(frame.image, self.detector(frame.image), self.detector)
+        return Seen(frame, tuple(alone(faces, self._start_score)), is_first=True)
 
     def _failure(self, frame: Frame, error: Exception) -> str:
         # Of other errors only the type: their message may quote the data, and the data are faces.

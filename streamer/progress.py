@@ -6,7 +6,7 @@ import dataclasses
 from collections import Counter
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, get_args
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
@@ -14,6 +14,9 @@ from rich.text import Text
 
 from streamer.delivery import Delivery
 from streamer.types import GuardReport, SafeFrame, Tier, VideoInfo
+
+if TYPE_CHECKING:
+    from streamer.small_faces import Searched
 
 
 @dataclass
@@ -94,6 +97,7 @@ class Report:
         privacy: What differential privacy was spent, in words; "" where none was asked for.
         deliveries: What became of each output.
         notes: What was done to every picture before it was searched, in words.
+        searched: How small a face was looked for.
     """
 
     source: str
@@ -108,6 +112,7 @@ class Report:
     privacy: str = ""
     notes: tuple[str, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
+    searched: Searched | None = None
 
     @property
     def failure(self) -> str:
@@ -156,6 +161,7 @@ class Report:
             "real_time_factor": None if factor is None else round(factor, 3),
             "corrupt_packets": self.corrupt_packets,
             "notes": list(self.notes),
+            "searched": dataclasses.asdict(self.searched) if self.searched else None,
             "audio": self.audio,
             "audio_streams": self.audio_streams,
             "audio_packets": self.audio_packets,
@@ -187,6 +193,8 @@ class Report:
             ("faces", f"{_count(summary.face_frames, 'face-frame')}{followed}"),
             *((f"  {tier}", _reasons(reasons)) for tier, reasons in summary.by_tier().items()),
         ]
+        if self.searched:
+            rows.append(("searched", str(self.searched)))
         if self.notes:
             rows.append(("picture", ", ".join(self.notes)))
         if summary.failures:

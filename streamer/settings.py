@@ -9,6 +9,8 @@ from streamer.types import Cover, Mode, Policy
 DEFAULT_DELTA = 1e-5  # well below one over the people of any recording
 DEFAULT_DELAY = 0.5  # seconds, for recordings: as far back as a new face is covered
 LIVE_DELAY = 0.1  # seconds, for live streams: what a conversation takes
+LEAST_FACE = 8.0  # pixels; nothing is recognised in less, nor found
+MAX_FACE = 200.0  # pixels; larger ones are found in any case
 MAX_DELAY = 10.0  # seconds; nothing looks further ahead
 
 
@@ -27,6 +29,8 @@ class Settings:
         policy: "strict" also covers what may be a face, and heads that are turned away; "balanced" what is one.
         delay_seconds: How long each frame of a video is held back, so that a face found late is covered from its
             first frame on (`streamer.lookahead`).
+        min_face: Pixels from ear to ear: a face so wide is looked for everywhere (`streamer.small_faces`); None for 20
+            in pictures and 30 in video.
     """
 
     beta: float = 0.0
@@ -37,6 +41,7 @@ class Settings:
     delta: float = DEFAULT_DELTA
     policy: Policy = "balanced"
     delay_seconds: float = DEFAULT_DELAY
+    min_face: float | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.beta <= 1.0:
@@ -49,5 +54,7 @@ class Settings:
             raise ValueError(f"policy must be 'balanced' or 'strict', got {self.policy!r}")
         if not 0.0 <= self.delay_seconds <= MAX_DELAY:
             raise ValueError(f"a delay must be 0 to {MAX_DELAY:g} seconds, got {self.delay_seconds}")
+        if self.min_face is not None and not LEAST_FACE <= self.min_face <= MAX_FACE:
+            raise ValueError(f"min_face must be {LEAST_FACE:g} to {MAX_FACE:g} pixels, got {self.min_face}")
         if self.epsilon is not None and (self.beta > 0 or self.mode == "cover"):
             raise ValueError("epsilon needs mode 'generate' and beta 0: above 0 the person shows, whatever the noise")

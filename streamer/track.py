@@ -68,6 +68,21 @@ class Trail:
     hid: float = -math.inf
 
 
+class SceneCuts:
+    """Notices in successive frames of one stream where another scene begins."""
+
+    def __init__(self) -> None:
+        self._thumbnail: Floats | None = None
+
+    def __call__(self, image: Image) -> bool:
+        """Return whether `image` shows another scene than the one before it; a flat one tells nothing."""
+        new, old = thumbnail(image), self._thumbnail
+        if new.std() < FLAT_NOISE:
+            return False
+        self._thumbnail = new
+        return old is not None and correlation(old, new) < CUT_CORRELATION
+
+
 class FaceTracker:
     """Follows the faces of one stream; ids count from 1 and are never reused, not even after `reset`.
 
@@ -81,13 +96,13 @@ class FaceTracker:
         self._trails: list[Trail] = []
         self._next_id = 1
         self._seconds = -math.inf
-        self._thumbnail: Floats | None = None
+        self._cuts = SceneCuts()
         self._size: Floats | None = None  # of the pictures
 
     def reset(self) -> None:
         """Forget all faces, as for a new video."""
         self._trails = []
-        self._thumbnail = None
+        self._cuts = SceneCuts()
         self._seconds = -math.inf
 
     def update(self, faces: Sequence[Face], seconds: float, image: Image) -> list[Track]:
@@ -105,7 +120,7 @@ class FaceTracker:
         if not math.isfinite(seconds):
             raise ValueError(f"seconds must be finite, got {seconds}")
         self._resize(image)
-        self.is_first = self._is_cut(image) or not 0 <= seconds - self._seconds <= RESET_SECONDS
+        self.is_first = self._cuts(image) or not 0 <= seconds - self._seconds <= RESET_SECONDS
         if self.is_first:
             self._trails = []
         found = match(self._trails, faces, seconds)
@@ -146,13 +161,6 @@ class FaceTracker:
             trails.append(Trail(self._next_id, face, still, seconds, lasting, hints, start))
             self._next_id += 1
         return trails
-
-    def _is_cut(self, image: Image) -> bool:
-        new, old = thumbnail(image), self._thumbnail
-        if new.std() < FLAT_NOISE:
-            return False
-        self._thumbnail = new
-        return old is not None and correlation(old, new) < CUT_CORRELATION
 
 
 def alone(faces: Sequence[Face], start_score: float = START_SCORE) -> list[Track]:

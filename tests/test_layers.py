@@ -45,6 +45,8 @@ RANK = {
     "keep": 4,
     "assembly": 6,
     "detect": 2,
+    "center_face": 3,
+    "small_faces": 4,
     "render": 7,
     "pipeline": 8,
     "protection": 9,

@@ -77,6 +77,7 @@ def test_a_report_is_one_json_object_with_every_count(summary: Summary):
         "guard": {"compared": 0, "escalated": 0, "highest": -1.0},
         "differential_privacy": None,
         "notes": [],
+        "searched": None,
     }
 
 
