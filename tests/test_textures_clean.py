@@ -87,3 +87,19 @@ def test_shine_is_held_down(regions: Regions) -> None:
     crop[shine] = 250
     picture = mended(crop, regions)
     assert picture[shine].mean() < 1.25 * SKIN.mean()
+
+
+def test_a_patch_of_shadow_on_a_cheek_is_held_down_and_a_beard_stays(regions: Regions) -> None:
+    crop = painted(regions)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    middle = np.argwhere(regions.cheeks * (1 - regions.features) > 0.9).mean(axis=0)
+    patch = ((y - middle[0]) ** 2 + (x - 116) ** 2) < 16
+    beard = regions.jaw > 0.5
+    crop[patch] *= 0.6
+    crop[beard] = 0.2 * crop[beard] + np.float32([30, 28, 27])
+    picture = mended(crop, regions)
+    assert (regions.features[patch] < 0.4).all()
+    assert crop[patch].mean() < 0.65 * SKIN.mean()
+    assert picture[patch].mean() > 0.72 * SKIN.mean()
+    chin = beard & (np.abs(x - SIZE / 2) < 20) & (y < np.flatnonzero(beard.any(axis=1))[0] + 15)
+    assert picture[chin].mean() < 0.6 * SKIN.mean()

@@ -13,6 +13,8 @@ from models.textures.skin import Skin, logarithm
 FINE = 0.012  # of the side: scale below which what skin shows is texture, and can be continued elsewhere
 SHAPE_KEPT = 0.5  # share kept of shading that is the same on both sides: shape rather than light
 MOST_SHAPE = 0.2  # logarithm
+PATCH = 0.018  # of the side: scale of patches of light and shadow; wrinkles are finer
+PATCHES = (-0.1, 0.05)  # logarithm: what folds and cheekbones shade; more is light
 STAIN = 0.015  # of the side: scale of patches of coloured light
 MOST_TINT = 0.035  # logarithm: what rouge and veins colour; more is light
 TEXTURE_SHARE = 0.35  # of the strength of a cheek's: noise is seen sooner than pores
@@ -46,7 +48,8 @@ def clean(crop: Floats, skin: Skin, mean_light: Floats, regions: Regions) -> Tex
         mean_light: `(S, S, 3)` logarithm, of many, the same on both sides, of mean 0 on the cheeks.
         regions: At S.
     """
-    detail = without_shine(without_stains(logarithm(crop) - skin.light, regions), regions)
+    detail = without_stains(logarithm(crop) - skin.light, regions)
+    detail = without_shine(without_patches(detail, regions), regions)
     keep = kept(skin, regions)
     shape = np.clip(_mirrored_mean(skin.light - skin.colour - mean_light), -MOST_SHAPE, MOST_SHAPE)
     shape *= SHAPE_KEPT * _edge(regions)[..., None]
@@ -75,6 +78,18 @@ def without_shine(detail: Floats, regions: Regions) -> Floats:
     grey = detail.mean(axis=-1)
     over = np.maximum(grey - start, 0)
     less = (over - stays * np.tanh(over / stays)) * regions.skin
+    return np.asarray(detail - less[..., None], np.float32)
+
+
+def without_patches(detail: Floats, regions: Regions) -> Floats:
+    """Return `detail` with patches of light and shadow on the skin held down; beards stay, and so do wrinkles."""
+    sigma = PATCH * len(detail)
+    weight = cv2.GaussianBlur(regions.skin, (0, 0), sigma) + 0.05
+    broad = cv2.GaussianBlur(detail.mean(axis=-1) * regions.skin, (0, 0), sigma) / weight
+    dark, bright = PATCHES
+    bearded = np.maximum(regions.jaw, regions.moustache)
+    excess = np.maximum(broad - bright, 0) + np.minimum(broad - dark, 0) * (1 - bearded)
+    less = cv2.GaussianBlur(excess, (0, 0), sigma / 2) * regions.skin * (1 - regions.features)  # a nose has its shape
     return np.asarray(detail - less[..., None], np.float32)
 
 
