@@ -17,8 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.face_model import FaceModel, Sighting, Template
+from models.face_model import Sighting, Template
 from models.face_shape import FaceShape
+from models.texture_model import TextureModel
 from models.textures.choose import choose
 from models.textures.compose import coloured, compose
 from models.textures.regions import Floats, Regions, make_regions
@@ -50,7 +51,7 @@ class TexturesConfig:
     mouths: int = 26
 
 
-class Textures(FaceModel):
+class Textures(TextureModel):
     """Strangers as textures, behind the interface of `FaceModel`; L = 1, D = 769: stranger, then light."""
 
     kind: ClassVar[str] = "textures"
@@ -123,9 +124,9 @@ class Textures(FaceModel):
         reshaped: Tensor = self.shape(meshes, beta, pseudonyms)
         return reshaped
 
-    def texture(self, stranger: int) -> npt.NDArray[np.uint8]:
+    def texture(self, pseudonym: int) -> npt.NDArray[np.uint8]:
         """Return the picture of a stranger, `(S, S, 3)` RGB, evenly lit, with no hair, ear or background."""
-        upper, lower, skin, colour = self.recipes[stranger].tolist()
+        upper, lower, skin, colour = self.recipes[pseudonym].tolist()
         details = {donor: self._detail(donor) for donor in {upper, lower, skin}}
         detail = compose(details[upper], details[lower], details[skin], self._regions)
         colours = self.colours[[colour, upper]].cpu().numpy()
