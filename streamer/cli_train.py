@@ -66,7 +66,7 @@ def _mesh_faces(sources: list[str], out: Path) -> Iterator[int]:
     from models.face_model import load_face_model
     from streamer.extract import extract, named_frames
 
-    model = load_face_model("default")
+    model = load_face_model("linear-refined")
     return extract(named_frames(sources), out, template=model.template, crop_size=model.crop_size)
 
 

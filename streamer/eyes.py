@@ -25,6 +25,7 @@ REACH = SIDE / 2 / RADIUS
 IRIS_SHARE = (0.16, 0.235)  # radius of an iris over the width of the eye, in faces as they are
 RINGS = np.arange(0.0, 1.3, 0.1, dtype=np.float32)  # radii at which an iris' colour is kept
 WHITE, WHITE_HUE = (105.0, 172.0), (1.02, 0.99, 0.96)  # grey levels that the white of an eye may have, and its hue
+DARKER = 0.42  # of the white's brightness, at most, that of an iris: seen small, a pale one looks blind
 VIVID = 1.3  # times the hue that is left of an iris behind lashes and shadow
 PUPIL, PUPIL_GREY = 0.36, 18.0  # radius in irises, and grey level
 ROUNDNESS = 0.3  # how much darker the white is towards the corners
@@ -108,7 +109,8 @@ def _rings(seen: Floats, distance: Floats, weight: Floats) -> Floats:
 def _ball(rings: Floats, white: float, x: Floats, y: Floats) -> Floats:
     """Return a whole eyeball, `(SIDE, SIDE, 3)`, of the colours of its rings and the brightness of its white."""
     distance, angle = np.hypot(x, y), np.arctan2(y, x)
-    rings = np.minimum(rings, white * np.array(WHITE_HUE, np.float32))
+    middle = float(rings[4:10].mean())
+    rings = rings * min(1.0, DARKER * white / max(middle, 1.0))
     threads = 1.0 + 0.1 * np.sin(17 * angle + 3 * np.sin(5 * angle)) * np.exp(-(((distance - 0.65) / 0.25) ** 2))
     iris = np.stack([np.interp(distance, RINGS, rings[:, channel]) for channel in range(3)], axis=-1)
     grey = iris.mean(axis=2, keepdims=True)

@@ -26,6 +26,7 @@ LEAST_SPREAD = 0.06  # of log colours about the fit on the smoothest skin
 PRIOR = 0.04  # of the weight around a place: with less skin than this the polynomial decides there
 OUTSIDE = 0.96  # of the oval: the rim of a mesh lies on background now and then
 OTHER = 0.25  # as little like skin as what may lie before a face
+STRAND = 5  # pixels down that hair hangs at least; the bows of glasses do not, and are painted over with the glasses
 BROW_GAP = 0.02  # of the crop's side between brows and what may
 SIDES = 0.2  # of the oval's radius: how deep it may lie at the sides
 # fmt: off
@@ -112,6 +113,7 @@ class LightReader:
         """
         other = ((skin < OTHER) & self._around).astype(np.uint8)
         other |= (~self.face & self._around).astype(np.uint8)
+        other = cv2.morphologyEx(other, cv2.MORPH_OPEN, np.ones((STRAND, 1), np.uint8))
         _, labels = cv2.connectedComponents(other, connectivity=4)
         outside = np.unique(labels[~self.face & self._around])
         before = np.isin(labels, outside[outside > 0]) & self.face

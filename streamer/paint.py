@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from streamer import eyes, mouth, rim
 from streamer.align import MeshAligner, outline, turn
-from streamer.blend import MARGIN, edge, fill, hide, inner_face
+from streamer.blend import MARGIN, edge, fill, inner_face, without_folds
 from streamer.conceal import clip_to
 from streamer.light import BROWS, DARK, SIDE, likeness, logarithm
 from streamer.stranger import Stranger, enlarged
@@ -21,6 +21,7 @@ MOUTH_GAIN = 0.85  # of the light that falls on lips, what falls behind them
 BROW_REACH = 0.02  # of the oval's width around the person's own brows, that is always painted over
 TURNED = (0.7, 0.9)  # where the nose lies across the oval, from which on a face reaches past its mesh
 LEAST_SPREAD = 0.12  # of log colours: sharper tells noise from skin
+FILLED = 0.05  # of the oval's width, the blur of what takes the place of what is not known
 EDGE = 0.015  # of the oval's width: how softly the outline of a turned head ends
 OVAL_SHARE = 0.6  # of a crop's side, the width of the oval
 SHARP = 1.3  # pixels of texture to a pixel of the frame, from which on half of them do
@@ -56,6 +57,7 @@ class Canvas:
         where: `(h, w, 2)`: the place in the crop.
         known: `(h, w)`: which have one.
         width: Of the outline, in pixels.
+        turned: 0 where the head faces the camera about, 1 where it reaches past its mesh.
         side: Of the crop, in pixels.
     """
 
@@ -67,6 +69,7 @@ class Canvas:
     where: Floats
     known: npt.NDArray[np.bool_]
     width: float
+    turned: float
     side: int
 
 
@@ -95,7 +98,7 @@ def canvas(below: Image, face: Face, mesh: Floats, drawn: Face, *, aligner: Mesh
     where, known = aligner.frame_to_crop(drawn, roi)
     concealed = fill(whole, roi)
     part = below[roi[1] : roi[3], roi[0] : roi[2]]
-    return Canvas(roi, part, fill(hull, roi) & concealed, concealed, kept, where, known, width, aligner.size)
+    return Canvas(roi, part, fill(hull, roi) & concealed, concealed, kept, where, known, width, turned, aligner.size)
 
 
 def face(
@@ -146,7 +149,7 @@ def plain(lit: Floats) -> Floats:
 
 
 def blend(image: Image, canvas: Canvas, patch: Floats, look: Look, *, lit: Floats) -> None:
-    """Blend `patch` into `image`, in place: with the frame at the rim, with the cover where nothing is known.
+    """Blend `patch` into `image`, in place: with the frame at its rim.
 
     Args:
         image: `(H, W, 3)` uint8 RGB, in which the face is concealed.
@@ -166,11 +169,31 @@ def blend(image: Image, canvas: Canvas, patch: Floats, look: Look, *, lit: Float
     part = image[y1:y2, x1:x2]
     shown = edge(canvas.known, EDGE * canvas.width)
     if (shown < 1.0).any():
-        cover = hide(part.astype(np.float32), inside=canvas.inside, shown=shown, depth=0.12 * canvas.width)
-        patch = cover + shown[..., None] * (patch - cover)
-    new = cv2.convertScaleAbs(np.maximum(patch, 0.0))
+        patch = _whole(patch, plain(lit), shown, sigma=FILLED * canvas.width)
+    new = np.asarray(cv2.convertScaleAbs(np.maximum(patch, 0.0)))
+    if canvas.turned > 0.0:
+        new = without_folds(new, canvas.where, canvas.known)
     drawn = cv2.blendLinear(canvas.below, new, 1.0 - opacity, opacity)
     part[:] = cv2.copyTo(drawn, canvas.concealed.astype(np.uint8), part.copy())
+
+
+def _whole(patch: Floats, skin: Floats, shown: Floats, *, sigma: float) -> Floats:
+    """Return `patch` with the colours around where the texture does not reach: beside the nose of a turned head.
+
+    Args:
+        patch: `(h, w, 3)` float32 RGB.
+        skin: What takes its place where nothing of it is near.
+        shown: `(h, w)` in [0, 1], how much of the patch is known.
+        sigma: Pixels, of the blur of the colours around.
+    """
+    shrink = max(1.0, sigma / 2.0)
+    size = (max(1, round(patch.shape[1] / shrink)), max(1, round(patch.shape[0] / shrink)))
+    colours, weight = (
+        cv2.GaussianBlur(cv2.resize(part, size, interpolation=cv2.INTER_AREA), (0, 0), sigma / shrink)
+        for part in ((patch - skin) * shown[..., None], shown)
+    )
+    field = cv2.resize(colours / (weight + 0.02)[..., None], patch.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(skin + field + shown[..., None] * (patch - skin - field), np.float32)
 
 
 def _warped(values: Floats, canvas: Canvas) -> Floats:

@@ -75,7 +75,7 @@ def test_calls_of_other_shapes_and_failures_stay_apart() -> None:
 
 
 def test_a_batched_model_gives_what_the_model_gives() -> None:
-    model = prepare(load_face_model("default"), "cpu")
+    model = prepare(load_face_model("linear-refined"), "cpu")
     shared = batched(model)
     crops = torch.rand(2, 3, model.crop_size, model.crop_size) * 2 - 1
     with torch.inference_mode():

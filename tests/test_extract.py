@@ -38,7 +38,7 @@ def photos(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("extract")
-    model = load_face_model("default")
+    model = load_face_model("linear-refined")
     frames = named_frames([str(photos(folder / "photos"))])
     assert list(extract(frames, folder / "out", template=model.template, crop_size=model.crop_size)) == [1, 1, 1, 1]
     return folder / "out"

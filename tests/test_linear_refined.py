@@ -174,7 +174,7 @@ def test_a_saved_model_draws_the_same_faces(model: LinearRefined, tmp_path: Path
 
 
 def test_the_weights_we_ship_keep_identity_out_of_the_other_coordinates() -> None:
-    shipped = load_face_model("default")
+    shipped = load_face_model("linear-refined")
     assert isinstance(shipped, LinearRefined)
     directions = shipped.identity
     torch.testing.assert_close(directions @ directions.T, torch.eye(len(directions)), atol=1e-3, rtol=0)

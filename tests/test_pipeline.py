@@ -203,7 +203,7 @@ def test_a_detector_that_never_works_ends_the_job(hopper: Image) -> None:
 
 
 def failing_model(kind: str) -> torch.nn.Module:
-    model = load_face_model("default").eval().requires_grad_(False)
+    model = load_face_model("linear-refined").eval().requires_grad_(False)
 
     def fail(latents: torch.Tensor) -> torch.Tensor:
         if kind == "nan":
@@ -222,15 +222,18 @@ def test_a_model_that_fails_leaves_the_face_covered(kind: str, hopper: Image, fa
     assert (safe.image[inside(face, hopper)] == 0).all()
 
 
+@pytest.mark.parametrize(
+    ("model", "painting"), [("textures", "streamer.paint.blend"), ("linear-refined", "streamer.draw.paste")]
+)
 def test_a_paste_that_fails_half_way_leaves_the_face_covered(
-    hopper: Image, face: Face, monkeypatch: pytest.MonkeyPatch
+    model: str, painting: str, hopper: Image, face: Face, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def half_paste(image: Image, original: Image, *_: object, **__: object) -> None:
-        image[:] = original
+    def half_paste(image: Image, *_: object, **__: object) -> None:
+        image[:] = hopper
         raise cv2.error("x")
 
-    monkeypatch.setattr("streamer.draw.paste", half_paste)
-    safe = Anonymizer.load(device="cpu", cover="solid").picture(frame_of(hopper))
+    monkeypatch.setattr(painting, half_paste)
+    safe = Anonymizer.load(model, device="cpu", cover="solid").picture(frame_of(hopper))
     assert (safe.image[inside(face, hopper)] == 0).all()
 
 
