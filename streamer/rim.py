@@ -23,11 +23,13 @@ LEAST_KNOWN = 0.03  # of a place's surroundings must be skin
 def depth(inside: Image, width: float) -> Floats:
     """Return how deep each pixel lies inside the face, in widths of it: `(h, w)`; 0 outside.
 
+    A face that the frame cuts off goes on beyond it: it has no rim there, which would show what lies inside.
+
     Args:
         inside: `(h, w)` uint8, not 0 in the face.
         width: In pixels.
     """
-    framed = cv2.copyMakeBorder(inside, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    framed = cv2.copyMakeBorder(inside, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     return np.asarray(cv2.distanceTransform(framed, cv2.DIST_L2, 3)[1:-1, 1:-1] * (1.0 / width), np.float32)
 
 

@@ -20,6 +20,14 @@ def test_deep_inside_everything_is_drawn_over():
         assert (drawn[depth <= 0] == 0).all()
 
 
+def test_a_face_that_the_frame_cuts_off_has_no_rim_there():
+    whole, nothing = disc(), np.zeros((140, 120), np.float32)
+    for part in (np.s_[:, 60:], np.s_[:, :45], np.s_[70:], np.s_[:90], np.s_[60:80, 50:70]):
+        cut = rim.opacity(rim.depth(np.ascontiguousarray(whole[part]), WIDTH), nothing[part], nothing[part])
+        drawn = rim.opacity(rim.depth(whole, WIDTH), nothing, nothing)[part]
+        assert (cut >= drawn - 1e-6).all()
+
+
 def test_hair_in_the_rim_stays_where_skin_is_drawn_over():
     depth = rim.depth(disc(), WIDTH)
     nothing = np.zeros(depth.shape, np.float32)

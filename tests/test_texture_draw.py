@@ -108,6 +108,21 @@ def test_nothing_of_the_persons_skin_is_left_inside(drawer: TextureDrawer, frame
     assert np.abs(after.astype(int) - before).max(axis=2)[scar].mean() < 8
 
 
+def test_a_face_that_the_frame_cuts_off_is_drawn_up_to_the_edge(drawer: TextureDrawer, frame: Frame, face: Face):
+    """The frame ends in the middle of the face: a scar along that edge leaves no trace."""
+    assert face.mesh is not None
+    x, top, bottom = face.mesh[[1, 168, 2], [0, 1, 1]].round().astype(int)
+    image = np.ascontiguousarray(frame.image[:, x:])
+    shift = np.array([x, 0, 0], np.float32)
+    cut = Face(face.box - np.tile(shift[:2], 2), face.landmarks - shift[:2], face.mesh - shift, face.score)
+    scarred = image.copy()
+    scarred[top:bottom, :3] = (90, 30, 30)
+    before = drawn(drawer, image, cut)
+    drawer.reset("clip")
+    after = drawn(drawer, scarred, cut)
+    assert np.abs(after.astype(int) - before)[top:bottom, :3].mean() < 20  # of its darkness a little
+
+
 def test_a_fringe_stays_before_the_face(drawer: TextureDrawer, frame: Frame, face: Face):
     assert face.mesh is not None
     image = frame.image.copy()
