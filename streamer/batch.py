@@ -81,14 +81,19 @@ def output_folders(pairs: Sequence[Pair]) -> Iterator[None]:
     made = sorted((folder for folder in folders if not folder.exists()), key=lambda folder: len(folder.parts))
     try:
         for folder in made:
-            folder.mkdir(exist_ok=True)
+            _make(folder)
         yield
-    except OSError as error:
-        raise SinkError(f"cannot make the folder {error.filename}: {error.strerror}") from error
     finally:
         for folder in reversed(made):
             with suppress(OSError):  # it is not empty
                 folder.rmdir()
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise SinkError(f"cannot make the folder {folder}: {error.strerror}") from error
 
 
 def _files_in(folder: Path, *, recursive: bool) -> list[Path]:

@@ -69,9 +69,10 @@ class Fanout:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._opened.close()
-        for branch in self._entered:
-            branch.finish(kind, error, trace)
+        with ExitStack() as ends:  # each of them, whatever becomes of the others
+            for branch in reversed(self._entered):
+                ends.callback(branch.finish, kind, error, trace)
+            self._opened.close()
         failed = [branch for branch in self._entered if branch.error is not None]
         for branch in self._entered:
             if branch.dropped:
@@ -151,8 +152,8 @@ class _Branch:
             return
         try:
             self.sink.__exit__(kind, error, trace)
-        except SinkError as failure:
-            self.error = failure
+        except Exception as failure:  # whatever it was, it is this sink's alone
+            self.error = self._reason(failure)
 
     def _work(self) -> None:
         try:
@@ -160,13 +161,16 @@ class _Branch:
                 self.sink.write(frame)
                 self._written += 1
         except Exception as error:  # whatever it was, it is this sink's alone
-            # Of other errors only the type: their message may quote the data.
-            reason = error if isinstance(error, SinkError) else SinkError(f"{self.name}: {type(error).__name__}")
+            reason = self._reason(error)
             log.warning("an output is lost: %s", reason)
             with self._changed:
                 self.error = reason
                 self._waiting.clear()
                 self._changed.notify_all()
+
+    def _reason(self, error: Exception) -> SinkError:
+        # Of other errors only the type: their message may quote the data.
+        return error if isinstance(error, SinkError) else SinkError(f"{self.name}: {type(error).__name__}")
 
     def _next(self) -> SafeFrame | None:
         with self._changed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
 import cv2
@@ -27,7 +28,7 @@ class PictureSink(PartSink):
     def _write(self, frame: SafeFrame) -> None:
         if self._count:
             raise SinkError(f"cannot write {self._path}: a picture holds one frame; name a folder instead")
-        self._part.write_bytes(_encode_picture(frame.image, self._path.suffix))
+        self._part.write_bytes(_encode_picture(frame.image, self._path))
 
 
 class FolderSink(PartSink):
@@ -48,7 +49,7 @@ class FolderSink(PartSink):
         name = self._names[frame.index] if self._names else f"{frame.index:06d}.png"
         picture = self._part / name
         picture.parent.mkdir(parents=True, exist_ok=True)
-        picture.write_bytes(_encode_picture(frame.image, picture.suffix))
+        picture.write_bytes(_encode_picture(frame.image, self._path / name))
 
     def _install(self) -> None:
         if not self._path.exists():
@@ -71,12 +72,16 @@ def _picture_names(names: Sequence[str]) -> list[str]:
         if path.is_absolute() or ".." in path.parts:
             raise SinkError(f"cannot write {name}: it lies outside the folder")
         if path.suffix.lower() not in PICTURE_SUFFIXES:
-            jpeg = str(path.with_suffix(".jpg"))
-            name = f"{name}.jpg" if jpeg in taken else jpeg
+            names_of_jpeg = chain([str(path.with_suffix(".jpg"))], (name + n * ".jpg" for n in count(1)))
+            name = next(other for other in names_of_jpeg if other not in taken)
             taken.add(name)
         found.append(name)
     return found
 
 
-def _encode_picture(image: Image, suffix: str) -> bytes:
-    return cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), PICTURE_OPTIONS)[1].tobytes()
+def _encode_picture(image: Image, path: Path) -> bytes:
+    is_done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), PICTURE_OPTIONS)
+    if not is_done:
+        size = f"{image.shape[1]}x{image.shape[0]}"
+        raise SinkError(f"cannot write {path}: {path.suffix} holds no picture of {size} pixels; write .png")
+    return data.tobytes()

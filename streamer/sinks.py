@@ -73,6 +73,8 @@ def open_sink(
         raise SinkError(f"cannot write {path}: pictures have no codec; write a video, or leave the codec out")
     check_place(path, source_path, overwrite=overwrite)
     if is_folder:
+        if path.is_file():
+            raise SinkError(f"cannot write {path}: it is a file; name a folder, or a file with an ending")
         return FolderSink(path, info, overwrite=overwrite)
     if suffix in PICTURE_SUFFIXES:
         return PictureSink(path, info, overwrite=overwrite)

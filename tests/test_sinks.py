@@ -5,6 +5,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from queue import SimpleQueue
@@ -594,6 +595,27 @@ def test_an_empty_folder_needs_no_permission(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     write_all(tmp_path / "out", 2)
     assert left_in(tmp_path / "out") == ["000000.png", "000001.png"]
+
+
+def test_a_picture_larger_than_its_kind_holds_is_an_error_and_no_empty_file(tmp_path: Path) -> None:
+    wide = SafeFrame(np.zeros((2, 17_000, 3), np.uint8), 0, 0, Fraction(1))
+    with pytest.raises(SinkError, match="webp holds no picture of 17000x2"), open_sink(tmp_path / "a.webp", INFO) as s:
+        s.write(wide)
+    assert left_in(tmp_path) == []
+
+
+def test_no_picture_takes_the_name_of_another(tmp_path: Path) -> None:
+    names = ("a.heic", "a.heic.jpg", "a.jpg", "a.avif")
+    with open_sink(tmp_path / "out", replace(INFO, names=names)) as sink:
+        for index in range(len(names)):
+            sink.write(frame_at(index))
+    assert left_in(tmp_path / "out") == ["a.avif.jpg", "a.heic.jpg", "a.heic.jpg.jpg", "a.jpg"]
+
+
+def test_a_file_is_not_taken_for_a_folder_to_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(SinkError, match="it is a file"):
+        open_sink(tmp_path / "out", INFO, overwrite=True)
 
 
 def test_a_written_picture_carries_no_metadata(tmp_path: Path) -> None:
