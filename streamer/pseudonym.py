@@ -6,7 +6,7 @@ in memory and end with the stream.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -16,6 +16,10 @@ from models.identity import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, SAME_PERSON,
 from models.privacy import GaussianMechanism, PrivacyAccountant, PseudonymBook, pseudonym_seed, stream_name
 from streamer.align import SimilarityAligner
 from streamer.types import Floats, Image, Track
+
+TryOn = Callable[[Track, int], Image]  # a track and a stranger to the frame `(H, W, 3)` with the one drawn as the other
+TRIES = 5  # strangers tried on for a person: the best of 4 halves how many people of LFW are recognised
+TRIES_APART = 1_000_003  # between their seeds, so that one that is refused is followed by others
 
 
 class Pseudonyms:
@@ -69,7 +73,15 @@ class Pseudonyms:
             if len(self._rejected) > PseudonymBook.MAX_PEOPLE:
                 del self._rejected[next(iter(self._rejected))]
 
-    def of(self, image: Image, tracks: Sequence[Track], crops: torch.Tensor, meshes: torch.Tensor) -> torch.Tensor:
+    def of(
+        self,
+        image: Image,
+        tracks: Sequence[Track],
+        crops: torch.Tensor,
+        meshes: torch.Tensor,
+        *,
+        try_on: TryOn | None = None,
+    ) -> torch.Tensor:
         """Return the pseudonym of each track, `(N,)` int64.
 
         Args:
@@ -77,12 +89,13 @@ class Pseudonyms:
             tracks: N, seen in it.
             crops: `(N, 3, S, S)` RGB in [-1, 1].
             meshes: `(N, 468, 3)`.
+            try_on: Draws a track as a stranger: of `TRIES` that suit, the one is taken who is least like the person.
         """
         new = [row for row, track in enumerate(tracks) if track.id not in self._people]
         if new and self._mechanism:
             self._release(image, [tracks[row] for row in new], crops[new], meshes[new], mechanism=self._mechanism)
         elif new:
-            self._choose(image, [tracks[row] for row in new], crops[new], meshes[new])
+            self._choose(image, [tracks[row] for row in new], crops[new], meshes[new], try_on=try_on)
         chosen = [self._strangers[self._people[track.id]] for track in tracks]
         return torch.tensor(chosen, dtype=torch.int64, device=self._device)
 
@@ -105,7 +118,15 @@ class Pseudonyms:
         for track, stranger in zip(numbers, nearest.tolist(), strict=True):
             self._remember(track, person=track, stranger=stranger)
 
-    def _choose(self, image: Image, tracks: list[Track], crops: torch.Tensor, meshes: torch.Tensor) -> None:
+    def _choose(
+        self,
+        image: Image,
+        tracks: list[Track],
+        crops: torch.Tensor,
+        meshes: torch.Tensor,
+        *,
+        try_on: TryOn | None,
+    ) -> None:
         """Choose strangers that suit, or those that people who come back had before."""
         embeddings = self._embed(image, tracks)
         self._stream = stream_name(image) if self._stream is None else self._stream
@@ -116,8 +137,21 @@ class Pseudonyms:
                 part = slice(row, row + 1)
                 seen = Sighting(crops[part], meshes[part], None if embeddings is None else embeddings[part])
                 seed = pseudonym_seed(self._key, stream=self._stream, person=person) + self._rejected.get(person, 0)
-                stranger = int(self._model.pseudonyms(seen, torch.tensor([seed], device=self._device))[0])
+                stranger = self._suiting(seen, seed, track, try_on)
             self._remember(track.id, person=person, stranger=stranger)
+
+    def _suiting(self, seen: Sighting, seed: int, track: Track, try_on: TryOn | None) -> int:
+        """Return a stranger who suits, of several the one who is least like the person once drawn."""
+        if try_on is None or seen.embeddings is None:
+            return int(self._model.pseudonyms(seen, torch.tensor([seed], device=self._device))[0])
+        seeds = [torch.tensor([seed + TRIES_APART * n], device=self._device) for n in range(TRIES)]
+        strangers = list(dict.fromkeys(int(self._model.pseudonyms(seen, one)[0]) for one in seeds))
+        likeness = []
+        for stranger in strangers:
+            drawn = self._embed(try_on(track, stranger), [track])
+            assert drawn is not None  # there is a recogniser: it made the embeddings that were seen
+            likeness.append(float(drawn[0] @ seen.embeddings[0]))
+        return strangers[int(np.argmin(likeness))]
 
     def _identify(self, embedding: Floats) -> int:
         return self._book.identify(embedding, exclude=set(self._people.values()))

@@ -35,6 +35,7 @@ FILTERS = {
     "mouth": OneEuroConfig(min_cutoff=1.5, speed_gain=3.0),  # weights of mouths a second
     "front": OneEuroConfig(min_cutoff=1.0, speed_gain=0.5),
 }
+PREPARED = 24  # strangers kept ready to be drawn: 2 MB each
 MAP_SIZE = 96  # pixels: what needs to be exact, lids and lips, is drawn by its outline
 FINISH_SECONDS = 0.5  # between two looks at how soft and noisy the frame is
 STEADY = 0.6  # of softness and noise that stays at each look
@@ -42,19 +43,29 @@ FINE_POINTS = np.array(FINE)
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawn(Made):
-    """What is known of a track.
+class _View:
+    """What a look at a track told.
 
     Attributes:
+        face: The person's, with exact lips and lids.
         look: Of the person.
         fine: `(F, 2)`, by what lips and lids differ from the mesh that found the face.
         inside_mouth: `(40, 96, 3)` float32 RGB.
-        stranger: Who they have become.
+        brows: How dark the person's are, as `streamer.light.Light` says it.
     """
 
+    face: Face
     look: paint.Look
     fine: Floats
     inside_mouth: Floats
+    brows: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn(Made):
+    """What is known of a track: what was seen last, and who they have become."""
+
+    view: _View
     stranger: Stranger
 
 
@@ -76,6 +87,7 @@ class TextureDrawer(Drawer[_Drawn]):
         self._strips = model.mouths.cpu().numpy().astype(np.float32)  # (M, 40, 96, 3)
         self._openings = model.mouth_openings.cpu().numpy()  # (M, 2)
         self._noise = finish.noise_tile()
+        self._prepared: dict[int, Stranger] = {}
         self._small = MeshAligner(points, SIDE)
         self._large = MeshAligner(points, model.crop_size, map_size=MAP_SIZE)
         self._places = [_place(points, indices) for indices in (*eyes.LIDS, mouth.UPPER + mouth.LOWER)]
@@ -116,10 +128,14 @@ class TextureDrawer(Drawer[_Drawn]):
     ) -> int:
         """See `Drawer.draw`."""
         stale = self._stale(tracks, seconds, beta=beta, fresh=fresh)
-        fine = {track.id: self._network(original, mesh_of(track)) for track in stale}
-        others = self._others(original, stale)
-        for track, other in zip(stale, others, strict=True):
-            self._made[track.id] = self._seen(original, track, fine[track.id], other, seconds=seconds, beta=beta)
+        views = {track.id: self._view(original, track, seconds) for track in stale}
+        for track, other in zip(stale, self._others(original, stale, views), strict=True):
+            view, before = views[track.id], self._made.get(track.id)
+            if before is not None and beta == 0.0 == before.beta:
+                stranger = before.stranger
+            else:
+                stranger = self._stranger(original, view, int(other), beta=beta)
+            self._made[track.id] = _Drawn(seconds, beta, other, view, stranger)
         finer = [self._finer(track) for track in tracks]
         meshes = self._reshaped(finer, tracks, beta)
         outlines = {track.id: inner_face(track.face) for track in tracks}
@@ -129,27 +145,49 @@ class TextureDrawer(Drawer[_Drawn]):
             drawn = replace(track.face, mesh=mesh)
             canvas = paint.canvas(original, track.face, own, drawn, aligner=self._large)
             if canvas is not None:
-                below = _without(canvas.below, image, hidden, canvas.roi)
-                self._paint(image, replace(canvas, below=below), track.id, mesh=mesh, seconds=seconds)
+                canvas = replace(canvas, below=_without(canvas.below, image, hidden, canvas.roi))
+                made = self._made[track.id]
+                patch, lit = self._face(canvas, made.view, made.stranger, mesh, own=beta)
+                patch = self._finished(track.id, canvas, patch, lit, seconds)
+                paint.blend(image, canvas, patch, made.view.look, lit=lit)
         return len(stale)
 
     @torch.inference_mode()
-    def _others(self, image: Image, tracks: Sequence[Track]) -> list[torch.Tensor]:
+    def _others(self, image: Image, tracks: Sequence[Track], views: dict[int, _View]) -> list[torch.Tensor]:
         """Return who each of `tracks` is drawn as."""
+
+        def try_on(track: Track, number: int) -> Image:
+            return self._tried_on(image, track, views[track.id], number)
+
         new = [track for track in tracks if track.id not in self._made]
         chosen = {track.id: self._made[track.id].other for track in tracks if track.id in self._made}
         if new:
             cut = np.stack([self._large.whole(image, track.face) for track in new])
             crops = torch.from_numpy(cut).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
             meshes = torch.from_numpy(np.stack([mesh_of(track) for track in new])).to(self._device)
-            chosen |= dict(zip((t.id for t in new), self._pseudonyms.of(image, new, crops, meshes), strict=True))
+            chosen |= dict(
+                zip((t.id for t in new), self._pseudonyms.of(image, new, crops, meshes, try_on=try_on), strict=True)
+            )
         return [chosen[track.id] for track in tracks]
 
-    def _seen(
-        self, image: Image, track: Track, fine: Floats, other: torch.Tensor, *, seconds: float, beta: float
-    ) -> _Drawn:
-        """Return what is known of a track after a look at it."""
+    def _tried_on(self, image: Image, track: Track, view: _View, number: int) -> Image:
+        """Return the frame with a track drawn as a stranger, to see how like the person that is."""
+        assert view.face.mesh is not None
+        one = torch.tensor([number], device=self._device)
+        own = torch.from_numpy(view.face.mesh[None]).to(self._device)
+        mesh = self._model.reshape(own, torch.zeros(1, device=self._device), one)[0].cpu().numpy()
+        drawn = replace(track.face, mesh=mesh)
+        canvas = paint.canvas(image, track.face, view.face.mesh, drawn, aligner=self._large)
+        result = image.copy()
+        if canvas is not None:
+            patch, lit = self._face(canvas, view, self._stranger(image, view, number, beta=0.0), mesh, own=0.0)
+            paint.blend(result, canvas, patch, view.look, lit=lit)
+        return result
+
+    def _view(self, image: Image, track: Track, seconds: float) -> _View:
+        """Return what a look at a track tells."""
         mesh = mesh_of(track)
+        fine = self._network(image, mesh)
         steady = self._steady("fine", track.id, fine[FINE_POINTS], seconds, unit=track.face.size)
         lag = steady - fine[FINE_POINTS]
         length = np.linalg.norm(lag, axis=1, keepdims=True)
@@ -167,23 +205,21 @@ class TextureDrawer(Drawer[_Drawn]):
         weights = mouth.weights(self._openings, mouth.opening(fine))[:, None]
         weights = self._steady("mouth", track.id, weights, seconds)[:, 0]
         inside = np.tensordot(weights, self._strips, axes=1).astype(np.float32)
-        before = self._made.get(track.id)
-        if before is not None and beta == 0.0 == before.beta:
-            stranger = before.stranger
-        else:
-            stranger = self._stranger(image, face, look, int(other), brows=light.brows, beta=beta)
-        return _Drawn(seconds, beta, other, look, exact[FINE_POINTS, :2] - mesh[FINE_POINTS, :2], inside, stranger)
+        return _View(face, look, exact[FINE_POINTS, :2] - mesh[FINE_POINTS, :2], inside, light.brows)
 
-    def _stranger(
-        self, image: Image, face: Face, look: paint.Look, number: int, *, brows: float, beta: float
-    ) -> Stranger:
+    def _stranger(self, image: Image, view: _View, number: int, *, beta: float) -> Stranger:
         """Return who is drawn: a stranger, mixed with the person as far as beta asks for it."""
-        texture = self._textures.texture(number)
-        stranger = prepare(texture, self._points, self._common, reader=self._reader, network=self._network)
-        stranger = with_brows(stranger, brows)
+        prepared = self._prepared.pop(number, None)
+        if prepared is None:
+            texture = self._textures.texture(number)
+            prepared = prepare(texture, self._points, self._common, reader=self._reader, network=self._network)
+        self._prepared[number] = prepared  # to the end, as the last that was asked for
+        if len(self._prepared) > PREPARED:
+            del self._prepared[next(iter(self._prepared))]
+        stranger = with_brows(prepared, view.brows)
         if beta == 0.0:
             return stranger
-        own = logarithm(self._large.crop(image, face)) - enlarged(look.light, self._large.size)
+        own = logarithm(self._large.crop(image, view.face)) - enlarged(view.look.light, self._large.size)
         levels = []
         for level in stranger.levels:
             small = cv2.resize(own, level.shape[1::-1], interpolation=cv2.INTER_AREA)
@@ -196,28 +232,30 @@ class TextureDrawer(Drawer[_Drawn]):
     def _finer(self, track: Track) -> Floats:
         """Return the mesh of a track with the lips and lids that were seen last."""
         mesh = mesh_of(track).copy()
-        mesh[FINE_POINTS, :2] += self._made[track.id].fine
+        mesh[FINE_POINTS, :2] += self._made[track.id].view.fine
         return mesh
 
-    def _paint(self, image: Image, canvas: paint.Canvas, track: int, *, mesh: Floats, seconds: float) -> None:
-        made = self._made[track]
-        lit = paint.expected(canvas, made.look)
+    def _face(
+        self, canvas: paint.Canvas, view: _View, stranger: Stranger, mesh: Floats, *, own: float
+    ) -> tuple[Floats, Floats]:
+        """Return the new face on the canvas and the log colours of skin in the person's light, `(h, w, 3)` each.
+
+        Raises:
+            FloatingPointError: If it has values that are not finite.
+        """
+        lit = paint.expected(canvas, view.look)
         patch = paint.face(
-            canvas,
-            made.stranger,
-            made.look,
-            made.inside_mouth,
-            lit=lit,
-            mesh=mesh,
-            places=self._places,
-            own=made.beta,
+            canvas, stranger, view.look, view.inside_mouth, lit=lit, mesh=mesh, places=self._places, own=own
         )
         if not np.isfinite(patch.mean()):
             raise FloatingPointError("the drawn face has values that are not finite")
+        return patch, lit
+
+    def _finished(self, track: int, canvas: paint.Canvas, patch: Floats, lit: Floats, seconds: float) -> Floats:
+        """Return `patch` as soft, pale and noisy as the frame."""
         wanted = self._finish(track, canvas, patch, seconds)
-        plain, seed = paint.plain(lit), round(seconds * 90_000) + track
-        patch = finish.apply(patch, plain, wanted, noise=self._noise, seed=seed)
-        paint.blend(image, canvas, patch, made.look, lit=lit)
+        seed = round(seconds * 90_000) + track
+        return finish.apply(patch, paint.plain(lit), wanted, noise=self._noise, seed=seed)
 
     def _finish(self, track: int, canvas: paint.Canvas, patch: Floats, seconds: float) -> Finish:
         """Return how soft and noisy to draw a track, looked at anew now and then."""

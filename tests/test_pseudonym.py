@@ -9,7 +9,7 @@ from models.face_model import DEFAULT_TEMPLATE, Sighting
 from models.identity import FaceRecognizer
 from models.linear_refined import LinearRefined, LinearRefinedConfig
 from models.privacy import GaussianMechanism, PrivacyAccountant, PseudonymBook
-from streamer.pseudonym import Pseudonyms
+from streamer.pseudonym import TRIES, Pseudonyms
 from streamer.types import Face, Image, Track
 
 LANDMARKS = np.array([[30, 40], [60, 40], [45, 58], [33, 75], [57, 75]], np.float32)
@@ -166,3 +166,19 @@ def test_memory_does_not_grow_with_the_people_who_pass(model: LinearRefined, mon
         become(stream, {track: RED})
     assert len(stream._strangers) <= 4
     assert len(stream._people) == 1
+
+
+def test_of_those_tried_on_the_least_like_the_person_is_taken(model: LinearRefined) -> None:
+    """Each stranger is drawn in a colour of its own; of red ones and a blue one, a red person becomes the blue one."""
+    image, (face,) = frame(RED)
+    tried: list[int] = []
+
+    def try_on(track: Track, stranger: int) -> Image:
+        tried.append(stranger)
+        return frame(BLUE if len(tried) == 3 else RED)[0]
+
+    chosen = pseudonyms(model).of(
+        image, [Track(1, face, 0.0)], torch.rand(1, 3, 32, 32), torch.zeros(1, 468, 3), try_on=try_on
+    )
+    assert len(set(tried)) == len(tried) == TRIES
+    assert chosen.tolist() == [tried[2]]

@@ -25,6 +25,9 @@ from models.textures.compose import coloured, compose
 from models.textures.regions import Floats, Regions, make_regions
 from models.textures.skin import SMALL, logarithm
 
+# Beyond the stranger's shape, away from the person's: of 60 people of LFW a recogniser of no part in it matches 10 % at
+# 1, 3 % at 2 and none of four tried on, and no viewer sees a difference.
+OVERSHOOT = 2.2
 CELLS = 16  # per side of the light that varies with the frame
 
 
@@ -120,8 +123,8 @@ class Textures(TextureModel):
         return choose(self, sighting, seeds)
 
     def reshape(self, meshes: Tensor, beta: Tensor, pseudonyms: Tensor) -> Tensor:
-        """Return the meshes `(N, 468, 3)` to draw the new faces on (`FaceShape`)."""
-        reshaped: Tensor = self.shape(meshes, beta, pseudonyms)
+        """Return the meshes `(N, 468, 3)` to draw the new faces on: `OVERSHOOT` times the way of `FaceShape`."""
+        reshaped: Tensor = meshes + OVERSHOOT * (self.shape(meshes, beta, pseudonyms) - meshes)
         return reshaped
 
     def texture(self, pseudonym: int) -> npt.NDArray[np.uint8]:
