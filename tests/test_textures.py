@@ -85,6 +85,18 @@ def test_of_those_that_suit_the_least_like_are_taken(model: Textures) -> None:
     assert likeness[chosen].mean() < likeness[any_one].mean() - 0.1
 
 
+def test_a_stranger_s_shape_is_unlike_the_person_s(model: Textures) -> None:
+    directions = model.shape.strangers[300]
+    mesh = model.shape.mean + (directions @ model.shape.write).view(468, 3)
+    person = seen(model, MAN, 35, 20)
+    shaped = Sighting(person.crops, mesh[None], None, person.attributes)
+    chosen, any_one = (
+        torch.cat([model.pseudonyms(who, torch.tensor([n])) for n in range(16)]) for who in (shaped, person)
+    )
+    likeness = torch.nn.functional.cosine_similarity(model.shape.strangers, directions, dim=1)
+    assert likeness[chosen].mean() < -0.2 < likeness[any_one].mean()
+
+
 def test_what_is_released_of_a_person_is_bounded_and_leads_to_a_stranger(model: Textures) -> None:
     people = Sighting(torch.zeros(2, 3, 4, 4), None, model.embeddings[[7, 1500]])
     coordinates = model.identity_coordinates(people)

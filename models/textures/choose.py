@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from models.face_model import Sighting
@@ -17,6 +18,7 @@ SUITABLE = 160  # strangers that suit best, among whom the least like are taken
 POOL = 32  # of those, the least like the person
 CANDIDATES = 16  # of those, unlike each other, of which the seed takes one
 LIKENESS_OF_MISFIT = 0.5  # cosine that somebody may be more like the person than another who suits less by one
+SHAPE = 0.5  # weight of the cosine of shapes: a mesh that moves far changes more of who it is than a texture
 YEARS = (3.0, 0.12)  # off in age that nobody sees: at birth, and what each year of age adds
 DEGREES = 12.0  # off in skin tone that nobody sees
 SURE_SEX = 1.0  # logit, from which on the other sex is out of the question
@@ -32,9 +34,7 @@ def choose(model: Textures, sighting: Sighting, seeds: Tensor) -> Tensor:
         seeds: `(N,)` non-negative int64, one per person and key.
     """
     unsuited = misfit(model, sighting)  # (N, B)
-    likeness = torch.zeros_like(unsuited)
-    if sighting.embeddings is not None:
-        likeness = sighting.embeddings @ model.embeddings.T
+    likeness = _likeness(model, sighting)
     chosen = []
     for cost, like, seed in zip(unsuited, likeness, seeds.tolist(), strict=True):
         # Whoever suits costs 0, and so do many: the least like of them come first, by what is added.
@@ -45,6 +45,17 @@ def choose(model: Textures, sighting: Sighting, seeds: Tensor) -> Tensor:
         candidates = pool[spread_out(model.embeddings[pool], CANDIDATES)]
         chosen.append(candidates[seed % len(candidates)])
     return torch.stack(chosen)
+
+
+def _likeness(model: Textures, sighting: Sighting) -> Tensor:
+    """Return how like each person each stranger is, `(N, B)`: cosines of embeddings, and of shapes."""
+    likeness = model.female.new_zeros(len(sighting.crops), len(model.female))
+    if sighting.embeddings is not None:
+        likeness = likeness + sighting.embeddings @ model.embeddings.T
+    if sighting.meshes is not None:
+        shapes = F.normalize(model.shape.coordinates(sighting.meshes), dim=1)
+        likeness = likeness + SHAPE * shapes @ F.normalize(model.shape.strangers, dim=1).T
+    return likeness
 
 
 def misfit(model: Textures, sighting: Sighting) -> Tensor:
