@@ -227,15 +227,10 @@ def anonymize(job: Job, loaded: Anonymizer | None = None) -> Report:
     summary = Summary()
     with _open_source(job) as source:
         # Before the weights: a wrong path is said at once.
-        with (
-            suppress(LostOutputError),
-            open_audit(job) as audit,
-            _open_sink(job, source.info) as sink,
-            _ending_well(source.info),
-        ):
+        with suppress(LostOutputError), open_audit(job) as audit, _open_sink(job, source.info) as sink:
             anonymizer = loaded or _load(job, is_live=source.info.is_live)
             start = time.perf_counter()
-            with closing(_watched(source, anonymizer, summary, job=job)) as frames:
+            with _ending_well(source), closing(_watched(source, anonymizer, summary, job=job)) as frames:
                 for frame in frames:
                     if audit:  # before it is written, so that nothing is that was not counted
                         audit.add(frame, dropped=summary.missed_before(frame), guard=guard_figures(frame))
@@ -301,15 +296,22 @@ def _open_sink(job: Job, info: VideoInfo) -> Sink:
 
 
 @contextmanager
-def _ending_well(info: VideoInfo) -> Iterator[None]:
-    """Let a live stream end with a signal or the loss of its source, so that what was recorded until then is kept."""
+def _ending_well(source: Source) -> Iterator[None]:
+    """Let a live stream end with a signal or the loss of its source, so that what was recorded until then is kept.
+
+    A recording that is played as if it were live ends so with a signal alone: it is there to be read again.
+    """
+    from streamer.live import Paced
+
     try:
         yield
-    except (KeyboardInterrupt, SourceError) as error:
-        if not info.is_live:
+    except KeyboardInterrupt:
+        if not source.info.is_live:
             raise
-        if isinstance(error, SourceError):
-            log.warning("%s", error)
+    except SourceError as error:
+        if not source.info.is_live or isinstance(source, Paced):
+            raise
+        log.warning("%s", error)
 
 
 def _watched(source: Source, anonymizer: Anonymizer, summary: Summary, *, job: Job) -> Generator[SafeFrame]:

@@ -1,16 +1,21 @@
 """Live streams: the newest frame counts, and recordings can be played at their own pace."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from streamer import cli
 from streamer.errors import SourceError
 from streamer.live import KeepsNewest, Mailbox, Paced, newest
 from streamer.types import Frame, VideoInfo
+from tests.clips import encode_clip
 
 
 def frame(index: int) -> Frame:
@@ -106,3 +111,26 @@ def test_a_stop_ends_the_receiving_thread():
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() == before
+
+
+def test_a_recording_of_which_most_is_lost_is_an_error_at_its_own_pace_too(tmp_path: Path):
+    path = encode_clip(tmp_path / "a.avi", codec="mjpeg", pix_fmt="yuvj420p")
+    data = bytearray(path.read_bytes())
+    for picture in list(re.finditer(b"\xff\xd8.*?\xff\xd9", data, re.DOTALL))[3:]:
+        data[picture.start() : picture.end()] = bytes(picture.end() - picture.start())
+    path.write_bytes(data)
+    result = CliRunner().invoke(cli.app, ["run", str(path), str(tmp_path / "b.mp4"), "--realtime", "--mode", "cover"])
+    assert result.exit_code == 1, result.output
+    assert "only 3 frames of 12 packets could be decoded" in result.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["a.avi"]
+
+
+def test_what_is_wrong_with_the_consent_list_of_a_live_run_is_said_in_one_line(tmp_path: Path):
+    (tmp_path / "key").write_bytes(bytes(32))
+    options = ["--mode", "cover", "--realtime", "--keep", str(tmp_path / "none"), "--keep-key", str(tmp_path / "key")]
+    result = CliRunner().invoke(
+        cli.app, ["run", str(encode_clip(tmp_path / "a.mp4")), str(tmp_path / "b.mp4"), *options]
+    )
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "none" in result.stderr
