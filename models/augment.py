@@ -147,3 +147,87 @@ def _relit(crops: Tensor, draws: Draws) -> Tensor:
 def _column(values: Tensor) -> Tensor:
     """Return `(N,)` or `(N, C)` as `(N, 1 or C, 1, 1)`."""
     return values.view(len(values), -1, 1, 1)
+
+
+# Luma table of JPEG (ITU-T T.81, annex K.1), in grey levels; colour differences get twice as much.
+_QUANTISATION = (
+    (16, 11, 10, 16, 24, 40, 51, 61), (12, 12, 14, 19, 26, 58, 60, 55), (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62), (18, 22, 37, 56, 68, 109, 103, 77), (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101), (72, 92, 95, 98, 112, 100, 103, 99),
+)  # fmt: skip
+_SIZES = (24, 32, 48, 80)  # pixels of the small crops: multiples of the block of 8
+_SMALL, _COMPRESSED, _DIM = 0.5, 0.5, 0.35  # shares of the crops
+
+
+def as_in_poor_video(crops: Tensor, draws: Draws) -> Tensor:
+    """Return `(N, 3, S, S)` crops in [-1, 1] as a bad camera may show them: half are small, half are compressed.
+
+    A third are dim; all are moved, turned, squeezed, relit and noisy, some half hidden.
+
+    Args:
+        crops: S is a multiple of 8.
+        draws: The step's.
+    """
+    crops = _occluded(_turned(mirrored(crops, draws), draws), draws)
+    crops = _dimmed(_relit(crops, draws), draws)
+    noise = 0.08 * _column(draws.uniform()) ** 2 * draws.normal(*crops.shape[1:])
+    chance = torch.where(draws.uniform() < _SMALL, draws.uniform(), 1.0) * len(_SIZES)
+    coarse = 0.2 + 1.8 * draws.uniform()  # times the table: qualities of about 85 to 25
+    coarse = torch.where(draws.uniform() < _COMPRESSED, coarse, 0.0)
+    seen = torch.empty_like(crops)
+    for index, size in enumerate((*_SIZES, crops.shape[-1])):
+        rows = (chance.long() == index).nonzero().flatten()
+        if not len(rows):
+            continue
+        small = F.adaptive_avg_pool2d(crops[rows], size) if size < crops.shape[-1] else crops[rows]
+        small = _compressed(small + noise[rows, :, : small.shape[2], : small.shape[3]], coarse[rows])
+        seen[rows] = F.interpolate(small, size=crops.shape[-1], mode="bilinear", align_corners=False)
+    return seen.clamp(-1, 1)
+
+
+def _turned(crops: Tensor, draws: Draws) -> Tensor:
+    """Return crops turned by 8 degrees or so, zoomed, narrowed as a face that looks aside is, and moved."""
+    angle, zoom = 0.14 * draws.normal(), torch.exp(0.06 * draws.normal())
+    narrow = 1 + 0.35 * draws.uniform() ** 2
+    shift = 2 * MAX_SHIFT / 112 * (2 * draws.uniform(2) - 1)
+    cosine, sine = zoom * torch.cos(angle), zoom * torch.sin(angle)
+    rows = [
+        torch.stack([cosine * narrow, -sine, shift[:, 0]], dim=1),
+        torch.stack([sine * narrow, cosine, shift[:, 1]], dim=1),
+    ]
+    grid = F.affine_grid(torch.stack(rows, dim=1), list(crops.shape), align_corners=False)
+    return F.grid_sample(crops, grid, padding_mode="border", align_corners=False)
+
+
+def _dimmed(crops: Tensor, draws: Draws) -> Tensor:
+    """Return crops of which a third have lost up to 85 % of their light."""
+    light = torch.where(draws.uniform() < _DIM, 0.15 + 0.6 * draws.uniform(), 1.0)
+    return (crops + 1) * _column(light) - 1
+
+
+def _compressed(crops: Tensor, coarse: Tensor) -> Tensor:
+    """Return crops rounded as JPEG does, in blocks of 8x8; without a gradient.
+
+    Args:
+        crops: `(N, 3, S, S)` in [-1, 1].
+        coarse: `(N,)` factors of the table; 0 leaves a crop as it is.
+    """
+    count, _, size, _ = crops.shape
+    luma = crops.mean(dim=1, keepdim=True)
+    planes = torch.cat([luma, crops[:, :1] - luma, crops[:, 2:] - luma], dim=1)
+    basis = _cosines(crops)
+    blocks = planes.view(count, 3, size // 8, 8, size // 8, 8).transpose(3, 4)  # (N, 3, S / 8, S / 8, 8, 8)
+    table = torch.tensor(_QUANTISATION, dtype=crops.dtype, device=crops.device) / 127.5
+    step = torch.stack([table, 2 * table, 2 * table])[:, None, None] * coarse.clamp(min=1e-6).view(-1, 1, 1, 1, 1, 1)
+    rounded = basis.T @ (torch.round(basis @ blocks @ basis.T / step) * step) @ basis
+    y, red, blue = rounded.transpose(3, 4).reshape(count, 3, size, size).unbind(dim=1)
+    made = torch.stack([y + red, y - red - blue, y + blue], dim=1)
+    return torch.where(_column(coarse) > 0, made, crops)
+
+
+def _cosines(like: Tensor) -> Tensor:
+    """Return the orthonormal cosine transform of 8 values, `(8, 8)`."""
+    place = torch.arange(8, dtype=like.dtype, device=like.device)
+    rows = torch.cos(math.pi / 8 * (place[None] + 0.5) * place[:, None]) / 2
+    rows[0] /= math.sqrt(2)
+    return rows

@@ -105,7 +105,7 @@ class Sighting:
         crops: `(N, 3, S, S)` RGB in [-1, 1].
         meshes: `(N, 468, 3)` in any unit, where they are known.
         embeddings: `(N, E)` unit, of the recogniser that we ship, where there is one.
-        attributes: Where a classifier is at hand.
+        attributes: Sex, age and skin tone, where somebody looked.
     """
 
     crops: Tensor

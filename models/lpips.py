@@ -30,7 +30,7 @@ _TAPS = {"alex": (1, 4, 7, 9, 11), "vgg": (3, 8, 15, 22, 29)}  # the layers comp
 # that was trained on no longer tells.
 _RECOGNIZER_LAYERS = {
     "mobilefacenet": ("conv1", "features.4", "features.11", "features.14"),
-    "compact": ("layers.0", "layers.3", "layers.7", "layers.9"),
+    "compact": ("layers.0", "layers.5", "layers.12", "layers.15"),
     "arcface-ir-se-50": ("body.2", "body.6", "body.20", "body.23"),
 }
 

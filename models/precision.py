@@ -39,3 +39,11 @@ class HalfConvolutions(TorchFunctionMode):
 def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
     """Return bfloat16 convolutions on a GPU; on CPUs they only cost (measured: 554 against 398 ms a batch of 16)."""
     return HalfConvolutions() if device.type == "cuda" else nullcontext()
+
+
+def half_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Return autocast to bfloat16: for networks of plain convolutions, which gain by it on CPUs as well.
+
+    Measured on one core with avx512_bf16, the recogniser's training: 78 crops a second, and 61 in single precision.
+    """
+    return torch.autocast(device.type, torch.bfloat16)

@@ -167,7 +167,7 @@ _FORMATS: dict[str, Callable[[Tensors, Mapping[str, object]], Published]] = {
     "body.0.res_layer.5.fc1.weight": _from_recognizer(ArcFace),
     "input_layer.0.weight": _from_recognizer(CurricularFace),
     "dw_conv.depthwise.weight": _from_recognizer(MobileFaceNet),
-    "layers.0.0.weight": _from_recognizer(CompactRecognizer),
+    "layers.0.enter.weight": _from_recognizer(CompactRecognizer),
 }
 
 

@@ -17,19 +17,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.augment import as_in_video
+from models.augment import as_in_poor_video
 from models.checkpoint import file_sha256
 from models.dataset import open_crops, open_dataset
 from models.face_model import DEFAULT_TEMPLATE
-from models.identity import CompactRecognizer, FaceRecognizer, load_mobilefacenet
+from models.identity import COMPACT_WIDTHS, CompactRecognizer, FaceRecognizer, load_mobilefacenet
 from models.identity_crop import identity_crops
-from models.precision import mixed_precision
-from models.ranks import Draws, Ranks, joined_ranks, sync_batch_norms
+from models.precision import half_precision
+from models.ranks import Draws, Ranks, joined_ranks
+from models.thinning import folded, thinned
 from models.train_command import main
 from models.training import RunConfig, Stateful, TrainStep, follow, write_whole
 
 CROP_SIZE = 128  # pixels of our crop that show a face as large as a recogniser's 112 do
 CHUNK = 64  # crops embedded at once
+THINNED_ON = 300  # crops to which the first weights are fitted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +50,8 @@ class IdentityTrainConfig(RunConfig):
     teacher: Path
     steps: int = 3000
     batch: int = 64
-    learning_rate: float = 4e-3
-    warm_up: int = 200
+    learning_rate: float = 1e-3
+    warm_up: int = 50
 
 
 def train(config: IdentityTrainConfig) -> Iterator[TrainStep]:
@@ -87,10 +89,10 @@ class IdentityTrainer:
         self.data_digest = f"{hashlib.sha256(repr(names).encode()).hexdigest()} {file_sha256(config.teacher)}"
         self.photos = photos.to(ranks.device)
         self.targets = self._targets().to(ranks.device)
-        self.model = CompactRecognizer().to(ranks.device)
+        few = self.photos[:: max(1, len(photos) // THINNED_ON)].float() / 127.5 - 1
+        self.model = thinned(self._teacher(), COMPACT_WIDTHS, few)
         self.model.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
-        sync_batch_norms(self.model, ranks)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), config.learning_rate, weight_decay=0.02)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), config.learning_rate, weight_decay=1e-3)
 
     def parts(self) -> Mapping[str, Stateful]:
         """Return everything that changes during training."""
@@ -99,19 +101,20 @@ class IdentityTrainer:
     def train_step(self, draws: Draws) -> Mapping[str, Tensor]:
         """Take one step towards the teacher's embeddings, on crops as video has them."""
         rows = draws.integers(len(self.photos))
-        crops = as_in_video(self.photos[rows].float() / 127.5 - 1, draws)
+        crops = as_in_poor_video(self.photos[rows].float() / 127.5 - 1, draws)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(draws.step)
         self.model.train()
-        with mixed_precision(self.ranks.device):
-            cosine = (self.model(crops) * self.targets[rows]).sum(dim=1)
+        with half_precision(self.ranks.device):
+            embeddings = self.model(crops)
+        cosine = (embeddings.float() * self.targets[rows]).sum(dim=1)
         loss = (1 - cosine).mean()
         self.ranks.descend(loss, self.optimizer)
         return {"one_minus_cosine": loss}
 
     def ship(self, folder: Path) -> None:
-        """Write the recogniser."""
-        tensors = {name: value.contiguous().cpu() for name, value in self.model.state_dict().items()}
+        """Write the recogniser, in half precision."""
+        tensors = {name: value.half().contiguous().cpu() for name, value in self.model.state_dict().items()}
         write_whole(folder / "identity.safetensors", safetensors.torch.save(tensors))
 
     def samples(self) -> None:
@@ -120,6 +123,9 @@ class IdentityTrainer:
     def _learning_rate(self, step: int) -> float:
         warm_up = min(1.0, (step + 1) / self.config.warm_up)
         return self.config.learning_rate * warm_up * (0.5 + 0.5 * math.cos(math.pi * step / self.config.steps))
+
+    def _teacher(self) -> CompactRecognizer:
+        return folded(load_mobilefacenet(self.config.teacher)).to(self.ranks.device)
 
     def _targets(self) -> Tensor:
         """Return what the teacher says of each face, `(N, 128)`; computed once a run, which takes minutes on a CPU."""
@@ -130,7 +136,7 @@ class IdentityTrainer:
                 raise ValueError(f"{path} belongs to other data or networks; choose another run folder")
             targets: Tensor = kept["targets"]
             return targets
-        targets = mirror_embeddings(self.photos, load_mobilefacenet(self.config.teacher).to(self.ranks.device)).cpu()
+        targets = mirror_embeddings(self.photos, self._teacher()).cpu()
         if self.ranks.rank == 0:
             content = io.BytesIO()
             torch.save({"data": self.data_digest, "targets": targets}, content)

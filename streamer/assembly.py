@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from streamer.guard import Guard
     from streamer.keep import Keeper, Keeping
     from streamer.pipeline import Anonymizer
+    from streamer.traits import TraitReader
 
 
 def drawer_of(anonymizer: Anonymizer) -> Drawer[Any] | None:
@@ -57,6 +58,15 @@ def guard_of(anonymizer: Anonymizer) -> Guard | None:
     from streamer.guard import Guard
 
     return Guard(anonymizer.recognizer, anonymizer.device)
+
+
+def traits_of(anonymizer: Anonymizer) -> TraitReader | None:
+    """Return what tells of which sex, age and skin tone faces are; nothing under a mechanism, which they bypass."""
+    if anonymizer.attributes is None or anonymizer.device is None or anonymizer.mechanism is not None:
+        return None
+    from streamer.traits import TraitReader
+
+    return TraitReader(anonymizer.attributes, anonymizer.device)
 
 
 def mechanism_of(model: FaceModel | None, settings: Settings) -> GaussianMechanism | None:

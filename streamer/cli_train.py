@@ -232,6 +232,27 @@ def train_textures(
     typer.echo(f"\n{out}: use it with `veil run --model`")
 
 
+@train_app.command("attributes")
+def train_attributes(
+    data: Crops,
+    labels: Annotated[Path, typer.Option(help="CSV of file,sex,age: 1 for male, 0 for female; unknown is empty.")],
+    recognizer: Annotated[Path, typer.Option(help="What `veil train identity` wrote; the classifier begins with it.")],
+    run: Run = Path("runs/attributes"),
+    steps: Annotated[int, typer.Option(min=1, help="Where to stop; the learning rate ends there.")] = 1000,
+    minutes: Minutes = None,
+    tensorboard: TensorBoard = False,
+) -> None:
+    """Train what tells sex, age and skin tone of a face, by which strangers are chosen."""
+    with errors_in_one_line(), files_may_be_wrong():
+        from models.train_attributes import AttributeTrainConfig, train
+
+        config = AttributeTrainConfig(
+            data=tuple(data), labels=labels, recognizer=recognizer, run=run, steps=steps, **_given(minutes=minutes)
+        )
+        _show(train(config), config, tensorboard=tensorboard)
+    typer.echo(f"{run / 'attributes.safetensors'}")
+
+
 def _given(**options: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of configurations
     """Return the options that were given; the others' defaults are the configuration's, which costs torch to read."""
     return {name: value for name, value in options.items() if value is not None}

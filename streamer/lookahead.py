@@ -6,13 +6,13 @@ Detectors find a face some frames after it came, and lose it now and then. Knows
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from streamer.track import GROWTH_PER_SECOND
-from streamer.types import Face, Floats, Frame, Policy, Seen, Track
+from streamer.types import Face, Floats, Frame, Policy, Seen, Track, Traits
 
 BACK_SECONDS = 0.5  # how far back a new face is covered, if the delay reaches that far: as long as a lost one coasts
 DRAWN_GAP_SECONDS = 0.14  # a face seen before and after so short a gap is drawn through it: three frames at 25 a second
@@ -39,8 +39,9 @@ class _Held:
     def sees_a_face(self) -> bool:
         return any(self.sees(track.id) and track.is_sure for track in self.tracks.values())
 
-    def released(self, sure: set[int]) -> Seen:
-        tracks = tuple(replace(track, is_sure=True) for n, track in sorted(self.tracks.items()) if n in sure)
+    def released(self, sure: set[int], traits: Mapping[int, Traits | None]) -> Seen:
+        known = ((n, track) for n, track in sorted(self.tracks.items()) if n in sure)
+        tracks = tuple(replace(track, is_sure=True, traits=traits.get(n, track.traits)) for n, track in known)
         return replace(self.seen, tracks=tracks, failed=self.failed)
 
 
@@ -77,9 +78,10 @@ class LookAhead:
             yield self._release()
 
     def _release(self) -> Seen:
-        """Return the oldest frame, with the tracks that are sure by now."""
+        """Return the oldest frame, with the tracks that are sure by now, and what is known of them by now."""
         sure = {track.id for held in self._held for track in held.seen.tracks if track.is_sure}
-        return self._held.popleft().released(sure)
+        traits = {track.id: track.traits for held in self._held for track in held.seen.tracks}  # the newest are last
+        return self._held.popleft().released(sure, traits)
 
     def _hold(self, seen: Seen) -> None:
         self._held.append(_Held(seen, {track.id: track for track in seen.tracks}, seen.failed))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from models.privacy import PrivacyAccountant, new_key
-from streamer.assembly import keeper_of, mechanism_of
+from streamer.assembly import keeper_of, mechanism_of, traits_of
 from streamer.conceal import conceal_frame
 from streamer.detect import LEAST_SCORE, FaceDetector
 from streamer.errors import AnonymizerError
@@ -43,6 +43,7 @@ from streamer.types import (
 if TYPE_CHECKING:
     import torch
 
+    from models.attributes import AttributeNet
     from models.face_model import FaceModel
     from models.identity import FaceRecognizer
     from streamer.keep import Keeping
@@ -68,15 +69,16 @@ class Anonymizer:
         settings: Settings,
         recognizer: FaceRecognizer | None = None,
         keeping: Keeping | None = None,
+        attributes: AttributeNet | None = None,
     ) -> None:
-        """Take a prepared model and its device, without which faces are only covered, and who may stay visible.
+        """Take prepared networks and their device, without which faces are only covered, and who may stay visible.
 
         Raises:
             ValueError: If differential privacy is asked of a model that does not know what identity is.
         """
         self.model, self.device, self.recognizer = model, device, recognizer
         self._settings = settings
-        self.keeping = keeping
+        self.keeping, self.attributes = keeping, attributes
         self.key = settings.key or new_key()
         self.accountant = PrivacyAccountant()
         self.search = Search(settings.min_face)
@@ -155,6 +157,7 @@ class Anonymizer:
         settings = Settings(beta, mode, cover, key, epsilon, delta, policy, delay_seconds, min_face)
         if mode == "cover" and device in ("auto", "cpu"):
             return cls(None, None, settings, keeping=keeping)  # torch takes longer to load than a short clip to cover
+        from models.attributes import load_attributes
         from models.face_model import load_face_model, prepare
         from models.pretrained import load_recognizer
         from streamer.draw import choose_device
@@ -163,11 +166,12 @@ class Anonymizer:
         if mode == "cover":
             return cls(None, place, settings, keeping=keeping)
         network = prepare(load_face_model(model, place), place)
-        return cls(network, place, settings, prepare(load_recognizer("identity"), place), keeping)
+        recognizer, attributes = prepare(load_recognizer("identity"), place), prepare(load_attributes(), place)
+        return cls(network, place, settings, recognizer, keeping, attributes)
 
     def with_settings(self, settings: Settings) -> Self:
         """Return another one with the same weights, and with this one's key unless `settings` has one."""
-        other = type(self)(self.model, self.device, settings, self.recognizer, self.keeping)
+        other = type(self)(self.model, self.device, settings, self.recognizer, self.keeping, self.attributes)
         other.key = settings.key or self.key
         return other
 
@@ -235,7 +239,7 @@ class FaceAnonymizer:
         self.renderer = Renderer(anonymizer, frame_seconds)
         self.detector, self._small = FaceDetector(), SmallFaces(anonymizer.search)
         self.tracker = FaceTracker(self._start_score)
-        self._keeper = keeper_of(anonymizer.keeping)
+        self._keeper, self._traits = keeper_of(anonymizer.keeping), traits_of(anonymizer)
         self._failures = 0
         self.renderer.forget(stream)
 
@@ -295,11 +299,19 @@ class FaceAnonymizer:
     def _follow(self, frame: Frame) -> Seen:
         faces = self._small.in_frame(frame.image, self.detector(frame.image), seconds=frame.seconds)
         tracks = self.tracker.update(faces, frame.seconds, frame.image)
-        return Seen(frame, tuple(tracks), self.tracker.is_first)
+        return Seen(frame, self._described(frame, tracks), self.tracker.is_first)
 
     def _look(self, frame: Frame) -> Seen:
         faces = self._small.in_picture(frame.image, self.detector(frame.image), self.detector)
-        return Seen(frame, tuple(alone(faces, self._start_score)), is_first=True)
+        if self._traits:
+            self._traits.forget()
+        return Seen(frame, self._described(frame, alone(faces, self._start_score)), is_first=True)
+
+    def _described(self, frame: Frame, tracks: list[Track]) -> tuple[Track, ...]:
+        """Return the tracks with what kind of person each is, where that is asked for."""
+        if self._traits is None or self.settings.mode == "cover":
+            return tuple(tracks)
+        return tuple(self._traits(frame.image, tracks, frame.seconds))
 
     def _failure(self, frame: Frame, error: Exception) -> str:
         # Of other errors only the type: their message may quote the data, and the data are faces.

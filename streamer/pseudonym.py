@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from models.face_model import FaceModel, Sighting
+from models.face_model import Attributes, FaceModel, Sighting
 from models.identity import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, SAME_PERSON, FaceRecognizer
 from models.privacy import GaussianMechanism, PrivacyAccountant, PseudonymBook, pseudonym_seed, stream_name
 from streamer.align import SimilarityAligner
@@ -135,7 +135,8 @@ class Pseudonyms:
             stranger = self._strangers.get(person)
             if stranger is None:
                 part = slice(row, row + 1)
-                seen = Sighting(crops[part], meshes[part], None if embeddings is None else embeddings[part])
+                embedding = None if embeddings is None else embeddings[part]
+                seen = Sighting(crops[part], meshes[part], embedding, self._attributes(track))
                 seed = pseudonym_seed(self._key, stream=self._stream, person=person) + self._rejected.get(person, 0)
                 stranger = self._suiting(seen, seed, track, try_on)
             self._remember(track.id, person=person, stranger=stranger)
@@ -155,6 +156,12 @@ class Pseudonyms:
 
     def _identify(self, embedding: Floats) -> int:
         return self._book.identify(embedding, exclude=set(self._people.values()))
+
+    def _attributes(self, track: Track) -> Attributes | None:
+        if track.traits is None:
+            return None
+        values = (track.traits.sex, track.traits.age, track.traits.skin)
+        return Attributes(*(torch.tensor([value], device=self._device) for value in values))
 
     def _embed(self, image: Image, tracks: list[Track]) -> torch.Tensor | None:
         if self._recognizer is None:

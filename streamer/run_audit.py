@@ -58,9 +58,9 @@ def guard_figures(frame: SafeFrame) -> GuardFigures | None:
     guard = frame.guard
     if not guard.compared:
         return None
-    from models.identity import SAME_PERSON
+    from models.identity import TOO_LIKE
     from streamer.audit import GuardFigures
 
     return GuardFigures(
-        guard.compared, guard.highest if guard.highest > -1 else None, SAME_PERSON, escalations=guard.escalated
+        guard.compared, guard.highest if guard.highest > -1 else None, TOO_LIKE, escalations=guard.escalated
     )

@@ -69,6 +69,21 @@ class Face:
 
 
 @dataclass(frozen=True, slots=True)
+class Traits:
+    """What a face looks like, as far as several looks agree; see `models.attributes.Attributes`.
+
+    Attributes:
+        sex: Logit: above 0 male, below 0 female.
+        age: Years.
+        skin: Individual typology angle, degrees.
+    """
+
+    sex: float
+    age: float
+    skin: float
+
+
+@dataclass(frozen=True, slots=True)
 class Track:
     """A face followed through time.
 
@@ -81,6 +96,7 @@ class Track:
         is_sure: Whether it is a face, as far as is known yet; one that is not is covered only if it becomes so.
         hides: Whether another face lies at its place, or did so around this moment, that is covered only together with
             it: then it must not stay visible, whoever it is.
+        traits: What the face looks like; None where nobody looked.
     """
 
     id: int
@@ -88,6 +104,7 @@ class Track:
     missed_seconds: float
     is_sure: bool = True
     hides: bool = False
+    traits: Traits | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from models.augment import MAX_SHIFT, AdaptiveAugment, as_a_frame_later, as_in_video, mirrored
+from models import augment
+from models.augment import MAX_SHIFT, AdaptiveAugment, as_a_frame_later, as_in_poor_video, as_in_video, mirrored
 from models.ranks import Draws, Ranks
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
@@ -123,3 +126,43 @@ def test_a_frame_later_a_crop_has_moved_by_a_pixel_at_most() -> None:
     step = 1 / 111
     assert ((later / ramp - 1).abs()[..., :20] < 0.05 + 2.5 * step).all()
     assert (later != ramp).flatten(1).any(dim=1).all()
+
+
+def faces(count: int, size: int = 112) -> Tensor:
+    """Smooth pictures in [-1, 1] with something in them at every scale."""
+    noise = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(0))
+    scales = [F.interpolate(F.adaptive_avg_pool2d(noise, s) * s / 8, size=size, mode="bilinear") for s in (4, 14, 56)]
+    return torch.stack(scales).sum(dim=0).clamp(-1, 1)
+
+
+def test_poor_video_stays_in_range_and_is_the_same_for_the_same_step() -> None:
+    first, again, other = (as_in_poor_video(faces(32), draws(32, step)) for step in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert first.abs().max() <= 1
+
+
+def test_each_picture_is_poor_by_its_own_chance() -> None:
+    plain = faces(32)
+    others = torch.cat([plain[:16], 0 * plain[16:]])
+    together, apart = (as_in_poor_video(pictures, draws(32))[:16] for pictures in (plain, others))
+    torch.testing.assert_close(together, apart, atol=1e-5, rtol=0)
+
+
+def test_some_pictures_lose_their_detail_and_some_their_light() -> None:
+    seen = as_in_poor_video(faces(64) / 4 + 0.5, draws(64))
+    light = seen.mean(dim=(1, 2, 3))
+    detail = seen.diff(dim=3).abs().mean(dim=(1, 2, 3))
+    assert (light < -0.3).sum() > 5
+    assert (light > 0.2).sum() > 20
+    assert detail.max() > 4 * detail.min()
+
+
+def test_compression_rounds_each_block_s_cosines_as_an_independent_transform_says() -> None:
+    fft = pytest.importorskip("scipy.fft")
+    grey = faces(1, size=8).mean(dim=1, keepdim=True).expand(1, 3, 8, 8).contiguous()
+    made = augment._compressed(grey, torch.tensor([2.0]))[0, 0].numpy()
+    steps = 2 * np.array(augment._QUANTISATION) / 127.5
+    expected = fft.idctn(np.round(fft.dctn(grey[0, 0].numpy(), norm="ortho") / steps) * steps, norm="ortho")
+    np.testing.assert_allclose(made, expected, atol=1e-5)
+    assert torch.equal(augment._compressed(grey, torch.zeros(1)), grey)

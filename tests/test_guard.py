@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.face_model import prepare
-from models.identity import SAME_PERSON
+from models.identity import SAME_PERSON, FaceRecognizer
 from models.pretrained import load_recognizer
 from streamer.detect import FaceDetector
 from streamer.guard import CHECK_SECONDS, MAX_CHECKS, Guard
@@ -71,6 +71,34 @@ def test_a_crowd_is_compared_a_few_at_a_time_but_newcomers_at_once(guard: Guard,
     for n in range(3):
         guard.check(hopper, blank, crowd, seconds=CHECK_SECONDS + n / 25, limit=SAME_PERSON)
         assert guard.take_report().compared == MAX_CHECKS
+
+
+class Named(FaceRecognizer):
+    """Embeds as told, in turn; a crop is only counted."""
+
+    def __init__(self, embeddings: list[list[float]]) -> None:
+        super().__init__()
+        self.embeddings = iter(embeddings)
+
+    def _embed(self, crops: torch.Tensor) -> torch.Tensor:
+        rows = torch.tensor([next(self.embeddings) for _ in crops])
+        return torch.nn.functional.pad(rows, (0, 120 - rows.shape[1]))[..., None, None]
+
+
+def test_looks_that_pass_one_by_one_are_caught_together(guard: Guard, hopper: Image, track: Track):
+    # What is alike of person and stranger, .39 of each look, stays; the rest is chance, another in each look.
+    looks = [[0.8, *(float(n == k) for n in range(1, 9))] for k in range(1, 9)]
+    guard.recognizer = Named(looks)
+    caught = [guard.check(hopper, hopper, [track], seconds=float(n), limit=0.55) for n in range(4)]
+    assert caught == [[], [track], [], [track]]  # after the first catch another stranger is judged by its own looks
+
+
+def test_what_was_seen_of_the_person_outlives_a_stranger(guard: Guard, hopper: Image, track: Track):
+    nobody, other = [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]
+    person, noisy = [1.0, 0.0, 0.0], [0.1, 0.0, 1.0]
+    guard.recognizer = Named([person, person, person, other, nobody, noisy, nobody, person])
+    caught = [guard.check(hopper, hopper, [track], seconds=float(n), limit=0.6) for n in range(4)]
+    assert caught == [[track], [], [track], [track]]  # the last look shows nobody, but the person is known by then
 
 
 def test_a_score_that_is_no_number_is_caught(guard: Guard, hopper: Image, track: Track):

@@ -41,6 +41,7 @@ RANK = {
     "progress": 3,
     "lookahead": 2,
     "guard": 2,
+    "traits": 2,
     "settings": 1,
     "keep": 4,
     "assembly": 6,

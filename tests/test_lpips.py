@@ -146,7 +146,7 @@ def test_a_file_that_is_missing_or_broken_is_named(tmp_path: Path, alexnet: Path
     ("network", "shapes"),
     [
         (MobileFaceNet, [(64, 56, 56), (64, 28, 28), (128, 14, 14), (128, 7, 7)]),
-        (CompactRecognizer, [(32, 56, 56), (48, 28, 28), (64, 14, 14), (96, 7, 7)]),
+        (CompactRecognizer, [(64, 56, 56), (64, 28, 28), (128, 14, 14), (128, 7, 7)]),
         (ArcFace, [(64, 56, 56), (128, 28, 28), (256, 14, 14), (512, 7, 7)]),
     ],
 )

@@ -26,7 +26,7 @@ from streamer.types import Image
 
 Doubles = npt.NDArray[np.float64]
 
-FROZEN = 8  # layers of `CompactRecognizer` that stay: to 14 px, where edges and shapes are the same in any face
+FROZEN = 13  # layers of `CompactRecognizer` that stay: to 14 px, where edges and shapes are the same in any face
 TEMPERATURE = 0.1  # of the softmax over a batch's people (Radford et al. 2021 learn about .01, from far larger batches)
 CHUNK = 64  # crops at once
 
@@ -97,7 +97,7 @@ class Eyes(nn.Module):
 
     @torch.inference_mode()
     def features(self, crops: Image) -> Tensor:
-        """Return what the frozen part sees of crops and of their mirror images, `(2, N, 64, 14, 14)`."""
+        """Return what the frozen part sees of crops and of their mirror images, `(2, N, 128, 14, 14)`."""
         both = []
         for chunk in torch.split(torch.from_numpy(crops), CHUNK):
             seen = identity_crops(chunk.permute(0, 3, 1, 2).float() / 127.5 - 1, DEFAULT_TEMPLATE)
@@ -111,7 +111,7 @@ class Eyes(nn.Module):
         return F.normalize(sides[0] + sides[1], dim=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return unit embeddings `(N, 128)` of features `(N, 64, 14, 14)`."""
+        """Return unit embeddings `(N, 128)` of features `(N, 128, 14, 14)`."""
         return F.normalize(self.trained(features).flatten(1), dim=1)
 
 
@@ -122,7 +122,7 @@ def train(eyes: Eyes, seen: Tensor, wanted: Tensor, rows: Rows, config: ParrotCo
 
     Args:
         eyes: Trained in place.
-        seen: `(2, N, 64, 14, 14)` of covered faces and their mirror images.
+        seen: `(2, N, 128, 14, 14)` of covered faces and their mirror images.
         wanted: `(N, 128)` unit embeddings of the photos.
         rows: Which of the N may be learned from.
         config: The run.
