@@ -34,7 +34,10 @@ def final_place(path: str | Path) -> Path:
         raise SinkError(f"cannot write to standard output ({path}): name a file")
     if kind := special_kind(absolute):
         raise SinkError(f"cannot write {absolute}: it is {kind}; name a file")
-    return absolute.resolve() if absolute.is_symlink() else absolute
+    try:
+        return absolute.resolve() if absolute.is_symlink() else absolute
+    except (RuntimeError, OSError) as error:  # RuntimeError is pathlib's for a circle
+        raise SinkError(f"cannot write {absolute}: it is a link that leads nowhere") from error
 
 
 def check_place(path: Path, source_path: Path | None, *, overwrite: bool) -> None:

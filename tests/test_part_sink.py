@@ -51,6 +51,13 @@ def test_of_two_runs_that_write_the_same_output_the_first_to_end_wins_and_the_ot
     assert read_tree(tmp_path / name) == whole
 
 
+def test_links_in_a_circle_are_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").symlink_to(tmp_path / "b.mp4")
+    (tmp_path / "b.mp4").symlink_to(tmp_path / "a.mp4")
+    with pytest.raises(SinkError, match="it is a link that leads nowhere"):
+        open_sink(tmp_path / "a.mp4", INFO)
+
+
 @pytest.mark.parametrize("name", ["out.mp4", "out.png", "out"])
 @pytest.mark.parametrize("there", [False, True])
 def test_a_link_is_followed_and_stays(name: str, there: bool, tmp_path: Path) -> None:
