@@ -35,10 +35,15 @@ MUXERS = {"rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "flv", "rtmps": "flv", "srt":
 # By its path and with -P: nothing of the working directory is run, whatever it is called.
 REMUX = (sys.executable, "-P", str(Path(__file__).with_name("remux.py")))
 KEY_SECONDS = 1  # from one key frame to the next: who joins waits for one
-# No frame waits for a later one; each key frame carries what a decoder needs to begin there.
+# No frame waits for a later one, as it would for each thread that has a frame of its own (FFmpeg's default, whatever is
+# tuned); each key frame carries what a decoder needs to begin there.
 LIVE_H264 = Encoder(
-    "libx264", {"preset": "superfast", "tune": "zerolatency", "bf": "0", "x264-params": "repeat-headers=1"}
-)
+    "libx264",
+    {
+        "preset": "superfast", "tune": "zerolatency", "thread_type": "slice", "bf": "0",
+        "x264-params": "repeat-headers=1",
+    },
+)  # fmt: skip
 WRITE_SECONDS = 5.0  # that the child may take no data; then it hangs
 FIRST_WAIT, LONGEST_WAIT = 0.25, 2.0  # seconds before starting again: doubled each time, and up to half of it by chance
 
@@ -118,7 +123,6 @@ class Publisher(RemoteSink):
         self.restarts += 1
         self._call_at = now + self._wait * random.uniform(1.0, 1.5)
         self._wait = min(2 * self._wait, LONGEST_WAIT)
-
 
     def _close_link(self) -> str:
         """End the link; return what it said of the reason, or ""."""
