@@ -206,12 +206,15 @@ def train_textures(
         list[Path],
         typer.Argument(metavar="DONORS...", help="Folders and tars of pictures of people who do not exist, or agreed."),
     ],
-    labels: Annotated[Path, typer.Option(help="CSV file,sex,age,unfit,mouth: see models/textures/donors.csv.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV file,sex,age,unfit,mouth, as models/textures/donors.csv; else estimated.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="The checkpoint to write.")] = Path("runs/textures/textures.safetensors"),
     strangers: Annotated[int, typer.Option(min=1, help="How many to make of them, at most.")] = 2048,
 ) -> None:
     """Make the default model: strangers composed of the faces in DONORS..., the same every time."""
     with errors_in_one_line(), files_may_be_wrong():
+        from models.attributes import load_attributes
         from models.checkpoint import weights_path
         from models.linear_refined import LinearRefined
         from models.pretrained import load_recognizer
@@ -221,9 +224,10 @@ def train_textures(
         steps = train(
             donors,
             out,
-            labels=read_labels(labels),
+            labels=read_labels(labels) if labels else {},
             base=LinearRefined.load(weights_path("linear-refined")),
             recognizer=load_recognizer("identity"),
+            attributes=load_attributes(),
             strangers=strangers,
         )
         for step in steps:

@@ -10,15 +10,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
-from streamer.align import MeshAligner
+from models.attributes import ATTRIBUTE_CROP_SIZE, AttributeNet
+from models.face_model import DEFAULT_TEMPLATE
+from streamer.align import MeshAligner, SimilarityAligner
 from streamer.detect import FaceDetector, five_points
 from streamer.errors import SourceError
 from streamer.types import Face, Floats, Image
 
 PICTURES = (".webp", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 MARGIN = 0.17  # of the picture's side, mirrored around it: a head that fills its picture is found, too
-PHOTO_SIZE = 192  # pixels, the longer side of what is kept of a picture to draw strangers on
+PHOTO_SIZE = 256  # pixels, the longer side of what is kept of a picture to draw strangers on
 PARTS = {"u": "eyes and brows", "l": "nose and mouth", "s": "skin"}
 
 
@@ -45,7 +48,7 @@ class Donor:
 
     Attributes:
         name: Folder or tar, and file.
-        picture: `(H, W, 3)` uint8 RGB, as it was read.
+        picture: `(H, W, 3)` uint8 RGB, with a mirrored margin.
         face: In it.
         crop: `(S, S, 3)` uint8 RGB in the mesh template.
     """
@@ -81,13 +84,14 @@ def read_labels(path: Path) -> dict[str, Label]:
 
 
 def read_donors(
-    sources: Iterable[Path], labels: dict[str, Label], *, points: Floats, size: int
+    sources: Iterable[Path], labels: dict[str, Label], *, network: AttributeNet, points: Floats, size: int
 ) -> Iterator[Donor | None]:
-    """Yield the donor of each picture in folders and tars, by name; None for one without label or face.
+    """Yield the donor of each picture in folders and tars, by name; None for one without a face.
 
     Args:
         sources: Folders and tars.
         labels: By file, as folder and name, or by name.
+        network: Estimates the labels of the others.
         points: `(468, 2)` of the mesh template, in the unit square.
         size: S, of the crops, in pixels.
 
@@ -97,8 +101,13 @@ def read_donors(
     aligner = MeshAligner(points, size)
     with FaceDetector() as detector:
         for name, content in pictures(sources):
-            label = labels.get(name) or labels.get(Path(name).name)
-            yield _donor(name, label, content, detector=detector, aligner=aligner) if label else None
+            found = _found(content, detector)
+            if found is None:
+                yield None
+                continue
+            picture, face = found
+            label = labels.get(name) or labels.get(Path(name).name) or estimated(picture, face, network)
+            yield Donor(name, label, picture, face, aligner.crop(picture, face))
 
 
 def pictures(sources: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
@@ -134,7 +143,8 @@ def _in_tar(path: Path) -> Iterator[tuple[str, bytes]]:
             yield "/".join(Path(member.name).parts[-2:]), file.read()
 
 
-def _donor(name: str, label: Label, content: bytes, *, detector: FaceDetector, aligner: MeshAligner) -> Donor | None:
+def _found(content: bytes, detector: FaceDetector) -> tuple[Image, Face] | None:
+    """Return a picture and its largest face; None where there is none."""
     decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     if decoded is None:
         return None
@@ -142,13 +152,16 @@ def _donor(name: str, label: Label, content: bytes, *, detector: FaceDetector, a
     margin = round(MARGIN * max(picture.shape[:2]))
     wide = cv2.copyMakeBorder(picture, margin, margin, margin, margin, cv2.BORDER_REFLECT_101)
     found = [face for face in detector(wide) if face.mesh is not None]
-    if not found:
-        return None
-    face = max(found, key=lambda face: face.size)
-    assert face.mesh is not None
-    mesh = face.mesh - np.array([margin, margin, 0], np.float32)
-    moved = Face(face.box - margin, face.landmarks - margin, mesh, face.score)
-    return Donor(name, label, picture, moved, aligner.crop(wide, face))
+    return (wide, max(found, key=lambda face: face.size)) if found else None
+
+
+@torch.inference_mode()
+def estimated(picture: Image, face: Face, network: AttributeNet) -> Label:
+    """Return what the network takes a face for."""
+    aligner = SimilarityAligner(np.array(DEFAULT_TEMPLATE.points, np.float32), ATTRIBUTE_CROP_SIZE)
+    crop = torch.from_numpy(aligner.crop(picture, face))[None].permute(0, 3, 1, 2).float() / 127.5 - 1
+    seen = network(crop)
+    return Label(float(torch.sigmoid(-seen.sex[0])), float(seen.age[0]))
 
 
 def photo(donor: Donor) -> tuple[Image, Face]:

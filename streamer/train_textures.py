@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 
+from models.attributes import AttributeNet
 from models.face_model import Template
 from models.face_shape import FaceShape
 from models.fit_linear import posture
@@ -73,6 +74,7 @@ def train_textures(
     labels: dict[str, Label],
     base: LinearRefined,
     recognizer: FaceRecognizer,
+    attributes: AttributeNet,
     strangers: int,
 ) -> Iterator[Progress]:
     """Write the checkpoint `out` of the pictures in `sources`; yield how far it is.
@@ -80,9 +82,10 @@ def train_textures(
     Args:
         sources: Folders and tars.
         out: Replaced once all is made.
-        labels: By file; a picture without is not used.
+        labels: By file.
         base: Whose template is taken, and of fewer than `MANY` faces also what is known of the shapes of faces.
         recognizer: Tells how alike strangers and people are: that of the runs.
+        attributes: Estimates the labels of pictures that have none.
         strangers: How many to make, at most.
 
     Raises:
@@ -90,7 +93,7 @@ def train_textures(
     """
     points = np.array(base.template.points, np.float32)
     donors: list[Donor] = []
-    for number, donor in enumerate(read_donors(sources, labels, points=points, size=SIZE), 1):
+    for number, donor in enumerate(read_donors(sources, labels, network=attributes, points=points, size=SIZE), 1):
         donors += [donor] if donor is not None else []
         yield Progress("read", number)
     yield Progress("mended", 0, len(donors))
@@ -101,7 +104,7 @@ def train_textures(
     used = sorted({number for r in recipes for number in (r.upper, r.lower, r.skin, r.colour)})
     if not recipes:
         raise SourceError(
-            f"no stranger can be made of {len(donors)} labelled faces: two must show even light, a clear "
+            f"no stranger can be made of {len(donors)} faces: two must show even light, a clear "
             f"forehead, open eyes and a shut mouth"
         )
     model = _filled(mended, used, recipes, mean_light, template=base.template, donors=donors)
@@ -121,7 +124,7 @@ def mend(donors: Sequence[Donor], points: Floats) -> tuple[list[Mended], Floats]
     regions, small = make_regions(points, SIZE), make_regions(points, SMALL)
     skins = [read_skin(donor.crop.astype(np.float32), small) for donor in donors]
     if not skins:
-        raise SourceError("no labelled face was found; are the pictures upright, and named as in the labels?")
+        raise SourceError("no face was found; are the pictures upright?")
     lights = [cv2.resize(skin.light - skin.colour, (SMALL, SMALL), interpolation=cv2.INTER_AREA) for skin in skins]
     median = np.median(np.stack(lights), axis=0).astype(np.float32)
     mean_light = (median + median[:, ::-1]) / 2

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from models.face_model import Attributes, Sighting, load_face_model
 from models.textures import Textures
-from models.textures.recipes import AGES
 
 WOMAN, MAN = -3.0, 3.0  # logits
 
@@ -30,7 +29,9 @@ def seen(model: Textures, sex: float, age: float, skin: float, embedding: Tensor
 
 def test_there_are_2000_strangers_of_every_sex_age_and_skin_tone(model: Textures) -> None:
     assert len(model.female) >= 2000
-    for female, ages, tones in itertools.product((0, 1), itertools.pairwise(AGES), ((-90, 0), (0, 30), (30, 90))):
+    for female, ages, tones in itertools.product(
+        (0, 1), itertools.pairwise((0, 12, 25, 40, 60, 90)), ((-90, 0), (0, 30), (30, 90))
+    ):
         there = ((model.female > 0.5) == bool(female)) & (model.age >= ages[0]) & (model.age < ages[1])
         there &= (model.tone >= tones[0]) & (model.tone < tones[1])
         assert there.sum() >= 8, (female, ages, tones)
@@ -56,7 +57,7 @@ def test_a_texture_shows_skin_alone_around_the_face(model: Textures) -> None:
         picture = model.texture(stranger).astype(np.float32)
         rim = np.concatenate([picture[4, 60:-60], picture[80:200, 4], picture[80:200, -5]])
         tint = rim / rim.sum(axis=1, keepdims=True)
-        assert tint.std(axis=0).max() < 0.03
+        assert tint.std(axis=0).max() < 0.05
 
 
 @pytest.mark.parametrize("sex", [WOMAN, MAN])
@@ -94,7 +95,8 @@ def test_a_stranger_s_shape_is_unlike_the_person_s(model: Textures) -> None:
         torch.cat([model.pseudonyms(who, torch.tensor([n])) for n in range(16)]) for who in (shaped, person)
     )
     likeness = torch.nn.functional.cosine_similarity(model.shape.strangers, directions, dim=1)
-    assert likeness[chosen].mean() < -0.2 < likeness[any_one].mean()
+    assert likeness[chosen].max() < 0
+    assert likeness[chosen].mean() < likeness[any_one].mean() - 0.1
 
 
 def test_what_is_released_of_a_person_is_bounded_and_leads_to_a_stranger(model: Textures) -> None:
