@@ -15,6 +15,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from streamer.detect import Candidate, overlaps
 from streamer.errors import AnonymizerError
@@ -69,7 +70,8 @@ class CenterFace:
 
         Args:
             image: `(H, W, 3)` uint8 RGB.
-            view: `x1, y1, x2, y2`; what lies outside the image is black.
+            view: `x1, y1, x2, y2`; what lies outside the image is black. A small face that is cut where the image goes
+                on is left to the tile beyond.
             shape: `(height, width)` that the view is shrunk to.
 
         Raises:
@@ -83,7 +85,9 @@ class CenterFace:
             heat, size, offset, points = self._run(_fitted(inside, scale, shape), shape)
         except cv2.error as error:
             raise AnonymizerError(f"CenterFace did not run: {str(error).splitlines()[0]}") from error
-        return [_in_image(c, scale, (x1, y1)) for c in _peaks(heat, size, offset, points)]
+        ends = np.array([x1 > 0, y1 > 0, x2 < image.shape[1], y2 < image.shape[0]])  # which have another tile beyond
+        whole = (c for c in _peaks(heat, size, offset, points) if not _is_cut(c.box, shape, ends))
+        return [_in_image(c, scale, (x1, y1)) for c in whole]
 
     def _run(self, picture: Image, shape: tuple[int, int]) -> list[Floats]:
         if shape not in self._nets:
@@ -157,6 +161,13 @@ def _peaks(heat: Floats, size: Floats, offset: Floats, points: Floats) -> list[C
     landmarks = landmarks * np.stack([across, down], axis=1)[:, None] + boxes[:, None, :2]
     scores = heat[0, ys, xs]
     return best([_candidate(*peak) for peak in zip(boxes, landmarks, scores, strict=True)])
+
+
+def _is_cut(box: Floats, shape: tuple[int, int], ends: npt.NDArray[np.bool_]) -> bool:
+    """Return whether `box` touches an end of the input where the picture goes on, and the next tile sees it whole."""
+    height, width = shape
+    into = np.array([box[0], box[1], width - box[2], height - box[3]])
+    return bool((ends & (into < STRIDE)).any() and (box[2:] - box[:2]).max() < OVERLAP - 2 * STRIDE)
 
 
 def _candidate(box: Floats, landmarks: Floats, score: float) -> Candidate:

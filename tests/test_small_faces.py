@@ -206,6 +206,14 @@ def test_eyes_nose_and_mouth_of_a_small_face_are_where_the_eye_sees_them(portrai
     assert 15 < right[0] - left[0] < 35
 
 
+def test_half_a_face_at_the_end_of_a_tile_is_left_to_the_next(portrait: Image):
+    image, _ = crowd(portrait, (512, 256), [(256, 120, 40)])
+    network, shape = CenterFace(), (256, 256)
+    assert network(image, (258, 0, 514, 256), shape) == []
+    assert len(network(image, (162, 0, 418, 256), shape)) == 1
+    assert len(network(np.ascontiguousarray(image[:, 258:]), (0, 0, 256, 256), shape)) == 1  # no tile beyond
+
+
 def test_a_doubted_face_that_is_found_again_is_sure_and_no_second_one():
     known, new = joined([face(100, 100, 40, 0.35)], [candidate(102, 99, 38, 0.8), candidate(300, 100, 30, 0.6)])
     assert [f.score for f in known] == [0.8]
