@@ -58,10 +58,3 @@ def test_hair_lends_no_colour():
     patch = np.full(below.shape, 130, np.float32)
     matched = rim.matched(patch, below, depth=depth, skin=np.zeros(depth.shape, np.float32), width=WIDTH)
     np.testing.assert_allclose(matched, patch, atol=0.01)
-
-
-def test_a_face_that_the_frame_cuts_off_is_drawn_up_to_its_edge():
-    half = disc()[:, 60:]
-    depth = rim.depth(half, WIDTH)
-    nothing = np.zeros(depth.shape, np.float32)
-    assert rim.opacity(depth, nothing, nothing)[70, 0] == 1
