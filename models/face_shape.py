@@ -57,9 +57,11 @@ class FaceShape(nn.Module):
             beta: `(N,)` in [0, 1].
             pseudonyms: `(N,)` int64 below B.
         """
-        centre, rotation, scale = pose_of(meshes, self.mean)
-        own = self._read(meshes, centre, rotation, scale)
-        change = (1 - beta)[:, None] * (self.strangers[pseudonyms] - own)  # (N, k)
+        return self.moved(meshes, (1 - beta)[:, None] * (self.strangers[pseudonyms] - self.coordinates(meshes)))
+
+    def moved(self, meshes: Tensor, change: Tensor) -> Tensor:
+        """Return `(N, 468, 3)` meshes whose coordinates differ by `change` `(N, k)`, the outline's by less."""
+        _, rotation, scale = pose_of(meshes, self.mean)
         moves = (change @ self.write).view(-1, MESH_POINTS, 3) * self.freedom[:, None]
         return meshes + moves / scale @ rotation.mT
 

@@ -121,6 +121,15 @@ def test_strangers_keep_pose_and_move_the_features(model: Textures) -> None:
     assert torch.allclose(model.reshape(turned, beta + 1, torch.tensor([5])), turned, atol=1e-4)
 
 
+def test_a_drawn_shape_is_no_caricature(model: Textures) -> None:
+    """It goes past the stranger's, but is no more unusual than faces are."""
+    strangers = torch.arange(0, 2000, 50)
+    opposite = model.shape.mean - (model.shape.strangers[strangers] @ model.shape.write).view(-1, 468, 3)
+    drawn = model.reshape(opposite, torch.zeros(len(strangers)), strangers)
+    lengths = model.shape.coordinates(drawn).norm(dim=1) / model.config.shape_directions**0.5
+    assert lengths.max() < 2.2  # the outline moves less than it should, or they were 1.2 at most; unbounded, 5.4
+
+
 def test_a_face_is_drawn_in_the_light_of_the_crop(model: Textures) -> None:
     size = model.crop_size
     dark_on_the_left = torch.linspace(-0.9, 0.9, size).expand(1, 3, size, size)
