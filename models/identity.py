@@ -142,11 +142,11 @@ class ThinStem(nn.Module):
 
     def filtered(self, crops: Tensor) -> Tensor:
         """Return what is inside, `(N, hidden, S / 2, S / 2)`."""
-        return F.relu(self.within(F.relu6(self.enter(crops))))
+        return F.relu(self.within(F.relu6(self.enter(crops), inplace=True)), inplace=True)
 
     def forward(self, crops: Tensor) -> Tensor:
         """Return `(N, outputs, S / 2, S / 2)`."""
-        return F.relu(self.project(self.filtered(crops)))
+        return F.relu(self.project(self.filtered(crops)), inplace=True)
 
 
 class ThinBlock(nn.Module):
@@ -161,7 +161,7 @@ class ThinBlock(nn.Module):
 
     def filtered(self, features: Tensor) -> Tensor:
         """Return what is inside, `(N, hidden, H / stride, W / stride)`."""
-        return F.relu6(self.within(F.relu6(self.enter(features))))
+        return F.relu6(self.within(F.relu6(self.enter(features), inplace=True)), inplace=True)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return `(N, outputs, H / stride, W / stride)`."""
