@@ -212,7 +212,7 @@ def train_textures(
     out: Annotated[Path, typer.Option(help="The checkpoint to write.")] = Path("runs/textures/textures.safetensors"),
     strangers: Annotated[int, typer.Option(min=1, help="How many to make of them, at most.")] = 2048,
 ) -> None:
-    """Make the default model: strangers composed of the faces in DONORS..., the same every time."""
+    """Make `textures`: strangers composed of the faces in DONORS..., the same every time."""
     with errors_in_one_line(), files_may_be_wrong():
         from models.attributes import load_attributes
         from models.checkpoint import weights_path

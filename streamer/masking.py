@@ -9,7 +9,8 @@ HIDDEN = "***"
 ADVICE = "percent-encode what is special in its user, password or path: / %2F, ? %3F, # %23, @ %40, space %20"
 KEY_CHANGES = 3  # between letters, digits and capitals: "aB3x9..." has them, "Channel-101" has not
 # "rtsp:/" is what is left of "rtsp://" in a path; of any other scheme "name:/" may be prose.
-_SCHEME = re.compile(r"(?:[a-z][a-z0-9+.-]+:)?(?:[a-z][a-z0-9+.-]+://|(?:rtsps?|rtmps?|https?|srt|udp|whip):/)", re.I)
+_NAME = r"[a-z][a-z0-9+.-]{1,29}"  # bounded, or a long word takes the square of its length
+_SCHEME = re.compile(rf"(?:{_NAME}:)?(?:{_NAME}://|(?:rtsps?|rtmps?|https?|srt|udp|whip):/)", re.I)
 _AUTHORITY = re.compile(r"(?:\[[0-9a-f:.%]+\]|[^\s:@\[\]]+)?(?::\d{0,5})?", re.I)  # without a user
 _PLAYED_BY_NAME = re.compile(r"/(?:(?:live|movie|series)/)?[^/]+/[^/]+/\d+(?:\.\w+)?", re.I)  # user/password/1.ts
 _CHANGE = re.compile(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[0-9])(?=[A-Za-z])|(?<=[A-Z])(?=[0-9])")
@@ -72,8 +73,9 @@ def _mask_url(url: str, *, is_rtmp: bool) -> str:
 
 
 def _mask_path(path: str, *, is_rtmp: bool) -> str:
-    if named := re.search(r"[^/;,~&]*=", path):
-        path = path[: named.start()] + HIDDEN
+    before, named, _ = path.partition("=")
+    if named:
+        path = before[: max(before.rfind(mark) for mark in "/;,~&") + 1] + HIDDEN
     if _PLAYED_BY_NAME.fullmatch(path):
         first, _, name = path.rpartition("/")
         depth = 2 if first.count("/") == 2 else 3

@@ -1,4 +1,4 @@
-"""The default model: strangers are textures in the mesh template, composed of donors who do not exist.
+"""Strangers are textures in the mesh template, composed of donors who do not exist.
 
 A checkpoint holds the mended pictures of donors and, for each stranger, whose eyes, mouth and skin they have; a picture
 is decoded and composed when a stranger is first drawn. Light, pose and expression are the frame's, and drawn elsewhere.
