@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -263,7 +264,10 @@ def test_a_real_signal_ends_a_real_run_with_130_and_no_output(name: str, portrai
     )
     command = [sys.executable, slow, "run", portrait_clip, tmp_path / "safe.mp4", *COVER]
     root = {"PYTHONPATH": str(Path(__file__).parent.parent)}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **root}) as process:
+    heard = partial(signal.signal, getattr(signal, name), signal.SIG_DFL)  # these tests may run under `nohup`
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, **root}, preexec_fn=heard
+    ) as process:
         deadline = time.monotonic() + 60
         while not (tmp_path / "working").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
