@@ -31,8 +31,9 @@ def portraits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     picture = cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     variants = {"plain": picture, "mirrored": picture[:, ::-1], "dark": picture // 2, "blue": picture[..., ::-1]}
     variants |= {"soft": cv2.GaussianBlur(picture, (0, 0), 2), "empty": np.full_like(picture, 90)}
-    for name, variant in variants.items():
-        cv2.imwrite(str(folder / f"{name}.png"), variant)
+    for n, (name, variant) in enumerate(variants.items()):  # of several sizes, or all cells of mosaics change at once
+        scaled = cv2.resize(variant, None, fx=1 + 0.07 * n, fy=1 + 0.07 * n, interpolation=cv2.INTER_LINEAR)
+        cv2.imwrite(str(folder / f"{name}.png"), scaled)
     return folder
 
 
