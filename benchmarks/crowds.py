@@ -1,6 +1,6 @@
 """Count the faces of crowds that stay uncovered, in large pictures, small ones and videos, beside deface.
 
-    python benchmarks/crowds.py FACES_FOLDER [--only WORD...] [--deface BIN | --no-deface] [--policy strict]
+    python -m benchmarks.crowds FACES_FOLDER [--only WORD...] [--deface BIN | --no-deface] [--policy strict]
 
 FACES_FOLDER holds `synth-*.tar`, archives of synthetic heads (`benchmarks/crowd_scenes.py`). Both tools cover with a
 filled area. A face is covered if at least 70 % of the pixels from its eyes to its mouth were changed; those of 16

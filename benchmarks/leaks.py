@@ -1,6 +1,6 @@
 """Count the annotated faces that stay uncovered, over clips: `veil run` by policy and delay, and deface beside it.
 
-    python benchmarks/leaks.py CLIPS_FOLDER [--mode cover|generate] [--only NAME...] [--deface BIN | --no-deface]
+    python -m benchmarks.leaks CLIPS_FOLDER [--mode cover|generate] [--only NAME...] [--deface BIN | --no-deface]
 
 Annotations are those of tests/truth. A face counts as uncovered when its fine detail survives
 (`streamer.evaluate.coverage`). In brackets is what covering too much costs (`streamer.evaluate.elsewhere`): the share
