@@ -42,7 +42,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 @pytest.fixture(scope="session")
 def portrait_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a real clip of 12 frames with sound: a photographed face for 9, and nobody for 3."""
-    from streamer.demo import Pose, Shot, render_clip
+    from streamer.cli.demo import Pose, Shot, render_clip
 
     path = tmp_path_factory.mktemp("portrait") / "clip.mp4"
     render_clip(path, (Shot(0.3, (Pose(0.7, 0.56, 0.9),), (Pose(0.8, 0.56, 0.9),)), Shot(0.1)))

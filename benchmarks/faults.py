@@ -25,17 +25,23 @@ import numpy as np
 import torch
 
 from models.face_model import prepare
-from models.identity import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, SAME_PERSON, FaceRecognizer, load_mobilefacenet
-from models.pretrained import load_recognizer
-from streamer import protection
-from streamer.align import SimilarityAligner, turn
-from streamer.cores import share_cores
-from streamer.detect import CERTAIN, FaceDetector
-from streamer.live import Paced
-from streamer.pipeline import Anonymizer, FaceAnonymizer
+from models.identity.recognizer import (
+    IDENTITY_CROP_SIZE,
+    IDENTITY_LANDMARKS,
+    SAME_PERSON,
+    FaceRecognizer,
+    load_mobilefacenet,
+)
+from models.pretrained.imported import load_recognizer
+from streamer.faces.detect import CERTAIN, FaceDetector
+from streamer.pipeline import runner as protection
+from streamer.pipeline.anonymizer import Anonymizer, FaceAnonymizer
+from streamer.pipeline.cores import share_cores
+from streamer.render.align import SimilarityAligner, turn
 from streamer.settings import LIVE_DELAY
-from streamer.sinks import open_sink
-from streamer.sources import open_source
+from streamer.sinks.file_sink import open_sink
+from streamer.sources.file_source import open_source
+from streamer.sources.pacing import Paced
 from streamer.types import Face, Floats, Frame, Image, Policy, SafeFrame, Source
 
 MOBILEFACENET_SAME = 0.336  # cosine at a false accept rate of 1e-3 over pairs of strangers (868 photos of LFW)

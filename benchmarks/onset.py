@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from streamer.demo import HEIGHT, RATE, WIDTH, Pose, Shot, render_clip
-from streamer.detect import FaceDetector
-from streamer.evaluate.coverage import UNCOVERED, detail_kept
-from streamer.evaluate.frame_pairs import OwnPairs
-from streamer.pipeline import Anonymizer
-from streamer.sources import open_source
+from streamer.cli.demo import HEIGHT, RATE, WIDTH, Pose, Shot, render_clip
+from streamer.evaluate.measures.coverage import UNCOVERED, detail_kept
+from streamer.evaluate.video.frame_pairs import OwnPairs
+from streamer.faces.detect import FaceDetector
+from streamer.pipeline.anonymizer import Anonymizer
+from streamer.sources.file_source import open_source
 from streamer.types import Floats
 
 IN_VIEW = 0.5  # of the face's box

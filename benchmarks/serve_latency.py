@@ -22,13 +22,13 @@ import numpy as np
 from aiohttp import web
 from aiortc import RTCPeerConnection, RTCSessionDescription
 
-from streamer.cores import share_cores
-from streamer.demo import _photo
-from streamer.pipeline import Anonymizer
-from streamer.serve.peers import with_start_bitrate
+from streamer.cli.demo import _photo
+from streamer.pipeline.anonymizer import Anonymizer
+from streamer.pipeline.cores import share_cores
+from streamer.serve.sessions import with_start_bitrate
 from streamer.types import Image
-from tests.browser import browser, write_y4m
-from tests.serving import ALONE, serving
+from tests.end_to_end.browser import browser, write_y4m
+from tests.end_to_end.serving import ALONE, serving
 
 FRAMES, RATE = 240, 30
 BITS, BLOCK = 8, 24  # of the number, and pixels of a block

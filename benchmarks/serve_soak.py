@@ -24,8 +24,8 @@ import numpy as np
 from aiortc import RTCPeerConnection
 
 from streamer.serve.access import OFFER_SECONDS
-from streamer.sources import open_source
-from tests.serving import Playing, Serving, peer
+from streamer.sources.file_source import open_source
+from tests.end_to_end.serving import Playing, Serving, peer
 
 SAMPLE_SECONDS = 5.0
 CYCLE_FRAMES = 5

@@ -17,7 +17,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
-from models.errors import CheckpointError
+from models.checkpoint_errors import CheckpointError
 
 FORMAT_VERSION = "1"  # raised when an older reader would misread the file
 DEFAULT_WEIGHTS = "linear-refined"

@@ -25,14 +25,14 @@ from models.checkpoint import (
     weights_path,
     write_checkpoint,
 )
-from models.errors import CheckpointError
+from models.checkpoint_errors import CheckpointError
 from models.face_mesh import IMAGE_LEFT_EYE, IMAGE_LEFT_MOUTH, IMAGE_RIGHT_EYE, IMAGE_RIGHT_MOUTH, NOSE_TIP
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 _TEMPLATE_POINTS = {"similarity": 5, "mesh": 468}
-_NO_FACE_MODELS = {  # kinds of checkpoints that are read elsewhere (`models.pretrained`)
+_NO_FACE_MODELS = {  # kinds of checkpoints that are read elsewhere (`models.pretrained.imported`)
     "stylegan2-generator": "a generator without an encoder; `veil train encoder` makes one for it",
     "recognizer": "a face recogniser: it draws no faces, it tells them apart",
 }
@@ -251,7 +251,7 @@ def load_face_model(name_or_path: Path | str, device: torch.device | str = "cpu"
 def _build(checkpoint: Checkpoint, path: Path) -> FaceModel:
     """Return the model a checkpoint describes, before its weights."""
     from models.linear_refined import LinearRefined, LinearRefinedConfig  # here, since they import this module
-    from models.private_encoder import PrivateEncoder, PrivateEncoderConfig
+    from models.private_encoder.private_encoder import PrivateEncoder, PrivateEncoderConfig
     from models.textures import Textures, TexturesConfig
 
     if checkpoint.kind in _NO_FACE_MODELS:

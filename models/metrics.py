@@ -1,6 +1,6 @@
 """The figures that faces are judged by, one pure function each: likeness, quality, use, and how sure we are of them.
 
-The mean squared error of pictures is `models.losses.pixel_loss`.
+The mean squared error of pictures is `models.training.losses.losses.pixel_loss`.
 """
 
 from __future__ import annotations

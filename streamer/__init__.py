@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from streamer.own_models import require_own_models
 
 if TYPE_CHECKING:
-    from streamer.cores import share_cores
     from streamer.errors import AnonymizerError, SinkError, SourceError, StreamerError
-    from streamer.pipeline import Anonymizer
-    from streamer.protection import protect
-    from streamer.sinks import open_sink
-    from streamer.sources import open_source
+    from streamer.pipeline.anonymizer import Anonymizer
+    from streamer.pipeline.cores import share_cores
+    from streamer.pipeline.runner import protect
+    from streamer.sinks.file_sink import open_sink
+    from streamer.sources.file_source import open_source
     from streamer.types import Frame, SafeFrame
 
 __version__ = "0.1.0"
@@ -33,17 +33,17 @@ __all__ = [
 ]
 
 _HOME = {
-    "Anonymizer": "streamer.pipeline",
+    "Anonymizer": "streamer.pipeline.anonymizer",
     "AnonymizerError": "streamer.errors",
     "Frame": "streamer.types",
     "SafeFrame": "streamer.types",
     "SinkError": "streamer.errors",
     "SourceError": "streamer.errors",
     "StreamerError": "streamer.errors",
-    "open_sink": "streamer.sinks",
-    "open_source": "streamer.sources",
-    "protect": "streamer.protection",
-    "share_cores": "streamer.cores",
+    "open_sink": "streamer.sinks.file_sink",
+    "open_source": "streamer.sources.file_source",
+    "protect": "streamer.pipeline.runner",
+    "share_cores": "streamer.pipeline.cores",
 }
 
 

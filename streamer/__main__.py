@@ -7,6 +7,6 @@ from pathlib import Path
 if not sys.flags.safe_path and Path(sys.path[0]).resolve() != Path(__file__).resolve().parent.parent:
     del sys.path[0]
 
-from streamer.cli import main
+from streamer.cli.main import main
 
 main()

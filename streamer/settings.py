@@ -28,9 +28,9 @@ class Settings:
         delta: With what chance that may fail.
         policy: "strict" also covers what may be a face, and heads that are turned away; "balanced" what is one.
         delay_seconds: How long each frame of a video is held back, so that a face found late is covered from its
-            first frame on (`streamer.lookahead`).
-        min_face: Pixels from ear to ear: a face so wide is looked for everywhere (`streamer.small_faces`); None for 20
-            in pictures and 30 in video.
+            first frame on (`streamer.pipeline.lookahead`).
+        min_face: Pixels from ear to ear: a face so wide is looked for everywhere (`streamer.faces.small_faces`); None
+            for 20 in pictures and 30 in video.
     """
 
     beta: float = 0.0

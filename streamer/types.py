@@ -70,7 +70,7 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What a face looks like, as far as several looks agree; see `models.attributes.Attributes`.
+    """What a face looks like, as far as several looks agree; see `models.attributes.attributes.Attributes`.
 
     Attributes:
         sex: Logit: above 0 male, below 0 female.
@@ -90,7 +90,7 @@ class Track:
     Attributes:
         id: Unique in a stream and never reused, from 1.
         face: Where the face is now; where it is not seen, predicted and grown, and without mesh, unless it was seen
-            a moment before and a moment after (`streamer.lookahead`).
+            a moment before and a moment after (`streamer.pipeline.lookahead`).
         missed_seconds: Seconds since the detector last confirmed it; 0.0 when seen in this frame; less than 0 before
             it was first seen: minus the seconds until then.
         is_sure: Whether it is a face, as far as is known yet; one that is not is covered only if it becomes so.
@@ -163,7 +163,7 @@ class GuardReport:
 
 @dataclass(frozen=True, slots=True)
 class SafeFrame:
-    """A frame with no real face but of those who agreed. Only `streamer.pipeline` makes one (a test holds it to that).
+    """A frame with no real face but of those who agreed. Only `streamer.pipeline.anonymizer` makes one (a test checks).
 
     Attributes:
         image: `(H, W, 3)` uint8 RGB.

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from streamer import cli, cli_run, run_audit
-from streamer.audit import settings_sha256
+from streamer.audit import run_log as run_audit
+from streamer.audit.log import settings_sha256
+from streamer.cli import main as cli
+from streamer.cli import run as cli_run
 from streamer.masking import ADVICE, encoding_advice, mask_secrets
 
 # What is shown of each; "S3CRET" is in all of them and may be in none.
@@ -156,7 +158,7 @@ def test_the_hash_in_an_audit_log_cannot_be_used_to_guess_a_password():
 
 def test_tracebacks_of_threads_and_warnings_of_libraries_are_masked():
     code = (
-        "import logging, threading\nfrom streamer.cli_errors import show_no_secrets\nshow_no_secrets()\n"
+        "import logging, threading\nfrom streamer.cli.failures import show_no_secrets\nshow_no_secrets()\n"
         "def work(): raise OSError(111, 'refused', 'rtsp://me:S3/CRET@host/a')\n"
         "thread = threading.Thread(target=work); thread.start(); thread.join()\n"
         "logging.getLogger('other').warning('retrying %s', 'rtmp://host/app/S3CRET')\nwork()\n"

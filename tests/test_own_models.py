@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streamer import publish
+from streamer.sinks import rtsp as publish
 
 BARE = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 

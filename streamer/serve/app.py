@@ -17,9 +17,9 @@ from aiohttp import hdrs, web
 from streamer.errors import StreamerError
 from streamer.serve.access import MAX_BODY, Access, OfferLimit, guard
 from streamer.serve.ice import IceServers
-from streamer.serve.metrics import TYPE
 from streamer.serve.offers import OfferError, checked_offer
-from streamer.serve.peers import Direction, FullError, Peer, Peers
+from streamer.serve.prometheus import TYPE
+from streamer.serve.sessions import Direction, FullError, Peer, Peers
 
 log = logging.getLogger(__name__)
 

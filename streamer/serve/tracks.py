@@ -20,7 +20,7 @@ from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-from streamer.live_source import TIME_BASE, blank
+from streamer.sources.live import TIME_BASE, blank
 from streamer.types import Image, SafeFrame
 
 SLATE_SECONDS = 0.6  # without a safe frame; then a slate takes its place

@@ -1,0 +1,1 @@
+"""Sex, age and skin tone of a face."""

@@ -1,0 +1,1 @@
+"""Weights that others publish: recognised, verified, converted, kept."""

@@ -1,0 +1,1 @@
+"""The paper's network: encoder, StyleGAN2 generator, discriminator."""

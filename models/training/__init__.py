@@ -1,0 +1,1 @@
+"""The trainers, one file each, and what they share. Nothing at run time imports it."""

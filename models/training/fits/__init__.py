@@ -1,0 +1,1 @@
+"""What is fitted in closed form."""

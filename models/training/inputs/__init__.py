@@ -1,0 +1,1 @@
+"""What trainers read, and what is done to it."""

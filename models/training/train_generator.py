@@ -1,0 +1,200 @@
+"""Train a StyleGAN2 generator from scratch on aligned crops (Karras et al. 2020, arXiv 1912.04958 and 2006.06676).
+
+Writes `generator.safetensors` (averaged weights and average latent), which `models.training.train_encoder` builds on,
+and `discriminator.safetensors`.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.checkpoint import Checkpoint, write_checkpoint
+from models.pretrained.formats import GENERATOR_KIND
+from models.private_encoder.discriminator import STDDEV_GROUP, Discriminator
+from models.private_encoder.generator import Generator, GeneratorConfig
+from models.training.inputs.augment import AdaptiveAugment
+from models.training.inputs.dataset import CropSet, open_crops
+from models.training.inputs.samples import grid
+from models.training.loop import RunConfig, Stateful, TrainStep, average_decay, follow, update_average
+from models.training.losses.losses import discriminator_loss, generator_loss, r1_penalty
+from models.training.precision import mixed_precision
+from models.training.ranks import Draws, Ranks, joined_ranks
+from models.training.train_command import main
+
+DISCRIMINATOR_KIND = "stylegan2-discriminator"
+R1_EVERY = 16  # steps: lazy regularisation (StyleGAN2, section 3.1)
+MIXING = 0.9  # of the pictures are made of two latents (StyleGAN, section 3.1)
+SAMPLES, SAMPLE_COLUMNS = 32, 8
+AVERAGED_LATENTS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorTrainConfig(RunConfig):
+    """A run of the generator.
+
+    Attributes:
+        data: Tars and folders of crops aligned to one template (`models.training.inputs.dataset.open_crops`).
+        size: Side of the pictures in pixels: 64, 128 or 256.
+        width: Channels at full size; twice as many at each half of it ...
+        channel_max: ... up to this. The discriminator is alike.
+        latent_size: Of z and w. A quarter of the paper's: an encoder's size grows with its square.
+        learning_rate: Adam, of both networks (ADA's for less than 1024 px).
+        gamma: Weight of R1; by default 1 at 256 px and less in proportion to the pixels, which it sums over.
+        half_life: Images after which a weight counts half in the average.
+    """
+
+    data: tuple[Path, ...]
+    size: int = 128
+    width: int = 64
+    channel_max: int = 256
+    latent_size: int = 128
+    steps: int = 150_000
+    learning_rate: float = 0.0025
+    gamma: float | None = None
+    half_life: float = 10_000.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch % STDDEV_GROUP:
+            raise ValueError(f"batch must be a multiple of {STDDEV_GROUP}, got {self.batch}")
+
+    @property
+    def network(self) -> GeneratorConfig:
+        """The shape of the generator."""
+        return GeneratorConfig(
+            resolution=self.size,
+            latent_size=self.latent_size,
+            channel_base=self.width * self.size,
+            channel_max=self.channel_max,
+        )
+
+    @property
+    def r1_weight(self) -> float:
+        """What `gamma` is, or by default means."""
+        return (self.size / 256) ** 2 if self.gamma is None else self.gamma
+
+
+def train(config: GeneratorTrainConfig) -> Iterator[TrainStep]:
+    """Train from where the run folder stands; yield as `follow` does."""
+    with joined_ranks() as ranks:
+        if config.batch % (STDDEV_GROUP * ranks.size):
+            raise ValueError(f"batch must be a multiple of {STDDEV_GROUP} in each of {ranks.size} processes")
+        crops = open_crops(config.data, config.size)
+        yield from follow(GeneratorTrainer(config, crops, ranks), config, ranks)
+
+
+class GeneratorTrainer:
+    """Generator, its average, discriminator, augmentation and optimisers."""
+
+    def __init__(self, config: GeneratorTrainConfig, crops: CropSet, ranks: Ranks) -> None:
+        torch.manual_seed(config.seed)  # the same weights in each process
+        self.config, self.ranks = config, ranks
+        self.data_digest, self.crops = crops.digest, crops.to(ranks.device)
+        self.generator = Generator(config.network).to(ranks.device)
+        self.discriminator = Discriminator(config.network).to(ranks.device)
+        self.discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        self.augment = AdaptiveAugment().to(ranks.device)
+        self.generator_optimizer, self.discriminator_optimizer = (
+            torch.optim.Adam(network.parameters(), config.learning_rate, betas=(0.0, 0.99))
+            for network in (self.generator, self.discriminator)
+        )
+
+    def parts(self) -> Mapping[str, Stateful]:
+        """Return everything that changes during training."""
+        return {
+            "generator": self.generator,
+            "average": self.average,
+            "discriminator": self.discriminator,
+            "augment": self.augment,
+            "generator_optimizer": self.generator_optimizer,
+            "discriminator_optimizer": self.discriminator_optimizer,
+        }
+
+    def train_step(self, draws: Draws) -> Mapping[str, Tensor]:
+        """Take one step of both networks, on the same fakes: that saves a forward of the generator."""
+        real, known = self.crops.draw(draws)
+        with mixed_precision(self.ranks.device):
+            fake = self.generator(self._mixed_latents(draws), self._noises(draws))
+        # A fake is seen through the mask of a real, so that the mask itself tells nothing.
+        losses = self._discriminator_step(real, (fake * known).detach(), draws)
+        losses |= self._generator_step(fake * known, draws)
+        decay = average_decay(self.config.half_life, batch=self.config.batch, step=draws.step + 1)
+        update_average(self.average, self.generator, decay)
+        return losses | {"augment": self.augment.probability.clone()}
+
+    def _mixed_latents(self, draws: Draws) -> Tensor:
+        """Return w+ `(N, L, D)`, most of them of one w up to some layer and of another from there."""
+        size, layers = self.config.latent_size, self.config.network.latents
+        first, second = self.generator.map(draws.normal(2, size).flatten(0, 1)).view(-1, 2, 1, size).unbind(1)
+        crossover = torch.where(draws.uniform() < MIXING, 1 + draws.integers(layers - 1), layers)
+        of_first = torch.arange(layers, device=first.device) < crossover[:, None]  # (N, L)
+        return torch.where(of_first[:, :, None], first, second)
+
+    def _noises(self, draws: Draws) -> list[Tensor]:
+        return [draws.normal(*noise.shape[1:]) for noise in self.generator.noises.in_order()]
+
+    def _discriminator_step(self, real: Tensor, fake: Tensor, draws: Draws) -> dict[str, Tensor]:
+        """Non-saturating logistic loss, with R1 on the augmented reals now and then."""
+        regularised = draws.step % R1_EVERY == 0
+        real = self.augment(real, draws).requires_grad_(regularised)
+        if regularised:
+            real_logits = self.discriminator(real)  # all float32: second derivatives are fragile
+        else:
+            with mixed_precision(self.ranks.device):
+                real_logits = self.discriminator(real)
+        with mixed_precision(self.ranks.device):
+            fake_logits = self.discriminator(self.augment(fake, draws))
+        losses = {"discriminator": discriminator_loss(real_logits, fake_logits).mean()}
+        total = losses["discriminator"]
+        if regularised:
+            losses["r1"] = r1_penalty(real, real_logits).mean()
+            total = total + R1_EVERY * self.config.r1_weight / 2 * losses["r1"]
+        self.ranks.descend(total, self.discriminator_optimizer)
+        self.augment.observe(real_logits, images=self.config.batch, ranks=self.ranks)
+        return losses | {"real_logits": real_logits.mean(), "fake_logits": fake_logits.mean()}
+
+    def _generator_step(self, fake: Tensor, draws: Draws) -> dict[str, Tensor]:
+        self.discriminator.requires_grad_(False)
+        with mixed_precision(self.ranks.device):
+            loss = generator_loss(self.discriminator(self.augment(fake, draws))).mean()
+        self.ranks.descend(loss, self.generator_optimizer)
+        self.discriminator.requires_grad_(True)
+        return {"generator": loss}
+
+    @torch.no_grad()
+    def ship(self, folder: Path) -> None:
+        """Write both networks, the generator with its average latent `(D,)`."""
+        latent_avg = average_latent(self.average)
+        self._write(self.average.state_dict() | {"latent_avg": latent_avg}, GENERATOR_KIND, folder / "generator")
+        self._write(self.discriminator.state_dict(), DISCRIMINATOR_KIND, folder / "discriminator")
+
+    def _write(self, tensors: Mapping[str, Tensor], kind: str, path: Path) -> None:
+        config, template = dataclasses.asdict(self.config.network), dataclasses.asdict(self.crops.template)
+        write_checkpoint(Checkpoint(kind, config, template, tensors), path.with_suffix(".safetensors"))
+
+    @torch.no_grad()
+    def samples(self) -> Tensor:
+        """Return pictures of the averaged weights, always of the same latents."""
+        z = torch.randn(SAMPLES, self.config.latent_size, generator=torch.Generator().manual_seed(0))
+        w = self.average.map(z.to(self.ranks.device))[:, None]
+        return grid(self.average(w.expand(-1, self.config.network.latents, -1)), SAMPLE_COLUMNS)
+
+
+@torch.no_grad()
+def average_latent(generator: Generator) -> Tensor:
+    """Return the mean w `(D,)` of 10,000 z."""
+    size = generator.config.latent_size
+    z = torch.randn(AVERAGED_LATENTS, size, generator=torch.Generator().manual_seed(0))
+    return generator.map(z.to(next(generator.parameters()).device)).mean(dim=0)
+
+
+if __name__ == "__main__":
+    main(GeneratorTrainConfig, train)

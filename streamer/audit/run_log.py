@@ -1,0 +1,66 @@
+"""What `veil run --audit` logs of itself: the header, and the guard of each frame."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from streamer.errors import StreamerError
+from streamer.masking import mask_secrets
+
+if TYPE_CHECKING:
+    from streamer.audit.log import AuditLog, GuardFigures
+    from streamer.cli.run import Job
+    from streamer.types import SafeFrame
+
+
+def open_audit(job: Job) -> AbstractContextManager[AuditLog | None]:
+    """Return the log of a run, or what stands for none."""
+    if job.audit is None:
+        if job.audit_key is not None:
+            raise typer.BadParameter("signs the log of --audit, which was not asked for", param_hint="--audit-key")
+        return nullcontext()
+    from streamer.audit.log import AuditLog, settings_sha256
+
+    header = {
+        "source": mask_secrets(job.source) if "://" in job.source else Path(job.source).name,
+        "model": "" if job.mode == "cover" else job.model,
+        "model_sha256": "" if job.mode == "cover" else _sha256(job.model),
+        "settings_sha256": settings_sha256(shown(job)),
+    }
+    return AuditLog(job.audit, header=header, signing_key=job.audit_key)
+
+
+def shown(job: Job) -> Job:
+    """Return `job` as it may be hashed: whoever has the log could try passwords until the hash is right."""
+    also = tuple(map(mask_secrets, job.also))
+    return dataclasses.replace(job, source=mask_secrets(job.source), sink=mask_secrets(job.sink), also=also)
+
+
+def _sha256(model: str) -> str:
+    from models.checkpoint import weights_path
+    from models.checkpoint_errors import CheckpointError
+
+    try:
+        with weights_path(model).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (CheckpointError, OSError) as error:
+        raise StreamerError(str(error)) from error
+
+
+def guard_figures(frame: SafeFrame) -> GuardFigures | None:
+    """Return what the guard found in a frame; None if it compared nothing."""
+    guard = frame.guard
+    if not guard.compared:
+        return None
+    from models.identity.recognizer import TOO_LIKE
+    from streamer.audit.log import GuardFigures
+
+    return GuardFigures(
+        guard.compared, guard.highest if guard.highest > -1 else None, TOO_LIKE, escalations=guard.escalated
+    )

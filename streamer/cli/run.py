@@ -1,0 +1,380 @@
+"""`veil run`: builds what its options ask for, loops and reports. torch, av, cv2 and mediapipe load only then."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from streamer.audit.run_log import guard_figures, open_audit
+from streamer.cli.failures import (
+    EXIT_INTERRUPTED,
+    end_if_interrupted,
+    errors_in_one_line,
+    fail,
+    interrupt,
+    one_line_of,
+    tell,
+)
+from streamer.errors import SinkError, SourceError, StreamerError
+from streamer.masking import mask_secrets
+from streamer.pipeline.cores import share_cores
+from streamer.settings import DEFAULT_DELAY, LEAST_FACE, LIVE_DELAY, MAX_FACE
+
+if TYPE_CHECKING:
+    from streamer.batch.inputs import Pair
+    from streamer.cli.batch_report import BatchReport
+    from streamer.cli.progress import Report, Summary
+    from streamer.consent.filter import Keeping
+    from streamer.pipeline.anonymizer import Anonymizer
+    from streamer.sinks.delivery import Delivery
+    from streamer.sources.address import Transport
+    from streamer.types import Codec, Cover, Mode, Policy, SafeFrame, Sink, Source, VideoInfo
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to run; the fields are the options of `veil run`."""
+
+    source: str
+    sink: str
+    also: tuple[str, ...] = ()
+    beta: float = 0.0
+    model: str = "default"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    mode: Mode = "generate"
+    cover: Cover = "mosaic"
+    keep_audio: bool = False
+    overwrite: bool = False
+    codec: Codec = "auto"
+    crf: int = 21
+    key: Path | None = None
+    stream: str | None = None
+    epsilon: float | None = None
+    delta: float = 1e-5
+    policy: Policy = "balanced"
+    delay_ms: float | None = None
+    min_face: float | None = None
+    realtime: bool = False
+    transport: Transport = "auto"
+    keep: Path | None = None
+    keep_key: Path | None = None
+    camera: str | None = None
+    keep_recognizer: str = "identity"
+    keep_crowd: Path | None = None
+    audit: Path | None = None
+    audit_key: Path | None = None
+    quiet: bool = False
+    recursive: bool = False
+    label: str = field(default="", repr=False)  # what the progress bar says of it
+
+
+def run(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Videos, pictures, folders of them; or one that is live: 0, camera:NAME, screen:, a URL.",
+        ),
+    ],
+    sink: Annotated[
+        str,
+        typer.Argument(metavar="SINK", help="A file, a folder, a URL to publish to, preview: or virtual-camera:."),
+    ],
+    also: Annotated[
+        list[str] | None, typer.Option(metavar="SINK", help="Write to this too; can be repeated.", show_default=False)
+    ] = None,
+    beta: Annotated[float, typer.Option(min=0, max=1, help="0 is most private, 1 most like the person.")] = Job.beta,
+    model: Annotated[str, typer.Option(help="Weights: a name that `veil doctor` lists, or a file.")] = Job.model,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the network runs.")] = Job.device,
+    mode: Annotated[
+        Literal["generate", "cover"], typer.Option(help="Draw synthetic faces, or only cover: fast.")
+    ] = Job.mode,
+    cover: Annotated[
+        Literal["solid", "mosaic"], typer.Option(help="What lies under a drawn face, and shows where none is.")
+    ] = Job.cover,
+    keep_audio: Annotated[bool, typer.Option("--keep-audio", help="Copy the sound. A voice identifies.")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", help="Of a folder, what is in its folders too.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace SINK if it exists.")] = False,
+    codec: Annotated[
+        Literal["auto", "h264", "hevc", "vp9", "av1"], typer.Option(help="Of a video; auto: vp9 in webm, else h264.")
+    ] = Job.codec,
+    crf: Annotated[int, typer.Option(min=0, max=51, help="Quality: 18 is very good, 28 is small.")] = Job.crf,
+    key: Annotated[
+        Path | None, typer.Option(help="A file of 32 random bytes: the same key, the same strangers.")
+    ] = Job.key,
+    stream: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of what is filmed: another name, other strangers.")
+    ] = Job.stream,
+    epsilon: Annotated[
+        float | None, typer.Option(help="Differential privacy of who becomes whom, per track.", show_default=False)
+    ] = Job.epsilon,
+    delta: Annotated[float, typer.Option(help="With what chance that may fail.")] = Job.delta,
+    policy: Annotated[
+        Literal["balanced", "strict"],
+        typer.Option(help="strict: cover also what may be a face, and new scenes until a face is found."),
+    ] = Job.policy,
+    delay_ms: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=10_000, show_default="500; 100 live", help="Look ahead, to cover a face before it is found."
+        ),
+    ] = Job.delay_ms,
+    min_face: Annotated[
+        float | None,
+        typer.Option(
+            min=LEAST_FACE, max=MAX_FACE, show_default="20; 30 in video", help="Pixels: look everywhere for such faces."
+        ),
+    ] = Job.min_face,
+    realtime: Annotated[bool, typer.Option("--realtime", help="Play SOURCE at its own pace, as if live.")] = False,
+    transport: Annotated[
+        Literal["auto", "tcp", "udp"], typer.Option(help="Of rtsp://; auto: UDP where the server refuses TCP.")
+    ] = Job.transport,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="LIST", help="Who agreed to stay visible: `veil consent` makes the list.")
+    ] = Job.keep,
+    keep_key: Annotated[Path | None, typer.Option(help="The key file of that list.")] = Job.keep_key,
+    camera: Annotated[str | None, typer.Option(help="What is filmed with, as the list names it.")] = Job.camera,
+    keep_recognizer: Annotated[str, typer.Option(help="What the list was made with.")] = Job.keep_recognizer,
+    keep_crowd: Annotated[
+        Path | None, typer.Option(help="Strangers, by that recogniser: `veil consent crowd`.", show_default=False)
+    ] = Job.keep_crowd,
+    audit: Annotated[
+        Path | None, typer.Option(metavar="LOG", help="Write what was done, per second and without pictures.")
+    ] = Job.audit,
+    audit_key: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="Sign the log with it: `veil audit-key` makes one.")
+    ] = Job.audit_key,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and no progress.")] = False,
+) -> None:
+    """Replace every face of SOURCE and write the result to SINK; of several, each to a file in the folder SINK."""
+    job = Job(
+        sources[0], sink, tuple(also or ()), beta, model, device, mode, cover, keep_audio, overwrite, codec, crf, key,
+        stream, epsilon, delta, policy, delay_ms, min_face, realtime, transport, keep, keep_key, camera,
+        keep_recognizer, keep_crowd, audit, audit_key, as_json, recursive,
+    )  # fmt: skip
+    with errors_in_one_line():
+        report = anonymize_many(job, pairs) if (pairs := _pairs(sources, job)) else anonymize(job)
+        tell(json.dumps(report.as_dict()) if as_json else "\n".join(report.lines()))
+        if report.failure:
+            raise SinkError(report.failure)
+
+
+def _pairs(sources: list[str], job: Job) -> list[Pair]:
+    """Return the files of a run of many, or nothing if one source, such as a folder of pictures, is all there is."""
+    if len(sources) == 1 and not Path(sources[0]).is_dir():
+        return []
+    from streamer.batch.inputs import holds_videos, pairs_of
+
+    if len(sources) == 1 and not holds_videos(Path(sources[0]), recursive=job.recursive):
+        return []
+    for option, value in (("--also", job.also), ("--audit", job.audit)):
+        if value:
+            raise typer.BadParameter("takes one source; run them one by one", param_hint=option)
+    return pairs_of(sources, job.sink, recursive=job.recursive, with_sound=job.keep_audio)
+
+
+def anonymize_many(job: Job, pairs: list[Pair]) -> BatchReport:
+    """Do one job a file, with weights that are loaded once; a file that fails is said and does not stop the others."""
+    from streamer.batch.inputs import output_folders
+    from streamer.cli.batch_report import BatchReport
+
+    report = BatchReport(mask_secrets(job.sink), len(pairs))
+    share_cores()
+    try:
+        with output_folders(pairs), _load(job, is_live=job.realtime) as anonymizer:
+            for number, pair in enumerate(pairs, 1):
+                label = f"{number}/{len(pairs)} {pair.source.name}"
+                _add(report, replace(job, source=str(pair.source), sink=str(pair.sink), label=label), anonymizer)
+    except KeyboardInterrupt:
+        fail(f"interrupted; {len(report.reports)} of {len(pairs)} files were written", EXIT_INTERRUPTED)
+    return report
+
+
+def _add(report: BatchReport, job: Job, anonymizer: Anonymizer) -> None:
+    try:
+        report.reports.append(anonymize(job, anonymizer))
+    except (typer.BadParameter, typer.Exit):
+        raise
+    except Exception as error:
+        end_if_interrupted()
+        reason = one_line_of(error)
+        report.failures[job.source] = reason
+        log.warning("%s", reason if Path(job.source).name in reason else f"{job.source}: {reason}")
+
+
+def anonymize(job: Job, loaded: Anonymizer | None = None) -> Report:
+    """Do the whole job; on any exception no output is left behind.
+
+    Of several outputs some may be lost without one: the report tells which.
+
+    Args:
+        loaded: Weights and settings of `job`, where they are loaded already.
+    """
+    from streamer.cli.progress import Report, Summary
+    from streamer.sinks.fanout import LostOutputError
+
+    share_cores()
+    summary = Summary()
+    with _open_source(job) as source:
+        # Before the weights: a wrong path is said at once.
+        with suppress(LostOutputError), open_audit(job) as audit, _open_sink(job, source.info) as sink:
+            anonymizer = loaded or _load(job, is_live=source.info.is_live)
+            start = time.perf_counter()
+            with _ending_well(source), closing(_watched(source, anonymizer, summary, job=job)) as frames:
+                for frame in frames:
+                    if audit:  # before it is written, so that nothing is that was not counted
+                        audit.add(frame, dropped=summary.missed_before(frame), guard=guard_figures(frame))
+                    sink.write(frame)
+        seconds = time.perf_counter() - start
+        return Report(
+            mask_secrets(job.source),
+            ", ".join(map(mask_secrets, (job.sink, *job.also))),
+            str(anonymizer.device or "cpu"),
+            summary,
+            seconds,
+            source.corrupt_packets,
+            source.audio_streams,
+            sink.audio_packets if job.keep_audio else None,
+            unrelated=bool(source.info.names),
+            privacy=anonymizer.privacy,
+            notes=source.info.notes,
+            deliveries=_deliveries(job, sink, summary),
+            searched=anonymizer.search.report(unrelated=bool(source.info.names)),
+        )
+
+
+def _deliveries(job: Job, sink: Sink, summary: Summary) -> tuple[Delivery, ...]:
+    from streamer.sinks.delivery import Delivery
+    from streamer.sinks.fanout import Fanout
+
+    if isinstance(sink, Fanout):
+        return sink.deliveries
+    return (Delivery(mask_secrets(job.sink), "done", summary.frames),)
+
+
+def _open_source(job: Job) -> Source:
+    """Return the source; a recording that goes to where things are shown as they happen is played at its own pace."""
+    from streamer.sinks.outputs import is_live_output
+    from streamer.sources.file_source import open_source
+    from streamer.sources.pacing import Paced
+
+    if job.transport != "auto" and not job.source.lower().startswith("rtsp://"):
+        raise typer.BadParameter("only of rtsp://", param_hint="--transport")
+    source = open_source(job.source, job.transport, recursive=job.recursive)
+    is_shown = any(map(is_live_output, (job.sink, *job.also)))
+    return Paced(source) if (job.realtime or is_shown) and not source.info.is_live else source
+
+
+def _open_sink(job: Job, info: VideoInfo) -> Sink:
+    from streamer.sinks.outputs import open_outputs
+    from streamer.sources.address import live_address
+
+    is_file = live_address(job.source) is None
+    if job.keep_audio and not is_file:
+        reason = "only of a file; what is live, or comes over the network, gives no sound"
+        raise typer.BadParameter(reason, param_hint="--keep-audio")
+    return open_outputs(
+        (job.sink, *job.also),
+        info,
+        source_path=job.source if is_file else None,
+        keep_audio=job.keep_audio,
+        codec=job.codec,
+        crf=job.crf,
+        overwrite=job.overwrite,
+        on_quit=interrupt,
+    )
+
+
+@contextmanager
+def _ending_well(source: Source) -> Iterator[None]:
+    """Let a live stream end with a signal or the loss of its source, so that what was recorded until then is kept.
+
+    A recording that is played as if it were live ends so with a signal alone: it is there to be read again.
+    """
+    from streamer.sources.pacing import Paced
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not source.info.is_live:
+            raise
+    except SourceError as error:
+        if not source.info.is_live or isinstance(source, Paced):
+            raise
+        log.warning("%s", error)
+
+
+def _watched(source: Source, anonymizer: Anonymizer, summary: Summary, *, job: Job) -> Generator[SafeFrame]:
+    """Yield the safe frames; each is counted and shown in a bar once it has been dealt with."""
+    from rich.console import Console
+
+    from streamer.cli.progress import ProgressBar
+    from streamer.pipeline.runner import protect
+
+    console = Console(stderr=True, quiet=job.quiet)
+    safe = protect(source, anonymizer, stream=job.stream)
+    with ProgressBar(source.info, console, job.label) as bar, closing(safe) as frames:
+        for frame in frames:
+            yield frame
+            summary.add(frame)
+            bar.update(summary)
+            end_if_interrupted()
+
+
+def _load(job: Job, *, is_live: bool) -> Anonymizer:
+    from models.checkpoint_errors import CheckpointError
+    from models.privacy import load_key
+    from streamer.pipeline.anonymizer import Anonymizer
+
+    try:
+        return Anonymizer.load(
+            job.model,
+            beta=job.beta,
+            device=job.device,
+            mode=job.mode,
+            cover=job.cover,
+            key=load_key(job.key) if job.key else None,
+            epsilon=job.epsilon,
+            delta=job.delta,
+            policy=job.policy,
+            delay_seconds=_delay_seconds(job, is_live=is_live),
+            keeping=_keeping(job),
+        )
+    except CheckpointError as error:
+        raise StreamerError(str(error)) from error
+    except ValueError as error:  # what typer lets pass, such as a beta that is not a number
+        raise typer.BadParameter(str(error)) from error
+
+
+def _keeping(job: Job) -> Keeping | None:
+    if job.keep is None:
+        return None
+    if job.keep_key is None:
+        raise typer.BadParameter("a consent list needs its key file", param_hint="--keep-key")
+    from models.privacy import load_key
+    from streamer.consent.cohort import SHIPPED_CROWD
+    from streamer.consent.filter import Keeping
+
+    return Keeping.load(
+        job.keep,
+        key=load_key(job.keep_key),
+        camera=job.camera,
+        recognizer=job.keep_recognizer,
+        crowd=job.keep_crowd or SHIPPED_CROWD,
+    )
+
+
+def _delay_seconds(job: Job, *, is_live: bool) -> float:
+    if job.delay_ms is not None:
+        return job.delay_ms / 1000
+    return LIVE_DELAY if is_live else DEFAULT_DELAY

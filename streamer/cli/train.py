@@ -1,0 +1,279 @@
+"""The commands that make models: `veil extract` and `veil train`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from streamer.cli.failures import EXIT_INTERRUPTED, errors_in_one_line, fail, files_may_be_wrong
+
+if TYPE_CHECKING:
+    from models.training.loop import RunConfig, TrainStep
+
+train_app = typer.Typer(
+    help="Train models on faces that `veil extract` prepared. Stop a run at any time; start it again to go on.",
+    no_args_is_help=True,
+)
+
+PreparedData = Annotated[Path, typer.Argument(metavar="DATA", help="The folder that `veil extract` wrote.")]
+Crops = Annotated[
+    list[Path],
+    typer.Argument(metavar="DATA...", help="Tars and folders of crops: `veil extract --align template`."),
+]
+Faces = Annotated[list[Path], typer.Argument(metavar="DATA...", help="What `veil extract` wrote, either way.")]
+Run = Annotated[Path, typer.Option(help="For checkpoints and samples; a run found there goes on.")]
+Minutes = Annotated[float | None, typer.Option(min=0, help="After which it ends by itself, to be started again.")]
+Steps = Annotated[int | None, typer.Option(min=0, help="Where to stop.")]
+Batch = Annotated[int | None, typer.Option(min=1, help="Crops a step.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Of every chance in it.")]
+TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write curves and samples for TensorBoard, too.")]
+
+
+def extract(
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Videos, pictures, folders of pictures.")],
+    out: Annotated[Path | None, typer.Option(help="What to write: by default data/faces or data/crops.tar.")] = None,
+    align: Annotated[
+        Literal["mesh", "similarity", "template"],
+        typer.Option(
+            help="mesh: a folder for `train linear`. For the other trainers a tar of crops: similarity, by five "
+            "points, hair included; template: each pixel the same spot of a face, and nothing around it."
+        ),
+    ] = "mesh",
+    size: Annotated[int | None, typer.Option(min=16, help="Side of a crop of a tar in pixels: 128.")] = None,
+    flat: Annotated[bool, typer.Option("--flat-light", help="Even out the light of `--align template`.")] = False,
+) -> None:
+    """Prepare the faces of SOURCE... as training data. They are real: keep them as safe as the originals."""
+    if align == "mesh" and size is not None:
+        raise typer.BadParameter("the default model says how large these crops are", param_hint="--size")
+    if flat and align != "template":
+        raise typer.BadParameter("needs --align template", param_hint="--flat-light")
+    out = out or Path("data/faces" if align == "mesh" else "data/crops.tar")
+    with errors_in_one_line(), files_may_be_wrong():
+        faces = 0
+        crops = partial(_crops, align=align, size=size or 128, flat=flat)
+        for faces in (_mesh_faces if align == "mesh" else crops)(sources, out):
+            typer.echo(f"\r{faces} faces", nl=False, err=True)
+    typer.echo(f"\n{faces} faces in {out}")
+
+
+def _mesh_faces(sources: list[str], out: Path) -> Iterator[int]:
+    from models.face_model import load_face_model
+    from streamer.training.extract import extract, named_frames
+
+    model = load_face_model("linear-refined")
+    return extract(named_frames(sources), out, template=model.template, crop_size=model.crop_size)
+
+
+def _crops(sources: list[str], out: Path, *, align: str, size: int, flat: bool) -> Iterator[int]:
+    from models.face_model import DEFAULT_TEMPLATE, load_face_model
+    from streamer.training.extract import extract_crops, named_frames
+
+    template = load_face_model("default").template if align == "template" else DEFAULT_TEMPLATE
+    return extract_crops(named_frames(sources), out, template=template, crop_size=size, flat=flat)
+
+
+@train_app.command("generator")
+def train_generator(
+    data: Crops,
+    run: Run = Path("runs/generator"),
+    size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels: 64, 128 or 256.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Channels at full size; less is faster.")] = None,
+    channel_max: Annotated[int | None, typer.Option(min=1, help="Most channels at any size.")] = None,
+    latent_size: Annotated[int | None, typer.Option(min=1, help="Numbers in a latent.")] = None,
+    gamma: Annotated[float | None, typer.Option(min=0, help="Weight of the gradient penalty R1.")] = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    batch: Batch = None,
+    seed: Seed = None,
+    tensorboard: TensorBoard = False,
+) -> None:
+    """Train StyleGAN2, which draws faces of nobody; the encoder comes next."""
+    with errors_in_one_line(), files_may_be_wrong():
+        from models.training.train_generator import GeneratorTrainConfig, train
+
+        config = GeneratorTrainConfig(
+            data=tuple(data),
+            run=run,
+            **_given(size=size, width=width, channel_max=channel_max, latent_size=latent_size, gamma=gamma),
+            **_given(steps=steps, minutes=minutes, batch=batch, seed=seed),
+        )
+        _show(train(config), config, tensorboard=tensorboard)
+    typer.echo(f"{run / 'generator.safetensors'}: use it with `veil train encoder --generator`")
+
+
+@train_app.command("encoder")
+def train_encoder(
+    data: Crops,
+    generator: Annotated[Path, typer.Option(help="Checkpoint of `veil train generator`, or an imported one's name.")],
+    recognizer: Annotated[list[Path], typer.Option(help="A face recogniser's file or name; may be given repeatedly.")],
+    run: Run = Path("runs/encoder"),
+    discriminator: Annotated[Path | None, typer.Option(help="Of the generator: tells how alike pictures look.")] = None,
+    lpips_heads: Annotated[
+        Path | None, typer.Option(help="LPIPS 0.1, published weights; with --lpips-backbone.")
+    ] = None,
+    lpips_backbone: Annotated[Path | None, typer.Option(help="AlexNet or VGG16 for it, of torchvision.")] = None,
+    width: Annotated[int | None, typer.Option(min=16, help="Channels of the encoder's first stage.")] = None,
+    identity: Annotated[float | None, typer.Option(min=0, help="Weight of the identity loss.")] = None,
+    outside: Annotated[float | None, typer.Option(min=0, help="Weight of pixels that the paste hides.")] = None,
+    temporal: Annotated[float | None, typer.Option(min=0, help="Weight of steadiness over time.")] = None,
+    joint_from: Annotated[int | None, typer.Option(min=0, help="Step from which the generator trains too.")] = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    batch: Batch = None,
+    seed: Seed = None,
+    tensorboard: TensorBoard = False,
+) -> None:
+    """Train a Private-Encoder for a generator: together they are a model for `veil run`."""
+    with errors_in_one_line(), files_may_be_wrong():
+        from models.training.train_encoder import EncoderTrainConfig, train
+
+        config = EncoderTrainConfig(
+            data=tuple(data),
+            generator=generator,
+            recognizers=tuple(recognizer),
+            run=run,
+            **_given(discriminator=discriminator, lpips_heads=lpips_heads, lpips_backbone=lpips_backbone),
+            **_given(width=width, identity=identity, outside=outside, temporal=temporal, joint_from=joint_from),
+            **_given(steps=steps, minutes=minutes, batch=batch, seed=seed),
+        )
+        _show(train(config), config, tensorboard=tensorboard)
+    typer.echo(f"{run / 'private-encoder.safetensors'}: use it with `veil run --model`")
+
+
+@train_app.command("linear")
+def train_linear(
+    data: PreparedData,
+    recognizer: Annotated[Path, typer.Option(help="MobileFaceNet state dict: what identity is measured with.")],
+    run: Run = Path("runs/linear"),
+    steps: Annotated[int, typer.Option(min=0, help="Where to stop.")] = 4000,
+    minutes: Minutes = None,
+    tensorboard: TensorBoard = False,
+) -> None:
+    """Train `linear-refined`, the default model."""
+    with errors_in_one_line(), files_may_be_wrong():
+        from models.training.train_linear import LinearTrainConfig, train
+
+        config = LinearTrainConfig(data=data, recognizer=recognizer, run=run, steps=steps, **_given(minutes=minutes))
+        _show(train(config), config, tensorboard=tensorboard)
+    typer.echo(f"{run / 'linear-refined.safetensors'}: use it with `veil run --model`")
+
+
+@train_app.command("refiner")
+def train_refiner(
+    data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="Folders that `veil extract` wrote.")],
+    teacher: Annotated[Path, typer.Option(help="Checkpoint of `veil train linear`, whose refiner is imitated.")],
+    run: Run = Path("runs/refiner"),
+    steps: Annotated[int, typer.Option(min=1, help="Where to stop; the learning rate ends there.")] = 3000,
+    minutes: Minutes = None,
+    tensorboard: TensorBoard = False,
+) -> None:
+    """Train a thinner refiner for `linear-refined`: the same faces in half of the time."""
+    with errors_in_one_line(), files_may_be_wrong():
+        from models.training.train_refiner import RefinerTrainConfig, train
+
+        config = RefinerTrainConfig(data=tuple(data), teacher=teacher, run=run, steps=steps, **_given(minutes=minutes))
+        _show(train(config), config, tensorboard=tensorboard)
+    typer.echo(f"{run / 'linear-refined.safetensors'}: use it with `veil run --model`")
+
+
+@train_app.command("identity")
+def train_identity(
+    data: Faces,
+    teacher: Annotated[Path, typer.Option(help="MobileFaceNet state dict, which is imitated.")],
+    run: Run = Path("runs/identity"),
+    steps: Annotated[int, typer.Option(min=1, help="Where to stop; the learning rate ends there.")] = 3000,
+    minutes: Minutes = None,
+    tensorboard: TensorBoard = False,
+) -> None:
+    """Train a small face recogniser that may be shipped, from one that may not."""
+    with errors_in_one_line(), files_may_be_wrong():
+        from models.training.train_identity import IdentityTrainConfig, train
+
+        config = IdentityTrainConfig(data=tuple(data), teacher=teacher, run=run, steps=steps, **_given(minutes=minutes))
+        _show(train(config), config, tensorboard=tensorboard)
+    typer.echo(f"{run / 'identity.safetensors'}")
+
+
+@train_app.command("textures")
+def train_textures(
+    donors: Annotated[
+        list[Path],
+        typer.Argument(metavar="DONORS...", help="Folders and tars of pictures of people who do not exist, or agreed."),
+    ],
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV file,sex,age,unfit,mouth, as models/textures/donors.csv; else estimated.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The checkpoint to write.")] = Path("runs/textures/textures.safetensors"),
+    strangers: Annotated[int, typer.Option(min=1, help="How many to make of them, at most.")] = 2048,
+) -> None:
+    """Make `textures`: strangers composed of the faces in DONORS..., the same every time."""
+    with errors_in_one_line(), files_may_be_wrong():
+        from models.attributes.attributes import load_attributes
+        from models.checkpoint import weights_path
+        from models.linear_refined import LinearRefined
+        from models.pretrained.imported import load_recognizer
+        from streamer.training.donors import read_labels
+        from streamer.training.train_textures import train_textures as train
+
+        steps = train(
+            donors,
+            out,
+            labels=read_labels(labels) if labels else {},
+            base=LinearRefined.load(weights_path("linear-refined")),
+            recognizer=load_recognizer("identity"),
+            attributes=load_attributes(),
+            strangers=strangers,
+        )
+        for step in steps:
+            total = f" of {step.total}" if step.total else ""
+            typer.echo(f"\r{step.doing} {step.done}{total}   ", nl=False, err=True)
+    typer.echo(f"\n{out}: use it with `veil run --model`")
+
+
+@train_app.command("attributes")
+def train_attributes(
+    data: Crops,
+    labels: Annotated[Path, typer.Option(help="CSV of file,sex,age: 1 for male, 0 for female; unknown is empty.")],
+    recognizer: Annotated[Path, typer.Option(help="What `veil train identity` wrote; the classifier begins with it.")],
+    run: Run = Path("runs/attributes"),
+    steps: Annotated[int, typer.Option(min=1, help="Where to stop; the learning rate ends there.")] = 1000,
+    minutes: Minutes = None,
+    tensorboard: TensorBoard = False,
+) -> None:
+    """Train what tells sex, age and skin tone of a face, by which strangers are chosen."""
+    with errors_in_one_line(), files_may_be_wrong():
+        from models.training.train_attributes import AttributeTrainConfig, train
+
+        config = AttributeTrainConfig(
+            data=tuple(data), labels=labels, recognizer=recognizer, run=run, steps=steps, **_given(minutes=minutes)
+        )
+        _show(train(config), config, tensorboard=tensorboard)
+    typer.echo(f"{run / 'attributes.safetensors'}")
+
+
+def _given(**options: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of configurations
+    """Return the options that were given; the others' defaults are the configuration's, which costs torch to read."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _show(steps: Iterator[TrainStep], config: RunConfig, *, tensorboard: bool) -> None:
+    """Train with a bar on a terminal, and with a line a report elsewhere."""
+    from models.training.train_command import report, to_tensorboard
+
+    console = Console(stderr=True)
+    columns = SpinnerColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}", markup=False)
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("", total=config.steps)
+            for step in to_tensorboard(steps, config.run) if tensorboard else steps:
+                bar.update(task, completed=step.step, description=report(step))
+                if not console.is_terminal:
+                    typer.echo(report(step))
+    except KeyboardInterrupt:
+        fail("interrupted; started again, it goes on from its last save", EXIT_INTERRUPTED)

@@ -1,0 +1,1 @@
+"""Who agreed to stay visible: the list, the decision per track, enrolment."""

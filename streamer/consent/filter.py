@@ -1,0 +1,91 @@
+"""Those who agreed to be seen, in one stream: looks at each track now and then, and says who stays visible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from models.face_model import prepare
+from models.pretrained.imported import load_recognizer
+from streamer.consent.cohort import SHIPPED_CROWD, Crowd, load_crowd
+from streamer.consent.entries import ConsentList
+from streamer.consent.judge import ConsentJudge
+from streamer.consent.quality import FaceReader, recognizer_id
+from streamer.faces.detect import overlaps
+from streamer.faces.track import is_apart
+from streamer.types import Floats, Image, Track
+
+LOOK_SECONDS = 0.09  # between two looks at a track: well within `consent_judge.FRESH_SECONDS`, and every third frame
+MOVED_IOU = 0.7  # of a visible face's boxes in two frames; with less in common it may be another's, and is looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Whose consent holds, and what knows them; shared by streams."""
+
+    consents: ConsentList
+    crowd: Crowd
+    reader: FaceReader
+
+    @classmethod
+    def load(
+        cls, path: Path, *, key: bytes, camera: str | None, recognizer: str = "identity", crowd: Path = SHIPPED_CROWD
+    ) -> Self:
+        """Read a consent list, on the CPU: it is a look or two a frame.
+
+        Args:
+            path: The list.
+            key: Of the list's key file.
+            camera: What is filmed with; None opens only entries for every camera.
+            recognizer: A name or a file; the one that the list was made with.
+            crowd: Strangers by the same recogniser.
+
+        Raises:
+            SourceError: If the list, an entry or the crowd cannot be read.
+            CheckpointError: If there is no such recogniser.
+        """
+        known_by, place = recognizer_id(recognizer), torch.device("cpu")
+        consents = ConsentList.load(path, key=key, camera=camera, today=date.today(), recognizer=known_by)
+        reader = FaceReader(prepare(load_recognizer(recognizer), place), place)
+        return cls(consents, load_crowd(crowd, known_by), reader)
+
+
+class Keeper:
+    """The decisions of one stream."""
+
+    def __init__(self, keeping: Keeping) -> None:
+        self._judge, self._reader = ConsentJudge(keeping.consents, keeping.crowd), keeping.reader
+        self._looked: dict[int, float] = {}
+        self._shown: dict[int, Floats] = {}  # boxes of those visible in the last frame
+
+    def visible(self, image: Image, tracks: Sequence[Track], seconds: float) -> set[int]:
+        """Return the ids of the tracks that stay visible in this frame.
+
+        Args:
+            image: `(H, W, 3)` uint8 RGB.
+            tracks: All of the frame; only what is seen in it, with a mesh, can stay visible.
+            seconds: Presentation time.
+        """
+        seen = [track for track in tracks if track.missed_seconds == 0 and track.face.mesh is not None]
+        self._looked = {track.id: self._looked[track.id] for track in seen if track.id in self._looked}
+        for track in seen:
+            is_due = not 0 <= seconds - self._looked.get(track.id, float("-inf")) < LOOK_SECONDS
+            if is_due or self._may_be_another(track, tracks):
+                self._looked[track.id] = seconds
+                self._judge.observe(track.id, self._reader(image, track.face), seconds=seconds)
+        decisions = self._judge.decide(seen, seconds=seconds)
+        self._shown = {track.id: track.face.box for track in seen if decisions[track.id].name}
+        return set(self._shown)
+
+    def _may_be_another(self, track: Track, tracks: Sequence[Track]) -> bool:
+        """Return whether the face of a track that was visible may have become somebody else's since the last frame."""
+        before = self._shown.get(track.id)
+        if before is None:
+            return False
+        others = [other.face.box for other in tracks if other.id != track.id]
+        return bool(overlaps(track.face.box, before[None])[0][0] < MOVED_IOU) or not is_apart(track.face, others)

@@ -1,0 +1,1 @@
+"""`veil evaluate attack`: attackers against covers."""

@@ -1,0 +1,174 @@
+"""The attacker who undoes: a network that learns, from public faces covered by the same method, what was beneath.
+
+After Hukkelås et al. and Todt et al. 2022 (Fantômas), who found 11 of 15 anonymisers partly reversible. Knows crops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.face_model import DEFAULT_TEMPLATE
+from models.identity.identity_crop import identity_crops
+from models.identity.recognizer import FaceRecognizer
+from streamer.evaluate.attack.evidence import Cast, Views, described_crop
+from streamer.evaluate.attack.linear_map import cosines, described
+from streamer.evaluate.measures.chance import Scores
+from streamer.evaluate.measures.recognizers import Recognizer
+from streamer.types import Image
+
+FOLD = 4  # pixels a side that become channels: the network works at 32 px, and a step takes a third of a second
+IDENTITY_WEIGHT = 0.5  # of the recogniser's 1 - cosine, beside the mean absolute difference of [-1, 1]
+CHUNK = 64  # crops inverted at once
+
+
+@dataclass(frozen=True, slots=True)
+class InversionConfig:
+    """How an inverter is trained.
+
+    Attributes:
+        steps: Of Adam; the learning rate falls to zero along a half cosine.
+        batch: Crops a step.
+        learning_rate: At the start.
+        width: Channels at 32 px; twice as many at 16 and at 8.
+        seed: Of weights and batches.
+    """
+
+    steps: int = 100
+    batch: int = 8
+    learning_rate: float = 1e-3
+    width: int = 48
+    seed: int = 0
+
+
+class Inverter(nn.Module):
+    """A small U-Net; at initialisation it returns what it is given, so that a weak blur begins half undone."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        pixels = 3 * FOLD**2
+        self.enter = _block(pixels, width)
+        self.down1 = _block(width, 2 * width, stride=2)
+        self.down2 = _block(2 * width, 2 * width, stride=2)
+        self.coarse = _block(2 * width, 2 * width)
+        self.middle = _block(4 * width, 2 * width)
+        self.fine = _block(3 * width, width)
+        self.leave = nn.Conv2d(width, pixels, 3, padding=1)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]  # a convolution has one unless told otherwise
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Return what was there before, `(N, 3, S, S)`, of `crops` `(N, 3, S, S)` in [-1, 1]; S a multiple of 16."""
+        fine = self.enter(F.pixel_unshuffle(crops, FOLD))  # (N, W, S / 4, S / 4)
+        middle = self.down1(fine)
+        coarse = self.coarse(self.down2(middle))  # (N, 2 W, S / 16, S / 16)
+        middle = self.middle(torch.cat([middle, _double(coarse)], dim=1))
+        fine = self.fine(torch.cat([fine, _double(middle)], dim=1))
+        return crops + F.pixel_shuffle(self.leave(fine), FOLD)
+
+
+def train_inverter(
+    after: Image, before: Image, *, recognizer: FaceRecognizer, config: InversionConfig
+) -> Inverter:
+    """Return an inverter, trained.
+
+    loss = |x - x'| + IDENTITY_WEIGHT (1 - cos(r(x), r(x')))
+
+    Args:
+        after: `(N, S, S, 3)` uint8 RGB, crops aligned to `DEFAULT_TEMPLATE` of what the method made.
+        before: The same of the originals, pixel for pixel.
+        recognizer: r, frozen.
+        config: The run.
+
+    Raises:
+        ValueError: If the shapes differ, or there are fewer crops than a batch.
+    """
+    if after.shape != before.shape or len(after) < config.batch:
+        raise ValueError(f"need {config.batch} crops before and after, got {before.shape} and {after.shape}")
+    draws = torch.Generator().manual_seed(config.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        inverter = Inverter(config.width)
+        inverter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    targets = _embedded(before, recognizer)
+    optimizer = torch.optim.Adam(inverter.parameters(), config.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
+    for _ in range(config.steps):
+        rows = torch.randint(len(after), (config.batch,), generator=draws).numpy()
+        step = -1 if torch.rand((), generator=draws) < 0.5 else 1  # half of the time mirrored
+        given, wanted = (_tensor(pictures[rows, :, ::step].copy()) for pictures in (after, before))
+        loss = _loss(inverter(given), wanted, targets[rows], recognizer=recognizer)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+    return inverter
+
+
+@torch.inference_mode()
+def invert(inverter: Inverter, crops: Image) -> Image:
+    """Return what the inverter takes `crops`, `(N, S, S, 3)` uint8 RGB, to have been."""
+    made = [inverter(chunk).clamp(-1, 1) for chunk in torch.split(_tensor(crops), CHUNK)]
+    pictures = ((torch.cat(made) + 1) * 127.5).round().byte().permute(0, 2, 3, 1)
+    return np.ascontiguousarray(pictures.numpy())
+
+
+def undo(
+    before: Views,
+    after: Views,
+    cast: Cast,
+    *,
+    recognizer: FaceRecognizer,
+    judges: Sequence[Recognizer],
+    config: InversionConfig,
+) -> dict[str, Scores]:
+    """Return the scores `(K, K)` of what an inverter makes of probes with known people's photos, attempt by attempt.
+
+    Args:
+        before: Of the photos.
+        after: Of the same, covered; the inverter learns from the public's alone.
+        cast: Who plays which part.
+        recognizer: Whom the inverter's pictures are to convince in training.
+        judges: Who then name them.
+        config: The run.
+    """
+    learned = cast.public
+    inverter = train_inverter(after.crops[learned], before.crops[learned], recognizer=recognizer, config=config)
+    seen = [described_crop(crop, judges) for crop in invert(inverter, after.crops[cast.probes])]
+    drawn = {judge.name: np.stack([each[judge.name] for each in seen]) for judge in judges}
+    known = before.rows(cast.known).embeddings
+    rows = described({name: np.concatenate([drawn[name], known[name]]) for name in drawn})
+    count = len(cast.probes)
+    return {"U-Net": cast.by_person(cosines(rows[:count], rows[count:]))}
+
+
+@torch.no_grad()
+def _embedded(crops: Image, recognizer: FaceRecognizer) -> Tensor:
+    chunks = torch.split(_tensor(crops), CHUNK)
+    return torch.cat([recognizer(identity_crops(chunk, DEFAULT_TEMPLATE)) for chunk in chunks])
+
+
+def _loss(made: Tensor, wanted: Tensor, targets: Tensor, *, recognizer: FaceRecognizer) -> Tensor:
+    embedded = recognizer(identity_crops(made, DEFAULT_TEMPLATE))
+    unlike: Tensor = 1 - (embedded * targets).sum(dim=1)
+    return (made - wanted).abs().mean() + IDENTITY_WEIGHT * unlike.mean()
+
+
+def _tensor(crops: Image) -> Tensor:
+    return torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _block(inputs: int, outputs: int, *, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(outputs, outputs, 3, padding=1),
+        nn.LeakyReLU(0.2),
+    )  # fmt: skip
+
+
+def _double(features: Tensor) -> Tensor:
+    return F.interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=False)

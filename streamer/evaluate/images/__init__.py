@@ -1,0 +1,1 @@
+"""`veil evaluate images`: photos before and after."""

@@ -1,0 +1,167 @@
+"""`veil evaluate images`: our own output, or any other tool's, scored on photographs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from streamer.errors import AnonymizerError, SourceError
+from streamer.evaluate.figures import Figure, Findings, Problem
+from streamer.evaluate.images import image_tables
+from streamer.evaluate.images.before_after import Judge, Judged, Method, Original, anonymized
+from streamer.evaluate.images.identity_figures import FAR
+from streamer.evaluate.images.measurements import (
+    Measurements,
+    Recorder,
+    anonymize_with,
+    made,
+    measure,
+    measure_methods,
+    originals_of,
+)
+from streamer.evaluate.images.pairing import pairing_figure
+from streamer.evaluate.images.photos import PhotoFile, find_photos, pair_with, spread
+from streamer.evaluate.images.scores import SMALLEST_GROUP, columns_of, figures_of, group_figures, references_of
+from streamer.evaluate.images.worst import WorstFaces, covered, uncovered
+from streamer.evaluate.measures.inception_features import load_inception
+from streamer.evaluate.measures.recognizers import Recognizer
+from streamer.pipeline.anonymizer import Anonymizer
+from streamer.types import Image
+
+__all__ = [
+    "Judge",
+    "Judged",
+    "Measurements",
+    "Method",
+    "Original",
+    "anonymize_with",
+    "evaluate_images",
+    "figures_of",
+    "measure",
+    "measure_methods",
+]
+
+Follow = Callable[[Iterable[PhotoFile]], Iterable[PhotoFile]]
+
+
+def evaluate_images(
+    originals: Path,
+    *,
+    outputs: Path | None = None,
+    anonymizer: Anonymizer | None = None,
+    recognizers: Sequence[Recognizer],
+    inception: Path | None = None,
+    limit: int | None = None,
+    show_faces: bool = False,
+    follow: Follow = iter,
+) -> Findings:
+    """Return all that is measured of photos and what was made of them.
+
+    Args:
+        originals: Photos, as `find_photos` takes them.
+        outputs: What another tool made of them, in the same names; or
+        anonymizer: our own pipeline. One of the two.
+        recognizers: At least one; the first says which faces are worst, the last gives the features of the distances.
+        inception: Inception v3 weights, for FID.
+        limit: At most so many photos of each collection, evenly spread.
+        show_faces: Leave the worst faces uncovered: the findings then hold real faces.
+        follow: Sees the photos go by, such as a progress bar.
+
+    Raises:
+        SourceError: If there is no photo, no output, or nothing that could be measured.
+        CheckpointError: If the Inception weights cannot be used.
+        ValueError: If not exactly one of outputs and anonymizer is given.
+    """
+    if (outputs is None) == (anonymizer is None):
+        raise ValueError("need either outputs of another tool or an anonymizer")
+    photos = find_photos(originals)
+    task = _ours(photos, anonymizer, limit) if anonymizer else _theirs(photos, outputs or Path(), limit)
+    judge = Judge(recognizers, load_inception(inception) if inception else None)
+    worst = WorstFaces(recognizers[0], judge.crops, uncovered if show_faces else covered)
+    recorder = Recorder(judge)
+    for original in originals_of(follow(task.photos), judge, recorder.wrong):
+        output, tier = task.make(original, recorder.wrong)
+        judged = recorder.add(original, output, tier=tier)
+        if judged is not None and output is not None:
+            worst.add(original, output, judged)
+    judge.close()
+    return _findings(recorder, recognizers, task, worst)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """Photos, how an output of each is got, and what was wrong before any was read."""
+
+    title: str
+    photos: list[PhotoFile]
+    make: Callable[[Original, dict[str, list[str]]], tuple[Image | None, str]]
+    problems: list[Problem]
+
+
+def _ours(photos: Sequence[PhotoFile], anonymizer: Anonymizer, limit: int | None) -> _Task:
+    def make(original: Original, wrong: dict[str, list[str]]) -> tuple[Image | None, str]:
+        try:
+            return anonymized(anonymizer, original)
+        except AnonymizerError:
+            return None, ""  # the recorder counts it
+
+    return _Task("Photos, and what veil makes of them", spread(photos, limit), make, [])
+
+
+def _theirs(photos: Sequence[PhotoFile], outputs: Path, limit: int | None) -> _Task:
+    pairs, problems = pair_with(photos, outputs)
+    if not pairs:
+        raise SourceError(f"no picture in {outputs} has the name of one of the {len(photos)} originals")
+    after = {pair.before.name: pair.after for pair in pairs}
+
+    def make(original: Original, wrong: dict[str, list[str]]) -> tuple[Image | None, str]:
+        return made(lambda each: after[each.photo.name].read(), original, wrong), ""
+
+    return _Task(f"Photos, and {outputs.resolve().name}", spread([p.before for p in pairs], limit), make, problems)
+
+
+def _findings(recorder: Recorder, recognizers: Sequence[Recognizer], task: _Task, worst: WorstFaces) -> Findings:
+    m = recorder.measurements()
+    references = references_of(m, recognizers)
+    figures = figures_of(m, recognizers, references=references)
+    figures["pairing"], mispaired = pairing_figure(m)
+    groups = group_figures(m, columns_of(m, recognizers, references))
+    tables = [image_tables.all_figures(figures), image_tables.verification(figures, recognizers)]
+    charts = []
+    if len(m) >= SMALLEST_GROUP:
+        charts += [image_tables.score_chart(m, each, references[each.name]) for each in recognizers]
+    if groups:
+        tables.append(image_tables.by_group(groups))
+        charts.append(image_tables.group_chart(groups, recognizers))
+    if any(m.tiers):
+        tables.append(image_tables.by_tier(m))
+    return Findings(
+        task.title,
+        figures,
+        tables=tuple(tables),
+        charts=tuple(charts),
+        problems=(*mispaired, *task.problems, *recorder.problems(), *_too_few(figures)),
+        worst=worst.specimens(),
+        settings=_settings(m, task, recognizers),
+    )
+
+
+def _settings(m: Measurements, task: _Task, recognizers: Sequence[Recognizer]) -> dict[str, str]:
+    collections = Counter(groups[0] for groups in m.groups)
+    return {
+        "photos": f"{len(m):,} measured of {len(task.photos):,}: "
+        + ", ".join(f"{count:,} {name}" for name, count in sorted(collections.items())),
+        "people": f"{len(set(m.people)):,}",
+        "recognizers": ", ".join(recognizer.name for recognizer in recognizers),
+        "false accept rate": f"{FAR:g}",
+    }
+
+
+def _too_few(figures: dict[str, Figure]) -> list[Problem]:
+    """Return the distances that so few photos cannot give; that Inception was not asked for is no problem."""
+    wanting = ((name, figures[name]) for name in figures if name == "fid" or name.startswith("frechet."))
+    return [Problem(f"{name} {figure.note}", ()) for name, figure in wanting if figure.count and np.isnan(figure.value)]

@@ -1,0 +1,1 @@
+"""What is measured of a face or a picture, by any evaluation."""

@@ -1,0 +1,1 @@
+"""`veil evaluate tables`: the paper's tables and figures."""

@@ -1,0 +1,1 @@
+"""What an evaluation found, as pages, tables, charts and verdicts."""

@@ -1,0 +1,1 @@
+"""`veil evaluate video`: clips before and after."""

@@ -1,0 +1,353 @@
+"""Finds the faces of one image and fits a mesh to each; knows nothing of time.
+
+MediaPipe's short range looks at the whole frame, its full range also at overlapping tiles of a large frame, because
+their inputs are only 128 and 192 pixels wide. The face mesh then runs on each candidate: it gives the landmarks, and
+its own presence score decides about candidates that the detectors doubt.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import cv2
+import numpy as np
+
+from models.face_mesh import IMAGE_LEFT_EYE, IMAGE_LEFT_MOUTH, IMAGE_RIGHT_EYE, IMAGE_RIGHT_MOUTH, NOSE_TIP
+from streamer.errors import AnonymizerError
+from streamer.faces.networks import LANES, MESH_SIDE, FaceNetworks
+from streamer.types import Face, Floats, Image
+
+LEAST_SCORE = 0.3  # YuNet sees a face in a third of what scores .3 to .5 on 13 clips, in 94 % of what scores more
+MESH_PRESENCE = 0.5  # MediaPipe's own: where YuNet sees no face, 3 to 10 % reach it; of clear faces, 95 %
+MESH_AGREEMENT = 0.4  # least IoU of the mesh with the detector's box: below, the mesh slid to something else
+MESH_REACH = 1.5  # ROI over face, as MediaPipe: 72 % of faces get a mesh, at 1.3 75, at 1.75 67 (three clips)
+MESH_LIGHT = 100.0  # mean grey level that a dark ROI is raised to: 75 instead of 62 % of faces on a dark stage
+MAX_GAIN = 4.0  # beyond it there is mostly noise to raise
+MAX_MESHES = 32  # per frame, best candidates first: 4 ms each; sure faces beyond it get no mesh
+
+SAME_IOU = 0.35  # two boxes of the same face found by two models or in two tiles
+SAME_SHARE = 0.7  # share of the smaller box inside the larger: one is a part of the face
+SAME_OVAL = 0.45  # share of a face inside the oval of a mesh: parts of that face .51 to .79, neighbours up to .38
+SAME_POINTS = 0.35  # of the smaller size: how far eyes, nose and mouth of one face lie apart in two detections; of 76
+# that gave way to others on 6 clips they lay up to .33 apart in 64, .39 to .55 in 3 tiny ones, from 1.5 in the rest
+SURE = 0.5  # a face with less is doubted
+CERTAIN = 0.7  # YuNet confirms 74 of 75 such detections
+LARGE = 0.14  # of the frame's longer side: a face this wide is easy; YuNet sees 4 of 18 with .5 to .7 and no mesh
+DOUBTED = 0.49  # at most, for a large face that the detector or the mesh doubts
+
+FULL_SIDE = 192  # pixels; input of the full range model; shrinking to it beforehand costs no recall
+TILED_SIDE = 1000  # pixels; a frame with a longer side than this is also searched in tiles
+TILE_AREA = 250_000  # pixels of frame that pay for one tile: 3 at 720p, 8 at 1080p
+TILE_OVERLAP = 0.2  # of the side of a tile: a face cut by one tile is whole in the next, or seen in the whole frame
+ENOUGH_TILES = 3  # full range then skips the whole frame: street as well covered, false faces 2.6 to 1.5 a frame
+# Ears, brow and chin in widths of the detector's box from its centre: medians of 1,242 meshes of 10 clips, outwards.
+BOX_OF_FULL = np.array([-0.45, -0.35, 0.45, 0.52], np.float32)
+BOX_OF_SHORT = np.array([-0.45, -0.42, 0.45, 0.49], np.float32)
+FOREHEAD = 0.17  # in widths of the detector's box: how far the mesh reaches above the brow
+
+FACE = [70, 63, 105, 66, 107, 336, 296, 334, 293, 300]  # brows
+FACE += [1, 4]  # the nose is the outline of a profile
+FACE += [356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152]  # ear to chin
+FACE += [148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127]  # chin to ear
+HALF_MOUTH = 0.414  # of the distance of the eyes, from the alignment template (.2235 / .27 / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A detection before the mesh has seen it, with the detector's own score.
+
+    keypoints: `(6, 2)` float32: eye, eye, nose tip, middle of the mouth, ear, ear; image-left first.
+    hides: Whether one gave way to it that may be another face.
+    """
+
+    box: Floats
+    keypoints: Floats
+    score: float
+    hides: bool = False
+
+
+class FaceDetector:
+    """The union of MediaPipe's detectors with a mesh per face.
+
+    Any number of threads may share one: a call waits for the one before it. A graph that failed is thrown away, and the
+    next call makes a new one.
+
+    Args:
+        max_tiles: Most tiles per frame: 7 ms each. Small faces of frames beyond 1080p need more than 8.
+
+    Raises:
+        AnonymizerError: When MediaPipe does not start.
+    """
+
+    def __init__(self, *, max_tiles: int = 8) -> None:
+        if max_tiles < 1:
+            raise ValueError(f"max_tiles must be at least 1, got {max_tiles}")
+        self.max_tiles = max_tiles
+        self._lock = threading.Lock()
+        self._networks: FaceNetworks | None = FaceNetworks(least_score=LEAST_SCORE)
+        self._is_closed = False
+
+    def __call__(self, image: Image) -> list[Face]:
+        """Return the faces of `image`, the best detections first; also doubtful ones, down to `LEAST_SCORE`.
+
+        A face with a mesh has the better of the two models' scores: that the mesh fits is evidence. What is under
+        `SURE` is doubted by both, or large and doubted by one: it is for a tracker, which knows if a face was there.
+
+        Args:
+            image: `(H, W, 3)` uint8 RGB; not modified.
+
+        Raises:
+            ValueError: If `image` is not that.
+            AnonymizerError: When MediaPipe fails, or this is closed.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+            raise ValueError(f"image must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
+        with self._running() as networks:
+            candidates = distinct(self._candidates(networks, image))
+            rest = candidates[MAX_MESHES:]
+            doubted = [c for c in rest if c.score < SURE]  # a mesh decides about each, however many they are
+            faces = self._fit(networks, image, candidates[:MAX_MESHES] + doubted)
+        return separate(faces) + [without_mesh(c, c.score) for c in rest if c.score >= SURE]
+
+    def fit(self, image: Image, candidates: Sequence[Candidate]) -> list[Face]:
+        """Return the face of each of `candidates`, which another network found in `image`, with a mesh if one fits.
+
+        Raises:
+            AnonymizerError: When MediaPipe fails, or this is closed.
+        """
+        with self._running() as networks:
+            return self._fit(networks, image, candidates)
+
+    def close(self) -> None:
+        """Free MediaPipe's threads and memory; later calls raise `AnonymizerError`."""
+        with self._lock:
+            self._is_closed = True
+            self._throw_away()
+
+    @contextmanager
+    def _running(self) -> Iterator[FaceNetworks]:
+        with self._lock:
+            if self._is_closed:
+                raise AnonymizerError("the face detector is closed")
+            networks = self._networks = self._networks or FaceNetworks(least_score=LEAST_SCORE)
+            try:
+                yield networks
+            except BaseException:  # an interrupt as well: what it left behind would answer for the next image
+                self._throw_away()
+                raise
+
+    def _throw_away(self) -> None:
+        networks, self._networks = self._networks, None
+        if networks is not None:
+            with suppress(Exception):  # a graph that failed says so once more
+                networks.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _candidates(self, networks: FaceNetworks, image: Image) -> list[Candidate]:
+        height, width = image.shape[:2]
+        views = [(0, 0, width, height), *tiles(width, height, max_tiles=self.max_tiles)]
+        small = [_shrink(image[y1:y2, x1:x2]) for x1, y1, x2, y2 in views]
+        first = 1 if len(views) > ENOUGH_TILES else 0
+        full = [(f"full{n % LANES}", view) for n, view in enumerate(small[first:])]
+        outputs = networks.run([("short", small[0]), *full])
+        found = read(outputs.get(("near", 0), []), views[0], BOX_OF_SHORT)
+        for n, view in enumerate(views[first:]):
+            found += read(outputs.get((f"faces{n % LANES}", n // LANES), []), view, BOX_OF_FULL)
+        return found
+
+    def _fit(self, networks: FaceNetworks, image: Image, candidates: Sequence[Candidate]) -> list[Face]:
+        transforms = [crop_to_frame(candidate) for candidate in candidates]
+        outputs = networks.run((f"crop{n % LANES}", sample(image, t)) for n, t in enumerate(transforms))
+        faces = []
+        for n, (candidate, transform) in enumerate(zip(candidates, transforms, strict=True)):
+            presence = outputs[f"presence{n % LANES}", n // LANES]
+            mesh = _to_frame(np.array(outputs[f"points{n % LANES}", n // LANES], np.float32), transform)
+            fits = presence >= MESH_PRESENCE and agrees(mesh, candidate.box)
+            large = candidate.box[2] - candidate.box[0] >= LARGE * max(image.shape[:2])
+            score = (judged_large if large else max)(candidate.score, presence if fits else 0.0)
+            faces.append(_with_mesh(candidate, mesh, score) if fits else without_mesh(candidate, score))
+        return faces
+
+
+def tiles(width: int, height: int, *, max_tiles: int) -> list[tuple[int, int, int, int]]:
+    """Return the smallest overlapping squares `(x1, y1, x2, y2)` that cover a large frame; none for a small one."""
+    if max(width, height) <= TILED_SIDE:
+        return []
+    budget = min(max_tiles, width * height // TILE_AREA)
+    for side in range(FULL_SIDE, max(width, height), 8):
+        if _count(width, side) * _count(height, side) <= budget:
+            ys, xs = _starts(height, side), _starts(width, side)
+            return [(x, y, min(x + side, width), min(y + side, height)) for y in ys for x in xs]
+    return []  # a tile would be the whole frame
+
+
+def distinct(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Return the candidates that are not at the place of a better one, best score first; those say what they hide."""
+    kept: list[Candidate] = []
+    for candidate in sorted(candidates, key=lambda c: c.score, reverse=True):
+        ious, shares = overlaps(candidate.box, np.array([k.box for k in kept], np.float32).reshape(-1, 4))
+        better = np.flatnonzero((ious > SAME_IOU) | (shares > SAME_SHARE)).tolist()
+        if not better:
+            kept.append(candidate)
+        elif not any(_is_same(candidate, kept[n]) for n in better):
+            for n in better:
+                kept[n] = replace(kept[n], hides=True)
+    return kept
+
+
+def _is_same(a: Candidate, b: Candidate) -> bool:
+    return same_points(a.keypoints[:4], b.keypoints[:4], min(a.box[2] - a.box[0], b.box[2] - b.box[0]))
+
+
+def same_points(a: Floats, b: Floats, size: float) -> bool:
+    """Return whether `(N, 2)` points of two detections are those of one face, `size` pixels large in the smaller."""
+    return bool(np.linalg.norm(a - b, axis=1).max() <= SAME_POINTS * size)
+
+
+def judged_large(detected: float, presence: float) -> float:
+    """Return the score of a large face: doubted unless the detector is certain or both models are sure."""
+    return max(detected, presence) if detected >= CERTAIN or min(detected, presence) >= SURE else min(detected, DOUBTED)
+
+
+def separate(faces: Sequence[Face]) -> list[Face]:
+    """Return the faces, in order, without those mostly inside the oval of another's mesh; those say what they hide.
+
+    Mostly they are a part of it. A doubted face never takes the place of a sure one, nor a smaller one that of a larger
+    one, whatever their scores. A box without a mesh takes no face's place: faces side by side share up to .68 of such a
+    box.
+    """
+    ovals: list[tuple[Floats, Face]] = []
+    parts, hiding = set[int](), set[int]()
+    for face in sorted(faces, key=lambda f: (f.score < SURE, f.mesh is None, -f.size)):
+        outline = _outline(face)
+        area = max(cv2.contourArea(outline), 1e-6)
+        over = [whole for oval, whole in ovals if cv2.intersectConvexConvex(oval, outline)[0] > SAME_OVAL * area]
+        if over:
+            parts.add(id(face))
+            if not any(same_points(face.landmarks, f.landmarks, min(face.size, f.size)) for f in over):
+                hiding |= {id(whole) for whole in over}
+        elif face.mesh is not None:
+            ovals.append((outline, face))
+    kept = (face for face in faces if id(face) not in parts)
+    return [replace(face, hides=True) if id(face) in hiding else face for face in kept]
+
+
+def overlaps(box: Floats, boxes: Floats) -> tuple[Floats, Floats]:
+    """Return how `box` overlaps each of `boxes` `(N, 4)`: area of both over the union, and over the smaller one."""
+    size = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
+    both: Floats = np.maximum(size, 0).prod(axis=1)
+    area, areas = (box[2:] - box[:2]).prod(), (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return both / (area + areas - both), both / np.maximum(np.minimum(area, areas), 1e-6)
+
+
+def agrees(mesh: Floats, box: Floats) -> bool:
+    """Return whether `mesh` `(468, 3)` lies on the face that the detector put into `box`."""
+    return bool(overlaps(_bounds(mesh), box[None])[0][0] >= MESH_AGREEMENT)
+
+
+def five_points(mesh: Floats) -> Floats:
+    """Return the `(5, 2)` landmarks of LAYOUT.md 5 of a `(468, 3)` mesh."""
+    eyes = [mesh[list(IMAGE_LEFT_EYE)].mean(axis=0), mesh[list(IMAGE_RIGHT_EYE)].mean(axis=0)]
+    points: Floats = np.stack([*eyes, mesh[NOSE_TIP], mesh[IMAGE_LEFT_MOUTH], mesh[IMAGE_RIGHT_MOUTH]])
+    return points[:, :2]
+
+
+def estimated_points(keypoints: Floats) -> Floats:
+    """Return the `(5, 2)` landmarks of a detector's `(6, 2)` keypoints, which have only the middle of the mouth."""
+    left_eye, right_eye, nose, mouth = keypoints[:4]
+    half = HALF_MOUTH * (right_eye - left_eye)
+    return np.stack([left_eye, right_eye, nose, mouth - half, mouth + half])
+
+
+def without_mesh(candidate: Candidate, score: float) -> Face:
+    """Return the face of a candidate that no mesh was fitted to."""
+    return Face(candidate.box, estimated_points(candidate.keypoints), None, score, candidate.hides)
+
+
+def _with_mesh(candidate: Candidate, mesh: Floats, score: float) -> Face:
+    bounds = _bounds(mesh)
+    # The union, because whichever of the two is wrong, the face is in the other.
+    box = np.concatenate([np.minimum(bounds[:2], candidate.box[:2]), np.maximum(bounds[2:], candidate.box[2:])])
+    return Face(box, five_points(mesh), mesh, score, candidate.hides)
+
+
+def _bounds(mesh: Floats) -> Floats:
+    return np.concatenate([mesh[FACE, :2].min(axis=0), mesh[FACE, :2].max(axis=0)])
+
+
+def _outline(face: Face) -> Floats:
+    """Return the convex `(N, 2)` outline of the mesh, or the corners of the box."""
+    corners = np.stack(np.meshgrid(face.box[::2], face.box[1::2]), axis=-1).reshape(4, 2)
+    return np.asarray(cv2.convexHull(corners if face.mesh is None else face.mesh[FACE, :2])[:, 0])
+
+
+def _count(length: int, side: int) -> int:
+    return max(0, math.ceil((length - side) / (side * (1 - TILE_OVERLAP)))) + 1
+
+
+def _starts(length: int, side: int) -> list[int]:
+    count = _count(length, side)
+    return [round(n * (length - side) / (count - 1)) for n in range(count)] if count > 1 else [0]
+
+
+def _shrink(image: Image) -> Image:
+    height, width = image.shape[:2]
+    scale = min(1.0, FULL_SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+
+
+def read(detections: list[Any], view: tuple[int, int, int, int], shape: Floats) -> list[Candidate]:
+    """Return MediaPipe's `detections` in one view of the frame, in pixels of the frame; `shape` is their `BOX_OF_`."""
+    start, size = np.array(view[:2]), np.array([view[2] - view[0], view[3] - view[1]])
+    candidates = []
+    for detection in detections:
+        found = detection.location_data.relative_bounding_box
+        centre = start + size * (found.xmin + found.width / 2, found.ymin + found.height / 2)
+        box = np.tile(centre, 2) + shape * found.width * size[0]
+        keypoints = start + size * [(point.x, point.y) for point in detection.location_data.relative_keypoints]
+        candidates.append(Candidate(box.astype(np.float32), keypoints.astype(np.float32), float(detection.score[0])))
+    return candidates
+
+
+def crop_to_frame(candidate: Candidate) -> Floats:
+    """Return the `(2, 3)` similarity from the mesh model's input to the frame: eyes level, 1.5 times the face."""
+    x1, y1, x2, y2 = candidate.box
+    width = (x2 - x1) / (BOX_OF_FULL[2] - BOX_OF_FULL[0])
+    along = candidate.keypoints[1] - candidate.keypoints[0]
+    along = along / max(float(np.linalg.norm(along)), 1e-6)
+    down = np.array([-along[1], along[0]])
+    centre = np.array([x1 + x2, y1 + y2]) / 2 - down * width * FOREHEAD / 2
+    linear = np.stack([along, down], axis=1) * MESH_REACH * width / MESH_SIDE
+    return np.column_stack([linear, centre - linear @ np.full(2, MESH_SIDE / 2)]).astype(np.float32)
+
+
+def sample(image: Image, transform: Floats) -> Image:
+    """Return the `(192, 192, 3)` input of the mesh model, whose pixels `transform` `(2, 3)` takes to `image`."""
+    # A large face is sampled several times per pixel of the crop and averaged, or it aliases and the mesh trembles.
+    times = min(4, max(1, round(math.hypot(*transform[:, 0]))))
+    to_frame = transform.copy()
+    to_frame[:, 2] += transform[:, :2].sum(axis=1) * (0.5 / times) - 0.5  # OpenCV counts from the centre of a pixel
+    to_frame[:, :2] /= times
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    size = (times * MESH_SIDE, times * MESH_SIDE)
+    crop = cv2.warpAffine(image, to_frame, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    averaged = cv2.resize(crop, (MESH_SIDE, MESH_SIDE), interpolation=cv2.INTER_AREA)
+    gain = min(MAX_GAIN, max(1.0, MESH_LIGHT / max(1.0, cv2.mean(averaged)[1])))
+    return np.asarray(cv2.convertScaleAbs(averaged, alpha=gain))
+
+
+def _to_frame(flat: Floats, transform: Floats) -> Floats:
+    points = flat.reshape(-1, 3)  # (468, 3)
+    xy = points[:, :2] @ transform[:, :2].T + transform[:, 2]
+    return np.column_stack([xy, points[:, 2] * math.hypot(*transform[:, 0])]).astype(np.float32)

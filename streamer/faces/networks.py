@@ -1,0 +1,138 @@
+"""Runs MediaPipe's face detectors and its face mesh, in one graph; knows neither frames nor faces."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from streamer.errors import AnonymizerError
+from streamer.types import Image
+
+LANES = 2  # copies of the full range and mesh models that work at the same time
+MESH_SIDE = 192  # pixels; input of the mesh model
+DETECTOR = """
+input_stream: "{input}" output_stream: "{output}"
+node {{ calculator: "FaceDetection{reach}RangeCpu" input_stream: "IMAGE:{input}" output_stream: "DETECTIONS:{output}"
+  node_options {{ [type.googleapis.com/mediapipe.FaceDetectionOptions] {{ min_score_thresh: {score} }} }} }}
+"""
+# MediaPipe's FaceLandmarkCpu without its gate, so that presence comes out as a number and points as plain floats.
+MESH = """
+input_stream: "crop{n}" output_stream: "points{n}" output_stream: "presence{n}"
+node {{ calculator: "ImageToTensorCalculator" input_stream: "IMAGE:crop{n}" output_stream: "TENSORS:pixels{n}"
+  options {{ [mediapipe.ImageToTensorCalculatorOptions.ext] {{
+    output_tensor_width: {side} output_tensor_height: {side} output_tensor_float_range {{ min: 0 max: 1 }} }} }} }}
+node {{ calculator: "InferenceCalculator" input_stream: "TENSORS:pixels{n}" output_stream: "TENSORS:both{n}"
+  options {{ [mediapipe.InferenceCalculatorOptions.ext] {{
+    model_path: "mediapipe/modules/face_landmark/face_landmark.tflite" delegate {{ xnnpack {{}} }} }} }} }}
+node {{ calculator: "SplitTensorVectorCalculator" input_stream: "both{n}" output_stream: ["mesh{n}", "flag{n}"]
+  options {{ [mediapipe.SplitVectorCalculatorOptions.ext] {{ ranges {{ end: 1 }} ranges {{ begin: 1 end: 2 }} }} }} }}
+node {{ calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:mesh{n}" output_stream: "FLOATS:points{n}" }}
+node {{ calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:flag{n}" output_stream: "FLOAT:presence{n}"
+  options {{ [mediapipe.TensorsToFloatsCalculatorOptions.ext] {{ activation: SIGMOID }} }} }}
+"""
+STARTUP_NOISE = (b"inference_feedback_manager", b"XNNPACK delegate", b"absl::InitializeLog")
+_stderr_lock = threading.Lock()
+
+
+class FaceNetworks:
+    """One running graph with all networks; inputs of different streams are worked on at the same time.
+
+    For one thread at a time. What failed once may fail for good: it is to be closed, and a new one made.
+
+    Args:
+        least_score: What a detection must reach.
+
+    Raises:
+        AnonymizerError: When MediaPipe does not start.
+    """
+
+    def __init__(self, *, least_score: float) -> None:
+        import mediapipe  # takes a second, which `import streamer.faces.networks` must not
+        from mediapipe.python import packet_getter
+        from mediapipe.python._framework_bindings import calculator_graph, resource_util
+
+        resource_util.set_resource_dir(str(Path(mediapipe.__file__).parent.parent))
+        text = DETECTOR.format(input="short", output="near", reach="Short", score=least_score)
+        self._getters: dict[str, Callable[[object], Any]] = {"near": packet_getter.get_proto_list}
+        for n in range(LANES):
+            text += DETECTOR.format(input=f"full{n}", output=f"faces{n}", reach="Full", score=least_score)
+            text += MESH.format(n=n, side=MESH_SIDE)
+            self._getters |= {f"faces{n}": packet_getter.get_proto_list, f"presence{n}": packet_getter.get_float}
+            self._getters[f"points{n}"] = packet_getter.get_float_list
+        self._outputs = {"short": ["near"]} | {f"full{n}": [f"faces{n}"] for n in range(LANES)}
+        self._outputs |= {f"crop{n}": [f"points{n}", f"presence{n}"] for n in range(LANES)}
+        self._clock = 0
+        self._packets: list[tuple[str, Any]] = []
+        with without_startup_noise(), _as_anonymizer_error("start"):
+            self._graph: Any = calculator_graph.CalculatorGraph(graph_config=text)
+            for name in self._getters:
+                # With bounds: an empty packet says that there was nothing, none at all that there was no answer.
+                self._graph.observe_output_stream(name, lambda name, packet: self._packets.append((name, packet)), True)
+            self._graph.start_run({})
+            self._graph.wait_until_idle()
+
+    def run(self, inputs: Iterable[tuple[str, Image]]) -> dict[tuple[str, int], Any]:
+        """Return the outputs by `(stream, n)`, for the n-th image of the stream that they come from.
+
+        Raises:
+            AnonymizerError: When MediaPipe fails, an image is left without an answer, or this is closed.
+        """
+        from mediapipe.python import packet_creator
+        from mediapipe.python._framework_bindings import image_frame
+
+        if self._graph is None:
+            raise AnonymizerError("the face detector is closed")
+        self._packets.clear()
+        first, sent = self._clock, Counter[str]()
+        with _as_anonymizer_error("run"):
+            for stream, image in inputs:
+                frame = image_frame.ImageFrame(image_format=image_frame.ImageFormat.SRGB, data=image)
+                packet = packet_creator.create_image_frame(frame).at(first + sent[stream])
+                self._graph.add_packet_to_input_stream(stream=stream, packet=packet)
+                sent[stream] += 1
+            self._clock += max(sent.values(), default=0)
+            self._graph.wait_until_idle()
+        packets = [(name, packet.timestamp.value - first, packet) for name, packet in self._packets]
+        settled = {name: n for name, n, _ in packets}  # of each output the last: in order, so those before are, too
+        if any(settled.get(name, -1) < count - 1 for stream, count in sent.items() for name in self._outputs[stream]):
+            raise AnonymizerError("MediaPipe left a picture without an answer")  # as if no face were in it
+        return {(name, n): self._getters[name](p) for name, n, p in packets if not p.is_empty()}
+
+    def close(self) -> None:
+        """Stop the graph and free it."""
+        graph, self._graph = self._graph, None
+        if graph is not None:
+            with _as_anonymizer_error("stop"):
+                graph.close()
+
+
+@contextmanager
+def _as_anonymizer_error(verb: str) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, ValueError, OSError) as error:
+        raise AnonymizerError(f"MediaPipe did not {verb}: {str(error).splitlines()[0]}") from error
+
+
+@contextmanager
+def without_startup_noise() -> Iterator[None]:
+    """Drop the lines that MediaPipe's C++ writes to stderr at every start; every other line is written afterwards."""
+    with _stderr_lock:
+        sys.stderr.flush()
+        stderr, (caught, into) = os.dup(2), os.pipe()  # no file: a run writes nothing that it was not asked for
+        os.set_blocking(into, False)  # what does not fit is lost, not waited for
+        try:
+            os.dup2(into, 2)
+            os.close(into)
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            with os.fdopen(caught, "rb") as noise:
+                os.write(stderr, b"".join(line for line in noise if not any(word in line for word in STARTUP_NOISE)))
+            os.close(stderr)

@@ -1,0 +1,1 @@
+"""The heart: frames in, safe frames out, in threads."""

@@ -1,0 +1,198 @@
+"""Holds frames back for a moment, so that a face found in a later one is covered in the earlier ones too.
+
+Detectors find a face some frames after it came, and lose it now and then. Knows where faces are, not what they show.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from streamer.faces.track import GROWTH_PER_SECOND
+from streamer.types import Face, Floats, Frame, Policy, Seen, Track, Traits
+
+BACK_SECONDS = 0.5  # how far back a new face is covered, if the delay reaches that far: as long as a lost one coasts
+DRAWN_GAP_SECONDS = 0.14  # a face seen before and after so short a gap is drawn through it: three frames at 25 a second
+DRAWN_GAP_MOVE = 0.3  # face sizes: unless it moved further, or the straight line between may miss it
+MAX_BYTES = 512 << 20  # of frames held back; larger frames are held back less long
+NO_FACE_YET = "new scene, no face found yet"
+
+
+@dataclass(slots=True)
+class _Held:
+    """A frame held back, with the tracks known so far, by id."""
+
+    seen: Seen
+    tracks: dict[int, Track]
+    failed: str
+
+    @property
+    def seconds(self) -> float:
+        return self.seen.frame.seconds
+
+    def sees(self, track_id: int) -> bool:
+        return track_id in self.tracks and self.tracks[track_id].missed_seconds == 0
+
+    def sees_a_face(self) -> bool:
+        return any(self.sees(track.id) and track.is_sure for track in self.tracks.values())
+
+    def released(self, sure: set[int], traits: Mapping[int, Traits | None]) -> Seen:
+        known = ((n, track) for n, track in sorted(self.tracks.items()) if n in sure)
+        tracks = tuple(replace(track, is_sure=True, traits=traits.get(n, track.traits)) for n, track in known)
+        return replace(self.seen, tracks=tracks, failed=self.failed)
+
+
+class LookAhead:
+    """A delay line for one stream.
+
+    Args:
+        delay_seconds: By how much each frame is late, in its own time; 0 passes frames on as they come.
+        policy: "strict" also covers whole frames between a cut and the first face after it, as far as the delay goes.
+    """
+
+    def __init__(self, delay_seconds: float, policy: Policy) -> None:
+        if not 0.0 <= delay_seconds < float("inf"):
+            raise ValueError(f"a delay must be 0 or more seconds, got {delay_seconds}")
+        self._delay, self._policy = delay_seconds, policy
+        self._held: deque[_Held] = deque()
+
+    def __call__(self, frames: Iterable[Seen]) -> Iterator[Seen]:
+        """Yield each frame once, in order, with the tracks that later ones revealed."""
+        try:
+            for seen in frames:
+                yield from self._pass(seen)
+        except Exception:  # what came before it is whole
+            yield from self._release_all()
+            raise
+        yield from self._release_all()
+
+    def _pass(self, seen: Seen) -> Iterator[Seen]:
+        if self._held and seen.frame.seconds < self._newest.seconds:
+            yield from self._release_all()  # time went back: another recording begins
+        self._hold(seen)
+        room = max(1, MAX_BYTES // max(seen.frame.image.nbytes, 1))
+        while self._held and (self._age >= self._delay - 1e-6 or len(self._held) > room):
+            yield self._release()
+
+    def _release(self) -> Seen:
+        """Return the oldest frame, with the tracks that are sure by now, and what is known of them by now."""
+        sure = {track.id for held in self._held for track in held.seen.tracks if track.is_sure}
+        traits = {track.id: track.traits for held in self._held for track in held.seen.tracks}  # the newest are last
+        return self._held.popleft().released(sure, traits)
+
+    def _hold(self, seen: Seen) -> None:
+        self._held.append(_Held(seen, {track.id: track for track in seen.tracks}, seen.failed))
+        past = self._past()
+        new = [track for track in seen.tracks if track.missed_seconds == 0]
+        for track in new:
+            self._reveal(track, past)
+        if self._policy == "strict" and self._held[-1].sees_a_face() and past and past[0].seen.is_first:
+            self._cover_unsearched(past)
+
+    def _cover_unsearched(self, past: Sequence[_Held]) -> None:
+        """Cover whole the frames of a scene in which no face was found until now."""
+        if not any(held.sees_a_face() for held in past):
+            for held in past:
+                held.failed = held.failed or NO_FACE_YET
+
+    @property
+    def _oldest(self) -> Frame:
+        return self._held[0].seen.frame
+
+    @property
+    def _newest(self) -> Frame:
+        return self._held[-1].seen.frame
+
+    @property
+    def _age(self) -> float:
+        return self._newest.seconds - self._oldest.seconds
+
+    def _release_all(self) -> Iterator[Seen]:
+        while self._held:
+            yield self._release()
+
+    def _past(self) -> list[_Held]:
+        """Return the frames before the newest that show the same scene in the same size, oldest first."""
+        size = self._newest.image.shape
+        starts = [n for n, held in enumerate(self._held) if held.seen.is_first]
+        starts += [n + 1 for n, held in enumerate(self._held) if held.seen.frame.image.shape != size]
+        return list(self._held)[max(starts, default=0) : -1]
+
+    def _reveal(self, track: Track, past: Sequence[_Held]) -> None:
+        """Cover `track`, seen in the newest frame, in those before it."""
+        sightings = [n for n, held in enumerate(past) if held.sees(track.id)]
+        if sightings:
+            self._bridge(track, past[sightings[-1] :])
+        if len(sightings) == 1:
+            self._cover_before(past[: sightings[0]], past[sightings[0]], track)
+        elif not sightings:
+            self._cover_before(past, self._held[-1], track)
+        if track.hides:
+            self._hide_before(track, past)
+
+    def _hide_before(self, track: Track, past: Sequence[_Held]) -> None:
+        """Let `track` hide another face in the moment before that one was found, too."""
+        for held in past:
+            known = held.tracks.get(track.id)
+            if known and self._newest.seconds - held.seconds <= BACK_SECONDS:
+                held.tracks[track.id] = replace(known, hides=True)
+
+    def _bridge(self, track: Track, past: Sequence[_Held]) -> None:
+        """Put `track` on the way from its last sighting, in the first of `past`, to where it is now."""
+        start, end = past[0].seconds, self._newest.seconds
+        known = past[0].tracks[track.id].face
+        is_sure = end - start <= DRAWN_GAP_SECONDS and _moved(known, track.face) <= DRAWN_GAP_MOVE
+        for held in past[1:]:
+            face = between(known, track.face, (held.seconds - start) / (end - start))
+            if not is_sure or face.mesh is None:
+                face = grown(face, min(held.seconds - start, end - held.seconds))
+            held.tracks[track.id] = Track(track.id, face, held.seconds - start)
+
+    def _cover_before(self, past: Sequence[_Held], first: _Held, now: Track) -> None:
+        """Cover in `past` a track seen in `first`, and maybe `now` again, which tells where it came from.
+
+        It is where it would be had it come straight, or stood still, or where it was thought to be: the box holds all.
+        """
+        face, elapsed = first.tracks[now.id].face, self._newest.seconds - first.seconds
+        velocity = (_centre(now.face) - _centre(face)) / elapsed if elapsed > 0 else np.zeros(2, np.float32)
+        for held in past:
+            missing = first.seconds - held.seconds
+            if missing <= BACK_SECONDS or held is past[-1]:  # at two frames a second, half a second would be nothing
+                still, known = grown(face, missing).box, held.tracks.get(now.id)
+                boxes = [still, still - np.tile(velocity * missing, 2), *([known.face.box] if known else [])]
+                since = known.missed_seconds if known else -missing
+                held.tracks[now.id] = Track(now.id, replace(face, box=_hull(boxes), mesh=None), since)
+
+
+def between(a: Face, b: Face, share: float) -> Face:
+    """Return the face on the straight way from `a`, at 0, to `b`, at 1; without a mesh unless both have one."""
+    mesh = None if a.mesh is None or b.mesh is None else _mixed(a.mesh, b.mesh, share)
+    return Face(_mixed(a.box, b.box, share), _mixed(a.landmarks, b.landmarks, share), mesh, min(a.score, b.score))
+
+
+def grown(face: Face, seconds: float) -> Face:
+    """Return `face` as one box without mesh, wider by what it may have moved in `seconds`."""
+    margin = np.float32(GROWTH_PER_SECOND * seconds * face.size)
+    return replace(face, box=face.box + margin * np.array([-1, -1, 1, 1], np.float32), mesh=None)
+
+
+def _hull(boxes: Sequence[Floats]) -> Floats:
+    """Return the smallest box that holds `boxes`."""
+    corners = np.stack(boxes).reshape(-1, 2, 2)
+    return np.asarray([*corners[:, 0].min(axis=0), *corners[:, 1].max(axis=0)], np.float32)
+
+
+def _mixed(a: Floats, b: Floats, share: float) -> Floats:
+    return np.asarray(a + np.float32(share) * (b - a), np.float32)
+
+
+def _centre(face: Face) -> Floats:
+    return np.asarray((face.box[:2] + face.box[2:]) / 2, np.float32)
+
+
+def _moved(a: Face, b: Face) -> float:
+    """Return how far a face moved, in sizes of the smaller sighting."""
+    return float(np.linalg.norm(_centre(a) - _centre(b))) / max(min(a.size, b.size), 1e-3)

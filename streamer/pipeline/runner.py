@@ -1,0 +1,120 @@
+"""Runs the stages of the pipeline over a source, each in a thread of its own, a few frames apart."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Generator, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+from streamer.pipeline.anonymizer import Anonymizer, FaceAnonymizer
+from streamer.sources.pacing import newest
+from streamer.types import Frame, SafeFrame, Seen, Source
+
+QUEUE_LENGTH = 4  # frames between two threads: enough to overlap
+LINGER_SECONDS = 2.0  # for a thread to leave what it does: one that is inside MediaPipe when Python ends aborts it
+USUAL_FRAME_SECONDS = 1 / 30  # of a live source that does not say
+
+_END = object()
+
+
+def protect(source: Source, anonymizer: Anonymizer, *, stream: str | None = None) -> Generator[SafeFrame]:
+    """Yield the safe frames of `source`, in order; reading, finding faces and hiding them each have a thread.
+
+    Of a live source only the newest frame is taken, whenever there is time for one: the index of frames says what was
+    dropped. Closed, or left by an exception, it waits until its threads have ended. What it returns is for one thread
+    at a time; several streams may run at the same time, with one anonymizer, in threads of their own.
+
+    Args:
+        source: Opened.
+        anonymizer: Weights and settings.
+        stream: As of `Anonymizer.frames`; of pictures, each is a stream.
+
+    Raises:
+        SourceError, AnonymizerError: Whatever ended either; frames before it have been yielded.
+    """
+    workers = _Workers()
+    try:
+        if source.info.names:  # pictures of a folder
+            yield from workers.ahead(map(partial(anonymizer.picture, stream=stream), workers.ahead(source)))
+        elif source.info.is_live:
+            yield from _live(source, anonymizer, workers, stream=stream)
+        else:
+            one = FaceAnonymizer(anonymizer, stream=stream)
+            seen = workers.ahead(_seen(one, workers.ahead(source)))
+            yield from workers.ahead(_hidden(one, seen))
+    finally:
+        workers.end()
+
+
+def _live(source: Source, anonymizer: Anonymizer, workers: _Workers, *, stream: str | None) -> Iterator[SafeFrame]:
+    rate = source.info.rate
+    one = FaceAnonymizer(anonymizer, float(1 / rate) if rate else USUAL_FRAME_SECONDS, stream=stream)
+    one.warm_up()  # before the first frame, which would wait
+    seen = workers.ahead(_seen(one, newest(source, workers.stop)), length=1)
+    yield from workers.ahead(_hidden(one, seen), length=1)
+
+
+def _seen(stream: FaceAnonymizer, frames: Iterable[Frame]) -> Iterator[Seen]:
+    try:
+        yield from stream.ahead(frames)
+    finally:
+        stream.detector.close()  # in the thread that uses it, and no more than that: others still draw
+
+
+def _hidden(stream: FaceAnonymizer, seen: Iterable[Seen]) -> Iterator[SafeFrame]:
+    try:
+        yield from map(stream.hide, seen)
+    finally:
+        stream.renderer.close()
+
+
+class _Workers:
+    """The threads of one stream, which end together."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def ahead(self, items: Iterable[Any], length: int = QUEUE_LENGTH) -> Iterator[Any]:
+        """Yield `items`, taken by a thread of their own that runs at most `length` ahead."""
+        ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(length)
+        self._threads.append(threading.Thread(target=self._fill, args=(ready, items), daemon=True))
+        self._threads[-1].start()
+        while not self.stop.is_set():
+            try:
+                item, error = ready.get(timeout=0.1)
+            except queue.Empty:
+                continue
+            if error is not None:
+                raise error
+            if item is _END:
+                return
+            yield item
+
+    def end(self) -> None:
+        """Stop the threads and wait until they have left what they do."""
+        self.stop.set()
+        for thread in self._threads:
+            thread.join(LINGER_SECONDS)
+
+    def _fill(self, ready: queue.Queue[tuple[Any, BaseException | None]], items: Iterable[Any]) -> None:
+        """Put `items` into `ready`, and then the end or what brought it about; nothing more after a stop."""
+
+        def put(item: object, error: BaseException | None = None) -> bool:
+            while not self.stop.is_set():
+                try:
+                    ready.put((item, error), timeout=0.1)
+                except queue.Full:
+                    continue
+                return True
+            return False
+
+        try:
+            for item in items:
+                if not put(item):
+                    return
+            put(_END)
+        except BaseException as error:  # handed to the consumer, which raises it
+            put(_END, error)

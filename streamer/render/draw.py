@@ -1,0 +1,121 @@
+"""Draw a synthetic face over each concealed one: align =crop=> encode -> smooth -> generate =crop=> paste.
+
+The way of models whose faces a network makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from models.face_model import FaceModel
+from streamer.errors import AnonymizerError
+from streamer.render.align import Aligner, MeshAligner, SimilarityAligner
+from streamer.render.blend import paste, soften
+from streamer.render.drawer import Drawer, Made, mesh_of
+from streamer.render.pseudonym import Pseudonyms
+from streamer.render.smooth import OneEuro, OneEuroConfig
+from streamer.types import Floats, Image, Track
+
+LATENT_FILTER = OneEuroConfig(min_cutoff=1.0, speed_gain=0.05)  # whitened coordinates a second
+
+
+@dataclass(frozen=True, slots=True)
+class _Crop(Made):
+    """What the network made of a track: the crop `(S, S, 3)` uint8."""
+
+    crop: Image
+
+
+class FaceDrawer(Drawer[_Crop]):
+    """Draws the faces of one stream with a network."""
+
+    def __init__(self, model: FaceModel, device: torch.device, *, pseudonyms: Pseudonyms) -> None:
+        self._aligner = aligner_of(model)
+        super().__init__(model, device, pseudonyms=pseudonyms)
+
+    @torch.inference_mode()
+    def warm_up(self) -> None:
+        """Run the network once: its first run is slow."""
+        side = self._model.crop_size
+        one = torch.zeros(1, device=self._device)
+        self._model.generate(self._model.encode(torch.zeros(1, 3, side, side, device=self._device), one, one.long()))
+
+    def reset(self, stream: str | None) -> None:
+        """Forget everyone; the next stream has this name, or one that follows from the first picture with a face."""
+        super().reset(stream)
+        self._latents = OneEuro(LATENT_FILTER)
+
+    def keep_only(self, alive: set[int]) -> None:
+        """Forget all tracks but those."""
+        super().keep_only(alive)
+        self._latents.keep_only(alive)
+
+    def replace(self, tracks: Sequence[int]) -> None:
+        """Make others of tracks, from the next frame on."""
+        super().replace(tracks)
+        self._latents.forget(tracks)
+
+    def draw(
+        self,
+        image: Image,
+        original: Image,
+        tracks: Sequence[Track],
+        seconds: float,
+        *,
+        beta: float,
+        fresh: int,
+        covered: Sequence[Track] = (),
+    ) -> int:
+        """See `Drawer.draw`; those made anew are made in one batch, and of what is `covered` nothing is read."""
+        stale = self._stale(tracks, seconds, beta=beta, fresh=fresh)
+        if stale:
+            self._make(original, stale, seconds, beta=beta)
+        for track, mesh in zip(tracks, self._reshaped([mesh_of(t) for t in tracks], tracks, beta), strict=True):
+            drawn, crop = replace(track.face, mesh=mesh), self._made[track.id].crop
+            paste(image, original, crop, face=track.face, drawn=drawn, aligner=self._aligner)
+        return len(stale)
+
+    @torch.inference_mode()
+    def _make(self, image: Image, tracks: Sequence[Track], seconds: float, *, beta: float) -> None:
+        """Make a synthetic crop of each track."""
+        cut = np.stack([self._aligner.whole(image, track.face) for track in tracks])  # (N, S, S, 3)
+        crops = torch.from_numpy(cut).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        meshes = torch.from_numpy(np.stack([mesh_of(track) for track in tracks])).to(self._device)
+        others = self._pseudonyms.of(image, tracks, crops, meshes)
+        betas = torch.full((len(tracks),), float(beta), device=self._device)
+        latents = self._model.encode(crops, betas, others)  # (N, L, D)
+        steady = [
+            self._latents.update(track.id, value, seconds)
+            for track, value in zip(tracks, latents.float().cpu().numpy(), strict=True)
+        ]
+        made = self._model.generate(torch.from_numpy(np.stack(steady)).to(self._device)).float()
+        if not torch.isfinite(made).all():
+            raise FloatingPointError("the model returned values that are not finite")
+        drawn = ((made + 1) * 127.5 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        for track, new, old, other in zip(tracks, drawn, cut, others, strict=True):
+            self._made[track.id] = _Crop(seconds, beta, other, soften(new, old))
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device for "auto" (CUDA where there is one), "cpu" or "cuda".
+
+    Raises:
+        ValueError: If `name` is none of them.
+        AnonymizerError: If CUDA is asked for and absent.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {name!r}")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise AnonymizerError("device 'cuda' was asked for, but torch finds no CUDA GPU; use --device auto or cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def aligner_of(model: FaceModel) -> Aligner:
+    """Return what cuts crops as the model's template says."""
+    points: Floats = np.array(model.template.points, np.float32)
+    make = MeshAligner if model.template.kind == "mesh" else SimilarityAligner
+    return make(points, model.crop_size)

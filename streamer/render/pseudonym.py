@@ -1,0 +1,180 @@
+"""Decide who becomes whom: a stranger for each track, chosen once when it is first drawn, then kept.
+
+The only stage that recognises people: those who come back in a stream become the same stranger again. Embeddings stay
+in memory and end with the stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from models.face_model import Attributes, FaceModel, Sighting
+from models.identity.recognizer import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, SAME_PERSON, FaceRecognizer
+from models.privacy import GaussianMechanism, PrivacyAccountant, PseudonymBook, pseudonym_seed, stream_name
+from streamer.render.align import SimilarityAligner
+from streamer.types import Floats, Image, Track
+
+TryOn = Callable[[Track, int], Image]  # a track and a stranger to the frame `(H, W, 3)` with the one drawn as the other
+TRIES = 8  # strangers tried on for a person: of 80 of LFW a recogniser of no part in it found 15 % with 1, 7.5 with 8
+TRIES_APART = 1_000_003  # between their seeds, so that one that is refused is followed by others
+
+
+class Pseudonyms:
+    """The strangers of one stream.
+
+    Args:
+        model: On `device`.
+        device: Where its tensors are.
+        key: Decides, with the stream and the person, which of the strangers that suit is taken; not for a mechanism.
+        recognizer: Tells who comes back, and who is like whom; without it each track is somebody new.
+        mechanism: For differential privacy: strangers then depend on its releases, and on nothing else of the person.
+        accountant: Told of each release.
+    """
+
+    def __init__(
+        self,
+        model: FaceModel,
+        device: torch.device,
+        *,
+        key: bytes,
+        recognizer: FaceRecognizer | None,
+        mechanism: GaussianMechanism | None,
+        accountant: PrivacyAccountant,
+    ) -> None:
+        self._model, self._device, self._key = model, device, key
+        self._recognizer, self._mechanism, self._accountant = recognizer, mechanism, accountant
+        landmarks = np.array(IDENTITY_LANDMARKS, np.float32) / IDENTITY_CROP_SIZE
+        self._aligner = SimilarityAligner(landmarks, IDENTITY_CROP_SIZE)
+        self.reset(None)
+
+    def reset(self, stream: str | None) -> None:
+        """Forget everyone; the next stream has this name, or one that follows from the first picture with a face."""
+        self._stream = stream
+        self._book = PseudonymBook(SAME_PERSON)
+        self._people: dict[int, int] = {}  # person of each living track
+        self._strangers: dict[int, int] = {}  # stranger of each person
+        self._rejected: dict[int, int] = {}  # how many strangers each person has had before
+
+    def keep_only(self, alive: set[int]) -> None:
+        """Forget all tracks but those; their people are remembered."""
+        self._people = {track: person for track, person in self._people.items() if track in alive}
+
+    def reject(self, tracks: Sequence[int]) -> None:
+        """Make others of tracks whose strangers were too like them; not where that would be one more release."""
+        if self._mechanism:
+            return
+        for track in tracks:
+            person = self._people.pop(track)
+            del self._strangers[person]
+            self._rejected[person] = self._rejected.pop(person, 0) + 1
+            if len(self._rejected) > PseudonymBook.MAX_PEOPLE:
+                del self._rejected[next(iter(self._rejected))]
+
+    def of(
+        self,
+        image: Image,
+        tracks: Sequence[Track],
+        crops: torch.Tensor,
+        meshes: torch.Tensor,
+        *,
+        try_on: TryOn | None = None,
+    ) -> torch.Tensor:
+        """Return the pseudonym of each track, `(N,)` int64.
+
+        Args:
+            image: `(H, W, 3)` uint8 RGB, the frame.
+            tracks: N, seen in it.
+            crops: `(N, 3, S, S)` RGB in [-1, 1].
+            meshes: `(N, 468, 3)`.
+            try_on: Draws a track as a stranger: of `TRIES` that suit, the one is taken who is least like the person.
+        """
+        new = [row for row, track in enumerate(tracks) if track.id not in self._people]
+        if new and self._mechanism:
+            self._release(image, [tracks[row] for row in new], crops[new], meshes[new], mechanism=self._mechanism)
+        elif new:
+            self._choose(image, [tracks[row] for row in new], crops[new], meshes[new], try_on=try_on)
+        chosen = [self._strangers[self._people[track.id]] for track in tracks]
+        return torch.tensor(chosen, dtype=torch.int64, device=self._device)
+
+    def _release(
+        self,
+        image: Image,
+        tracks: list[Track],
+        crops: torch.Tensor,
+        meshes: torch.Tensor,
+        *,
+        mechanism: GaussianMechanism,
+    ) -> None:
+        """Choose strangers by one noisy release per track; each track is somebody new, as far as this knows."""
+        numbers = [track.id for track in tracks]
+        sighting = Sighting(crops, meshes, self._embed(image, tracks))
+        coordinates = self._model.identity_coordinates(sighting).cpu().numpy()
+        noisy = mechanism.release(coordinates)
+        self._accountant.record(mechanism, len(tracks))
+        nearest = self._model.nearest_strangers(torch.from_numpy(noisy).float().to(self._device))
+        for track, stranger in zip(numbers, nearest.tolist(), strict=True):
+            self._remember(track, person=track, stranger=stranger)
+
+    def _choose(
+        self,
+        image: Image,
+        tracks: list[Track],
+        crops: torch.Tensor,
+        meshes: torch.Tensor,
+        *,
+        try_on: TryOn | None,
+    ) -> None:
+        """Choose strangers that suit, or those that people who come back had before."""
+        embeddings = self._embed(image, tracks)
+        self._stream = stream_name(image) if self._stream is None else self._stream
+        for row, track in enumerate(tracks):
+            person = track.id if embeddings is None else self._identify(embeddings[row].cpu().numpy())
+            stranger = self._strangers.get(person)
+            if stranger is None:
+                part = slice(row, row + 1)
+                embedding = None if embeddings is None else embeddings[part]
+                seen = Sighting(crops[part], meshes[part], embedding, self._attributes(track))
+                seed = pseudonym_seed(self._key, stream=self._stream, person=person) + self._rejected.get(person, 0)
+                stranger = self._suiting(seen, seed, track, try_on)
+            self._remember(track.id, person=person, stranger=stranger)
+
+    def _suiting(self, seen: Sighting, seed: int, track: Track, try_on: TryOn | None) -> int:
+        """Return a stranger who suits, of several the one who is least like the person once drawn."""
+        if try_on is None or seen.embeddings is None:
+            return int(self._model.pseudonyms(seen, torch.tensor([seed], device=self._device))[0])
+        seeds = [torch.tensor([seed + TRIES_APART * n], device=self._device) for n in range(TRIES)]
+        strangers = list(dict.fromkeys(int(self._model.pseudonyms(seen, one)[0]) for one in seeds))
+        likeness = []
+        for stranger in strangers:
+            drawn = self._embed(try_on(track, stranger), [track])
+            assert drawn is not None  # there is a recogniser: it made the embeddings that were seen
+            likeness.append(float(drawn[0] @ seen.embeddings[0]))
+        return strangers[int(np.argmin(likeness))]
+
+    def _identify(self, embedding: Floats) -> int:
+        return self._book.identify(embedding, exclude=set(self._people.values()))
+
+    def _attributes(self, track: Track) -> Attributes | None:
+        if track.traits is None:
+            return None
+        values = (track.traits.sex, track.traits.age, track.traits.skin)
+        return Attributes(*(torch.tensor([value], device=self._device) for value in values))
+
+    def _embed(self, image: Image, tracks: list[Track]) -> torch.Tensor | None:
+        if self._recognizer is None:
+            return None
+        cut = np.stack([self._aligner.crop(image, track.face) for track in tracks])
+        embedded: torch.Tensor = self._recognizer(
+            torch.from_numpy(cut).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        )
+        return embedded
+
+    def _remember(self, track: int, *, person: int, stranger: int) -> None:
+        self._people[track] = person
+        self._strangers[person] = self._strangers.pop(person, stranger)  # to the end, as the last that came
+        visible = set(self._people.values())
+        while len(self._strangers) > PseudonymBook.MAX_PEOPLE + len(visible):
+            del self._strangers[next(number for number in self._strangers if number not in visible)]

@@ -1,0 +1,1 @@
+"""Draws strangers whose faces are textures on a mesh."""

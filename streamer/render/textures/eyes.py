@@ -1,0 +1,207 @@
+"""Eyeballs of nobody, turned to where the person looks and drawn between the lids, so that lids close over them.
+
+Of the person's eyes three numbers are read: where the iris lies, across and down, and how far the lids are apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from streamer.render.textures.mouth import smooth_polygon
+from streamer.types import Floats, Image
+
+# fmt: off
+LIDS = ((33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
+        (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466))
+# fmt: on
+CORNERS = ((33, 133), (362, 263))  # image-left corner first
+HEIGHTS = ((159, 145), (386, 374))  # the middles of upper and lower lid
+IRISES = (slice(468, 473), slice(473, 478))
+SIDE, RADIUS = 72, 10.0  # pixels of a kept eyeball, and of its iris
+REACH = SIDE / 2 / RADIUS
+IRIS_SHARE = (0.16, 0.235)  # radius of an iris over the width of the eye, in faces as they are
+RINGS = np.arange(0.0, 1.3, 0.1, dtype=np.float32)  # radii at which an iris' colour is kept
+WHITE, WHITE_HUE = (105.0, 172.0), (1.02, 0.99, 0.96)  # grey levels that the white of an eye may have, and its hue
+DARKER = 0.42  # of the white's brightness, at most, that of an iris: seen small, a pale one looks blind
+VIVID = 1.3  # times the hue that is left of an iris behind lashes and shadow
+PUPIL, PUPIL_GREY = 0.36, 18.0  # radius in irises, and grey level
+ROUNDNESS = 0.3  # how much darker the white is towards the corners
+LIMBUS = 0.3  # how much darker the ring around an iris is
+GLINT = (-0.28, -0.34, 0.2)  # where the light mirrors in an eye, and how large, in irises
+BESIDE = 0.55  # cosine: only what lies beside the pupil tells the iris' colours; lids and lashes lie over the rest
+SHUT = (0.05, 0.11)  # height over width of an eye: below, it is closed; from the second on its ball is all drawn
+LEAST_WIDTH = 7.0  # pixels; a smaller eye is as it is in the texture
+SHADE, SHADED = 0.35, 0.09  # how dark it is beneath the upper lid, and how far down, in widths of the eye
+LASHES = 0.045  # of the eye's width: how thick the line of closed lashes is
+CORNER = 0.1  # of the eye's width: there it is the texture's own, with its caruncle
+
+
+@dataclass(frozen=True, slots=True)
+class Eyeball:
+    """An eyeball as if without lids.
+
+    Attributes:
+        ball: `(SIDE, SIDE, 3)` float32 RGB, the iris in its middle.
+        share: Radius of the iris over the width of the eye.
+    """
+
+    ball: Floats
+    share: float
+
+
+def gaze(fine: Floats) -> Floats:
+    """Return, for each eye of a `(478, 3)` mesh, where its iris lies from the middle of the corners, `(2, 2)`.
+
+    Across and down, in widths of the eye; down in those of the wider eye, which the turn of a head narrows less.
+    """
+    widths = [float(np.linalg.norm(fine[b, :2] - fine[a, :2])) for a, b in CORNERS]
+    places = []
+    for (a, b), iris, width in zip(CORNERS, IRISES, widths, strict=True):
+        along = (fine[b, :2] - fine[a, :2]) / max(width, 1e-6)
+        offset = fine[iris.start, :2] - (fine[a, :2] + fine[b, :2]) / 2
+        down = float(offset @ [-along[1], along[0]])
+        places.append((float(offset @ along) / max(width, 1e-6), down / max(*widths, 1e-6)))
+    return np.asarray(places, np.float32)
+
+
+def eyeball(texture: Image, fine: Floats) -> Eyeball:
+    """Return the eyeball of a texture in which the mesh `fine` `(478, 3)` lies; both eyes have the same."""
+    pixels = texture.astype(np.float32)
+    y, x = (np.mgrid[:SIDE, :SIDE].astype(np.float32) - (SIDE - 1) / 2) / RADIUS
+    distance = np.hypot(x, y)
+    rings, whites, shares = np.zeros((len(RINGS), 4), np.float32), [], []
+    for eye, (a, b) in enumerate(CORNERS):
+        iris, width = fine[IRISES[eye], :2], float(np.linalg.norm(fine[b, :2] - fine[a, :2]))
+        across, down = (float(np.linalg.norm(iris[i] - iris[j])) / 2 for i, j in ((1, 3), (2, 4)))
+        where = np.stack([iris[0, 0] + x * across, iris[0, 1] + y * down], axis=-1).astype(np.float32)
+        seen = cv2.remap(pixels, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        between = _between_lids(fine, eye, len(texture), margin=0.04 * width)
+        shown = cv2.remap(between, where, None, cv2.INTER_LINEAR)
+        rings += _rings(seen, distance, shown * (np.abs(x) > BESIDE * distance))
+        whites.append(seen[(shown > 0.5) & (distance > 1.25)].mean(axis=1))
+        shares.append(across / max(width, 1e-6))
+    white = np.concatenate([*whites, np.array([WHITE[1]], np.float32)])
+    brightness = float(np.clip(np.percentile(white, 80), *WHITE))
+    share = float(np.clip(np.mean(shares), *IRIS_SHARE))
+    return Eyeball(_ball(rings[:, :3] / rings[:, 3:], brightness, x, y), share)
+
+
+def _between_lids(fine: Floats, eye: int, side: int, *, margin: float) -> Floats:
+    """Return what of a texture is eye and not lid, `(side, side)`."""
+    mask = np.zeros((side, side), np.uint8)
+    cv2.fillPoly(mask, [np.round(fine[list(LIDS[eye]), :2] * 16).astype(np.int32)], 1, shift=4)
+    distance = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
+    return np.asarray(np.clip(distance - margin, 0.0, 1.0), np.float32)
+
+
+def _rings(seen: Floats, distance: Floats, weight: Floats) -> Floats:
+    """Return the summed colours of an iris' rings, from within, and their weights: `(len(RINGS), 4)`."""
+    sums = []
+    for ring in RINGS:
+        near = np.exp(-(((distance - ring) / 0.1) ** 2)) * (weight + 1e-4 * (distance < 1.3))
+        sums.append([*(seen * near[..., None]).sum(axis=(0, 1)), near.sum()])
+    return np.asarray(sums, np.float32)
+
+
+def _ball(rings: Floats, white: float, x: Floats, y: Floats) -> Floats:
+    """Return a whole eyeball, `(SIDE, SIDE, 3)`, of the colours of its rings and the brightness of its white."""
+    distance, angle = np.hypot(x, y), np.arctan2(y, x)
+    middle = float(rings[4:10].mean())
+    rings = rings * min(1.0, DARKER * white / max(middle, 1.0))
+    threads = 1.0 + 0.1 * np.sin(17 * angle + 3 * np.sin(5 * angle)) * np.exp(-(((distance - 0.65) / 0.25) ** 2))
+    iris = np.stack([np.interp(distance, RINGS, rings[:, channel]) for channel in range(3)], axis=-1)
+    grey = iris.mean(axis=2, keepdims=True)
+    iris = (grey + VIVID * (iris - grey)) * threads[..., None]
+    pupil = np.clip((PUPIL - distance) / 0.12 + 0.5, 0.0, 1.0)[..., None]
+    iris += pupil * (PUPIL_GREY - iris)
+    iris *= (1.0 - LIMBUS * np.exp(-(((distance - 0.98) / 0.12) ** 2)))[..., None]
+    alpha = np.clip((1.1 - distance) / 0.2, 0.0, 1.0)[..., None]
+    shading = 1.0 - ROUNDNESS * np.minimum(1.0, (x / 3.0) ** 2)[..., None]
+    sclera = white * np.array(WHITE_HUE, np.float32) * shading
+    ball = sclera + alpha * (iris - sclera)
+    glint = np.exp(-((((x - GLINT[0]) ** 2 + (y - GLINT[1]) ** 2) / GLINT[2] ** 2) ** 2))
+    return np.asarray(ball + 0.85 * glint[..., None] * (1.25 * white - ball), np.float32)
+
+
+def draw(patch: Floats, mesh: Floats, ball: Eyeball, look: Floats, gain: Floats, start: Floats) -> None:
+    """Draw both eyeballs between the lids of `mesh`, in place.
+
+    Args:
+        patch: `(h, w, 3)` float32 RGB.
+        mesh: `(468, 2 or 3)` of the new face, in pixels of the frame.
+        ball: Of either eye.
+        look: `(2, 2)` as `gaze` tells it.
+        gain: `(2, 3)`, the light on each eye over that of the texture.
+        start: `(2,)`, where in the frame the patch begins.
+    """
+    points = mesh[:, :2] - start
+    widths = [float(np.linalg.norm(points[b] - points[a])) for a, b in CORNERS]
+    for eye, (a, b) in enumerate(CORNERS):
+        top, bottom = HEIGHTS[eye]
+        height = float(np.linalg.norm(points[top] - points[bottom]))
+        shown = float(np.clip((height / max(*widths, 1e-6) - SHUT[0]) / (SHUT[1] - SHUT[0]), 0.0, 1.0))
+        if widths[eye] < LEAST_WIDTH:
+            continue
+        lids = points[list(LIDS[eye])]
+        if shown < 1.0:
+            _draw_lashes(patch, lids, 1.0 - shown)
+        if shown == 0.0:
+            continue
+        along = (points[b] - points[a]) / widths[eye]
+        axes = np.stack([along, [-along[1], along[0]]])
+        centre = (points[a] + points[b]) / 2 + look[eye] * np.array([widths[eye], max(widths)], np.float32) @ axes
+        radii = ball.share * np.array([widths[eye], max(widths)], np.float32)
+        _draw_ball(patch, lids, ball.ball * gain[eye], (centre, axes, np.asarray(radii, np.float32)), shown)
+
+
+def _draw_lashes(patch: Floats, lids: Floats, strength: float) -> None:
+    """Draw what closed lids show between them, in place: a line of lashes, and nothing of the eye."""
+    width = float(np.linalg.norm(lids[8] - lids[0]))
+    reach = max(1, round(LASHES * width))
+    x1, y1 = np.maximum(np.floor(lids.min(axis=0)).astype(int) - 2 * reach - 1, 0)
+    x2, y2 = np.minimum(np.ceil(lids.max(axis=0)).astype(int) + 2 * reach + 2, patch.shape[1::-1])
+    if x2 - x1 < 2 or y2 - y1 < 2:
+        return
+    between = smooth_polygon(lids - np.array([x1, y1], np.float32), (x2 - x1, y2 - y1))
+    line = np.zeros((y2 - y1, x2 - x1), np.uint8)
+    middle = lids[:9] - np.array([x1, y1], np.float32)  # the lower lid: the upper one comes down on it
+    cv2.polylines(line, [np.round(middle * 16).astype(np.int32)], False, 255, reach, cv2.LINE_AA, 4)
+    part = patch[y1:y2, x1:x2]
+    around = cv2.dilate(between, np.ones((2 * reach + 1,) * 2, np.uint8))
+    around = cv2.GaussianBlur(around, (0, 0), 0.7 * reach)
+    ring = (around < 0.05).astype(np.float32)
+    lid = (part * ring[..., None]).sum(axis=(0, 1)) / max(float(ring.sum()), 1.0)
+    part += (strength * around)[..., None] * (lid - part)
+    dark = cv2.GaussianBlur(line.astype(np.float32) / 255.0, (0, 0), 0.4 * reach)
+    part += (0.75 * strength * dark)[..., None] * (0.3 * lid - part)
+
+
+def _draw_ball(patch: Floats, lids: Floats, ball: Floats, place: tuple[Floats, Floats, Floats], shown: float) -> None:
+    centre, axes, radii = place
+    x1, y1 = np.maximum(np.floor(lids.min(axis=0)).astype(int) - 1, 0)
+    x2, y2 = np.minimum(np.ceil(lids.max(axis=0)).astype(int) + 2, patch.shape[1::-1])
+    if x2 - x1 < 2 or y2 - y1 < 2:
+        return
+    x, y = np.meshgrid(np.arange(x1, x2, dtype=np.float32), np.arange(y1, y2, dtype=np.float32))
+    from_centre = np.stack([x, y], axis=-1) - centre
+    where = from_centre @ axes.T / radii * RADIUS + (SIDE - 1) / 2
+    colours = cv2.remap(ball, where.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    alpha = smooth_polygon(lids - np.array([x1, y1], np.float32), (x2 - x1, y2 - y1))
+    width = float(np.linalg.norm(lids[8] - lids[0]))
+    down = _below_lid(np.stack([x, y], axis=-1) - lids[0], lids, axes)
+    colours *= (1.0 - SHADE * np.clip(1.0 - down / (SHADED * width), 0.0, 1.0))[..., None]
+    ends = np.abs((np.stack([x, y], axis=-1) - (lids[0] + lids[8]) / 2) @ axes[0]) / width
+    alpha = alpha * np.clip((0.5 - ends) / CORNER, 0.0, 1.0) * shown
+    part = patch[y1:y2, x1:x2]
+    part += alpha[..., None] * (colours - part)
+
+
+def _below_lid(from_corner: Floats, lids: Floats, axes: Floats) -> Floats:
+    """Return how far each pixel lies below the upper lid, in pixels."""
+    upper = (lids[[0, 15, 14, 13, 12, 11, 10, 9, 8]] - lids[0]) @ axes.T
+    order = np.argsort(upper[:, 0])
+    place = from_corner @ axes.T
+    return np.asarray(place[..., 1] - np.interp(place[..., 0], upper[order, 0], upper[order, 1]), np.float32)

@@ -1,0 +1,203 @@
+"""Paint a stranger over a face of a frame: warp their texture, light it, put eyes and mouth in, end it at its rim."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from streamer.render.align import MeshAligner, outline, turn
+from streamer.render.blend import MARGIN, edge, fill, inner_face, without_folds
+from streamer.render.conceal import clip_to
+from streamer.render.textures import eyes, mouth, rim
+from streamer.render.textures.light import BROWS, DARK, SIDE, likeness, logarithm
+from streamer.render.textures.stranger import Stranger, enlarged
+from streamer.types import Face, Floats, Image
+
+EYE_GAIN = (-2.0, 0.1)  # logarithm of the light on eyes and teeth over that of the texture
+MOUTH_GAIN = 0.85  # of the light that falls on lips, what falls behind them
+BROW_REACH = 0.02  # of the oval's width around the person's own brows, that is always painted over
+TURNED = (0.7, 0.9)  # where the nose lies across the oval, from which on a face reaches past its mesh
+LEAST_SPREAD = 0.12  # of log colours: sharper tells noise from skin
+FILLED = 0.05  # of the oval's width, the blur of what takes the place of what is not known
+EDGE = 0.015  # of the oval's width: how softly the outline of a turned head ends
+OVAL_SHARE = 0.6  # of a crop's side, the width of the oval
+SHARP = 1.3  # pixels of texture to a pixel of the frame, from which on half of them do
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a face in a frame looks like, but for who it is.
+
+    Attributes:
+        light: `(CELLS, CELLS, 3)` logarithm.
+        spread: Of skin about it.
+        gaze: `(2, 2)` as `eyes.gaze` tells it.
+        front: `(SIDE, SIDE)` in [0, 1], of the template: what lies before the face.
+    """
+
+    light: Floats
+    spread: float
+    gaze: Floats
+    front: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """The part of a frame that a face is painted in.
+
+    Attributes:
+        roi: `x1, y1, x2, y2` in the frame.
+        below: `(h, w, 3)` uint8 RGB of the frame, in which only this face is not concealed.
+        inside: `(h, w)`: what may be painted: the outline of the person's mesh, a little more of a turned head.
+        concealed: `(h, w)`: what is concealed, all of which is drawn or shown again.
+        kept: `(h, w)` in [0, 1]: their brows.
+        where: `(h, w, 2)`: the place in the crop.
+        known: `(h, w)`: which have one.
+        width: Of the outline, in pixels.
+        turned: 0 where the head faces the camera about, 1 where it reaches past its mesh.
+        side: Of the crop, in pixels.
+    """
+
+    roi: tuple[int, int, int, int]
+    below: Image
+    inside: npt.NDArray[np.bool_]
+    concealed: npt.NDArray[np.bool_]
+    kept: Floats
+    where: Floats
+    known: npt.NDArray[np.bool_]
+    width: float
+    turned: float
+    side: int
+
+
+def canvas(below: Image, face: Face, mesh: Floats, drawn: Face, *, aligner: MeshAligner) -> Canvas | None:
+    """Return where to paint; None outside the frame.
+
+    Args:
+        below: `(H, W, 3)` uint8 RGB.
+        face: The person's, as it was concealed.
+        mesh: `(468, 3)` of the person, with exact lips and lids.
+        drawn: With the mesh of the new face.
+        aligner: Of the template, at the size of the largest textures.
+    """
+    whole = inner_face(face)
+    turned = float(np.clip((turn(mesh) - TURNED[0]) / (TURNED[1] - TURNED[0]), 0.0, 1.0))
+    hull = outline(mesh, turned * MARGIN)
+    width = float(np.ptp(hull[:, 0]))
+    roi = clip_to(below, whole)
+    if roi is None:
+        return None
+    brows = np.zeros((roi[3] - roi[1], roi[2] - roi[0]), np.float32)
+    for brow in BROWS:
+        brows[fill(cv2.convexHull(np.ascontiguousarray(mesh[list(brow), :2]))[:, 0], roi)] = 1.0
+    reach = 2 * max(1, round(BROW_REACH * width)) + 1
+    kept = np.minimum(1.0, 3.0 * cv2.blur(cv2.blur(brows, (reach, reach)), (reach, reach)))
+    where, known = aligner.frame_to_crop(drawn, roi)
+    concealed = fill(whole, roi)
+    part = below[roi[1] : roi[3], roi[0] : roi[2]]
+    return Canvas(roi, part, fill(hull, roi) & concealed, concealed, kept, where, known, width, turned, aligner.size)
+
+
+def face(
+    canvas: Canvas,
+    stranger: Stranger,
+    look: Look,
+    inside_mouth: Floats,
+    *,
+    lit: Floats,
+    mesh: Floats,
+    places: list[tuple[int, int]],
+    own: float,
+) -> Floats:
+    """Return the new face on the canvas, `(h, w, 3)` float32 RGB, with no edge yet.
+
+    Args:
+        canvas: Where.
+        stranger: Who.
+        look: How.
+        inside_mouth: `(40, 96, 3)` float32 RGB, evenly lit.
+        lit: `(h, w, 3)` log colours of skin in the person's light (`expected`).
+        mesh: `(468, 3)` of the new face.
+        places: Row and column in the template, at `SIDE`, of both eyes and the mouth.
+        own: In [0, 1], how much of the eyes and the mouth is to be left as the levels of the stranger have it.
+    """
+    level, across = 0, len(stranger.levels[0]) * OVAL_SHARE / canvas.width  # pixels of texture to a pixel of the frame
+    while across > 2 * SHARP and level < len(stranger.levels) - 1:
+        level, across = level + 1, across / 2
+    flat = _warped(stranger.levels[level], canvas)
+    patch = cv2.subtract(cv2.exp(cv2.add(flat, lit)), (DARK,) * 4)
+    plain = patch.copy() if own else patch
+    start = np.array(canvas.roi[:2], np.float32)
+    more = enlarged(look.light - stranger.light, SIDE)
+    gains = np.exp(np.clip(np.stack([more[place] for place in places]), *EYE_GAIN)).astype(np.float32)
+    eyes.draw(patch, mesh, stranger.eyeball, look.gaze, gains[:2], start)
+    mouth.draw(patch, mesh, inside_mouth * (MOUTH_GAIN * gains[2]), start=start)
+    return np.asarray(cv2.addWeighted(plain, own, patch, 1.0 - own, 0.0) if own else patch, np.float32)
+
+
+def expected(canvas: Canvas, look: Look) -> Floats:
+    """Return the log colours of skin in the person's light, `(h, w, 3)`."""
+    return _warped(enlarged(look.light, SIDE), canvas)
+
+
+def plain(lit: Floats) -> Floats:
+    """Return skin in the person's light without any feature, `(h, w, 3)` float32 RGB; `lit` as in `face`."""
+    return np.asarray(cv2.subtract(cv2.exp(lit), (DARK,) * 4), np.float32)
+
+
+def blend(image: Image, canvas: Canvas, patch: Floats, look: Look, *, lit: Floats) -> None:
+    """Blend `patch` into `image`, in place: with the frame at its rim.
+
+    Args:
+        image: `(H, W, 3)` uint8 RGB, in which the face is concealed.
+        canvas: Where.
+        patch: `(h, w, 3)` float32 RGB, the new face.
+        look: Of the person.
+        lit: As in `face`.
+    """
+    skin = likeness(cv2.subtract(logarithm(canvas.below), lit), max(look.spread, LEAST_SPREAD))
+    inside = canvas.inside.astype(np.uint8)
+    depth = rim.depth(inside, canvas.width)
+    patch = rim.matched(patch, canvas.below, depth=depth * canvas.known, skin=skin, width=canvas.width)
+    opacity = rim.opacity(depth, skin, canvas.kept)
+    if look.front.any():
+        opacity *= 1.0 - _warped(look.front, canvas) * (1.0 - skin) * (1.0 - canvas.kept)
+    x1, y1, x2, y2 = canvas.roi
+    part = image[y1:y2, x1:x2]
+    shown = edge(canvas.known, EDGE * canvas.width)
+    if (shown < 1.0).any():
+        patch = _whole(patch, plain(lit), shown, sigma=FILLED * canvas.width)
+    new = np.asarray(cv2.convertScaleAbs(np.maximum(patch, 0.0)))
+    if canvas.turned > 0.0:
+        new = without_folds(new, canvas.where, canvas.known)
+    drawn = cv2.blendLinear(canvas.below, new, 1.0 - opacity, opacity)
+    part[:] = cv2.copyTo(drawn, canvas.concealed.astype(np.uint8), part.copy())
+
+
+def _whole(patch: Floats, skin: Floats, shown: Floats, *, sigma: float) -> Floats:
+    """Return `patch` with the colours around where the texture does not reach: beside the nose of a turned head.
+
+    Args:
+        patch: `(h, w, 3)` float32 RGB.
+        skin: What takes its place where nothing of it is near.
+        shown: `(h, w)` in [0, 1], how much of the patch is known.
+        sigma: Pixels, of the blur of the colours around.
+    """
+    shrink = max(1.0, sigma / 2.0)
+    size = (max(1, round(patch.shape[1] / shrink)), max(1, round(patch.shape[0] / shrink)))
+    colours, weight = (
+        cv2.GaussianBlur(cv2.resize(part, size, interpolation=cv2.INTER_AREA), (0, 0), sigma / shrink)
+        for part in ((patch - skin) * shown[..., None], shown)
+    )
+    field = cv2.resize(colours / (weight + 0.02)[..., None], patch.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(skin + field + shown[..., None] * (patch - skin - field), np.float32)
+
+
+def _warped(values: Floats, canvas: Canvas) -> Floats:
+    """Return what of `values`, of a whole crop in any size, lies at each pixel of the canvas."""
+    share = len(values) / canvas.side
+    at = canvas.where if share == 1.0 else (canvas.where + 0.5) * np.float32(share) - np.float32(0.5)
+    return np.asarray(cv2.remap(values, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)

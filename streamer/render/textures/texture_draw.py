@@ -1,0 +1,295 @@
+"""Draw strangers that are textures: warped by the person's mesh, lit as the person is, with eyes and mouth that follow.
+
+Of the person's face come its mesh, its smooth light, where the irises are, how noisy and how sharp the frame is, and in
+a narrow rim the pixels that keep hair and jaw where they are. No network makes pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from models.texture_model import TextureModel
+from streamer.faces.fine_mesh import FINE, FineMesh
+from streamer.render.align import MeshAligner
+from streamer.render.blend import fill, inner_face
+from streamer.render.conceal import HEAD_MARGIN
+from streamer.render.drawer import MAX_MESH_LAG, MESH_FILTER, Drawer, Made, mesh_of
+from streamer.render.pseudonym import Pseudonyms
+from streamer.render.smooth import OneEuro, OneEuroConfig
+from streamer.render.textures import eyes, finish, mouth, paint
+from streamer.render.textures.finish import Finish
+from streamer.render.textures.light import SIDE, LightReader, logarithm
+from streamer.render.textures.stranger import Stranger, enlarged, prepare, with_brows
+from streamer.types import Face, Floats, Image, Track
+
+FILTERS = {
+    "fine": MESH_FILTER,
+    "light": OneEuroConfig(min_cutoff=0.8, speed_gain=2.0),  # log colours a second
+    "gaze": OneEuroConfig(min_cutoff=1.5, speed_gain=8.0),  # widths of an eye a second
+    "mouth": OneEuroConfig(min_cutoff=1.5, speed_gain=3.0),  # weights of mouths a second
+    "front": OneEuroConfig(min_cutoff=1.0, speed_gain=0.5),
+}
+PREPARED = 24  # strangers kept ready to be drawn: 2 MB each
+MAP_SIZE = 96  # pixels: what needs to be exact, lids and lips, is drawn by its outline
+FINISH_SECONDS = 0.5  # between two looks at how soft and noisy the frame is
+STEADY = 0.6  # of softness and noise that stays at each look
+FINE_POINTS = np.array(FINE)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What a look at a track told.
+
+    Attributes:
+        face: The person's, with exact lips and lids.
+        look: Of the person.
+        fine: `(F, 2)`, by what lips and lids differ from the mesh that found the face.
+        inside_mouth: `(40, 96, 3)` float32 RGB.
+        brows: How dark the person's are, as `streamer.render.textures.light.Light` says it.
+    """
+
+    face: Face
+    look: paint.Look
+    fine: Floats
+    inside_mouth: Floats
+    brows: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn(Made):
+    """What is known of a track: what was seen last, and who they have become."""
+
+    view: _View
+    stranger: Stranger
+
+
+class TextureDrawer(Drawer[_Drawn]):
+    """Draws the faces of one stream by textures.
+
+    Args:
+        model: On `device`.
+        device: Where its tensors are.
+        pseudonyms: Who becomes whom, for this stream alone.
+        network: Finds lids and lips.
+    """
+
+    def __init__(self, model: TextureModel, device: torch.device, *, pseudonyms: Pseudonyms, network: FineMesh) -> None:
+        self._textures, self._network = model, network
+        points = np.array(model.template.points, np.float32)
+        self._points, self._reader = points, LightReader(points)
+        self._common = model.light.cpu().numpy()
+        self._strips = model.mouths.cpu().numpy().astype(np.float32)  # (M, 40, 96, 3)
+        self._openings = model.mouth_openings.cpu().numpy()  # (M, 2)
+        self._noise = finish.noise_tile()
+        self._prepared: dict[int, Stranger] = {}
+        self._small = MeshAligner(points, SIDE)
+        self._large = MeshAligner(points, model.crop_size, map_size=MAP_SIZE)
+        self._places = [_place(points, indices) for indices in (*eyes.LIDS, mouth.UPPER + mouth.LOWER)]
+        super().__init__(model, device, pseudonyms=pseudonyms)
+
+    def warm_up(self) -> None:
+        """Run the network once: its first run is slow."""
+        size = self._textures.crop_size
+        self._network(np.zeros((size, size, 3), np.uint8), np.pad(self._points * size, ((0, 0), (0, 1))))
+
+    def close(self) -> None:
+        """Release the network."""
+        self._network.close()
+
+    def reset(self, stream: str | None) -> None:
+        """Forget everyone; the next stream has this name, or one that follows from the first picture with a face."""
+        super().reset(stream)
+        self._filters = {name: OneEuro(config) for name, config in FILTERS.items()}
+        self._finishes: dict[int, tuple[float, Finish]] = {}
+
+    def keep_only(self, alive: set[int]) -> None:
+        """Forget all tracks but those."""
+        super().keep_only(alive)
+        for one in self._filters.values():
+            one.keep_only(alive)
+        self._finishes = {track: value for track, value in self._finishes.items() if track in alive}
+
+    def draw(
+        self,
+        image: Image,
+        original: Image,
+        tracks: Sequence[Track],
+        seconds: float,
+        *,
+        beta: float,
+        fresh: int,
+        covered: Sequence[Track],
+    ) -> int:
+        """See `Drawer.draw`."""
+        stale = self._stale(tracks, seconds, beta=beta, fresh=fresh)
+        views = {track.id: self._view(original, track, seconds) for track in stale}
+        for track, other in zip(stale, self._others(original, stale, views), strict=True):
+            view, before = views[track.id], self._made.get(track.id)
+            if before is not None and beta == 0.0 == before.beta:
+                stranger = before.stranger
+            else:
+                stranger = self._stranger(original, view, int(other), beta=beta)
+            self._made[track.id] = _Drawn(seconds, beta, other, view, stranger)
+        finer = [self._finer(track) for track in tracks]
+        meshes = self._reshaped(finer, tracks, beta)
+        outlines = {track.id: inner_face(track.face) for track in tracks}
+        boxes = [_corners(track.face.box) for track in covered]
+        for track, own, mesh in zip(tracks, finer, meshes, strict=True):
+            hidden = boxes + [outline for n, outline in outlines.items() if n != track.id]
+            drawn = replace(track.face, mesh=mesh)
+            canvas = paint.canvas(original, track.face, own, drawn, aligner=self._large)
+            if canvas is not None:
+                canvas = replace(canvas, below=_without(canvas.below, image, hidden, canvas.roi))
+                made = self._made[track.id]
+                patch, lit = self._face(canvas, made.view, made.stranger, mesh, own=beta)
+                patch = self._finished(track.id, canvas, patch, lit, seconds)
+                paint.blend(image, canvas, patch, made.view.look, lit=lit)
+        return len(stale)
+
+    @torch.inference_mode()
+    def _others(self, image: Image, tracks: Sequence[Track], views: dict[int, _View]) -> list[torch.Tensor]:
+        """Return who each of `tracks` is drawn as."""
+
+        def try_on(track: Track, number: int) -> Image:
+            return self._tried_on(image, track, views[track.id], number)
+
+        new = [track for track in tracks if track.id not in self._made]
+        chosen = {track.id: self._made[track.id].other for track in tracks if track.id in self._made}
+        if new:
+            cut = np.stack([self._large.whole(image, track.face) for track in new])
+            crops = torch.from_numpy(cut).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
+            meshes = torch.from_numpy(np.stack([mesh_of(track) for track in new])).to(self._device)
+            chosen |= dict(
+                zip((t.id for t in new), self._pseudonyms.of(image, new, crops, meshes, try_on=try_on), strict=True)
+            )
+        return [chosen[track.id] for track in tracks]
+
+    def _tried_on(self, image: Image, track: Track, view: _View, number: int) -> Image:
+        """Return the frame with a track drawn as a stranger, to see how like the person that is."""
+        assert view.face.mesh is not None
+        one = torch.tensor([number], device=self._device)
+        own = torch.from_numpy(view.face.mesh[None]).to(self._device)
+        mesh = self._model.reshape(own, torch.zeros(1, device=self._device), one)[0].cpu().numpy()
+        drawn = replace(track.face, mesh=mesh)
+        canvas = paint.canvas(image, track.face, view.face.mesh, drawn, aligner=self._large)
+        result = image.copy()
+        if canvas is not None:
+            patch, lit = self._face(canvas, view, self._stranger(image, view, number, beta=0.0), mesh, own=0.0)
+            paint.blend(result, canvas, patch, view.look, lit=lit)
+        return result
+
+    def _view(self, image: Image, track: Track, seconds: float) -> _View:
+        """Return what a look at a track tells."""
+        mesh = mesh_of(track)
+        fine = self._network(image, mesh)
+        steady = self._steady("fine", track.id, fine[FINE_POINTS], seconds, unit=track.face.size)
+        lag = steady - fine[FINE_POINTS]
+        length = np.linalg.norm(lag, axis=1, keepdims=True)
+        lag *= np.minimum(1.0, MAX_MESH_LAG / 2 * track.face.size / np.maximum(length, 1e-6))
+        exact = mesh.copy()
+        exact[FINE_POINTS] = fine[FINE_POINTS] + lag
+        face = Face(track.face.box, track.face.landmarks, exact, track.face.score)
+        light = self._reader(self._small.whole(image, face))
+        look = paint.Look(
+            self._steady("light", track.id, light.cells, seconds),
+            light.spread,
+            self._steady("gaze", track.id, eyes.gaze(fine), seconds),
+            self._steady("front", track.id, self._reader.front(light.skin)[..., None], seconds)[..., 0],
+        )
+        weights = mouth.weights(self._openings, mouth.opening(fine))[:, None]
+        weights = self._steady("mouth", track.id, weights, seconds)[:, 0]
+        inside = np.tensordot(weights, self._strips, axes=1).astype(np.float32)
+        return _View(face, look, exact[FINE_POINTS, :2] - mesh[FINE_POINTS, :2], inside, light.brows)
+
+    def _stranger(self, image: Image, view: _View, number: int, *, beta: float) -> Stranger:
+        """Return who is drawn: a stranger, mixed with the person as far as beta asks for it."""
+        prepared = self._prepared.pop(number, None)
+        if prepared is None:
+            texture = self._textures.texture(number)
+            prepared = prepare(texture, self._points, self._common, reader=self._reader, network=self._network)
+        self._prepared[number] = prepared  # to the end, as the last that was asked for
+        if len(self._prepared) > PREPARED:
+            del self._prepared[next(iter(self._prepared))]
+        stranger = with_brows(prepared, view.brows)
+        if beta == 0.0:
+            return stranger
+        own = logarithm(self._large.crop(image, view.face)) - enlarged(view.look.light, self._large.size)
+        levels = []
+        for level in stranger.levels:
+            small = cv2.resize(own, level.shape[1::-1], interpolation=cv2.INTER_AREA)
+            levels.append(np.asarray(level + np.float32(beta) * (small - level), np.float32))
+        return replace(stranger, levels=tuple(levels))
+
+    def _steady(self, name: str, track: int, value: Floats, seconds: float, *, unit: float = 1.0) -> Floats:
+        return self._filters[name].update(track, value, seconds, unit=unit)
+
+    def _finer(self, track: Track) -> Floats:
+        """Return the mesh of a track with the lips and lids that were seen last."""
+        mesh = mesh_of(track).copy()
+        mesh[FINE_POINTS, :2] += self._made[track.id].view.fine
+        return mesh
+
+    def _face(
+        self, canvas: paint.Canvas, view: _View, stranger: Stranger, mesh: Floats, *, own: float
+    ) -> tuple[Floats, Floats]:
+        """Return the new face on the canvas and the log colours of skin in the person's light, `(h, w, 3)` each.
+
+        Raises:
+            FloatingPointError: If it has values that are not finite.
+        """
+        lit = paint.expected(canvas, view.look)
+        patch = paint.face(
+            canvas, stranger, view.look, view.inside_mouth, lit=lit, mesh=mesh, places=self._places, own=own
+        )
+        if not np.isfinite(patch.mean()):
+            raise FloatingPointError("the drawn face has values that are not finite")
+        return patch, lit
+
+    def _finished(self, track: int, canvas: paint.Canvas, patch: Floats, lit: Floats, seconds: float) -> Floats:
+        """Return `patch` as soft, pale and noisy as the frame."""
+        wanted = self._finish(track, canvas, patch, seconds)
+        seed = round(seconds * 90_000) + track
+        return finish.apply(patch, paint.plain(lit), wanted, noise=self._noise, seed=seed)
+
+    def _finish(self, track: int, canvas: paint.Canvas, patch: Floats, seconds: float) -> Finish:
+        """Return how soft and noisy to draw a track, looked at anew now and then."""
+        when, before = self._finishes.get(track, (-1.0, None))
+        if before is not None and 0.0 <= seconds - when < FINISH_SECONDS:
+            return before
+        now = finish.measure(canvas.below.astype(np.float32), patch, canvas.inside & canvas.known)
+        if before is not None:
+            now = before.between(now, 1.0 - STEADY)
+        self._finishes[track] = seconds, now
+        return now
+
+
+def _place(points: Floats, indices: Sequence[int]) -> tuple[int, int]:
+    """Return row and column of the middle of some points in a crop of `SIDE` pixels."""
+    x, y = np.clip(points[list(indices)].mean(axis=0) * SIDE, 0, SIDE - 1)
+    return int(y), int(x)
+
+
+def _corners(box: Floats) -> Floats:
+    """Return the corners of the head around a box, `(4, 2)`, as it is covered."""
+    x1, y1, x2, y2 = box
+    dx, dy = HEAD_MARGIN * (x2 - x1), HEAD_MARGIN * (y2 - y1)
+    return np.array([[x1 - dx, y1 - dy], [x2 + dx, y1 - dy], [x2 + dx, y2 + dy], [x1 - dx, y2 + dy]], np.float32)
+
+
+def _without(
+    below: Image, image: Image, hidden: Sequence[npt.NDArray[np.float32]], roi: tuple[int, int, int, int]
+) -> Image:
+    """Return `below`, a part of the frame, with other faces as `image` has them: concealed, or drawn."""
+    mask = np.zeros(below.shape[:2], np.uint8)
+    for polygon in hidden:
+        if (polygon.max(axis=0) >= roi[:2]).all() and (polygon.min(axis=0) <= roi[2:]).all():
+            mask |= fill(polygon, roi).astype(np.uint8)
+    if not mask.any():
+        return below
+    return np.asarray(cv2.copyTo(image[roi[1] : roi[3], roi[0] : roi[2]], mask, below.copy()))

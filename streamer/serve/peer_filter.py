@@ -1,0 +1,208 @@
+"""What happens to the video of one peer: frames of WebRTC in, safe frames out, in threads of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import cv2
+import numpy as np
+from av.video.frame import VideoFrame
+
+from streamer.pipeline.anonymizer import Anonymizer
+from streamer.pipeline.runner import protect
+from streamer.sources.decoding import Converter
+from streamer.sources.live import TIME_BASE
+from streamer.sources.pacing import KeepsNewest, Mailbox
+from streamer.types import Frame, Image, SafeFrame, VideoInfo
+
+log = logging.getLogger(__name__)
+
+MAX_SIDE = 1920  # pixels; a larger picture is made smaller
+TICKS = 1 << 32  # after which the timestamps of RTP begin anew
+RESTART_SECONDS = 1.0  # until a filter that broke is tried again
+METER_SECONDS = 2.0  # over which rates are told
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A frame as it came: when, by `time.monotonic`, and the how many-th."""
+
+    frame: VideoFrame
+    at: float
+    index: int
+
+
+class Received(KeepsNewest):
+    """What a peer sends, as a live source: the newest frame, whenever somebody takes one."""
+
+    info = VideoInfo(0, 0, None, TIME_BASE, None, is_live=True)
+    corrupt_packets = audio_streams = 0
+
+    def __init__(self) -> None:
+        self._mailbox = Mailbox[Arrived]()
+        self._count = 0
+        self._clock = _MediaClock()
+        self._taken: deque[tuple[int, float]] = deque(maxlen=1000)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def put(self, frame: VideoFrame) -> None:
+        """Leave a frame; one that nobody took is dropped."""
+        self._mailbox.put(Arrived(frame, time.monotonic(), self._count))
+        self._count += 1
+
+    def close(self) -> None:
+        """Say that no more come."""
+        self._mailbox.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield frames as they come, in RGB, until it is closed."""
+        converter = Converter()
+        for arrived in self._mailbox:
+            image = limited(converter.rgb(arrived.frame))
+            self._taken.append((arrived.index, arrived.at))
+            yield Frame(image, arrived.index, self._clock.ticks(arrived), TIME_BASE)
+
+    def arrival(self, index: int) -> float:
+        """Return when the frame came that had this index; asked in order."""
+        while self._taken and self._taken[0][0] < index:
+            self._taken.popleft()
+        return self._taken[0][1] if self._taken else time.monotonic()
+
+
+class _MediaClock:
+    """Makes one clock of RTP's, which overflows, and which a sender may set anew."""
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._ticks, self._at = 0, 0.0
+
+    def ticks(self, arrived: Arrived) -> int:
+        """Return the time of a frame in `TIME_BASE`, more than the last one's."""
+        pts = arrived.frame.pts
+        by_arrival = round((arrived.at - self._at) / TIME_BASE) if self._at else 0
+        step = by_arrival if pts is None or self._last is None else (pts - self._last) % TICKS
+        if not 0 < step < 10 / TIME_BASE:
+            step = max(1, by_arrival)
+        self._last, self._at = pts, arrived.at
+        self._ticks += step
+        return self._ticks
+
+
+def limited(image: Image) -> Image:
+    """Return `image`, smaller if a side is longer than `MAX_SIDE`."""
+    height, width = image.shape[:2]
+    scale = MAX_SIDE / max(height, width)
+    if scale >= 1:
+        return image
+    size = round(width * scale), round(height * scale)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+
+
+class FaceFilter:
+    """Makes safe frames of what a peer sends, until it is closed; breaks never, but may pause.
+
+    Args:
+        anonymizer: Of this peer alone: its settings may be replaced at any time.
+        publish: Called in the filter's thread with each safe frame, the frames dropped before it, and its latency
+            in seconds.
+        stream: As of `streamer.pipeline.runner.protect`.
+    """
+
+    def __init__(
+        self, anonymizer: Anonymizer, publish: Callable[[SafeFrame, int, float], None], *, stream: str | None
+    ) -> None:
+        self.anonymizer, self.source = anonymizer, Received()
+        self._publish, self._stream = publish, stream
+        self._closed = threading.Event()
+        self._last_index = -1
+        self._thread = threading.Thread(target=self._work, daemon=True, name="filter")
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread, and wait for it."""
+        self._closed.set()
+        self.source.close()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while not self._closed.is_set():
+            try:
+                for frame in protect(self.source, self.anonymizer, stream=self._stream):
+                    self._pass_on(frame)
+            except Exception as error:  # only its type: a message may quote the data, and the data are faces
+                log.error("a filter pauses: %s", type(error).__name__)
+                self._closed.wait(RESTART_SECONDS)
+
+    def _pass_on(self, frame: SafeFrame) -> None:
+        dropped, self._last_index = frame.index - self._last_index - 1, frame.index
+        self._publish(frame, dropped, time.monotonic() - self.source.arrival(frame.index))
+
+
+class Meter:
+    """What is shown of one peer's last `METER_SECONDS`: for any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._recent: deque[tuple[float, SafeFrameFigures]] = deque()
+        self._frames = self._dropped = self._escalated = 0
+
+    @property
+    def latency(self) -> float:
+        """Seconds from a frame's arrival to its leaving, the median of the last ones; 0 before the first."""
+        with self._lock:
+            seconds = sorted(figures.latency for _, figures in self._recent)
+        return seconds[len(seconds) // 2] if seconds else 0.0
+
+    def add(self, frame: SafeFrame, dropped: int, latency: float) -> None:
+        """Take in one frame."""
+        now = time.monotonic()
+        tiers = Counter[str](face.tier for face in frame.faces) + Counter(frame=bool(frame.failed))
+        overload = sum(face.reason == "overload" for face in frame.faces)
+        with self._lock:
+            self._frames, self._dropped = self._frames + 1, self._dropped + dropped
+            self._escalated += frame.guard.escalated
+            self._recent.append((now, SafeFrameFigures(tiers, overload, dropped, latency, frame.guard.highest)))
+            while self._recent[0][0] < now - METER_SECONDS:
+                self._recent.popleft()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as JSON takes it."""
+        latency, now = self.latency, time.monotonic()
+        with self._lock:
+            recent = [figures for at, figures in self._recent if at > now - METER_SECONDS]
+            return {
+                "fps": round(len(recent) / METER_SECONDS, 1),
+                "latency_ms": round(1000 * latency),
+                "faces": recent[-1].tiers.total() if recent else 0,
+                "tiers": dict(recent[-1].tiers) if recent else {},
+                "shed": bool(sum(figures.overload + figures.dropped for figures in recent)),
+                "guard": max((round(f.highest, 2) for f in recent if f.highest > -1), default=None),
+                "escalated": self._escalated,
+                "frames": self._frames,
+                "dropped": self._dropped,
+            }
+
+
+@dataclass(frozen=True, slots=True)
+class SafeFrameFigures:
+    """What a meter keeps of a frame: faces by tier, how many were not drawn for lack of time, drops, latency, guard."""
+
+    tiers: Counter[str]
+    overload: int
+    dropped: int
+    latency: float
+    highest: float

@@ -1,0 +1,1 @@
+"""Sinks: files, pictures, servers, windows. Each takes only a `SafeFrame`."""

@@ -1,0 +1,182 @@
+"""Sound and text subtitles of the source, copied packet by packet beside the new video.
+
+What an edit list cuts away is not copied: nobody was to hear it.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+from fractions import Fraction
+from math import inf
+
+import av
+from av.bitstream import BitStreamFilterContext
+from av.container.input import InputContainer
+from av.container.output import OutputContainer
+from av.packet import Packet
+from av.stream import Discard, Stream
+from av.video.stream import VideoStream
+
+from streamer.errors import SinkError
+from streamer.sources.clock import LEAP_SECONDS, Activity, Clock, common_start, is_timed
+
+log = logging.getLogger(__name__)
+
+TEXT_SUBTITLES = frozenset({"mov_text", "srt", "ass", "ssa", "webvtt", "text"})  # others are pictures: unchecked
+UNFIT = {"mp4": ("pcm_",), "mov": ("flac", "opus")}  # FFmpeg takes them, then fails; PCM only after the last frame
+# Matroska holds these by their number in WAV files, which PyAV does not know of.
+BY_NUMBER = frozenset({
+    "pcm_mulaw", "pcm_alaw", "adpcm_ms", "adpcm_ima_wav", "adpcm_yamaha", "adpcm_g726", "gsm_ms",
+    "wmav1", "wmav2", "wmapro", "wmalossless", "wmavoice",
+})  # fmt: skip
+MAX_FAILURES = 300  # reads of audio and subtitles; what follows is left out
+# Sound that is decoded but not heard, for the delay of the codec (HE-AAC: 118 ms); more was cut away by somebody.
+LONGEST_DELAY = Fraction(15, 100)
+
+
+class CopiedStreams:
+    """Text subtitles and audio of the source, read again beside the video and only as far as it has come."""
+
+    def __init__(self, source: InputContainer, output: OutputContainer, *, keep_audio: bool) -> None:
+        self._source = source
+        self._copies: dict[int, _Copy] = {}
+        self._activity = Activity()
+        start = common_start(source)
+        for stream in source.streams:
+            target = _add_copy(output, stream, keep_audio=keep_audio)
+            if target is not None:
+                # Matroska allows equal times.
+                tick = 0 if output.format.name in ("matroska", "webm") else 1
+                self._copies[stream.index] = _Copy(target, start, self._activity, tick=tick)
+            elif not (keep_audio and is_timed(stream)):
+                stream.discard = Discard.all
+        self._packets = self._read()
+        self._next = next(self._packets, None)
+
+    def until(self, seconds: float) -> Iterator[Packet[Stream]]:
+        """Yield the packets up to a time of the video, each once."""
+        while self._next is not None and seconds_of(self._next) <= seconds:
+            yield self._next
+            self._next = next(self._packets, None)
+
+    def _read(self) -> Iterator[Packet[Stream]]:
+        failures = 0
+        while self._copies and failures < MAX_FAILURES:
+            try:
+                for packet in self._source.demux():
+                    yield from self._copied(packet)
+                break
+            except av.FFmpegError as error:
+                failures += 1
+                log.warning("a packet of audio or subtitles is lost: %s", error.strerror)
+        for copy in self._copies.values():
+            yield from copy.flush()
+
+    def _copied(self, packet: Packet[Stream]) -> Iterator[Packet[Stream]]:
+        if not packet.size or packet.dts is None:
+            return
+        if packet.stream_index in self._copies:
+            yield from self._copies[packet.stream_index].push(packet)
+        elif packet.stream.type == "video":
+            self._activity.add(seconds_of(packet))
+
+
+class _Copy:
+    """The packets of one stream, for its output stream and on one clock."""
+
+    def __init__(self, target: Stream, start: Fraction, activity: Activity, *, tick: int) -> None:
+        self._target, self._start, self._activity, self._tick = target, start, activity, tick
+        self._is_sound = target.type == "audio"
+        self._clock: Clock | None = None
+        self._delay: list[Packet[Stream]] | None = []  # None once something is heard, or was cut away
+        self._held: Packet[Stream] | None = None  # the clock wants to know what follows
+
+    def push(self, packet: Packet[Stream]) -> Iterator[Packet[Stream]]:
+        """Take a packet of the source; yield those that are ready."""
+        if packet.has_sidedata("encryption_info"):
+            raise SinkError(f"cannot keep the {self._target.type}: it is encrypted; leave it out")
+        if packet.is_discard:
+            self._keep_delay(packet)
+            return
+        heard, self._delay = [*(self._delay or ()), packet], None
+        for each in heard:
+            if not self._is_sound:  # the next text may be minutes away
+                yield self._moved(each, None)
+                continue
+            yield from self.flush(each.dts)
+            self._held = each
+
+    def flush(self, following: int | None = None) -> Iterator[Packet[Stream]]:
+        """Yield what is held, given the dts that follows."""
+        if self._held is not None:
+            yield self._moved(self._held, following)
+        self._held = None
+
+    def _keep_delay(self, packet: Packet[Stream]) -> None:
+        """Keep what is decoded before the first sound that is heard, unless it is too long to be for the codec."""
+        if self._delay is None or not self._is_sound:
+            return
+        self._delay.append(packet)
+        if sum((each.duration or 0) * each.time_base for each in self._delay) > LONGEST_DELAY:
+            self._delay = None
+
+    def _moved(self, packet: Packet[Stream], following: int | None) -> Packet[Stream]:
+        if self._clock is None:
+            self._clock = Clock(
+                packet.time_base,
+                step=Fraction(packet.duration or 1),
+                start=self._start,
+                activity=self._activity,
+                tick=self._tick,
+                longest_wait=LEAP_SECONDS if self._is_sound else inf,
+            )
+        dts = packet.dts or 0
+        delay = 0 if packet.pts is None else max(0, packet.pts - dts)
+        packet.dts = self._clock.time(dts, following, duration=packet.duration or 0)
+        packet.pts = packet.dts + delay
+        packet.stream = self._target
+        return packet
+
+
+def _add_copy(output: OutputContainer, stream: Stream, *, keep_audio: bool) -> Stream | None:
+    """Return the output stream that takes the packets of `stream`, or None to leave them out."""
+    codec = stream.codec_context.name if stream.codec_context else "unknown"
+    is_audio = stream.type == "audio" and keep_audio
+    if not is_audio and stream.type != "subtitle":
+        return None
+    container = output.format.name
+    try:
+        if (not is_audio and codec not in TEXT_SUBTITLES) or codec.startswith(UNFIT.get(container, ())):
+            raise ValueError(f"{codec} cannot be copied")
+        is_numbered = container == "matroska" and codec in BY_NUMBER
+        target = _add_by_number(output, stream) if is_numbered else output.add_stream_from_template(stream)
+    except ValueError as error:
+        if not is_audio:
+            log.warning("subtitles are left out: %s", error)
+            return None
+        hint = "write .mkv, or leave the audio out" if container != "matroska" else "leave the audio out"
+        raise SinkError(f"cannot keep the audio: {container} cannot hold {codec}; {hint}") from error
+    if stream.language:
+        target.metadata["language"] = stream.language
+    target.disposition = stream.disposition
+    return target
+
+
+def _add_by_number(output: OutputContainer, stream: Stream) -> Stream:
+    """Return an output stream for sound that PyAV believes Matroska cannot hold.
+
+    A filter that does nothing hands on the parameters of a stream whatever the container: first to one of NUT, which
+    takes the tag of the source's container from them, then to ours, whatever it was made for.
+    """
+    with av.open(io.BytesIO(), "w", format="nut") as scratch:
+        template = scratch.add_stream_from_template(stream)
+        target = output.add_mux_stream("pcm_s16le", time_base=stream.time_base)
+        BitStreamFilterContext("null", template, target)
+    return target
+
+
+def seconds_of(packet: Packet[Stream] | Packet[VideoStream]) -> float:
+    """Return when a packet is to be decoded."""
+    return float((packet.dts or 0) * packet.time_base)

@@ -1,0 +1,156 @@
+"""Files as sinks: a video, a picture or a folder of pictures, under its final name only when it is whole.
+
+Knows no face and takes only safe frames. Nothing of the source is carried over but its times, colour tags, text
+subtitles and, if asked for, its audio: no title, author, place, device, chapter, attachment or thumbnail.
+"""
+
+from __future__ import annotations
+
+import logging
+from math import inf, lcm
+from pathlib import Path
+
+import av
+from av.container.output import OutputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from streamer.errors import SinkError
+from streamer.sinks.copied import CopiedStreams, seconds_of
+from streamer.sinks.encoding import HELD, Encoder, VideoEncoder, choose_encoder
+from streamer.sinks.part_sink import PartSink, check_place, final_place
+from streamer.sinks.picture_sinks import PICTURE_SUFFIXES, FolderSink, PictureSink
+from streamer.types import Codec, SafeFrame, VideoInfo
+
+log = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = tuple(HELD)
+# What is written is whole up to about a second before the end, however that comes.
+FRAGMENTS = {"movflags": "empty_moov+default_base_moof", "frag_duration": "1000000", "flush_packets": "1"}
+CLUSTERS = {"cluster_time_limit": "1000", "flush_packets": "1"}
+RECORDING = {"mp4": FRAGMENTS, "mov": FRAGMENTS, "matroska": CLUSTERS, "webm": CLUSTERS}
+
+
+def open_sink(
+    path: str | Path,
+    info: VideoInfo,
+    *,
+    source_path: str | Path | None = None,
+    keep_audio: bool = False,
+    codec: Codec = "auto",
+    crf: int = 21,
+    overwrite: bool = False,
+) -> VideoSink | PictureSink | FolderSink:
+    """Return the sink that writes `path`: a video or a picture by its suffix, a folder of pictures without one.
+
+    One thread at a time may write to it.
+
+    Args:
+        info: Of the source whose frames will be written.
+        source_path: Where that source was read from, for its subtitles and audio, and so as never to overwrite it.
+        keep_audio: Copy every audio stream, bit for bit. A voice identifies a person too.
+        codec: Of a video; "auto" is VP9 in webm and H.264 elsewhere.
+        crf: Quality on the scale of x264: 18 is visually lossless, 28 is poor.
+        overwrite: Replace an existing file. In an existing folder, replace files of the same name only.
+
+    Raises:
+        SinkError: If `path` exists, is the input, or cannot hold what it should; on entering the sink, which makes
+            its file, if that cannot be written.
+        ValueError: If `keep_audio` without `source_path`, or of an unknown codec.
+    """
+    if keep_audio and source_path is None:
+        raise ValueError("keep_audio needs source_path: the audio is read from there")
+    path = final_place(path)
+    source_path = Path(source_path).absolute() if source_path is not None else None
+    suffix = path.suffix.lower()
+    is_folder = path.is_dir() or not suffix
+    if not is_folder and suffix not in VIDEO_SUFFIXES and suffix not in PICTURE_SUFFIXES:
+        known = " ".join([*VIDEO_SUFFIXES, *PICTURE_SUFFIXES])
+        raise SinkError(f"cannot write {path}: unknown kind {suffix}; expected {known}, or a folder")
+    if keep_audio and suffix not in VIDEO_SUFFIXES:
+        raise SinkError(f"cannot write {path}: pictures hold no audio; write a video, or leave the audio out")
+    if codec != "auto" and suffix not in VIDEO_SUFFIXES:
+        raise SinkError(f"cannot write {path}: pictures have no codec; write a video, or leave the codec out")
+    check_place(path, source_path, overwrite=overwrite)
+    if is_folder:
+        if path.is_file():
+            raise SinkError(f"cannot write {path}: it is a file; name a folder, or a file with an ending")
+        return FolderSink(path, info, overwrite=overwrite)
+    if suffix in PICTURE_SUFFIXES:
+        return PictureSink(path, info, overwrite=overwrite)
+    encoder = choose_encoder(path, codec)
+    return VideoSink(
+        path, info, source_path=source_path, keep_audio=keep_audio, encoder=encoder, crf=crf, overwrite=overwrite
+    )
+
+
+class VideoSink(PartSink):
+    """A video; times as in the source, to the millisecond in mkv and webm.
+
+    A size that is odd, which 4:2:0 cannot hold, is made even by repeating the last column or row. Colours are converted
+    by the source's own matrix and range and carry its tags; RGB sources become BT.709.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        info: VideoInfo,
+        *,
+        source_path: Path | None,
+        keep_audio: bool,
+        encoder: Encoder,
+        crf: int,
+        overwrite: bool,
+    ) -> None:
+        super().__init__(path, info, overwrite=overwrite)
+        self._last_pts = -inf
+        self._copies: CopiedStreams | None = None
+        with self._discarding_on_failure():
+            self._container = self._opened.enter_context(av.open(str(self._part), "w"))
+            self._video = VideoEncoder(self._container, info, encoder=encoder, crf=crf)
+            if source_path is not None and not info.names:
+                source = self._opened.enter_context(av.open(str(source_path), metadata_errors="replace"))
+                self._copies = CopiedStreams(source, self._container, keep_audio=keep_audio)
+            self._container.container_options.update(_timing_options(self._container, info))
+
+    def _open(self) -> None:
+        self._container.start_encoding()  # PyAV makes the file only here
+
+    def _write(self, frame: SafeFrame) -> None:
+        size, expected = frame.image.shape[1::-1], (self._info.width, self._info.height)
+        if size != expected:
+            raise SinkError(f"cannot write {self._path}: frame {frame.index} is {size}, not {expected}; name a folder")
+        if frame.pts <= self._last_pts:
+            raise SinkError(f"cannot write {self._path}: frame {frame.index} goes back in time")
+        self._last_pts = frame.pts
+        self._mux(self._video.encode(frame))
+
+    def _mux(self, packets: list[Packet[VideoStream]]) -> None:
+        for packet in packets:
+            self._mux_copies(seconds_of(packet))
+            self._container.mux(packet)
+
+    def _mux_copies(self, until: float) -> None:
+        for packet in self._copies.until(until) if self._copies is not None else ():
+            is_audio = packet.stream.type == "audio"
+            self._container.mux(packet)
+            self.audio_packets += is_audio
+
+    def _complete(self) -> None:
+        self._mux(self._video.flush())
+        self._mux_copies(inf)
+        self._opened.close()
+
+
+def _timing_options(container: OutputContainer, info: VideoInfo) -> dict[str, str]:
+    """Return the options with which the container keeps every pts as it is, and a live one survives a kill."""
+    return _pts_options(container, info) | (RECORDING.get(container.format.name, {}) if info.is_live else {})
+
+
+def _pts_options(container: OutputContainer, info: VideoInfo) -> dict[str, str]:
+    if container.format.name not in ("mp4", "mov"):
+        return {"avoid_negative_ts": "disabled"}  # else audio that starts before 0 delays the video
+    # The start of each stream is stored in this unit, by default the millisecond.
+    copied = [stream.time_base.denominator for stream in container.streams if stream.time_base]
+    scale = lcm(info.time_base.denominator, *copied)
+    return {"movie_timescale": str(scale)} if scale < 2**31 else {}

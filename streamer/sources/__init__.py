@@ -1,0 +1,1 @@
+"""Sources: files, pictures, cameras and streams, as frames with exact times."""

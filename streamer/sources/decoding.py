@@ -1,0 +1,157 @@
+"""What every decoder of video needs: which stream, which way up, which colours. Knows neither files nor networks."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from fractions import Fraction
+
+import cv2
+import numpy as np
+from av.container.input import InputContainer
+from av.sidedata.sidedata import SideData
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from streamer.errors import SourceError
+from streamer.sources.margins import NO_MARGINS, Margins
+from streamer.types import Image, VideoInfo
+
+log = logging.getLogger(__name__)
+
+SWS_MATRICES = frozenset({0, 1, 2, 4, 5, 6, 7, 9})  # FFmpeg's colorspaces that swscale converts; it refuses the rest
+UNSPECIFIED = 2
+MAX_RATE = 240  # frames per second; more is the frequency of the clock, as of raw DV, and a codec knows better
+NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
+
+
+class Converter:
+    """Decoded frames in, upright RGB of one size out; for one thread.
+
+    Alpha is dropped, not composited: what was transparent shows, so a face under it is found. 10-bit and HDR are
+    converted without tone mapping. The margins are cut off, where a frame is as large as they were said for.
+    """
+
+    def __init__(self, margins: Margins = NO_MARGINS, *, size: tuple[int, int] = (0, 0)) -> None:
+        self._margins, self._size = margins, size
+        self._reformatter = VideoReformatter()
+        self._orientations: dict[int, Orientation] = {}
+
+    def rgb(self, frame: VideoFrame) -> Image:
+        """Return the picture as `(H, W, 3)` uint8 RGB.
+
+        Raises:
+            av.FFmpegError: If it cannot be converted.
+        """
+        if frame.rotation not in self._orientations:  # PyAV's side data keep their frame alive: ask once per angle
+            self._orientations[frame.rotation] = orientation_of(frame)
+        if frame.colorspace not in SWS_MATRICES:
+            frame.colorspace = UNSPECIFIED
+        # One thread: more cost more CPU than they save, and detection wants the other core.
+        rgb = self._reformatter.reformat(frame, format="rgb24", threads=1)
+        stored = np.asarray(rgb.to_ndarray(), np.uint8)
+        if (frame.width, frame.height) == self._size:
+            stored = self._margins.cut(stored)
+        # Rows are padded where the width is no multiple of 32.
+        return self._orientations[frame.rotation].apply(np.ascontiguousarray(stored))
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """How a stored picture is made upright: first transposed, then mirrored."""
+
+    transpose: bool = False
+    flip_x: bool = False
+    flip_y: bool = False
+
+    def apply(self, image: Image) -> Image:
+        """Return the `(H, W, 3)` picture upright."""
+        if self.transpose:
+            image = np.asarray(cv2.transpose(image), np.uint8)  # four times as fast as numpy's
+        if self.flip_x or self.flip_y:
+            image = np.asarray(cv2.flip(image, -1 if self.flip_x and self.flip_y else int(self.flip_x)), np.uint8)
+        return image
+
+
+# By EXIF orientation, 1 to 8 (CIPA DC-008, 4.6.4 A).
+EXIF = [Orientation(*map(bool, flags)) for flags in (
+    (0, 0, 0), (0, 1, 0), (0, 1, 1), (0, 0, 1), (1, 0, 0), (1, 1, 0), (1, 1, 1), (1, 0, 1),
+)]  # fmt: skip
+_BY_ROTATION = {90: EXIF[7], -90: EXIF[5], 180: EXIF[2], -180: EXIF[2]}  # degrees, counter-clockwise
+
+
+def orientation_of(frame: VideoFrame) -> Orientation:
+    """Return how to make `frame` upright, from its display matrix.
+
+    The matrix `a b . c d .` sends a pixel to `x' = a x + c y, y' = b x + d y`; only its eight right angles are kept.
+    """
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV 18.1 fails on side data newer than it is, as EXIF; the angle it can still tell
+        return _BY_ROTATION.get(frame.rotation, EXIF[0])
+    if not isinstance(data, SideData):
+        return EXIF[0]
+    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+    transpose = abs(b) > abs(a)
+    return Orientation(transpose, (c if transpose else a) < 0, (b if transpose else d) < 0)
+
+
+def video_stream(container: InputContainer, name: str) -> VideoStream:
+    """Return the video stream that a player would show, set to be decoded by several threads.
+
+    Raises:
+        SourceError: If there is none, or no decoder for it; says `name`.
+    """
+    streams = container.streams
+    videos = [stream for stream in streams.video if not stream.disposition & NOT_A_VIDEO]
+    if not videos:
+        raise SourceError(f"cannot open {name}: no video stream among {len(streams)}; is it audio only?")
+    readable = [stream for stream in videos if stream.codec_context is not None]
+    if not readable:
+        raise SourceError(f"cannot open {name}: no decoder for its video; convert it to H.264 first")
+    moving = [stream for stream in readable if stream.frames != 1] or readable  # a thumbnail may be marked as default
+    best = streams.best("video")
+    stream = best if best in moving else max(moving, key=lambda stream: stream.width * stream.height)
+    assert isinstance(stream, VideoStream)
+    if len(videos) > 1:
+        log.warning("%s has %d video streams: only %d is read", name, len(videos), videos.index(stream) + 1)
+    stream.thread_type = "AUTO"
+    return stream
+
+
+def describe(frame: VideoFrame, stream: VideoStream, margins: Margins = NO_MARGINS) -> VideoInfo:
+    """Return what is known of a video, given its first frame and what is cut off it."""
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    width, height = frame.width - margins.left - margins.right, frame.height - margins.top - margins.bottom
+    if orientation_of(frame).transpose:
+        width, height, aspect = height, width, 1 / aspect
+    return VideoInfo(
+        width,
+        height,
+        rate=_rate(frame, stream),
+        time_base=stream.time_base or Fraction(1, 1000),
+        frame_count=stream.frames or None,
+        color_primaries=frame.color_primaries,
+        color_trc=frame.color_trc,
+        colorspace=0 if frame.format.is_rgb else frame.colorspace,
+        color_range=frame.color_range,
+        sample_aspect_ratio=aspect,
+    )
+
+
+def _rate(frame: VideoFrame, stream: VideoStream) -> Fraction | None:
+    # Without pts the average is FFmpeg's default; the guess comes from the codec itself.
+    is_average = frame.pts is not None and 0 < (stream.average_rate or 0) <= MAX_RATE
+    return (stream.average_rate if is_average else stream.guessed_rate) or None
+
+
+def letterbox(image: Image, width: int, height: int) -> Image:
+    """Return `image` scaled to fit `width` x `height`, centred on black."""
+    scale = min(width / image.shape[1], height / image.shape[0])
+    inner = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+    x, y = (width - inner[0]) // 2, (height - inner[1]) // 2
+    canvas = np.zeros((height, width, 3), np.uint8)
+    canvas[y : y + inner[1], x : x + inner[0]] = cv2.resize(image, inner, interpolation=cv2.INTER_AREA)
+    return canvas

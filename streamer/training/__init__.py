@@ -1,0 +1,1 @@
+"""Prepares photos and videos as training data, and makes textures of them."""

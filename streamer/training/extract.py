@@ -1,0 +1,262 @@
+"""Prepare photos and videos for training: folders and tars of aligned faces for `models.training.inputs.dataset`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from models.face_model import Template
+from models.identity.recognizer import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS
+from models.training.inputs.dataset import ARRAYS, TEMPLATE_FILE
+from streamer.errors import SinkError, SourceError
+from streamer.faces.detect import FaceDetector, five_points
+from streamer.render.align import MeshAligner, SimilarityAligner, oval_polygon, turn, umeyama
+from streamer.sources.file_source import open_source
+from streamer.types import Face, Floats, Frame, Image
+
+MIN_EXTRACTED_SIZE = 64.0  # pixels; smaller faces teach blur
+NO_FACE = "no face of a usable size was found; are the photos upright?"
+CROP_QUALITY = 95  # of 100: visually lossless
+MAX_OUTSIDE = 0.04  # of the picture's side: how far the face's oval may reach past its edge
+MAX_TURN = 0.72  # of the oval's width, where the nose tip may lie in a mesh crop: beyond, half of it is a mirror image
+RIM = 0.97  # of the oval that a mesh crop keeps: at its edge are hair, ears and background
+LIGHT_BLUR = 0.1  # of the crop's side: what is coarser is light
+LIGHT_OFFSET = 8.0  # grey levels added before the logarithm, or the noise of dark pixels counts
+
+Cut = Callable[[Image, Face], bytes | None]  # an encoded crop of a face, or None where the face is of no use
+
+
+def extract(frames: Iterable[tuple[str, Frame]], out: Path, *, template: Template, crop_size: int) -> Iterator[int]:
+    """Write the faces of named frames to the folder `out`; yield how many are kept so far, frame by frame.
+
+    Everything is held in memory until the end, 130 KB a face, and written at once.
+
+    Args:
+        frames: Names and frames; labels in the names are kept (see `FaceDataset`).
+        out: Made if missing; files of an earlier run are replaced.
+        template: Of the model to train; its kind is "mesh".
+        crop_size: Pixels.
+
+    Raises:
+        ValueError: If the template is of another kind.
+        SourceError: If no face was found.
+    """
+    if template.kind != "mesh":
+        raise ValueError(f"training data are aligned to a mesh template, got {template.kind!r}")
+    aligner = MeshAligner(np.array(template.points, np.float32), crop_size)
+    names: list[str] = []
+    columns: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in ARRAYS}
+    with FaceDetector() as detector:
+        for name, frame in frames:
+            for face in filter(lambda face: _is_usable(face, frame.image), detector(frame.image)):
+                names.append(name)
+                for column, value in _row(frame.image, face, aligner).items():
+                    columns[column].append(value)
+            yield len(names)
+    if not names:
+        raise SourceError(NO_FACE)
+    _write(out, names, columns, template)
+
+
+def extract_crops(
+    frames: Iterable[tuple[str, Frame]], out: Path, *, template: Template, crop_size: int, flat: bool = False
+) -> Iterator[int]:
+    """Write the faces of named frames to the tar `out` as they come; yield how many are kept so far, frame by frame.
+
+    Each is a WebP named for its frame; the template is in the tar, for the trainers to hand on. In a similarity crop
+    what lies outside the picture is transparent. In a mesh crop the face is whole, and what is not face is filled
+    with the colours of its edge, so that there is no hair, ear or background to learn.
+
+    Args:
+        frames: Names and frames.
+        out: Replaced once all is written.
+        template: How the crops are aligned.
+        crop_size: Pixels.
+        flat: Whether the light of a mesh crop is made even (`flattened`).
+
+    Raises:
+        ValueError: If light is to be made even in similarity crops.
+        SinkError: If `out` cannot be written.
+        SourceError: If no face was found.
+    """
+    if flat and template.kind != "mesh":
+        raise ValueError("light is made even in crops of a mesh template only")
+    cut = _mesh_cut(template, crop_size, flat=flat) if template.kind == "mesh" else _similarity_cut(template, crop_size)
+    partial = out.with_name(f"{out.name}.partial")
+    count = 0
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(partial, "w") as tar, FaceDetector() as detector:
+            _add(tar, TEMPLATE_FILE, json.dumps(dataclasses.asdict(template)).encode())
+            for name, frame in frames:
+                for crop in filter(None, (cut(frame.image, face) for face in detector(frame.image))):
+                    _add(tar, f"{Path(name).with_suffix('')}-{count}.webp", crop)
+                    count += 1
+                yield count
+        if not count:
+            raise SourceError(NO_FACE)
+        partial.replace(out)
+    except OSError as error:
+        raise SinkError(f"cannot write {out}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def filled(crop: Image, known: npt.NDArray[np.bool_]) -> Image:
+    """Return `crop` with what is not `known` in smooth colours of what is, near ones first (pull-push).
+
+    Gortler et al. 1996, "The Lumigraph", section 3.4.
+
+    Args:
+        crop: `(S, S, 3)` uint8 RGB.
+        known: `(S, S)`; one pixel at least.
+    """
+    weight = known.astype(np.float32)
+    colours = _pull_push(crop * weight[..., None], weight)
+    return np.asarray(np.where(known[..., None], crop, np.clip(colours + 0.5, 0, 255)), np.uint8)
+
+
+def flattened(crop: Image, inside: npt.NDArray[np.bool_]) -> Image:
+    """Return `crop` with even light: its coarse log colour, left and right apart, becomes that of both together.
+
+    I' = I exp((m(L) - L) + (mean(L) - m(L)) / 2),  L = log I blurred, m(L) = (L + mirrored L) / 2
+
+    What is alike on both sides is halved only, since a face's own form and colour are in it.
+
+    Args:
+        crop: `(S, S, 3)` uint8 RGB of a symmetric template.
+        inside: `(S, S)`: the face, over which light is averaged.
+    """
+    logs = np.log(crop.astype(np.float32) + LIGHT_OFFSET)
+    light = np.asarray(cv2.GaussianBlur(logs, (0, 0), LIGHT_BLUR * len(crop)))
+    even = (light + light[:, ::-1]) / 2
+    target = (even + light[inside].mean(axis=0)) / 2
+    return np.asarray(np.clip(np.exp(logs + target - light) - LIGHT_OFFSET + 0.5, 0, 255), np.uint8)
+
+
+def named_frames(paths: Iterable[str]) -> Iterator[tuple[str, Frame]]:
+    """Yield the frames of videos, pictures and folders, each named by its folder and file."""
+    for path in paths:
+        with open_source(path) as source:
+            for frame in source:
+                names = source.info.names
+                yield f"{Path(path).name}/{names[frame.index] if names else frame.index}", frame
+
+
+def _write(out: Path, names: list[str], columns: dict[str, list[npt.NDArray[Any]]], template: Template) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    for name, values in columns.items():
+        np.save(out / f"{name}.npy", np.stack(values))
+    np.save(out / "template.npy", np.array(template.points, np.float32))
+    (out / "names.json").write_text(json.dumps(names))
+
+
+def _is_large(face: Face) -> bool:
+    return face.mesh is not None and face.size >= MIN_EXTRACTED_SIZE
+
+
+def _is_usable(face: Face, image: Image) -> bool:
+    if face.mesh is None or not _is_large(face):
+        return False
+    sides = np.array(image.shape[1::-1], np.float32)
+    oval = oval_polygon(face.mesh) / sides
+    return bool((oval > -MAX_OUTSIDE).all() and (oval < 1 + MAX_OUTSIDE).all())
+
+
+def _similarity_cut(template: Template, size: int) -> Cut:
+    """Return what cuts `(S, S, 4)` crops, of which alpha is 0 outside the picture and 255 inside."""
+    aligner = SimilarityAligner(np.array(template.points, np.float32), size)
+
+    def cut(image: Image, face: Face) -> bytes | None:
+        if not _is_large(face):
+            return None
+        picture = np.full(image.shape[:2], 255, np.uint8)
+        matrix = umeyama(face.landmarks, aligner.points)
+        alpha = cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_NEAREST)
+        return _webp(np.dstack([aligner.crop(image, face), alpha]))
+
+    return cut
+
+
+def _mesh_cut(template: Template, size: int, *, flat: bool) -> Cut:
+    """Return what cuts `(S, S, 3)` crops of whole, not too turned faces, filled outside the face's oval."""
+    points = np.array(template.points, np.float32)
+    aligner = MeshAligner(points, size)
+    oval = np.zeros((size, size), np.uint8)
+    cv2.fillPoly(oval, [np.round(oval_polygon(points * size, RIM) * 16).astype(np.int32)], 1, shift=4)
+
+    def cut(image: Image, face: Face) -> bytes | None:
+        if face.mesh is None or not _is_usable(face, image) or turn(face.mesh) > MAX_TURN:
+            return None
+        inside = (oval > 0) & aligner.known(image, face)
+        crop = filled(aligner.whole(image, face), inside)
+        return _webp(flattened(crop, oval > 0) if flat else crop)
+
+    return cut
+
+
+def _webp(crop: Image) -> bytes:
+    code = cv2.COLOR_RGBA2BGRA if crop.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    encoded = cv2.imencode(".webp", cv2.cvtColor(crop, code), [cv2.IMWRITE_WEBP_QUALITY, CROP_QUALITY])[1]
+    return bytes(encoded.tobytes())
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+
+
+def _pull_push(values: Floats, weight: Floats) -> Floats:
+    """Return means `(h, w, 3)` of `values` `(h, w, 3)` times `weight` `(h, w)`, of coarser levels where it is small."""
+    height, width = weight.shape
+    means = values / np.maximum(weight, 1e-6)[..., None]
+    if max(height, width) == 1:
+        return np.asarray(means)
+    half = ((width + 1) // 2, (height + 1) // 2)
+    small, small_weight = (cv2.resize(level, half, interpolation=cv2.INTER_AREA) for level in (values, weight))
+    coarse = _pull_push(small.reshape(*half[::-1], 3), small_weight.reshape(half[::-1]))
+    below = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, 3)
+    share = np.minimum(2 * weight, 1)[..., None]  # half of a pixel known is enough to go by it
+    return np.asarray(share * means + (1 - share) * below)
+
+
+def _row(image: Image, face: Face, aligner: MeshAligner) -> dict[str, npt.NDArray[Any]]:
+    assert face.mesh is not None
+    landmarks = np.array(IDENTITY_LANDMARKS, np.float32) / IDENTITY_CROP_SIZE
+    photo = SimilarityAligner(landmarks, IDENTITY_CROP_SIZE)
+    return {
+        "crops": aligner.crop(image, face),
+        "valid": np.packbits(aligner.known(image, face)),
+        "photos": photo.crop(image, face),
+        "grids": _grid(_in_photo(face, landmarks * IDENTITY_CROP_SIZE), aligner),
+        "meshes": face.mesh / np.float32(image.shape[1]),
+    }
+
+
+def _in_photo(face: Face, landmarks: Floats) -> Face:
+    """Return `face` as it lies in its recogniser crop."""
+    assert face.mesh is not None
+    matrix = umeyama(face.landmarks, landmarks)
+    xy = face.mesh[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+    mesh = np.column_stack([xy, face.mesh[:, 2] * np.hypot(matrix[0, 0], matrix[1, 0])]).astype(np.float32)
+    return Face(face.box, five_points(mesh), mesh, face.score)
+
+
+def _grid(face: Face, aligner: MeshAligner) -> npt.NDArray[np.float16]:
+    """Return where each photo pixel lies in the crop, as `grid_sample` wants it; 3 where outside."""
+    where, inside = aligner.frame_to_crop(face, (0, 0, IDENTITY_CROP_SIZE, IDENTITY_CROP_SIZE))
+    grid = (where + 0.5) / aligner.size * 2 - 1
+    grid[~inside] = 3.0
+    return grid.astype(np.float16)

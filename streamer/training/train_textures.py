@@ -1,0 +1,303 @@
+"""Make the checkpoint of `models.textures` of pictures of donors: deterministic, in minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from models.attributes.attributes import AttributeNet
+from models.face_model import Template
+from models.face_shape import FaceShape
+from models.identity.recognizer import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, FaceRecognizer
+from models.linear_refined import LinearRefined
+from models.textures import Textures, TexturesConfig
+from models.textures.clean import Texture, clean
+from models.textures.fitness import Fitness, judge
+from models.textures.recipes import Donors, Recipe, make_recipes
+from models.textures.regions import Regions, make_regions
+from models.textures.skin import SMALL, Skin, picture_of, read_skin
+from models.training.fits.fit_linear import posture
+from models.training.fits.fit_shape import fit_shape
+from streamer.errors import SourceError
+from streamer.faces.fine_mesh import FineMesh
+from streamer.render.align import MeshAligner, SimilarityAligner
+from streamer.render.blend import paste
+from streamer.render.textures import mouth
+from streamer.render.textures.light import SIDE, LightReader
+from streamer.training.donors import Donor, Label, photo, read_donors
+from streamer.types import Face, Floats, Image
+
+SIZE = 320  # pixels: a face fills two thirds of a texture, about what it has in a picture of 384
+QUALITY = 95  # of 100, of the pictures in the checkpoint
+SHAPE_DIRECTIONS = 24  # of the mesh, that carry identity
+MANY = 200  # faces, from which on the directions of identity in a mesh are found anew
+MOUTHS = 26  # insides of mouths that are kept
+OPEN = 0.05  # of the distance of the eyes' outer corners, from which on a mouth shows its inside
+EVERY = 10  # strangers between two whose light is read: all are lit alike
+
+
+@dataclass(frozen=True)
+class Mended:
+    """A donor whose picture can be used.
+
+    Attributes:
+        donor: As read.
+        texture: Of the picture.
+        fitness: Which parts a stranger may have.
+        tone: Degrees of the typology angle.
+    """
+
+    donor: Donor
+    texture: Texture
+    fitness: Fitness
+    tone: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is done: a verb, and how many of how many; 0 where it is not known."""
+
+    doing: str
+    done: int
+    total: int = 0
+
+
+def train_textures(
+    sources: Sequence[Path],
+    out: Path,
+    *,
+    labels: dict[str, Label],
+    base: LinearRefined,
+    recognizer: FaceRecognizer,
+    attributes: AttributeNet,
+    strangers: int,
+) -> Iterator[Progress]:
+    """Write the checkpoint `out` of the pictures in `sources`; yield how far it is.
+
+    Args:
+        sources: Folders and tars.
+        out: Replaced once all is made.
+        labels: By file.
+        base: Whose template is taken, and of fewer than `MANY` faces also what is known of the shapes of faces.
+        recognizer: Tells how alike strangers and people are: that of the runs.
+        attributes: Estimates the labels of pictures that have none.
+        strangers: How many to make, at most.
+
+    Raises:
+        SourceError: If the pictures are too few, or cannot be read.
+    """
+    points = np.array(base.template.points, np.float32)
+    donors: list[Donor] = []
+    for number, donor in enumerate(read_donors(sources, labels, network=attributes, points=points, size=SIZE), 1):
+        donors += [donor] if donor is not None else []
+        yield Progress("read", number)
+    yield Progress("mended", 0, len(donors))
+    mended, mean_light = mend(donors, points)
+    table = _table(mended)
+    usable = bool(table.upper.any() and table.lower.any() and table.skin.any())
+    recipes = make_recipes(table, strangers, seed=0) if usable else []
+    used = sorted({number for r in recipes for number in (r.upper, r.lower, r.skin, r.colour)})
+    if not recipes:
+        raise SourceError(
+            f"no stranger can be made of {len(donors)} faces: two must show even light, a clear "
+            f"forehead, open eyes and a shut mouth"
+        )
+    model = _filled(mended, used, recipes, mean_light, template=base.template, donors=donors)
+    for number in range(len(recipes)):
+        model.embeddings[number] = _embedded(model, number, mended[recipes[number].upper].donor, recognizer)
+        yield Progress("drawn", number + 1, len(recipes))
+    _centre(model.embeddings)
+    model.light.copy_(_common_light(model, points))
+    shapes = _shapes(model.shape, donors, base=base, recognizer=recognizer)
+    _give_shapes(model, shapes, recipes, mended, donors)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    model.save(out)
+
+
+def mend(donors: Sequence[Donor], points: Floats) -> tuple[list[Mended], Floats]:
+    """Return all donors mended, and the mean light `(SMALL, SMALL, 3)` that all textures then have."""
+    regions, small = make_regions(points, SIZE), make_regions(points, SMALL)
+    skins = [read_skin(donor.crop.astype(np.float32), small) for donor in donors]
+    if not skins:
+        raise SourceError("no face was found; are the pictures upright?")
+    lights = [cv2.resize(skin.light - skin.colour, (SMALL, SMALL), interpolation=cv2.INTER_AREA) for skin in skins]
+    median = np.median(np.stack(lights), axis=0).astype(np.float32)
+    mean_light = (median + median[:, ::-1]) / 2
+    enlarged = np.asarray(cv2.resize(mean_light, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC), np.float32)
+    return [_mended(d, s, enlarged, regions) for d, s in zip(donors, skins, strict=True)], mean_light
+
+
+def _mended(donor: Donor, skin: Skin, mean_light: Floats, regions: Regions) -> Mended:
+    texture = clean(donor.crop.astype(np.float32), skin, mean_light, regions)
+    fitness, unfit = judge(texture, skin, _mesh(donor), regions), donor.label.unfit
+    fitness = Fitness(
+        fitness.upper and "u" not in unfit,
+        fitness.lower and "l" not in unfit,
+        fitness.skin and "s" not in unfit,
+        fitness.beard,
+    )
+    return Mended(donor, texture, fitness, typology_angle(texture.colour))
+
+
+def typology_angle(colour: Floats) -> float:
+    """Return the individual typology angle of a skin colour `(3,)`, degrees (Chardon et al. 1991): light is high."""
+    srgb = np.asarray(picture_of(colour) / 255, np.float32)[None, None]
+    lightness, _, yellow = cv2.cvtColor(srgb, cv2.COLOR_RGB2LAB)[0, 0]
+    return float(np.degrees(np.arctan2(lightness - 50, max(float(yellow), 1.0))))
+
+
+def _table(mended: Sequence[Mended]) -> Donors:
+    return Donors(
+        upper=np.array([m.fitness.upper for m in mended]),
+        lower=np.array([m.fitness.lower for m in mended]),
+        skin=np.array([m.fitness.skin for m in mended]),
+        beard=np.array([m.fitness.beard for m in mended], np.float32),
+        female=np.array([m.donor.label.female for m in mended], np.float32),
+        age=np.array([m.donor.label.age for m in mended], np.float32),
+        tone=np.array([m.tone for m in mended], np.float32),
+    )
+
+
+@torch.no_grad()
+def _filled(
+    mended: Sequence[Mended],
+    used: Sequence[int],
+    recipes: Sequence[Recipe],
+    mean_light: Floats,
+    *,
+    template: Template,
+    donors: Sequence[Donor],
+) -> Textures:
+    """Return the model with all but what needs its pictures drawn."""
+    enlarged = cv2.resize(mean_light, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+    encoded = [_encoded(mended[number].texture, enlarged) for number in used]
+    strips, openings = _mouths(donors)
+    config = TexturesConfig(
+        size=SIZE,
+        donors=len(used),
+        picture_bytes=sum(map(len, encoded)),
+        strangers=len(recipes),
+        shape_directions=SHAPE_DIRECTIONS,
+        mouths=len(strips),
+    )
+    model = Textures(config, template).eval()
+    place = {number: row for row, number in enumerate(used)}
+    rows = [[place[n] for n in (r.upper, r.lower, r.skin, r.colour)] for r in recipes]
+    model.pictures.copy_(torch.from_numpy(np.concatenate(encoded)))
+    model.ends.copy_(torch.from_numpy(np.cumsum([len(picture) for picture in encoded])))
+    model.colours.copy_(torch.from_numpy(np.stack([mended[number].texture.colour for number in used])))
+    model.mean_light.copy_(torch.from_numpy(mean_light))
+    model.recipes.copy_(torch.tensor(rows))
+    model.female.copy_(torch.tensor([r.female for r in recipes]))
+    model.age.copy_(torch.tensor([r.age for r in recipes]))
+    model.tone.copy_(torch.tensor([mended[r.colour].tone for r in recipes]))
+    model.mouths.copy_(torch.from_numpy(strips))
+    model.mouth_openings.copy_(torch.from_numpy(openings))
+    return model
+
+
+def _encoded(texture: Texture, mean_light: Floats) -> Image:
+    picture = picture_of(texture.detail + texture.colour + mean_light) + 0.5
+    written = cv2.imencode(".webp", picture.astype(np.uint8)[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, QUALITY])[1]
+    return np.asarray(written, np.uint8).ravel()
+
+
+def _mouths(donors: Sequence[Donor]) -> tuple[Image, Floats]:
+    """Return the insides of open mouths, `(M, 40, 96, 3)`, and how open and wide they are, `(M, 2)`.
+
+    Those that the labels name, or of all, as different ones as can be.
+    """
+    named = [donor for donor in donors if donor.label.mouth]
+    network, found = FineMesh(), []
+    try:
+        for donor in named or donors:
+            mesh = network(donor.picture, _mesh(donor))
+            found.append((mouth.opening(mesh), mouth.strip(donor.picture, mesh)))
+    finally:
+        network.close()
+    wide = [one for one in found if named or one[0][0] > OPEN] or found
+    openings = np.stack([opening for opening, _ in wide]).astype(np.float32)
+    chosen = _apart(openings, MOUTHS)
+    return np.stack([wide[row][1] for row in chosen]).astype(np.uint8), openings[chosen]
+
+
+def _apart(points: Floats, count: int) -> list[int]:
+    """Return the rows of up to `count` points, each farthest from all before it (Gonzalez 1985)."""
+    chosen = [int(points[:, 0].argmax())]
+    distance = np.linalg.norm(points - points[chosen[0]], axis=1)
+    while len(chosen) < min(count, len(points)):
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
+    return chosen
+
+
+@torch.inference_mode()
+def _embedded(model: Textures, stranger: int, donor: Donor, recognizer: FaceRecognizer) -> torch.Tensor:
+    """Return the embedding `(E,)` of a stranger, drawn on the picture of the donor of their eyes."""
+    picture, face = photo(donor)
+    drawn = picture.copy()
+    aligner = MeshAligner(np.array(model.template.points, np.float32), SIZE)
+    paste(drawn, picture, model.texture(stranger), face=face, drawn=face, aligner=aligner)
+    return _embed(drawn, face, recognizer)
+
+
+def _embed(picture: Image, face: Face, recognizer: FaceRecognizer) -> torch.Tensor:
+    landmarks = np.array(IDENTITY_LANDMARKS, np.float32) / IDENTITY_CROP_SIZE
+    crop = SimilarityAligner(landmarks, IDENTITY_CROP_SIZE).crop(picture, face)
+    embedded: torch.Tensor = recognizer(torch.from_numpy(crop)[None].permute(0, 3, 1, 2).float() / 127.5 - 1)[0]
+    return embedded
+
+
+def _centre(embeddings: torch.Tensor) -> None:
+    """Take from unit embeddings what all have in common, in place: what is left tells one from another."""
+    embeddings -= embeddings.mean(dim=0)
+    embeddings /= embeddings.norm(dim=1, keepdim=True).clamp(min=1e-6)
+
+
+def _common_light(model: Textures, points: Floats) -> torch.Tensor:
+    reader = LightReader(points)
+    some = range(0, model.config.strangers, EVERY)
+    small = [cv2.resize(model.texture(n), (SIDE, SIDE), interpolation=cv2.INTER_AREA) for n in some]
+    cells = np.mean([reader(np.asarray(picture)).cells for picture in small], axis=0)
+    return torch.from_numpy(cells - cells.mean(axis=(0, 1)))
+
+
+@torch.no_grad()
+def _shapes(
+    shape: FaceShape, donors: Sequence[Donor], *, base: LinearRefined, recognizer: FaceRecognizer
+) -> torch.Tensor:
+    """Find where identity lies in a mesh, and return the coordinates of the donors, `(D, k)`."""
+    meshes = torch.from_numpy(np.stack([_mesh(donor) for donor in donors]))
+    if len(donors) < MANY:
+        for name in ("mean", "read", "write", "freedom", "recognition"):
+            getattr(shape, name).copy_(getattr(base.shape, name))
+        return shape.coordinates(meshes)
+    embeddings = torch.stack([_embed(*photo(donor), recognizer) for donor in donors])
+    template, residual = torch.tensor(base.template.points), embeddings - embeddings.mean(dim=0)
+    return fit_shape(shape, meshes, template=template, residual=residual, posture=posture(meshes.numpy()))
+
+
+@torch.no_grad()
+def _give_shapes(
+    model: Textures,
+    shapes: torch.Tensor,
+    recipes: Sequence[Recipe],
+    mended: Sequence[Mended],
+    donors: Sequence[Donor],
+) -> None:
+    """Give each stranger the shape between those of two donors, as far from the mean as either."""
+    row = {donor.name: number for number, donor in enumerate(donors)}
+    for number, recipe in enumerate(recipes):
+        upper, lower = (shapes[row[mended[part].donor.name]] for part in (recipe.upper, recipe.lower))
+        same = recipe.upper == recipe.lower
+        model.shape.strangers[number] = upper if same else (upper + lower) / 2**0.5
+
+
+def _mesh(donor: Donor) -> Floats:
+    assert donor.face.mesh is not None
+    return donor.face.mesh.astype(np.float32)

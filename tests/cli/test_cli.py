@@ -1,0 +1,389 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from streamer.cli import main as cli
+from streamer.cli import run as cli_run
+from streamer.cli.doctor import Finding
+from streamer.pipeline import anonymizer as pipeline
+from streamer.pipeline import runner as protection
+
+COVER = ("--mode", "cover")
+
+
+def veil(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli.app, list(map(str, arguments)))
+
+
+def frames_of(path: Path) -> list[int]:
+    with av.open(str(path)) as container:
+        return [frame.pts for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"]])
+def test_help_and_version_load_nothing_heavy(arguments: list[str]):
+    code = (
+        "import sys; from streamer.cli.main import app; app(sys.argv[1:], standalone_mode=False);"
+        "sys.exit(str({'torch', 'cv2', 'av', 'mediapipe'} & set(sys.modules) or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.stderr.strip() == ""
+    assert done.stdout
+
+
+def test_version_is_that_of_the_package():
+    import streamer
+
+    assert veil("--version").stdout == f"veil {streamer.__version__}\n"
+
+
+def test_run_writes_every_frame_and_says_how_faces_were_covered(portrait_clip: Path, tmp_path: Path):
+    result = veil("run", portrait_clip, tmp_path / "safe.mp4", *COVER)
+    assert result.exit_code == 0, result.stderr
+    assert len(frames_of(tmp_path / "safe.mp4")) == 12
+    for part in ("12 in", "fps on cpu", "face-frames", "mosaic", "dropped (1 stream; a voice identifies a person"):
+        assert part in result.stdout
+    assert result.stderr == ""
+
+
+def test_a_key_and_a_privacy_budget_are_taken_and_accounted_for(portrait_clip: Path, tmp_path: Path):
+    (tmp_path / "key").write_bytes(bytes(range(32)))
+    options = ("--key", tmp_path / "key", "--epsilon", 2, "--delta", 1e-6, "--device", "cpu")
+    result = veil("run", portrait_clip, tmp_path / "safe.mp4", *options)
+    assert result.exit_code == 0, result.stderr
+    assert "epsilon 2 a track at delta 1e-06, 2 if all 1 tracks were one person" in result.stdout
+    assert "none with --epsilon: no face is compared with the person" in result.stdout
+
+
+def test_a_key_and_a_name_decide_who_is_drawn_in_every_run(tmp_path: Path):
+    import matplotlib
+
+    photo = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    (tmp_path / "key").write_bytes(bytes(range(32)))
+    made = []
+    for n, options in enumerate([(), (), ("--stream", "door"), ("--stream", "door"), ("--stream", "yard")]):
+        safe = tmp_path / f"{n}.png"
+        result = veil("run", photo, safe, "--key", tmp_path / "key", "--device", "cpu", *options)
+        assert result.exit_code == 0, result.stderr
+        made.append(safe.read_bytes())
+    assert made[0] == made[1]
+    assert made[2] == made[3]
+    assert len(set(made)) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        (b"short", [], "a key needs at least 32 bytes, this has 5"),
+        (None, [], "the key cannot be read: No such file"),
+        (bytes(32), ["--epsilon", "1", "--beta", "0.5"], "epsilon needs mode 'generate' and beta 0"),
+        (bytes(32), ["--epsilon", "nan"], "epsilon must be above 0 and finite"),
+    ],
+)
+def test_a_wrong_key_or_budget_is_wrong_usage_and_writes_nothing(
+    content: bytes | None, options: list[str], message: str, portrait_clip: Path, tmp_path: Path
+):
+    if content is not None:
+        (tmp_path / "key").write_bytes(content)
+    result = veil("run", portrait_clip, tmp_path / "safe.mp4", "--key", tmp_path / "key", *options)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+    assert not (tmp_path / "safe.mp4").exists()
+
+
+def test_json_is_one_object_on_stdout_and_agrees_with_the_output(portrait_clip: Path, tmp_path: Path):
+    result = veil("run", portrait_clip, tmp_path / "safe.mkv", *COVER, "--cover", "solid", "--json")
+    assert result.exit_code == 0, result.stderr
+    said = json.loads(result.stdout)
+    assert said["frames"] == len(frames_of(tmp_path / "safe.mkv")) == 12
+    assert said["face_frames"] == sum(said["covered"]["solid"].values()) >= 9
+    assert said["tracks"] >= 1
+    assert said["frames_covered_whole"] == {}
+    assert (said["audio_streams"], said["audio_packets"]) == (1, None)
+
+
+def test_audio_is_kept_only_when_asked_for(portrait_clip: Path, tmp_path: Path):
+    kinds = {}
+    for name, options in (("without.mp4", ()), ("with.mp4", ("--keep-audio",))):
+        assert veil("run", portrait_clip, tmp_path / name, *COVER, *options).exit_code == 0
+        with av.open(str(tmp_path / name)) as container:
+            kinds[name] = [stream.type for stream in container.streams]
+    assert kinds == {"without.mp4": ["video"], "with.mp4": ["video", "audio"]}
+
+
+def test_the_summary_counts_the_packets_of_sound_that_were_copied(portrait_clip: Path, tmp_path: Path):
+    result = veil("run", portrait_clip, tmp_path / "safe.mp4", *COVER, "--keep-audio", "--json")
+    with av.open(str(tmp_path / "safe.mp4")) as container:
+        count = sum(bool(packet.size) for packet in container.demux(audio=0))
+    said = json.loads(result.stdout)
+    assert (said["audio_streams"], said["audio_packets"]) == (1, count)
+    assert said["audio"] == f"{count} packets of 1 stream copied: a voice identifies a person"
+
+
+def test_a_codec_can_be_chosen(portrait_clip: Path, tmp_path: Path):
+    assert veil("run", portrait_clip, tmp_path / "safe.mp4", *COVER, "--codec", "hevc").exit_code == 0
+    with av.open(str(tmp_path / "safe.mp4")) as container:
+        assert container.streams.video[0].codec_context.name == "hevc"
+
+
+def test_av1_is_written_without_a_word(portrait_clip: Path, tmp_path: Path):
+    command = [sys.executable, "-m", "streamer", "run", portrait_clip, tmp_path / "safe.webm", *COVER, "--codec", "av1"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True)
+    assert done.stderr == ""  # the encoder itself writes there, below Python
+
+
+def test_a_folder_of_pictures_becomes_a_folder_of_pictures(portrait_clip: Path, tmp_path: Path):
+    assert veil("run", portrait_clip, tmp_path / "frames", *COVER).exit_code == 0
+    result = veil("run", tmp_path / "frames", tmp_path / "safe", *COVER, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["tracks"] is None
+    assert len(list((tmp_path / "safe").iterdir())) == 12
+
+
+@pytest.fixture
+def places(portrait_clip: Path, tmp_path: Path) -> dict[str, Path]:
+    """Good and bad files by name."""
+    (tmp_path / "text.mp4").write_text("this is no video\n" * 100)
+    (tmp_path / "there.mp4").write_text("do not overwrite me")
+    (tmp_path / "garbage.safetensors").write_bytes(b"\0garbage" * 100)
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=48000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame.sample_rate = 48000
+        container.mux([*stream.encode(frame), *stream.encode()])
+    names = (
+        "gone.mp4",
+        "text.mp4",
+        "there.mp4",
+        "garbage.safetensors",
+        "sound.mp4",
+        "safe.mp4",
+        "safe.webm",
+        "no/folder/safe.mp4",
+    )
+    places = {name: tmp_path / name for name in names}
+    return {**places, "clip": portrait_clip, "under a file": tmp_path / "text.mp4" / "safe.mp4"}
+
+
+ERRORS = {
+    "missing file": ("gone.mp4", "safe.mp4", [], 1, ["gone.mp4", "No such file", "check the path"]),
+    "text as video": ("text.mp4", "safe.mp4", [], 1, ["text.mp4", "is it a video?"]),
+    "audio only": ("sound.mp4", "safe.mp4", [], 1, ["sound.mp4", "no video stream", "audio only?"]),
+    "existing output": ("clip", "there.mp4", [], 1, ["there.mp4", "exists", "overwrit"]),
+    "no folder": ("clip", "no/folder/safe.mp4", [], 1, ["no/folder", "create it"]),
+    "under a file": ("clip", "under a file", [], 1, ["text.mp4/safe.mp4", "cannot write"]),
+    "input as output": ("clip", "clip", ["--overwrite"], 1, ["overwrite the input", "another name"]),
+    "unknown model": ("clip", "safe.mp4", ["--model", "nobody"], 1, ["nobody", "no such file"]),
+    "corrupt weights": ("clip", "safe.mp4", ["--model", "garbage.safetensors"], 1, ["garbage.safetensors", "damaged"]),
+    "no cuda": ("clip", "safe.mp4", ["--device", "cuda"], 1, ["cuda", "--device auto"]),
+    "beta too large": ("clip", "safe.mp4", ["--beta", "1.5"], 2, ["--beta"]),
+    "beta no number": ("clip", "safe.mp4", ["--beta", "nan"], 2, ["beta"]),
+    "no such codec there": ("clip", "safe.webm", ["--codec", "h264"], 1, ["safe.webm", ".webm cannot hold h264"]),
+    "unknown codec": ("clip", "safe.mp4", ["--codec", "mpeg2"], 2, ["--codec"]),
+    "unknown cover": ("clip", "safe.mp4", ["--cover", "blur"], 2, ["--cover"]),
+    "unknown option": ("clip", "safe.mp4", ["--fast"], 2, ["--fast"]),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_an_error_is_said_once_and_leaves_nothing(
+    case: str, places: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    source, sink, options, code, parts = ERRORS[case]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    result = veil("run", places[source], places[sink], *(str(places.get(option, option)) for option in options))
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    for part in parts:
+        assert part in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+    if code == 1:
+        assert len(result.stderr.splitlines()) == 1
+        assert result.stderr.startswith("veil: ")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def raising(error: BaseException) -> Any:  # noqa: ANN401
+    def protect(source: Any, anonymizer: pipeline.Anonymizer, *, stream: str | None) -> Iterator[pipeline.SafeFrame]:  # noqa: ANN401
+        yield from anonymizer.frames([next(iter(source))])
+        raise error
+
+    return protect
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted; nothing was written"),
+        (MemoryError(), 1, "out of memory"),
+        (ZeroDivisionError("array([[17, 18, 19]])"), 1, "unexpected ZeroDivisionError at test_cli.py:"),
+    ],
+)
+def test_whatever_ends_a_run_is_one_line_without_data_and_no_output(
+    error: BaseException, code: int, says: str, portrait_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(protection, "protect", raising(error))
+    monkeypatch.delenv("VEIL_DEBUG", raising=False)
+    result = veil("run", portrait_clip, tmp_path / "safe.mp4", *COVER)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert says in result.stderr
+    assert "17, 18, 19" not in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_traceback_is_shown_on_request(portrait_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(protection, "protect", raising(ZeroDivisionError("why")))
+    monkeypatch.setenv("VEIL_DEBUG", "1")
+    result = veil("run", portrait_clip, tmp_path / "safe.mp4", *COVER)
+    assert "Traceback" in result.stderr
+    assert "ZeroDivisionError: why" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_real_signal_ends_a_real_run_with_130_and_no_output(name: str, portrait_clip: Path, tmp_path: Path):
+    slow = tmp_path / "slow.py"  # the clip is over too soon to hit: every frame of it takes a while
+    slow.write_text(
+        "import pathlib, time\n"
+        "from streamer.cli import main as cli\nfrom streamer.pipeline import anonymizer as pipeline\n"
+        "real = pipeline.FaceAnonymizer.hide\n"
+        "def call(*arguments):\n"
+        f"    pathlib.Path({str(tmp_path / 'working')!r}).touch()\n"
+        "    time.sleep(1)\n    return real(*arguments)\n"
+        "pipeline.FaceAnonymizer.hide = call\ncli.main()\n"
+    )
+    command = [sys.executable, slow, "run", portrait_clip, tmp_path / "safe.mp4", *COVER]
+    root = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    heard = partial(signal.signal, getattr(signal, name), signal.SIG_DFL)  # these tests may run under `nohup`
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, **root}, preexec_fn=heard
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "working").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(getattr(signal, name))
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert said == "veil: interrupted; nothing was written\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["slow.py", "working"]
+
+
+def test_a_run_whose_summary_nobody_reads_is_done_all_the_same(tmp_path: Path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((16, 16, 3), np.uint8))
+    unread, written = os.pipe()
+    os.close(unread)
+    command = [sys.executable, "-m", "streamer", "run", tmp_path / "a.png", tmp_path / "b.png", *COVER]
+    done = subprocess.run(command, stdout=written, stderr=subprocess.PIPE, check=False)
+    os.close(written)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "b.png").exists()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_name_that_the_console_cannot_show_does_not_fail_the_work(encoding: str, tmp_path: Path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((16, 16, 3), np.uint8))
+    target = tmp_path / os.fsdecode("\u65e5\u00e9".encode() + b"\xe9.png")
+    command = [sys.executable, "-m", "streamer", "run", tmp_path / "a.png", os.fsencode(target), *COVER]
+    done = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": encoding}, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"written")
+    assert target.exists()
+
+
+@pytest.fixture
+def only_cover(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the demo does around the network, without one."""
+    monkeypatch.setattr(cli_run, "_load", lambda *_, **__: pipeline.Anonymizer.load(mode="cover"))
+
+
+@pytest.mark.usefixtures("only_cover")
+def test_the_demo_of_a_clip_writes_video_and_sheet_and_warns(portrait_clip: Path, tmp_path: Path):
+    result = veil("demo", portrait_clip, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["demo_safe.mp4", "demo_sheet.png"]
+    assert "real faces, do not publish" in result.stdout
+
+
+@pytest.mark.usefixtures("only_cover")
+def test_the_demo_makes_its_own_clip(portrait_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("streamer.cli.demo.render_clip", lambda path: path.write_bytes(portrait_clip.read_bytes()))
+    result = veil("demo", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "out" / "demo_input.mp4").exists()
+    assert len(frames_of(tmp_path / "out" / "demo_safe.mp4")) == 12
+
+
+def test_a_demo_that_has_nowhere_to_write_says_so(portrait_clip: Path, tmp_path: Path):
+    (tmp_path / "file").touch()
+    result = veil("demo", portrait_clip, "--out", tmp_path / "file" / "out")
+    assert result.exit_code == 1
+    assert "cannot make the folder" in result.stderr
+
+
+FINDINGS = [Finding("torch", "2.13.0"), Finding("cuda", "none", ok=False, needed=False)]
+
+
+@pytest.mark.parametrize(("broken", "code"), [([], 0), ([Finding("weights", "changed", ok=False)], 1)])
+def test_doctor_fails_only_if_something_needed_is_broken(
+    broken: list[Finding], code: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("streamer.cli.doctor.examine", lambda: FINDINGS + broken)
+    result = veil("doctor")
+    assert result.exit_code == code
+    assert [line.split() for line in result.stdout.splitlines()[:2]] == [
+        ["ok", "torch", "2.13.0"],
+        ["absent", "cuda", "none"],
+    ]
+    said = json.loads(veil("doctor", "--json").stdout)
+    assert said["ok"] is (code == 0)
+    assert len(said["findings"]) == 2 + len(broken)
+
+
+def test_python_m_streamer_is_veil():
+    done = subprocess.run([sys.executable, "-m", "streamer", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("veil ")
+
+
+@pytest.mark.parametrize("kind", [["linear", "--recognizer"], ["refiner", "--teacher"], ["identity", "--teacher"]])
+def test_training_without_data_says_which_file_is_missing(kind: list[str], tmp_path: Path) -> None:
+    command, option = kind
+    arguments = ["train", command, str(tmp_path / "gone"), option, "x.pt", "--run", str(tmp_path / "run")]
+    result = veil(*arguments)
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert "gone" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_audited_run_leaves_a_log_that_verifies(portrait_clip: Path, tmp_path: Path):
+    log, key, public = tmp_path / "log.jsonl", tmp_path / "audit.pem", tmp_path / "public.pem"
+    made = veil("audit-key", key)
+    assert made.exit_code == 0
+    public.write_text(made.stdout)
+    result = veil("run", portrait_clip, tmp_path / "safe.mp4", *COVER, "--audit", log, "--audit-key", key)
+    assert result.exit_code == 0, result.stderr
+    checked = veil("verify", log, "--public-key", public)
+    assert checked.exit_code == 0
+    assert "12 frames" in checked.stdout
+    log.write_text(log.read_text().replace('"frames":12', '"frames":11', 1))
+    assert veil("verify", log, "--public-key", public).exit_code == 1
+
+
+def test_a_key_without_a_log_is_wrong_usage(portrait_clip: Path, tmp_path: Path):
+    result = veil("run", portrait_clip, tmp_path / "safe.mp4", *COVER, "--audit-key", tmp_path / "key.pem")
+    assert result.exit_code == 2
+    assert "--audit" in result.stderr

@@ -1,0 +1,140 @@
+"""A real server on loopback and real WebRTC peers that talk to it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import aiohttp
+import numpy as np
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
+from av.video.frame import VideoFrame
+
+from streamer.pipeline.anonymizer import Anonymizer
+from streamer.serve.access import Access
+from streamer.serve.app import Server, started
+from streamer.serve.ice import IceServers
+from streamer.serve.prometheus import Metrics
+from streamer.serve.sessions import Limits, Peers, Sound
+from streamer.types import Image
+
+ALONE = RTCConfiguration(iceServers=[])
+
+
+@dataclass
+class Serving:
+    """A server that runs, and a client's session with it."""
+
+    url: str
+    peers: Peers
+    client: aiohttp.ClientSession
+
+
+@asynccontextmanager
+async def serving(
+    anonymizer: Anonymizer | None = None,
+    *,
+    access: Access | None = None,
+    limits: Limits | None = None,
+    sound: Sound | None = None,
+) -> AsyncIterator[Serving]:
+    ice = IceServers()
+    anonymizer = anonymizer or Anonymizer.load(mode="cover", delay_seconds=0.0)
+    peers = Peers(anonymizer, limits=limits or Limits(), sound=sound or Sound(), ice=ice, metrics=Metrics())
+    runner = await started(access or Access(port=0), Server(peers, ice))
+    try:
+        async with aiohttp.ClientSession() as client:
+            yield Serving(f"http://127.0.0.1:{runner.addresses[0][1]}", peers, client)
+    finally:
+        await peers.close_all()
+        await runner.cleanup()
+
+
+class Playing(MediaStreamTrack):
+    """Pictures again and again, at a rate."""
+
+    kind = "video"
+
+    def __init__(self, images: Sequence[Image], rate: int = 30) -> None:
+        super().__init__()
+        self.images, self._rate, self._count = images, rate, 0
+        self._start = time.monotonic()
+
+    async def recv(self) -> VideoFrame:
+        if self.readyState != "live":
+            raise MediaStreamError
+        await asyncio.sleep(max(0.0, self._start + self._count / self._rate - time.monotonic()))
+        frame = VideoFrame.from_ndarray(self.images[self._count % len(self.images)], "rgb24")
+        frame.pts, frame.time_base = self._count, Fraction(1, self._rate)
+        self._count += 1
+        return frame
+
+
+class Received:
+    """The pictures that came to a peer."""
+
+    def __init__(self, connection: RTCPeerConnection) -> None:
+        self.images: list[Image] = []
+        self.kinds: list[str] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        connection.on("track", self._take)
+
+    def _take(self, track: MediaStreamTrack) -> None:
+        self.kinds.append(track.kind)
+        self._tasks.append(asyncio.create_task(self._receive(track)))
+
+    async def _receive(self, track: MediaStreamTrack) -> None:
+        while True:
+            try:
+                frame: Any = await track.recv()
+            except MediaStreamError:
+                return
+            if track.kind == "video":
+                self.images.append(frame.to_ndarray(format="rgb24"))
+
+    async def until(self, enough: Callable[[list[Image]], bool], seconds: float = 20.0) -> None:
+        async with asyncio.timeout(seconds):
+            while not enough(self.images):
+                await asyncio.sleep(0.05)
+
+
+async def offer_of(connection: RTCPeerConnection) -> str:
+    await connection.setLocalDescription(await connection.createOffer())
+    return connection.localDescription.sdp
+
+
+@asynccontextmanager
+async def peer(
+    server: Serving, *tracks: MediaStreamTrack, path: str = "/offer", sdp: Callable[[str], str] = str
+) -> AsyncIterator[tuple[RTCPeerConnection, Received, dict[str, str]]]:
+    """Yield a peer that sends `tracks`, what it receives, and what the server said: session and viewer."""
+    connection = RTCPeerConnection(ALONE)
+    received = Received(connection)
+    for track in tracks:
+        connection.addTrack(track)
+    if not tracks:
+        connection.addTransceiver("video", direction="recvonly")
+    try:
+        body = sdp(await offer_of(connection))
+        async with server.client.post(server.url + path, data=body) as response:
+            assert response.status == 201, await response.text()
+            if path == "/offer":
+                said = await response.json()
+            else:
+                said = {"sdp": await response.text(), "session": response.headers["Location"]}
+        await connection.setRemoteDescription(RTCSessionDescription(said["sdp"], "answer"))
+        yield connection, received, said
+    finally:
+        await connection.close()
+
+
+def noise(height: int = 240, width: int = 320, seed: int = 0) -> Image:
+    """A picture without faces that survives an encoder: coarse blocks."""
+    blocks = np.random.default_rng(seed).integers(0, 256, (height // 40, width // 40, 3), np.uint8)
+    return np.kron(blocks, np.ones((40, 40, 1), np.uint8))

@@ -1,0 +1,34 @@
+"""Whoever comes into a live picture is covered from the first frame on, even if found two frames late."""
+
+import pytest
+
+from benchmarks.onset import entries, onsets
+from streamer.evaluate.measures.coverage import UNCOVERED
+from streamer.faces.detect import FaceDetector
+from streamer.pipeline import anonymizer as pipeline
+from streamer.pipeline.anonymizer import Anonymizer
+from streamer.settings import LIVE_DELAY
+from streamer.types import Face, Image
+
+LATE = 2  # frames
+ENTRIES = 4
+
+
+class LateDetector(FaceDetector):
+    """Finds a face `LATE` frames after it could have."""
+
+    seen = 0
+
+    def __call__(self, image: Image) -> list[Face]:
+        faces = super().__call__(image)
+        self.seen = self.seen + 1 if faces else 0
+        return faces if self.seen > LATE else []
+
+
+@pytest.mark.parametrize("delay", [LIVE_DELAY, 0.0])
+def test_a_person_who_is_found_late_is_covered_by_the_delay(delay: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "FaceDetector", LateDetector)
+    found = onsets(entries(ENTRIES), Anonymizer.load(mode="cover", delay_seconds=delay, device="cpu"))
+    assert {onset.entry for onset in found} == set(range(ENTRIES))
+    shown = [onset for onset in found if onset.kept > UNCOVERED]
+    assert bool(shown) == (delay == 0), shown

@@ -1,0 +1,214 @@
+import base64
+import itertools
+import json
+import math
+import re
+from html.parser import HTMLParser
+from io import StringIO
+
+import cv2
+import numpy as np
+from rich.console import Console
+
+from streamer.evaluate.figures import Chart, Figure, Findings, Problem, Specimen, Table
+from streamer.evaluate.report.glossary import GLOSSARY, TOPICS, by_topic, meaning_of
+from streamer.evaluate.report.report import html
+from streamer.evaluate.report.summary import as_dict, summary
+from streamer.evaluate.report.thresholds import Threshold, Verdict, check
+
+HOSTILE = "<script>alert('1')</script>\"&"
+EVENT = '" onerror="alert(1)'
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+def png(grey: int) -> bytes:
+    return cv2.imencode(".png", np.full((8, 8), grey, np.uint8))[1].tobytes()
+
+
+def findings(text: str = "x") -> Findings:
+    """Return one of everything, with `text` wherever text from outside may stand."""
+    return Findings(
+        f"title {text}",
+        {
+            "match_rate.dlib": Figure(0.002, 0.0005, 0.007, 868, text),
+            "fid": Figure(math.nan, note="needs --inception"),
+            f"odd {text}": Figure(3.0),
+        },
+        (Table(f"table {text}", ("group", text), ((text, Figure(0.5, 0.4)), ("other", text), ("none", None)), text),),
+        (Chart(f"chart {text}", png(1), text),),
+        (Problem(f"no face {text}", (f"lfw/{text}.jpg", "b.jpg", "c.jpg", "d.jpg")),),
+        (Specimen(f"worst {text}", text, png(2), png(3)),),
+        {"date": "2025-11-25", "model": text, f"key {text}": text},
+    )
+
+
+def verdict_on(found: Findings, text: str = "gate.toml") -> Verdict:
+    thresholds = [Threshold("match_rate.dlib", most=0.01), Threshold("fid", most=40), Threshold(f"gone {text}", 0)]
+    return check(found.figures, thresholds, text)
+
+
+class Page(HTMLParser):
+    """What a browser makes of a page: its tags with attributes, its text, and whether every tag is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += f" {data}"
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def page(found: Findings, verdict: Verdict | None = None, *, faces_shown: bool = False) -> Page:
+    return Page(html(found, verdict or Verdict(), faces_shown=faces_shown))
+
+
+def words(text: str) -> str:
+    return re.sub(" ([,.:])", r"\1", " ".join(text.split()))
+
+
+def test_every_tag_is_closed_in_order():
+    assert page(findings(), verdict_on(findings())).open == []
+
+
+def test_text_from_outside_stays_text_wherever_it_stands():
+    for text in (HOSTILE, EVENT, "{{ 7 * 7 }}"):
+        found = findings(text)
+        shown = page(found, verdict_on(found, text))
+        allowed = {tag for tag, _ in page(findings(), verdict_on(findings())).tags}
+        assert {tag for tag, _ in shown.tags} <= allowed - {"script"}
+        assert not [name for _, attributes in shown.tags for name in attributes if name.startswith("on")]
+        assert shown.text.count(text) >= 15  # and it is there to be read
+
+
+def test_nothing_is_loaded_from_elsewhere_and_nothing_runs():
+    text = html(findings(), verdict_on(findings()), faces_shown=True)
+    shown = Page(text)
+    policy = next(meta["content"] for meta in shown.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'")
+    assert not re.search(r"https?:|url\(|@import|<script|<link|<iframe", text)
+    assert {str(image["src"]).partition(",")[0] for image in shown.all("img")} == {"data:image/png;base64"}
+    assert [a["href"] for a in shown.all("a")] == ["#problems"]
+
+
+def test_plots_and_faces_are_inside_and_described():
+    images = page(findings()).all("img")
+    assert [base64.b64decode(str(image["src"]).partition(",")[2]) for image in images] == [png(1), png(2), png(3)]
+    assert [image["alt"] for image in images] == ["x", "before, covered", "after, covered"]
+
+
+def test_a_banner_warns_of_real_faces_only_where_they_are_shown():
+    assert "This page shows real faces." in page(findings(), faces_shown=True).text
+    assert "This page shows real faces." not in page(findings()).text
+    assert [image["alt"] for image in page(findings(), faces_shown=True).all("img")][1:] == ["before", "after"]
+
+
+def test_headings_are_in_order_and_tables_say_what_their_heads_are_of():
+    shown = page(findings(), verdict_on(findings()))
+    levels = [int(tag[1]) for tag, _ in shown.tags if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    assert {attributes.get("scope") for attributes in shown.all("th")} == {"col", "row"}
+
+
+def test_the_verdict_is_on_top_and_names_what_is_broken():
+    broken = words(page(findings(), verdict_on(findings())).text)
+    assert "Fail 2 of 3 thresholds are broken: Naturalness (FID), gone gate.toml." in broken
+    assert "not measured: needs --inception" in broken
+    holds = check(findings().figures, [Threshold("match_rate.dlib", most=0.01)], "gate.toml")
+    assert "Pass 1 of 1 thresholds hold." in words(page(findings(), holds).text)
+    assert "No verdict No thresholds were given" in words(page(findings()).text)
+
+
+def test_a_threshold_stands_beside_what_was_measured_and_its_interval():
+    shown = words(page(findings(), verdict_on(findings())).text)
+    assert "match_rate.dlib at most 0.01 0.002 0.0005 to 0.007 ✓ Holds" in shown
+
+
+def test_a_figure_is_explained_once_and_an_unknown_one_not_at_all():
+    found = Findings("t", {name: Figure(0.5) for name in ("rank1.a", "ssim", "rank1.b", "new.thing")})
+    shown = words(page(found).text)
+    assert shown.count(GLOSSARY["rank1"].sentence) == 1
+    assert shown.index("(a) rank1.a") < shown.index("(b) rank1.b") < shown.index("ssim")
+    assert "new.thing" in shown
+
+
+def test_a_table_that_only_repeats_the_figures_is_left_out():
+    repeats, tells = Table("All figures", ("figure",), (("ssim",),)), Table("Groups", ("group",), (("women",),))
+    shown = page(Findings("t", {"ssim": Figure(0.7)}, (repeats, tells))).text
+    assert "All figures" not in shown
+    assert "Groups" in shown
+
+
+def test_a_threshold_that_holds_by_luck_says_so():
+    found = Findings("t", {"rank1.dlib": Figure(0.0, 0.0, 0.2, 16)})
+    verdict = check(found.figures, [Threshold("rank1.dlib", most=0.01)], "gate.toml")
+    assert "Holds not for sure" in words(page(found, verdict).text)
+    assert "not for sure: rank1.dlib 0 (0 to 0.2), at most 0.01" in summary(found, verdict).plain
+
+
+def test_problems_are_counted_and_every_name_is_listed():
+    shown = words(page(findings()).text)
+    assert "1 kind of problems is listed below" in shown
+    assert "no face x: 4 lfw/x.jpg b.jpg c.jpg d.jpg" in shown
+    nameless = Findings("t", {}, problems=(Problem("fid needs 2,049 photos, got 3", ()),))
+    assert "named here. fid needs 2,049 photos, got 3 How" in words(page(nameless).text)
+    assert "None: everything that was given was measured." in words(page(Findings("t", {})).text)
+
+
+def test_there_is_a_place_to_sign_and_it_repeats_the_verdict():
+    shown = words(page(findings(), verdict_on(findings())).text)
+    assert "Verdict: FAIL: 2 of 3 thresholds of gate.toml are broken." in shown
+    for line in ("Name and role", "Place", "Date", "Signature"):
+        assert line in shown
+
+
+def test_a_name_means_what_its_stem_means_and_keeps_the_rest():
+    assert meaning_of("similarity.dlib").title == "Likeness to the person (dlib)"
+    assert meaning_of("similarity.w600k.r50").title == "Likeness to the person (w600k.r50)"
+    assert meaning_of("hog").sentence == GLOSSARY["hog"].sentence
+    assert (meaning_of("unheard.of").title, meaning_of("unheard.of").sentence) == ("unheard.of", "")
+
+
+def test_every_meaning_has_a_topic_that_is_shown():
+    assert {meaning.topic for meaning in GLOSSARY.values()} <= set(TOPICS)
+    figures = {name: Figure(1.0) for name in [*GLOSSARY, "other"]}
+    assert sum(len(topic.rows) for topic in by_topic(figures)) == len(figures)
+
+
+def test_a_script_gets_everything_but_pictures_and_null_for_what_is_unknown():
+    said = json.loads(json.dumps(as_dict(findings(), verdict_on(findings())), allow_nan=False))
+    assert said["verdict"]["outcome"] == "fail"
+    assert said["verdict"]["broken"]["fid"] == "not measured: needs --inception"
+    assert said["figures"]["match_rate.dlib"] == {
+        "value": 0.002, "low": 0.0005, "high": 0.007, "count": 868, "note": "x",
+    }  # fmt: skip
+    assert said["figures"]["fid"]["value"] is None
+    assert said["tables"][0]["rows"][2] == ["none", ""]
+    assert said["problems"][0]["names"] == ["lfw/x.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    assert said["worst"] == [{"name": "worst x", "why": "x"}]
+
+
+def test_the_terminal_shows_figures_problems_and_last_the_verdict():
+    out = StringIO()
+    Console(file=out, width=80).print(summary(findings("[red]x[/red]"), verdict_on(findings())), soft_wrap=True)
+    lines = out.getvalue().splitlines()
+    assert lines[0] == "title [red]x[/red]"  # text, not markup
+    assert "  match_rate.dlib      0.002  0.0005 to 0.007     n 868     [red]x[/red]" in lines
+    assert "problem: no face [red]x[/red]: 4 (lfw/[red]x[/red].jpg, b.jpg, c.jpg, ...)" in lines
+    assert lines[-1] == "FAIL: 2 of 3 thresholds of gate.toml are broken"

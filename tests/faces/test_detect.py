@@ -1,0 +1,578 @@
+"""Detection on one public photograph (Grace Hopper, shipped with matplotlib) and exact boxes for the arithmetic."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamer.cli.demo import SHOTS, _background, _images, _photo
+from streamer.errors import AnonymizerError
+from streamer.faces import detect
+from streamer.faces.detect import (
+    Candidate,
+    FaceDetector,
+    agrees,
+    distinct,
+    estimated_points,
+    five_points,
+    judged_large,
+    overlaps,
+    separate,
+    tiles,
+)
+from streamer.types import Face, Floats, Image
+
+# Read off the photograph by eye: pupils, nose tip, mouth corners.
+HOPPER_POINTS = np.array([[221, 191], [308, 187], [267, 243], [233, 277], [303, 273]], np.float32)
+BETWEEN_EYES = 87.0
+CLIPS = Path(__file__).parents[3] / "shared" / "clips"
+
+
+@pytest.fixture(scope="module")
+def detector() -> Iterator[FaceDetector]:
+    with FaceDetector() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def hopper() -> Image:
+    origin = importlib.util.find_spec("matplotlib")
+    assert origin is not None
+    assert origin.origin is not None
+    path = Path(origin.origin).parent / "mpl-data" / "sample_data" / "grace_hopper.jpg"
+    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+
+
+def sure(faces: list[Face]) -> list[Face]:
+    return [face for face in faces if face.score >= 0.5]
+
+
+def only(faces: list[Face]) -> Face:
+    assert len(sure(faces)) == 1
+    return sure(faces)[0]
+
+
+def place(image: Image, *, width: int, height: int, at: tuple[int, int]) -> Image:
+    canvas = np.full((height, width, 3), 128, np.uint8)
+    x, y = at
+    canvas[y : y + image.shape[0], x : x + image.shape[1]] = image[: height - y, : width - x]
+    return canvas
+
+
+def off(face: Face, points: Floats) -> float:
+    """Largest distance of a landmark from `points`, in distances of the eyes."""
+    between = np.linalg.norm(points[1] - points[0])
+    return float(np.linalg.norm(face.landmarks - points, axis=1).max() / between)
+
+
+# Real faces
+
+
+def test_a_face_has_box_landmarks_and_mesh_where_the_eye_sees_them(detector: FaceDetector, hopper: Image):
+    face = only(detector(hopper))
+    assert off(face, HOPPER_POINTS) < 0.1
+    assert face.box == pytest.approx([165, 158, 362, 340], abs=15)  # ears, brow and chin, by eye
+    assert face.mesh is not None
+    assert face.mesh.shape == (468, 3)
+    assert {a.dtype for a in (face.box, face.landmarks, face.mesh)} == {np.dtype(np.float32)}
+
+
+def test_the_nose_is_nearer_than_the_ears(detector: FaceDetector, hopper: Image):
+    mesh = only(detector(hopper)).mesh
+    assert mesh is not None
+    depth = mesh[[234, 454], 2] - mesh[1, 2]
+    assert (depth > 0.4 * BETWEEN_EYES).all()
+    assert (depth < 2.5 * BETWEEN_EYES).all()  # in pixels, not in shares of the frame
+
+
+@pytest.mark.parametrize("scale", [0.2, 0.5, 1.6])
+def test_a_scaled_image_gives_scaled_landmarks(detector: FaceDetector, hopper: Image, scale: float):
+    scaled = cv2.resize(hopper, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    assert off(only(detector(scaled)), only(detector(hopper)).landmarks * scale) < 0.06
+
+
+def test_a_very_large_face_is_sampled_without_an_offset(detector: FaceDetector, hopper: Image):
+    large = cv2.resize(hopper[100:400, 100:400], None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    small = only(detector(hopper[100:400, 100:400])).landmarks
+    assert np.abs(only(detector(large)).landmarks / 4 - small).max() < 0.03 * BETWEEN_EYES
+
+
+def test_a_shifted_image_gives_shifted_landmarks(detector: FaceDetector, hopper: Image):
+    shifted = place(hopper, width=700, height=700, at=(150, 60))
+    assert off(only(detector(shifted)), only(detector(hopper)).landmarks + np.array([150, 60])) < 0.05
+
+
+@pytest.mark.parametrize("degrees", [-20, 20, 40])
+def test_a_rotated_image_gives_rotated_landmarks(detector: FaceDetector, hopper: Image, degrees: float):
+    rotation = cv2.getRotationMatrix2D((256, 300), degrees, 1.0)
+    rotated = cv2.warpAffine(hopper, rotation, (512, 600))
+    face = only(detector(rotated))
+    assert face.mesh is not None
+    assert off(face, only(detector(hopper)).landmarks @ rotation[:, :2].T + rotation[:, 2]) < 0.08
+
+
+def test_a_mirrored_face_still_has_its_image_left_eye_first(detector: FaceDetector, hopper: Image):
+    landmarks = only(detector(hopper[:, ::-1])).landmarks
+    mirrored = HOPPER_POINTS[[1, 0, 2, 4, 3]] * (-1, 1) + (hopper.shape[1], 0)
+    assert np.abs(landmarks - mirrored).max() < 0.1 * BETWEEN_EYES
+
+
+def test_a_face_without_colour_is_found(detector: FaceDetector, hopper: Image):
+    grey = np.repeat(cv2.cvtColor(hopper, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+    assert off(only(detector(grey)), HOPPER_POINTS) < 0.1
+
+
+def test_a_face_in_the_dark_has_a_mesh(detector: FaceDetector, hopper: Image):
+    face = only(detector((hopper * 0.03).astype(np.uint8)))
+    assert face.mesh is not None
+    assert off(face, HOPPER_POINTS) < 0.12
+
+
+@pytest.mark.parametrize("cut", [220, 250])
+def test_a_face_cut_by_the_frame_is_found_and_its_box_reaches_the_border(
+    detector: FaceDetector, hopper: Image, cut: int
+):
+    face = only(detector(np.ascontiguousarray(hopper[:, cut:])))
+    assert face.box[0] <= 0
+    assert face.box[2] == pytest.approx(362 - cut, abs=25)
+
+
+def test_a_small_face_in_a_large_image_is_found_by_the_tiles_only(detector: FaceDetector, hopper: Image):
+    small = cv2.resize(hopper, (256, 300), interpolation=cv2.INTER_AREA)
+    large = place(small, width=4000, height=3000, at=(3100, 1900))
+    assert off(detector(large)[0], HOPPER_POINTS / 2 + np.array([3100, 1900])) < 0.12
+    with FaceDetector(max_tiles=1) as untiled:
+        assert sure(untiled(large)) == []
+
+
+def test_twenty_faces_are_twenty(detector: FaceDetector, hopper: Image):
+    person = cv2.resize(hopper, (256, 300), interpolation=cv2.INTER_AREA)
+    faces = sure(detector(np.tile(person, (4, 5, 1))))
+    assert len(faces) == 20
+    cells = {(int(face.landmarks[2, 0] // 256), int(face.landmarks[2, 1] // 300)) for face in faces}
+    assert cells == {(column, row) for column in range(5) for row in range(4)}
+
+
+# No face, odd images
+
+
+def test_noise_and_flat_images_hold_no_face(detector: FaceDetector):
+    noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    assert detector(noise) == []
+    assert detector(np.zeros((480, 640, 3), np.uint8)) == []
+    assert detector(np.full((720, 1280, 3), 255, np.uint8)) == []
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (3, 500, 3), (500, 2, 3), (8, 8, 3), (20, 3000, 3)])
+def test_an_image_too_small_for_a_face_holds_none(detector: FaceDetector, shape: tuple[int, int, int]):
+    assert sure(detector(np.full(shape, 90, np.uint8))) == []
+
+
+def test_an_image_is_not_modified_and_earlier_images_are_forgotten(detector: FaceDetector, hopper: Image):
+    before = hopper.copy()
+    first = only(detector(hopper))
+    detector(np.zeros((300, 900, 3), np.uint8))
+    again = only(detector(hopper))
+    assert (hopper == before).all()
+    assert (first.box == again.box).all()
+    assert (first.landmarks == again.landmarks).all()
+
+
+def test_a_view_of_an_image_is_as_good_as_a_copy(detector: FaceDetector, hopper: Image):
+    wide = np.concatenate([hopper, hopper[::-1]], axis=1)[:, ::-1]
+    for view in (wide[:, 512:], wide[::4, 512::4]):  # the second one is not resized
+        assert not view.flags.c_contiguous
+        assert (only(detector(view)).box == only(detector(view.copy())).box).all()
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((10, 10), np.uint8), np.zeros((10, 10, 4), np.uint8), np.zeros((10, 10, 3)), np.zeros((0, 9, 3), "u1")],
+)
+def test_what_is_no_rgb_image_is_refused(detector: FaceDetector, image: Image):
+    with pytest.raises(ValueError, match=r"image must be \(H, W, 3\) uint8, got"):
+        detector(image)
+
+
+@pytest.mark.skipif(not CLIPS.is_dir(), reason="shared/clips is absent")
+def test_people_in_a_street_are_found_by_the_tiles(detector: FaceDetector):
+    import av
+
+    with av.open(str(CLIPS / "street_1080p.mp4")) as container:
+        image = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    with FaceDetector(max_tiles=1) as untiled:
+        assert len(sure(detector(image))) >= len(sure(untiled(image))) + 3
+
+
+@pytest.mark.skipif(not CLIPS.is_dir(), reason="shared/clips is absent")
+def test_light_gives_more_meshes_on_a_dark_stage(detector: FaceDetector, monkeypatch: pytest.MonkeyPatch):
+    import av
+
+    with av.open(str(CLIPS / "stage_dark_640x360.mp4")) as container:
+        images = [f.to_ndarray(format="rgb24") for n, f in enumerate(container.decode(video=0)) if n % 20 == 0]
+
+    def meshes() -> int:
+        return sum(face.mesh is not None for image in images for face in detector(image))
+
+    lit = meshes()
+    monkeypatch.setattr(detect, "MAX_GAIN", 1.0)
+    assert lit > meshes()
+
+
+# The mesh and the detector
+
+
+def test_sampling_counts_from_the_corner_of_a_pixel():
+    ramp = np.tile(np.arange(100, 250, dtype=np.uint8)[:, None], (150, 1, 3))
+    sampled = detect.sample(ramp, np.array([[0.5, 0, 20], [0, 0.5, 10]], np.float32))
+    middles = 100 + (np.arange(192) + 0.5) / 2 + 20 - 0.5  # pixel x of the ramp is 100 + x at x + 0.5
+    assert np.abs((sampled[..., 0] - middles).mean(axis=0)).mean() <= 0.3
+    assert abs((sampled[..., 0] - middles).mean()) < 0.1
+
+
+def test_the_box_of_a_face_covers_both_what_the_detector_and_what_the_mesh_saw(
+    detector: FaceDetector, hopper: Image, monkeypatch: pytest.MonkeyPatch
+):
+    face = only(detector(hopper))
+    monkeypatch.setattr(detect, "MESH_PRESENCE", 1.1)
+    detected = only(detector(hopper))
+    assert face.mesh is not None
+    assert (face.box[:2] <= np.minimum(detected.box[:2], face.mesh[[152, 234, 454, 66], :2].min(axis=0))).all()
+    assert (face.box[2:] >= np.maximum(detected.box[2:], face.mesh[[152, 234, 454, 66], :2].max(axis=0))).all()
+    assert face.score > detected.score
+
+
+def test_depth_is_in_pixels(detector: FaceDetector, hopper: Image):
+    one = only(detector(hopper)).mesh
+    two = only(detector(cv2.resize(hopper, None, fx=2, fy=2))).mesh
+    assert one is not None
+    assert two is not None
+    assert np.ptp(two[:, 2]) == pytest.approx(2 * np.ptp(one[:, 2]), rel=0.1)
+
+
+def test_a_mesh_beside_the_detection_is_left_out(
+    detector: FaceDetector, hopper: Image, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(detect, "MESH_AGREEMENT", 1.1)
+    assert only(detector(hopper)).mesh is None
+
+
+def test_a_large_face_is_averaged_down_and_not_picked_from():
+    image = np.random.default_rng(0).integers(100, 256, (768, 768, 3), dtype=np.uint8)  # light enough to stay as it is
+    sampled = detect.sample(image, np.array([[4, 0, 0], [0, 4, 0]], np.float32))
+    averages = image.reshape(192, 4, 192, 4, 3).mean(axis=(1, 3))
+    assert np.abs(sampled - averages).max() <= 1
+
+
+def test_a_mesh_that_the_model_doubts_is_left_out(
+    detector: FaceDetector, hopper: Image, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(detect, "MESH_PRESENCE", 1.1)
+    face = only(detector(hopper))
+    assert face.mesh is None
+    assert off(face, HOPPER_POINTS) < 0.2  # estimated from the detector's keypoints
+
+
+def test_a_mesh_off_the_face_does_not_agree():
+    mesh = np.zeros((468, 3), np.float32)
+    mesh[:, :2] = np.random.default_rng(0).uniform(100, 200, (468, 2))
+    mesh[[234, 454, 152, 66], :2] = (100, 150), (200, 150), (150, 200), (150, 100)
+    box = np.array([100, 100, 200, 200], np.float32)
+    assert agrees(mesh, box)
+    assert agrees(mesh, box + 20)
+    assert not agrees(mesh, box + 40)  # IoU .22
+    assert not agrees(mesh, (box - 150) * 2 + 150)  # four times the area
+
+
+def test_only_the_best_faces_get_a_mesh_when_there_are_too_many(
+    detector: FaceDetector, hopper: Image, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(detect, "MAX_MESHES", 1)
+    faces = sure(detector(np.tile(hopper, (1, 2, 1))))
+    assert sorted(face.mesh is None for face in faces) == [False, True]
+
+
+def test_five_points_are_the_means_that_the_template_names():
+    mesh = np.arange(468 * 3, dtype=np.float32).reshape(468, 3)
+    expected = [
+        [(33 + 133 + 159 + 145) / 4 * 3 + k for k in (0, 1)],
+        [(362 + 263 + 386 + 374) / 4 * 3 + k for k in (0, 1)],
+    ]
+    expected += [[3 * n + k for k in (0, 1)] for n in (1, 61, 291)]
+    assert five_points(mesh) == pytest.approx(np.array(expected))
+
+
+def test_estimated_mouth_corners_lie_beside_the_mouth_along_the_eyes():
+    keypoints = np.array([[100, 100], [200, 150], [140, 170], [120, 210], [60, 110], [250, 170]], np.float32)
+    points = estimated_points(keypoints)
+    assert points[:3] == pytest.approx(keypoints[:3])
+    assert points[3:].mean(axis=0) == pytest.approx(keypoints[3])
+    assert points[4] - points[3] == pytest.approx(0.828 * (keypoints[1] - keypoints[0]))  # .2235 / .27
+
+
+# Boxes
+
+
+def candidate(*box: float, score: float = 0.9) -> Candidate:
+    return Candidate(np.array(box, np.float32), np.zeros((6, 2), np.float32), score)
+
+
+def test_of_two_boxes_on_one_face_the_better_stays():
+    worse, better = candidate(0, 0, 100, 100, score=0.6), candidate(10, 10, 110, 110, score=0.8)
+    assert distinct([worse, better]) == [better]
+
+
+def test_part_of_a_face_at_the_border_of_a_tile_is_not_another_face():
+    whole, part = candidate(0, 0, 100, 100), candidate(70, 0, 120, 100, score=0.8)
+    assert distinct([part, whole]) == [whole, part]  # 30 of 50 inside: another face, maybe
+    part = candidate(60, 0, 110, 100, score=0.8)
+    assert distinct([part, whole]) == [whole]  # 40 of 50
+
+
+def test_neighbours_that_overlap_a_little_are_two_faces():
+    left, right = candidate(0, 0, 100, 100), candidate(60, 20, 160, 120, score=0.8)
+    assert distinct([left, right]) == [left, right]
+
+
+def test_no_candidates_are_no_faces():
+    assert distinct([]) == []
+
+
+def at(box: Floats, points: Floats, score: float) -> Candidate:
+    return Candidate(np.array(box, np.float32), np.array([*points, (0, 0), (0, 0)], np.float32), score)
+
+
+def test_a_box_that_gives_way_to_a_better_one_is_hidden_if_it_may_be_another_face():
+    eyes_nose_mouth = np.array([(30, 40), (70, 40), (50, 60), (50, 80)])
+    whole = at((0, 0, 100, 100), eyes_nose_mouth, 0.9)
+    same = at((5, 5, 105, 105), eyes_nose_mouth + 5, 0.8)
+    inner = at((50, 50, 90, 90), 50 + 0.4 * eyes_nose_mouth, 0.7)
+    assert [c.hides for c in distinct([whole, same])] == [False]
+    assert [c.hides for c in distinct([whole, same, inner])] == [True]
+    beside = at((200, 0, 300, 100), eyes_nose_mouth + np.array([200, 0]), 0.95)
+    assert [c.hides for c in distinct([whole, inner, beside])] == [False, True]
+
+
+def test_a_face_inside_the_oval_of_another_is_hidden_unless_it_is_that_face():
+    whole, inner = face(100, 100, 50), face(110, 100, 20)
+    assert [found.hides for found in separate([whole, inner])] == [False]  # the same landmarks
+    other = replace(inner, landmarks=inner.landmarks + 20)
+    beside = face(300, 100, 50)
+    assert [found.hides for found in separate([other, beside, whole])] == [False, True]
+
+
+# Parts of faces
+
+
+def face(x: float, y: float, radius: float, *, score: float = 0.9, mesh: bool = True) -> Face:
+    """A round face; without mesh its box is as large."""
+    angles = np.linspace(0, 2 * np.pi, len(detect.FACE), endpoint=False)
+    points = np.full((468, 3), (x, y, 0), np.float32)
+    points[detect.FACE, :2] += radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    box = np.array([x - radius, y - radius, x + radius, y + radius], np.float32)
+    return Face(box, np.zeros((5, 2), np.float32), points if mesh else None, score)
+
+
+@pytest.mark.parametrize("frame", [17, 18, 20])  # the left lens of the spectacles and what is beside it
+def test_the_demo_shows_one_face_and_not_an_eye_as_another(detector: FaceDetector, frame: int):
+    image = next(itertools.islice(_images(_photo(), _background(), SHOTS), frame, None))
+    assert len(sure(detector(image))) == 1
+
+
+def test_a_part_of_a_face_with_a_mesh_of_its_own_is_left_out_even_if_its_score_is_better():
+    whole, part = face(100, 100, 50), face(130, 100, 22, score=1.0)  # all but a sliver inside
+    assert separate([part, whole]) == [whole]
+
+
+def test_neighbours_whose_ovals_overlap_less_than_half_are_both_kept_in_order():
+    # Two equal circles share .391 of each at a distance of one radius, .505 at .8: 2 acos(d/2) - d/2 sqrt(4 - d^2).
+    front, behind = face(100, 100, 50), face(150, 100, 50, score=0.95)
+    assert separate([behind, front]) == [behind, front]
+    assert len(separate([front, face(140, 100, 50)])) == 1
+
+
+def test_a_doubted_face_takes_no_sure_ones_place():
+    sure_face, doubted = face(100, 100, 30), face(100, 100, 50, score=0.4)
+    assert any(kept is sure_face for kept in separate([doubted, sure_face]))
+
+
+def test_a_box_without_mesh_is_a_part_only_when_it_lies_inside_the_oval():
+    whole = face(100, 100, 50)
+    eye, beside = face(120, 90, 20, mesh=False), face(160, 100, 30, mesh=False)
+    assert separate([whole, eye, beside]) == [whole, beside]
+
+
+def test_a_box_without_mesh_takes_no_face_away():
+    """Two people side by side: the loose box of one reaches over the face of the other."""
+    loose = face(100, 100, 80, mesh=False)
+    for child in (face(120, 100, 20, score=0.6), face(120, 100, 20, mesh=False)):
+        assert separate([loose, child]) == [loose, child]
+
+
+# Large faces are easy
+
+
+@pytest.mark.parametrize(
+    ("detected", "presence", "score"),
+    [
+        (0.55, 0.0, 0.49),  # half the scene, without a mesh
+        (0.35, 0.0, 0.35),
+        (0.40, 0.98, 0.40),  # the mesh sees a face in blurred leaves
+        (0.55, 0.98, 0.98),
+        (0.75, 0.0, 0.75),  # a profile
+        (0.75, 0.9, 0.9),
+    ],
+)
+def test_a_large_face_is_sure_when_the_detector_is_certain_or_both_models_are_sure(
+    detected: float, presence: float, score: float
+):
+    assert judged_large(detected, presence) == score
+
+
+def test_a_doubted_face_is_sure_only_where_it_is_small(
+    detector: FaceDetector, hopper: Image, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(detect, "MESH_PRESENCE", 1.1)  # no mesh fits
+    monkeypatch.setattr(detect, "CERTAIN", 1.1)
+    assert sure(detector(hopper)) == []
+    small = place(cv2.resize(hopper, (128, 150), interpolation=cv2.INTER_AREA), width=640, height=480, at=(300, 200))
+    assert len(sure(detector(small))) == 1
+
+
+corners = st.tuples(st.integers(0, 20), st.integers(0, 20), st.integers(1, 12), st.integers(1, 12))
+
+
+@given(one=corners, others=st.lists(corners, max_size=4))
+def test_overlaps_count_pixels(one: tuple[int, ...], others: list[tuple[int, ...]]):
+    def pixels(x: int, y: int, width: int, height: int) -> set[tuple[int, int]]:
+        return {(i, j) for i in range(x, x + width) for j in range(y, y + height)}
+
+    def box(x: int, y: int, width: int, height: int) -> list[int]:
+        return [x, y, x + width, y + height]
+
+    boxes = np.array([box(*other) for other in others], np.float32).reshape(-1, 4)
+    ious, shares = overlaps(np.array(box(*one), np.float32), boxes)
+    for other, iou, share in zip(others, ious, shares, strict=True):
+        a, b = pixels(*one), pixels(*other)
+        assert iou == pytest.approx(len(a & b) / len(a | b))
+        assert share == pytest.approx(len(a & b) / min(len(a), len(b)))
+
+
+# Tiles
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 20))
+def test_tiles_cover_a_large_frame_within_the_budget(width: int, height: int, max_tiles: int):
+    found = tiles(width, height, max_tiles=max_tiles)
+    assert len(found) <= max_tiles
+    assert all(0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height for x1, y1, x2, y2 in found)
+    for axis, length in ((0, width), (1, height)) if found else ():
+        spans = sorted({(tile[axis], tile[axis + 2]) for tile in found})
+        assert spans[0][0] == 0
+        assert max(end for _, end in spans) == length
+        least = 0.2 * (spans[0][1] - spans[0][0]) - 1  # a pixel of rounding; what is smaller is whole in some tile
+        assert all(end - start >= least for (_, end), (start, _) in itertools.pairwise(spans))
+    assert len(found) == len({x1 for x1, *_ in found}) * len({y1 for _, y1, *_ in found})
+
+
+@pytest.mark.parametrize(("width", "height"), [(1024, 1024), (1100, 1000), (1920, 1080), (8000, 1000)])
+def test_a_large_frame_has_tiles_smaller_than_itself(width: int, height: int):
+    for x1, y1, x2, y2 in tiles(width, height, max_tiles=8):
+        assert (x2 - x1) * (y2 - y1) < width * height
+
+
+def test_a_small_frame_has_no_tiles_and_a_large_one_has_few():
+    assert tiles(640, 480, max_tiles=8) == []
+    assert tiles(1280, 720, max_tiles=8) == [(0, 0, 720, 720), (560, 0, 1280, 720)]
+    assert len(tiles(1920, 1080, max_tiles=8)) == 8
+
+
+@pytest.mark.parametrize(("width", "height", "inputs"), [(640, 480, 1), (1280, 720, 3), (1920, 1080, 8)])
+def test_full_range_sees_the_whole_frame_only_where_there_are_few_tiles(
+    detector: FaceDetector, monkeypatch: pytest.MonkeyPatch, width: int, height: int, inputs: int
+):
+    shapes = []
+
+    def run(images: Iterable[tuple[str, Image]]) -> dict[tuple[str, int], object]:
+        shapes.extend((stream, image.shape) for stream, image in images)
+        return {}
+
+    monkeypatch.setattr(detector._networks, "run", run)
+    assert detector(np.zeros((height, width, 3), np.uint8)) == []
+    assert [shape for stream, shape in shapes if stream == "short"] == [(round(192 * height / width), 192, 3)]
+    assert sum(stream.startswith("full") for stream, _ in shapes) == inputs
+
+
+def test_a_detector_without_tiles_is_refused():
+    with pytest.raises(ValueError, match="max_tiles must be at least 1, got 0"):
+        FaceDetector(max_tiles=0)
+
+
+# Life and failure
+
+
+def test_importing_the_module_does_not_import_mediapipe():
+    code = "import sys, streamer.faces.detect; sys.exit('mediapipe' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_a_closed_detector_fails_closed(hopper: Image):
+    detector = FaceDetector()
+    detector.close()
+    detector.close()
+    with pytest.raises(AnonymizerError, match="closed"):
+        detector(hopper)
+
+
+def test_what_failed_once_is_thrown_away_and_the_next_image_is_searched(hopper: Image):
+    with FaceDetector() as detector:
+        before = only(detector(hopper))
+        assert detector._networks is not None
+        detector._networks._clock = -1000  # MediaPipe takes no time that is over, and nothing at all after that
+        with pytest.raises(AnonymizerError, match="MediaPipe did not run"):
+            detector(hopper)
+        assert (only(detector(hopper)).box == before.box).all()
+
+
+def test_an_image_that_cannot_be_sampled_leaves_no_answers_for_the_next(
+    hopper: Image, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_: object) -> Image:
+        raise MemoryError
+
+    with FaceDetector() as detector:
+        with monkeypatch.context() as patch:
+            patch.setattr(detect, "sample", fail)
+            with pytest.raises(MemoryError):
+                detector(hopper)
+        only(detector(hopper))
+
+
+def test_threads_that_share_a_detector_find_what_one_finds(hopper: Image):
+    images = [hopper, np.zeros((200, 200, 3), np.uint8), place(hopper, width=1200, height=800, at=(600, 100))]
+    with FaceDetector() as detector, ThreadPoolExecutor(6) as threads:
+        alone = [[tuple(face.box) for face in detector(image)] for image in images]
+        together = list(threads.map(detector, images * 8))
+    assert [[tuple(face.box) for face in faces] for faces in together] == alone * 8
+
+
+def test_a_detector_may_be_closed_while_it_searches(hopper: Image):
+    detector = FaceDetector()
+    with ThreadPoolExecutor(1) as threads:
+        searched = threads.submit(detector, hopper)
+        detector.close()
+        with suppress(AnonymizerError):  # if it was closed before
+            assert only(searched.result()).score > 0.5

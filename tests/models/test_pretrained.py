@@ -1,0 +1,532 @@
+"""Weights of others: recognised, verified, refused where wrong, and computing what an independent forward computes."""
+
+import argparse
+import math
+import pickle
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from models.checkpoint import Checkpoint, import_folder, read_checkpoint, verify_imports, weights_path, write_checkpoint
+from models.checkpoint_errors import CheckpointError
+from models.face_model import DEFAULT_TEMPLATE, load_face_model
+from models.identity.recognizer import ArcFace, CompactRecognizer, CurricularFace, MobileFaceNet
+from models.pretrained.formats import FFHQ_TEMPLATE, recognise
+from models.pretrained.imported import (
+    describe,
+    import_weights,
+    load_generator,
+    load_recognizer,
+    read_published,
+    stored_models,
+)
+from models.private_encoder.generator import Generator, GeneratorConfig
+from models.private_encoder.private_encoder import PrivateEncoder
+from streamer.render.align import SimilarityAligner
+from streamer.types import Face
+from tests.models.published_weights import (
+    IR_101,
+    IR_SE_50,
+    SMALL_CHANNELS,
+    Shapes,
+    drawn,
+    embed,
+    encode,
+    encoder_shapes,
+    ffhq_channels,
+    generator_shapes,
+    mapped,
+    psp_shapes,
+    recognizer_shapes,
+    seeded,
+    small_psp,
+    synthesise,
+    within,
+)
+
+SMALL_GENERATOR = generator_shapes(64, SMALL_CHANNELS, latent=8, mapping=2)
+PUBLISHED_ENCODER = encoder_shapes(IR_SE_50, 64, styles=18, latent=512, side=256)
+
+
+PUBLISHED_CONFIG = {
+    "encoder": {"input_size": 256, "latents": 18, "latent_size": 512, "stage_blocks": (3, 4, 14, 3), "width": 64},
+    "generator": {
+        "resolution": 1024,
+        "latent_size": 512,
+        "mapping_layers": 8,
+        "mapping_lr_multiplier": 0.01,
+        "channel_base": 32768,
+        "channel_max": 512,
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for imported weights that is the test's own."""
+    monkeypatch.setenv("VEIL_MODELS", str(tmp_path / "imported"))
+    return tmp_path / "imported"
+
+
+def weightless(shapes: Shapes) -> dict[str, Tensor]:
+    return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+
+
+def saved(content: object, path: Path) -> Path:
+    torch.save(content, path)
+    return path
+
+
+def random_crops(count: int, size: int) -> Tensor:
+    return torch.rand(count, 3, size, size, generator=seeded(2)) * 2 - 1
+
+
+def psp_output(content: dict[str, object], crops: Tensor) -> Tensor:
+    """Return the pictures that pSp makes of 64 px crops, by the functions of `tests.models.published_weights`."""
+    weights = content["state_dict"]
+    pooled = torch.nn.functional.avg_pool2d(crops, 2)
+    latents = encode(within(weights, "encoder."), pooled, (1, 2, 1, 1), 10) + content["latent_avg"]
+    return synthesise(within(weights, "decoder."), latents)
+
+
+# What is recognised
+
+
+def test_the_published_psp_is_the_network_of_the_paper() -> None:
+    shapes = psp_shapes(PUBLISHED_ENCODER, generator_shapes(1024, ffhq_channels(2), latent=512, mapping=8))
+    content = {"state_dict": weightless(shapes), "latent_avg": torch.empty(18, 512, device="meta"), "opts": {}}
+    published = recognise(content, "psp.pt")
+    assert (published.name, published.kind) == ("psp-1024", "private-encoder")
+    assert published.config == PUBLISHED_CONFIG
+    assert len(published.tensors) == len(shapes) + 1 + 18 * 2  # the average latent, and what turns beta to account
+
+
+@pytest.mark.parametrize("resolution", [256, 512])
+def test_a_psp_for_a_smaller_generator_has_fewer_styles(resolution: int) -> None:
+    styles = 2 * int(math.log2(resolution)) - 2
+    encoder = encoder_shapes(IR_SE_50, 64, styles=styles, latent=512, side=256)
+    shapes = psp_shapes(encoder, generator_shapes(resolution, ffhq_channels(2), latent=512, mapping=8))
+    published = recognise({"state_dict": weightless(shapes)}, "psp.pt")
+    assert published.name == f"psp-{resolution}"
+    assert published.config["encoder"]["latents"] == styles
+
+
+def test_the_authors_checkpoint_is_named_for_its_beta() -> None:
+    content = small_psp() | {"opts": argparse.Namespace(encoder_type="GradualStyleEncoder", target_id=0.2)}
+    assert recognise(content, "best_model.pt").name == "private-encoder-64-beta-0.2"
+
+
+@pytest.mark.parametrize(("resolution", "multiplier"), [(256, 1), (256, 2), (512, 2), (1024, 1), (1024, 2)])
+def test_a_stylegan2_is_recognised_at_every_published_size(resolution: int, multiplier: int) -> None:
+    channels = ffhq_channels(multiplier)
+    shapes = generator_shapes(resolution, channels, latent=512, mapping=8)
+    published = recognise({"g_ema": weightless(shapes), "latent_avg": torch.empty(512, device="meta")}, "stylegan2.pt")
+    assert published.name == f"stylegan2-{resolution}"
+    config = GeneratorConfig(**published.config)
+    assert {side: config.channels(side) for side in config.resolutions} == {
+        side: count for side, count in channels.items() if side <= resolution
+    }
+
+
+@pytest.mark.parametrize(
+    ("stages", "squeeze", "affine", "name"),
+    [(IR_SE_50, 16, True, "arcface-ir-se-50"), (IR_101, None, False, "curricularface-ir-101")],
+)
+def test_recognisers_are_told_apart(stages: tuple[int, ...], squeeze: int | None, affine: bool, name: str) -> None:
+    shapes = recognizer_shapes(stages, squeeze=squeeze, affine=affine)
+    assert recognise(weightless(shapes), "weights.pth").name == name
+
+
+# What is refused, in one line
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (
+            lambda w: w.pop("decoder.convs.1.conv.weight"),
+            r"1 tensors missing and 0 unknown, such as generator\.convs\.1",
+        ),
+        (lambda w: w.pop("encoder.input_layer.1.weight"), r"1 tensors missing.* encoder\.input_layer\.1\.weight"),
+        (lambda w: w.pop("decoder.noises.noise_2"), r"1 tensors missing.* generator\.noises\.noise_2"),
+        (lambda w: w.pop("decoder.input.input"), r"incomplete: decoder\.input\.input is missing"),
+        (lambda w: w.update({"decoder.extra": torch.zeros(1)}), r"0 tensors missing and 1 unknown.* generator\.extra"),
+        (
+            lambda w: w.update({"encoder.latlayer1.weight": torch.zeros(128, 32, 1, 1)}),
+            r"1 tensors misshapen, such as encoder\.latlayer1\.weight: is \(128, 32, 1, 1\), must be \(128, 64, 1, 1\)",
+        ),
+        (
+            lambda w: w.update({"encoder.input_layer.0.weight": torch.zeros(16, 19, 3, 3)}),  # pSp from segmentations
+            r"encoder\.input_layer\.0\.weight: is \(16, 19, 3, 3\), must be \(16, 3, 3, 3\)",
+        ),
+        (lambda w: w["decoder.to_rgb1.bias"].fill_(math.nan), r"generator\.to_rgb1\.bias has values that are not fin"),
+        (lambda w: w["encoder.latlayer1.bias"].fill_(math.inf), r"encoder\.latlayer1\.bias has values that are not"),
+        (
+            lambda w: w.update({"encoder.latlayer1.bias": torch.zeros(128, dtype=torch.int64)}),
+            r"encoder\.latlayer1\.bias is torch\.int64 .*expected plain floating point",
+        ),
+        (lambda w: w["decoder.convs.0.conv.blur.kernel"].mul_(2), r"blur\.kernel is not the resampling filter"),
+    ],
+)
+def test_tensors_that_are_wrong_are_named(tmp_path: Path, damage: Callable[[dict[str, Tensor]], object], says: str):
+    content = small_psp()
+    damage(content["state_dict"])
+    path = saved(content, tmp_path / "psp.pt")
+    with pytest.raises(CheckpointError, match=rf"psp\.pt: .*{says}") as caught:
+        import_weights(path)
+    assert "\n" not in str(caught.value)
+    assert stored_models() == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        # encoder4editing has pSp's names and shapes, but adds its latents to the first
+        ({"opts": {"encoder_type": "Encoder4Editing"}}, "its encoder is Encoder4Editing, and only GradualStyleEncoder"),
+        ({"latent_avg": torch.zeros(10, 7)}, r"latent_avg is \(10, 7\), expected one latent of 8"),
+        ({"latent_avg": torch.zeros(9, 8)}, "expanded size"),
+        ({"latent_avg": "mean"}, "latent_avg is str"),
+        ({"state_dict": [1]}, "its weights are a list"),
+        ({"state_dict": {"fc.weight": torch.zeros(1)}}, "none of the weights that can be read: Private-Encoder, pSp"),
+    ],
+)
+def test_a_checkpoint_of_another_network_is_refused(changed: dict[str, object], says: str) -> None:
+    with pytest.raises(CheckpointError, match=says):
+        recognise(small_psp() | changed, "other.pt")
+
+
+class Runs:
+    """An object whose pickle calls a function when it is read."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return print, ("this must never be run",)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_that_runs_code_is_refused_and_not_run(
+    tmp_path: Path, zipped: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = small_psp() | {"opts": Runs()}
+    torch.save(content, tmp_path / "evil.pt", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CheckpointError, match=r"evil\.pt: a pickle that needs print: .* it is not read"):
+        read_published(tmp_path / "evil.pt")
+    assert "never" not in capsys.readouterr().out
+
+
+def test_a_class_among_the_options_is_refused_with_its_name(tmp_path: Path) -> None:
+    path = saved(small_psp() | {"opts": argparse.Namespace(exp_dir=Fraction(1, 2))}, tmp_path / "psp.pt")
+    with pytest.raises(CheckpointError, match=r"a pickle that needs fractions\.Fraction"):
+        read_published(path)
+
+
+def test_reading_leaves_no_class_allowed_behind(tmp_path: Path) -> None:
+    before = set(torch.serialization.get_safe_globals())
+    read_published(saved({"opts": argparse.Namespace(a=1)}, tmp_path / "psp.pt"))
+    assert set(torch.serialization.get_safe_globals()) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "damaged, cut short, or not weights"),
+        (b"\x17not weights at all", "damaged, cut short, or not weights"),
+        (b"\n<!DOCTYPE html><html>Sign in to download</html>", "a web page, not weights: download the file itself"),
+        (pickle.dumps({"G_ema": Runs()}, protocol=4), "a pickle that needs more than tensors"),  # as NVIDIA's .pkl
+        (b"\x20" + bytes(7) + b'{"a": damaged', "damaged, cut short, or not weights"),
+    ],
+)
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "file.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"file\.pt: .*{says}") as caught:
+        import_weights(tmp_path / "file.pt")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("kept", [0.5, 0.99])
+def test_a_download_that_was_cut_short_is_named(tmp_path: Path, zipped: bool, kept: float) -> None:
+    torch.save(small_psp(), tmp_path / "whole.pt", _use_new_zipfile_serialization=zipped)
+    content = (tmp_path / "whole.pt").read_bytes()
+    (tmp_path / "cut.pt").write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(CheckpointError, match=r"cut\.pt: damaged, cut short"):
+        read_published(tmp_path / "cut.pt")
+
+
+@pytest.mark.parametrize(("name", "says"), [("absent.pt", "No such file"), (".", "Is a directory")])
+def test_a_path_without_a_file_is_named(tmp_path: Path, name: str, says: str) -> None:
+    with pytest.raises(CheckpointError, match=f"cannot be read: {says}"):
+        import_weights(tmp_path / name)
+
+
+def test_a_file_of_one_tensor_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds a Tensor, expected a dict"):
+        read_published(saved(torch.zeros(3), tmp_path / "one.pt"))
+
+
+# What the converted networks compute
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_an_imported_psp_makes_the_pictures_that_the_published_one_makes(tmp_path: Path, zipped: bool) -> None:
+    content = small_psp() | {"opts": argparse.Namespace(encoder_type="GradualStyleEncoder", label_nc=0)}
+    torch.save(content, tmp_path / "psp.pt", _use_new_zipfile_serialization=zipped)
+    assert import_weights(tmp_path / "psp.pt").name == "psp-64"
+    model = load_face_model("psp-64").eval()
+    assert model.template == FFHQ_TEMPLATE
+    crops = random_crops(2, 64)
+    latents = model.encode(crops, torch.tensor([0.0, 1.0]), torch.zeros(2, dtype=torch.int64))
+    expected = psp_output(content, crops)
+    assert 0.1 < expected.std() < 100  # neither flat nor blown up: there is something to agree on
+    torch.testing.assert_close(model._generate(latents), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("published", "expected"),
+    [
+        (torch.arange(8.0), torch.arange(8.0).expand(10, 8)),  # one average of all latents
+        (torch.arange(8.0)[None], torch.arange(8.0).expand(10, 8)),
+        (None, torch.zeros(10, 8)),  # `start_from_latent_avg` was off
+    ],
+)
+def test_an_average_latent_is_for_every_style(published: Tensor | None, expected: Tensor, tmp_path: Path) -> None:
+    content = small_psp() | {"latent_avg": published}
+    import_weights(saved(content, tmp_path / "psp.pt"), "mine")
+    model = PrivateEncoder.load(weights_path("mine"))
+    assert torch.equal(model.latent_avg, expected)
+
+
+def test_half_precision_becomes_single_and_old_files_lack_no_counters(tmp_path: Path) -> None:
+    content = small_psp()
+    weights = {name: tensor.half() for name, tensor in content["state_dict"].items() if "num_batches" not in name}
+    import_weights(saved(content | {"state_dict": weights}, tmp_path / "half.pt"), "half")
+    tensors = read_checkpoint(weights_path("half")).tensors
+    assert {tensor.dtype for name, tensor in tensors.items() if "num_batches" not in name} == {torch.float32}
+    assert torch.equal(tensors["encoder.latlayer1.weight"], weights["encoder.latlayer1.weight"].float())
+    assert tensors["encoder.input_layer.1.num_batches_tracked"] == 0
+
+
+@pytest.mark.parametrize("latent_avg", [torch.arange(8.0), torch.arange(8.0)[None], None])
+def test_an_imported_stylegan2_draws_what_the_published_one_draws(tmp_path: Path, latent_avg: Tensor | None) -> None:
+    weights = drawn(SMALL_GENERATOR)
+    content = {"g": {}, "d": {}, "g_ema": weights, "latent_avg": latent_avg, "args": argparse.Namespace(size=64)}
+    import_weights(saved(content, tmp_path / "550000.pt"))
+    generator, average = load_generator("stylegan2-64")
+    assert isinstance(generator, Generator)
+    assert not any(parameter.requires_grad for parameter in generator.parameters())
+    assert average is None if latent_avg is None else torch.equal(average, torch.arange(8.0))
+    latents = torch.randn(2, 10, 8, generator=seeded(3))
+    torch.testing.assert_close(generator(latents), synthesise(weights, latents), rtol=1e-4, atol=1e-4)
+    z = torch.randn(3, 8, generator=seeded(4))
+    torch.testing.assert_close(generator.map(z), mapped(weights, z, 2), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("multiplier", [1, 2])
+def test_a_generator_is_also_read_as_published_at_256_pixels(tmp_path: Path, multiplier: int) -> None:
+    channels = {side: count // 16 for side, count in ffhq_channels(multiplier).items()}
+    weights = drawn(generator_shapes(256, channels, latent=16, mapping=8))
+    generator, _ = load_generator(saved({"g_ema": weights}, tmp_path / "stylegan2.pt"))
+    latents = torch.randn(1, 14, 16, generator=seeded(3))
+    torch.testing.assert_close(generator(latents), synthesise(weights, latents), rtol=1e-3, atol=1e-3)
+
+
+def test_a_generator_saved_before_noises_were_gets_the_same_ones_each_time(tmp_path: Path) -> None:
+    weights = {name: tensor for name, tensor in drawn(SMALL_GENERATOR).items() if "noises" not in name}
+    path = saved({"g_ema": weights}, tmp_path / "old.pt")
+    first, second = load_generator(path)[0].noises.in_order(), load_generator(path)[0].noises.in_order()
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert [noise.shape[-1] for noise in first] == [4, 8, 8, 16, 16, 32, 32, 64, 64]
+    assert abs(float(first[-1].std()) - 1) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("network", "stages", "squeeze", "affine"),
+    [(ArcFace, IR_SE_50, 16, True), (CurricularFace, IR_101, None, False)],
+)
+def test_a_recogniser_embeds_as_the_published_one(
+    tmp_path: Path, network: type, stages: tuple[int, ...], squeeze: int | None, affine: bool
+) -> None:
+    weights = drawn(recognizer_shapes(stages, squeeze=squeeze, affine=affine))
+    recogniser = load_recognizer(saved(weights, tmp_path / "weights.pth"))
+    assert type(recogniser) is network
+    assert not recogniser.training
+    assert not any(parameter.requires_grad for parameter in recogniser.parameters())
+    crops = random_crops(1, 112)
+    torch.testing.assert_close(recogniser(crops), embed(weights, crops, stages), rtol=1e-3, atol=1e-5)
+
+
+def test_our_own_recognisers_load_as_they_are_written(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    crops, mobile, compact = random_crops(1, 112), MobileFaceNet().eval(), CompactRecognizer().eval()
+    torch.save(mobile.state_dict(), tmp_path / "mobilefacenet.pt")
+    save_file(compact.state_dict(), tmp_path / "identity.safetensors")  # as `models.training.train_identity` does
+    assert torch.equal(load_recognizer(tmp_path / "mobilefacenet.pt")(crops), mobile(crops))
+    assert torch.equal(load_recognizer(tmp_path / "identity.safetensors")(crops), compact(crops))
+
+
+def test_each_loader_refuses_what_the_others_load(tmp_path: Path) -> None:
+    import_weights(saved({"g_ema": drawn(SMALL_GENERATOR)}, tmp_path / "a.pt"), "drawing")
+    import_weights(saved(MobileFaceNet().state_dict(), tmp_path / "b.pt"), "knowing")
+    assert isinstance(load_recognizer("knowing"), MobileFaceNet)
+    assert isinstance(load_generator("drawing")[0], Generator)
+    with pytest.raises(CheckpointError, match="holds a stylegan2-generator, not a face recogniser"):
+        load_recognizer("drawing")
+    with pytest.raises(CheckpointError, match="holds a recognizer, not a generator"):
+        load_generator("knowing")
+    with pytest.raises(CheckpointError, match="a generator without an encoder; `veil train encoder` makes one"):
+        load_face_model("drawing")
+    with pytest.raises(CheckpointError, match="a face recogniser: it draws no faces"):
+        load_face_model("knowing")
+
+
+@pytest.mark.parametrize(
+    ("load", "kind", "config", "says"),
+    [
+        (
+            load_recognizer,
+            "recognizer",
+            {"network": "adaface"},
+            "unknown recogniser 'adaface', known are mobilefacenet",
+        ),
+        (load_recognizer, "recognizer", {}, "unknown recogniser None"),
+        (load_generator, "stylegan2-generator", {"resolution": 100}, "its configuration is damaged: resolution must"),
+        (load_generator, "stylegan2-generator", {"depth": 3}, "its configuration is damaged: .*depth"),
+    ],
+)
+def test_a_configuration_that_no_network_has_is_named(
+    tmp_path: Path, load: Callable[[Path], object], kind: str, config: dict[str, object], says: str
+) -> None:
+    write_checkpoint(Checkpoint(kind, config, {}, {}), tmp_path / "file.safetensors")
+    with pytest.raises(CheckpointError, match=rf"file\.safetensors: {says}"):
+        load(tmp_path / "file.safetensors")
+
+
+# How imported weights are kept
+
+
+def test_imported_weights_are_checked_whenever_they_are_used(tmp_path: Path, folder: Path) -> None:
+    path = saved(small_psp(), tmp_path / "psp.pt")
+    import_weights(path)
+    stored = folder / "psp-64.safetensors"
+    assert weights_path("psp-64") == stored
+    stored.write_bytes(stored.read_bytes()[:-1] + b"x")
+    with pytest.raises(CheckpointError, match="sha256 does not match; import it again"):
+        load_face_model("psp-64")
+    assert verify_imports() == {"psp-64": False}
+    import_weights(path)  # in place of what is damaged
+    assert verify_imports() == {"psp-64": True}
+
+
+def test_several_imports_stand_side_by_side_and_a_deleted_file_is_forgotten(tmp_path: Path, folder: Path) -> None:
+    path = saved(small_psp(), tmp_path / "psp.pt")
+    import_weights(path, "b")
+    import_weights(path, "a")
+    assert [model.name for model in stored_models()] == ["a", "b"]
+    assert all(
+        model.description.endswith("serves one privacy level only, whatever --beta") for model in stored_models()
+    )
+    (folder / "a.safetensors").unlink()
+    assert [model.name for model in stored_models()] == ["b"]
+    with pytest.raises(CheckpointError, match=r"a: no such file, .*; imported: b"):
+        weights_path("a")
+
+
+def test_a_model_that_heeds_beta_is_not_said_to_serve_one_level(tmp_path: Path) -> None:
+    import_weights(saved(small_psp(), tmp_path / "psp.pt"))
+    model = PrivateEncoder.load(weights_path("psp-64"))
+    model.encoder.styles[4].beta_affine.bias.data[3] = 0.5
+    model.save(tmp_path / "trained.safetensors")
+    assert describe(tmp_path / "trained.safetensors") == "face model of 64 px"
+    with pytest.raises(CheckpointError, match="a checkpoint of veil already: give its path to --model"):
+        import_weights(tmp_path / "trained.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("psp-64", "there is one already; choose another --name"),
+        ("default", "is a model of ours"),
+        ("linear-refined", "is a model of ours"),
+        ("../psp", "a name is letters, digits"),
+        ("a b", "a name is letters, digits"),
+        ("", "a name is letters, digits"),
+    ],
+)
+def test_a_name_that_is_taken_or_no_name_is_refused(tmp_path: Path, name: str, says: str) -> None:
+    path = saved(small_psp(), tmp_path / "psp.pt")
+    import_weights(path)
+    with pytest.raises(CheckpointError, match=says):
+        import_weights(path, name)
+    assert [model.name for model in stored_models()] == ["psp-64"]
+
+
+def test_damage_among_the_imported_does_not_keep_ours_from_loading(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "SHA256SUMS").write_text("0123abcd\n")
+    assert weights_path("default").name == "linear-refined.safetensors"
+    with pytest.raises(CheckpointError, match="SHA256SUMS: damaged"):
+        weights_path("psp-64")
+
+
+@pytest.mark.parametrize(
+    ("platform", "variables", "expected"),
+    [
+        ("linux", {}, "home/.local/share/veil/models"),
+        ("linux", {"XDG_DATA_HOME": "data"}, "data/veil/models"),
+        ("darwin", {}, "home/Library/Application Support/veil/models"),
+        ("win32", {"LOCALAPPDATA": "local"}, "local/veil/models"),
+        ("win32", {"VEIL_MODELS": "mine"}, "mine"),
+    ],
+)
+def test_weights_are_kept_where_the_platform_keeps_a_user_s_data(
+    platform: str, variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("VEIL_MODELS", "XDG_DATA_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ({"HOME": "home"} | variables).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert import_folder() == Path(expected)
+
+
+# Alignment
+
+
+def ffhq_corners(points: np.ndarray) -> np.ndarray:
+    """Return top left, bottom left, bottom right, top right of FFHQ's crop of five points, in complex arithmetic."""
+    left_eye, right_eye, _, left_mouth, right_mouth = points @ np.array([1, 1j])
+    eyes, mouth = (left_eye + right_eye) / 2, (left_mouth + right_mouth) / 2
+    across = (right_eye - left_eye) + (mouth - eyes) / 1j  # a quarter turn from down is across
+    across *= max(2 * abs(right_eye - left_eye), 1.8 * abs(mouth - eyes)) / abs(across)
+    center, down = eyes + 0.1 * (mouth - eyes), across * 1j
+    corners = np.array([-across - down, -across + down, across + down, across - down]) + center
+    return np.stack([corners.real, corners.imag], axis=1)
+
+
+@pytest.mark.parametrize(("turn", "scale"), [(0.0, 100.0), (0.4, 260.0), (-2.0, 37.0)])
+def test_the_crop_of_an_average_face_is_that_of_ffhq_wherever_it_is(turn: float, scale: float) -> None:
+    rotation = scale * np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    landmarks = np.array(DEFAULT_TEMPLATE.points) @ rotation.T + np.array([310.0, 205.0])
+    face = Face(np.zeros(4, np.float32), landmarks.astype(np.float32), None, 1.0)
+    size = 256
+    # Pixels of the frame that lie a pixel inside the corners of the published recipe lie in the corners of the crop.
+    corners = ffhq_corners(landmarks)
+    aligner = SimilarityAligner(np.array(FFHQ_TEMPLATE.points, np.float32), size)
+    roi = (0, 0, 900, 700)
+    where, _ = aligner.frame_to_crop(face, roi)
+    expected = np.array([[0, 0], [0, size], [size, size], [size, 0]])
+    for (x, y), (u, v) in zip(corners, expected, strict=True):
+        origin, right, below = where[0, 0], where[0, 1] - where[0, 0], where[1, 0] - where[0, 0]
+        np.testing.assert_allclose(origin + x * right + y * below, (u, v), atol=0.1)
+
+
+def test_the_template_is_near_where_the_features_of_ffhq_are() -> None:
+    """Mean positions in FFHQ crops of 512 px, as face restoration tools published them."""
+    known = np.array([[193.0, 239.9], [318.9, 240.2], [256.6, 314.0], [201.3, 371.4], [313.1, 371.2]]) / 512
+    np.testing.assert_allclose(np.array(FFHQ_TEMPLATE.points), known, atol=0.03)

@@ -1,0 +1,209 @@
+"""Eq. 4, in seconds: the encoder learns, the generator stays, a run resumes exactly, `veil run` takes the result."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from models.face_model import DEFAULT_TEMPLATE, load_face_model
+from models.pretrained.imported import load_generator
+from models.private_encoder.private_encoder import PrivateEncoder
+from models.training.inputs.dataset import open_crops
+from models.training.ranks import Draws, Ranks
+from models.training.train_encoder import EncoderTrainConfig, EncoderTrainer, face_oval, train, untrained
+from streamer.cli import main as cli
+from tests.models.training.crops import encoder_config
+
+ALONE = Ranks(0, 1, torch.device("cpu"))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> EncoderTrainConfig:
+    return encoder_config(tmp_path)
+
+
+def trainer(config: EncoderTrainConfig) -> EncoderTrainer:
+    return EncoderTrainer(config, untrained(config), open_crops(config.data, 64), ALONE)
+
+
+def draws(step: int, batch: int = 4) -> Draws:
+    return Draws(ALONE, batch=batch, seed=0, step=step)
+
+
+def parts(config: EncoderTrainConfig) -> dict[str, object]:
+    loaded: dict[str, object] = torch.load(config.run / "state.pt", weights_only=True)["parts"]
+    return loaded
+
+
+@pytest.mark.parametrize("joint", [{}, {"joint_from": 1, "temporal": 0.1}], ids=["faithful", "joint"])
+def test_a_run_that_was_cut_ends_bit_for_bit_where_one_that_was_not_does(
+    config: EncoderTrainConfig, tmp_path: Path, joint: dict[str, float]
+) -> None:
+    config = dataclasses.replace(config, **joint)
+    list(train(config))
+    cut = dataclasses.replace(config, run=tmp_path / "cut", steps=2)
+    list(train(cut))
+    assert [step.step for step in train(dataclasses.replace(cut, steps=4))] == [2, 4]
+    torch.testing.assert_close(parts(cut), parts(config), rtol=0, atol=0)
+
+
+def test_a_run_with_another_recogniser_is_refused(config: EncoderTrainConfig) -> None:
+    next(train(config))
+    other = dataclasses.replace(config, recognizers=(config.run.with_name("mobilefacenet.pt"),))
+    with pytest.raises(ValueError, match="belongs to other data"):
+        next(train(other))
+
+
+def test_the_loss_falls_and_the_generator_stays(config: EncoderTrainConfig) -> None:
+    learning = trainer(dataclasses.replace(config, identity=0.0))
+    before = {name: value.clone() for name, value in learning.model.generator.state_dict().items()}
+    pixels = [learning.train_step(draws(step))["pixel"].item() for step in range(20)]
+    assert sum(pixels[-5:]) < 0.8 * sum(pixels[:5])
+    torch.testing.assert_close(dict(learning.model.generator.state_dict()), before, rtol=0, atol=0)
+
+
+def test_joint_training_moves_the_generator_from_its_step_on_and_not_before(config: EncoderTrainConfig) -> None:
+    learning = trainer(dataclasses.replace(config, joint_from=2))
+    weight = learning.model.generator.conv1.conv.weight
+    before = weight.detach().clone()
+    losses = [learning.train_step(draws(step)) for step in (0, 1)]
+    assert torch.equal(weight, before)
+    assert not any("adversarial" in loss for loss in losses)
+    joint = learning.train_step(draws(2))
+    assert {"adversarial", "discriminator"} <= joint.keys()
+    assert not torch.equal(weight, before)
+
+
+def test_the_model_it_writes_is_its_average_and_runs(config: EncoderTrainConfig) -> None:
+    learning = trainer(config)
+    learning.train_step(draws(0))
+    learning.ship(config.run.parent)
+    model = load_face_model(config.run.parent / "private-encoder.safetensors").eval()
+    assert isinstance(model, PrivateEncoder)
+    assert model.template == DEFAULT_TEMPLATE
+    crops, beta = torch.rand(2, 3, 64, 64) * 2 - 1, torch.tensor([0.0, 1.0])
+    with torch.no_grad():
+        made = model.generate(model.encode(crops, beta, torch.zeros(2, dtype=torch.int64)))
+        latents = learning.average.encoder(crops, beta) + learning.average.latent_avg
+        expected = learning.average.generator(latents).clamp(-1, 1)
+    torch.testing.assert_close(made, expected, atol=0.02, rtol=0)  # filters are kept in half precision
+
+
+def test_before_training_it_draws_the_average_face_of_its_generator(config: EncoderTrainConfig) -> None:
+    model = untrained(config)
+    generator, latent_avg = load_generator(config.generator)
+    assert latent_avg is not None
+    assert torch.equal(model.latent_avg, latent_avg.expand(10, -1))
+    latents = latent_avg.expand(1, 10, -1)
+    assert torch.equal(model.generator(latents), generator(latents))
+
+
+def test_the_identity_term_is_eq_3_averaged_over_the_recognisers(config: EncoderTrainConfig) -> None:
+    paths = (*config.recognizers, config.run.with_name("mobilefacenet.pt"))
+    both, *single = (trainer(dataclasses.replace(config, recognizers=given)) for given in (paths, paths[:1], paths[1:]))
+    crops, made = (torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    beta = torch.tensor([0.0, 0.7])
+    losses = [each._identity(crops, made, beta=beta) for each in single]
+    assert not torch.allclose(*losses)
+    torch.testing.assert_close(both._identity(crops, made, beta=beta), (losses[0] + losses[1]) / 2)
+    same = both._identity(crops, crops, beta=beta)  # a face is as like itself as can be: |beta - 1|
+    torch.testing.assert_close(same, 1 - beta, atol=1e-5, rtol=0)
+
+
+def test_betas_are_zero_for_their_share_and_told_to_the_encoder(config: EncoderTrainConfig) -> None:
+    seen: list[torch.Tensor] = []
+    learning = trainer(dataclasses.replace(config, batch=200, beta_zero=0.5))
+    learning.model.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
+    learning.model.generator.register_forward_pre_hook(stop)
+    with pytest.raises(RuntimeError, match="stop"):
+        learning.train_step(draws(0, batch=200))
+    zero = seen[0] == 0
+    assert abs(float(zero.float().mean()) - 0.5) < 0.15  # four standard deviations
+    assert 0.35 < seen[0][~zero].mean() < 0.65
+    assert seen[0].max() < 1
+
+
+def stop(*_: object) -> None:
+    raise RuntimeError("stop")
+
+
+def test_pixels_outside_the_oval_count_as_little_as_asked(config: EncoderTrainConfig) -> None:
+    inside = face_oval(DEFAULT_TEMPLATE, 64)
+    crops, made = torch.zeros(1, 3, 64, 64), (1 - inside).expand(1, 3, 64, 64)  # wrong outside only
+    known, beta = torch.ones(1, 1, 64, 64), torch.zeros(1)
+    share = float((1 - inside).mean())
+    for outside, expected in ((1.0, share), (0.0, 0.0), (0.5, 0.5 * share / (1 - share + 0.5 * share))):
+        learning = trainer(dataclasses.replace(config, outside=outside))
+        assert float(learning._terms(crops, made, known=known, beta=beta)["pixel"]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_unknown_pixels_do_not_count(config: EncoderTrainConfig) -> None:
+    learning = trainer(config)
+    known = torch.ones(1, 1, 64, 64)
+    known[..., :20, :] = 0
+    crops = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * known
+    made = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    other = torch.where(known > 0, made, -made)
+    beta = torch.zeros(1)
+    torch.testing.assert_close(
+        learning._terms(crops, made, known=known, beta=beta), learning._terms(crops, other, known=known, beta=beta)
+    )
+
+
+def test_the_oval_holds_the_face_and_not_the_corners() -> None:
+    oval = face_oval(DEFAULT_TEMPLATE, 128)[0, 0]
+    for x, y in DEFAULT_TEMPLATE.points:
+        assert oval[round(y * 128), round(x * 128)] == 1
+    assert oval[round(0.9 * 128), 64] == 1  # chin
+    assert oval[0].sum() == 0
+    assert oval[:, 2].sum() == 0
+
+
+def test_without_discriminator_or_lpips_a_recogniser_tells_how_alike_faces_look(config: EncoderTrainConfig) -> None:
+    # Smooth pictures: to a recogniser of faces, all noise looks alike.
+    coarse = (torch.rand(2, 3, 6, 6, generator=torch.Generator().manual_seed(seed)) * 2 - 1 for seed in (0, 1))
+    crops, made = (torch.nn.functional.interpolate(small, 64, mode="bilinear") for small in coarse)
+    for given in (config, dataclasses.replace(config, discriminator=None)):
+        perceptual = trainer(given).perceptual
+        torch.testing.assert_close(perceptual(crops, crops), torch.zeros(2), atol=1e-4, rtol=0)
+        assert (perceptual(crops, made) > 0.01).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"batch": 6}, "multiple of 4"),
+        ({"lpips_heads": Path("x")}, "needs both"),
+        ({"joint_from": 5, "discriminator": None}, "joint_from needs the discriminator"),
+        ({"recognizers": ()}, "at least one"),
+    ],
+)
+def test_configurations_that_cannot_be_are_refused(
+    config: EncoderTrainConfig, change: dict[str, object], complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        dataclasses.replace(config, **change)
+
+
+def test_the_command_trains_and_fails_in_one_line(config: EncoderTrainConfig) -> None:
+    arguments = [
+        "train",
+        "encoder",
+        str(config.data[0]),
+        "--generator",
+        str(config.generator),
+        "--run",
+        str(config.run),
+    ]
+    arguments += ["--recognizer", str(config.recognizers[0]), "--width", "16", "--batch", "4", "--steps", "1"]
+    result = CliRunner().invoke(cli.app, arguments)
+    assert result.exit_code == 0, result.stderr
+    assert str(config.run / "private-encoder.safetensors") in result.stdout.splitlines()[-1]
+    assert list((config.run / "samples").iterdir())
+    arguments[4] = str(config.run / "gone.safetensors")
+    failed = CliRunner().invoke(cli.app, arguments)
+    assert failed.exit_code == 1
+    assert failed.stderr.count("\n") == 1
+    assert "gone.safetensors" in failed.stderr

@@ -1,0 +1,208 @@
+"""Faces found in later frames are covered in earlier ones, as far as the delay reaches."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from streamer.pipeline import lookahead
+from streamer.pipeline.lookahead import BACK_SECONDS, NO_FACE_YET, LookAhead, between, grown
+from streamer.types import Face, Frame, Policy, Seen, Track
+
+RATE = 25
+IMAGE = np.zeros((4, 4, 3), np.uint8)
+
+
+def face(x: float = 100.0, *, mesh: bool = False) -> Face:
+    points = np.full((468, 3), x, np.float32) if mesh else None
+    return Face(np.float32([x, 50, x + 40, 90]), np.full((5, 2), x, np.float32), points, 0.9)
+
+
+def seen(index: int, tracks: Sequence[Track] = (), *, is_first: bool = False, failed: str = "") -> Seen:
+    return Seen(Frame(IMAGE, index, index, Fraction(1, RATE)), tuple(tracks), is_first or index == 0, failed)
+
+
+def run(frames: Sequence[Seen], *, delay: float = 0.5, policy: Policy = "balanced") -> list[Seen]:
+    return list(LookAhead(delay, policy)(frames))
+
+
+def covered(frames: Sequence[Seen]) -> list[int]:
+    return [frame.frame.index for frame in frames if frame.tracks]
+
+
+def test_frames_come_out_once_in_order_whatever_the_delay():
+    for delay in (0.0, 0.1, 5.0):
+        assert [out.frame.index for out in run([seen(n) for n in range(30)], delay=delay)] == list(range(30))
+
+
+def test_a_frame_is_held_back_for_the_delay_and_no_longer():
+    ahead = LookAhead(0.2, "balanced")
+    read = []
+
+    def source() -> Iterator[Seen]:
+        for n in range(30):
+            read.append(n)
+            yield seen(n)
+
+    for out in ahead(source()):
+        assert len(read) == min(out.frame.index + 6, 30)  # 5 frames of 40 ms later
+        if out.frame.index == 20:
+            break
+
+
+def test_a_new_face_is_covered_before_it_was_found_as_far_as_the_delay_reaches():
+    frames = [seen(n, [Track(1, face(), 0.0)] if n >= 10 else []) for n in range(12)]
+    assert covered(run(frames, delay=0.0)) == [10, 11]
+    assert covered(run(frames, delay=0.1)) == [7, 8, 9, 10, 11]  # 0.1 s end with the third frame
+    assert covered(run(frames, delay=0.2)) == [5, 6, 7, 8, 9, 10, 11]
+
+
+def test_no_face_is_covered_further_back_than_it_could_have_been_missed():
+    frames = [seen(n, [Track(1, face(), 0.0)] if n == 50 else []) for n in range(51)]
+    out = run(frames, delay=5.0)
+    assert covered(out)[0] == 50 - round(BACK_SECONDS * RATE)
+    assert [frame.tracks[0].missed_seconds for frame in out[48:]] == pytest.approx([-0.08, -0.04, 0.0])
+
+
+def test_at_two_frames_a_second_the_frame_before_is_covered_still():
+    slow = [Seen(Frame(IMAGE, n, n, Fraction(1)), (Track(1, face(), 0.0),) if n == 2 else (), n == 0) for n in range(3)]
+    assert covered(run(slow, delay=1.0)) == [1, 2]
+
+
+def test_a_cover_before_the_first_sighting_grows_the_further_back_it_is():
+    out = run([seen(n, [Track(1, face(), 0.0)] if n == 4 else []) for n in range(5)])
+    widths = [float(frame.tracks[0].face.box[2] - frame.tracks[0].face.box[0]) for frame in out]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[-1] == 40
+    assert all(frame.tracks[0].face.mesh is None for frame in out[:-1])
+
+
+def test_the_second_sighting_tells_where_a_fast_face_came_from():
+    step = 30.0  # pixels a frame: three quarters of its size
+    frames = [seen(n, [Track(1, face(100 + step * n), 0.0)] if n >= 4 else []) for n in range(6)]
+    for out in run(frames)[:4]:
+        (track,) = out.tracks
+        real = face(100 + step * out.frame.index).box
+        assert (track.face.box[:2] <= real[:2]).all()
+        assert (track.face.box[2:] >= real[2:]).all()
+
+
+def test_nothing_is_covered_before_the_cut_that_a_face_came_with():
+    frames = [seen(n, [Track(1, face(), 0.0)] if n >= 7 else [], is_first=n == 5) for n in range(8)]
+    assert covered(run(frames)) == [5, 6, 7]
+
+
+def test_nothing_is_covered_in_frames_of_another_size_where_places_mean_something_else():
+    frames = [seen(n, [Track(1, face(), 0.0)] if n >= 10 else []) for n in range(12)]
+    frames[:8] = [replace(s, frame=replace(s.frame, image=np.zeros((8, 8, 3), np.uint8))) for s in frames[:8]]
+    assert covered(run(frames)) == [8, 9, 10, 11]
+
+
+def test_a_short_gap_is_bridged_by_a_face_that_can_be_drawn():
+    start, end = (Track(1, face(x, mesh=True), 0.0) for x in (100, 104))
+    frames = [seen(0, [start]), seen(1, [Track(1, face(500), 0.04)]), seen(2, [end])]
+    track = run(frames)[1].tracks[0]
+    assert track.face.mesh is not None
+    assert track.face.box.tolist() == [102, 50, 142, 90]
+    assert track.face.mesh[0, 0] == 102
+    assert track.missed_seconds == pytest.approx(0.04)
+
+
+def test_a_long_gap_or_a_jump_is_bridged_by_a_cover_that_grew():
+    start = Track(1, face(100, mesh=True), 0.0)
+    jump = [seen(0, [start]), seen(1), seen(2, [Track(1, face(120, mesh=True), 0.0)])]
+    long = [seen(0, [start]), *map(seen, range(1, 8)), seen(8, [Track(1, face(104, mesh=True), 0.0)])]
+    for frames in (jump, long):
+        (track,) = run(frames)[len(frames) // 2].tracks
+        assert track.face.mesh is None
+        assert track.face.box[0] < between(start.face, frames[-1].tracks[0].face, 0.5).box[0]
+
+
+def test_a_face_covers_where_it_was_thought_to_be_as_well():
+    """A track that coasts when the held frames begin keeps its cover there."""
+    coasting = [seen(n, [Track(1, face(100), 0.04 * n)]) for n in range(1, 4)]
+    (track,) = run([*coasting, seen(4, [Track(1, face(160), 0.0)])])[0].tracks
+    assert track.face.box[0] <= 100
+    assert track.face.box[2] >= 200
+
+
+def test_a_frame_that_failed_stays_covered_whole():
+    out = run([seen(0), seen(1, failed="ValueError"), seen(2, [Track(1, face(), 0.0)])])
+    assert [frame.failed for frame in out] == ["", "ValueError", ""]
+
+
+def test_strict_covers_a_scene_whole_until_its_first_face():
+    frames = [seen(n, [Track(1, face(), 0.0)] if n in (1, 2) else [], is_first=n == 4) for n in range(7)]
+    frames.append(seen(7, [Track(2, face(), 0.0)]))
+    assert {frame.failed for frame in run(frames)} == {""}
+    failed = [frame.failed for frame in run(frames, policy="strict")]
+    assert failed == [NO_FACE_YET, "", "", "", NO_FACE_YET, NO_FACE_YET, NO_FACE_YET, ""]
+
+
+def test_strict_does_not_cover_a_scene_whole_for_a_face_that_comes_later():
+    frames = [seen(n, [Track(1, face(), 0.0)] if n == 40 else []) for n in range(41)]
+    assert {frame.failed for frame in run(frames, policy="strict")} == {""}
+
+
+def test_time_that_goes_back_lets_all_frames_go():
+    frames = [seen(5), seen(6), seen(2, [Track(1, face(), 0.0)])]
+    out = run(frames)
+    assert [frame.frame.index for frame in out] == [5, 6, 2]
+    assert covered(out) == [2]
+
+
+def test_large_frames_are_held_back_less_long(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lookahead, "MAX_BYTES", 3 * IMAGE.nbytes)
+    frames = [seen(n, [Track(1, face(), 0.0)] if n >= 10 else []) for n in range(12)]
+    assert covered(run(frames)) == [7, 8, 9, 10, 11]
+
+
+def test_an_error_comes_after_the_frames_before_it():
+    def broken() -> Iterator[Seen]:
+        yield from (seen(0), seen(1))
+        raise OSError("cable")
+
+    out = LookAhead(1.0, "balanced")(broken())
+    assert [next(out).frame.index, next(out).frame.index] == [0, 1]
+    with pytest.raises(OSError, match="cable"):
+        next(out)
+
+
+@pytest.mark.parametrize("delay", [-0.1, float("nan"), float("inf")])
+def test_an_impossible_delay_is_refused(delay: float):
+    with pytest.raises(ValueError, match="delay"):
+        LookAhead(delay, "balanced")
+
+
+def test_grown_moves_every_side_out_by_the_same():
+    assert grown(face(100), 0.5).box.tolist() == [88, 38, 152, 102]  # 0.6 sizes a second, 40 pixels
+
+
+def test_a_doubtful_face_is_covered_where_it_was_seen_once_it_is_sure():
+    def track(n: int, *, is_sure: bool) -> Track:
+        return Track(1, face(100 + 10.0 * n), 0.0, is_sure=is_sure)
+
+    frames = [seen(0), *(seen(n, [track(n, is_sure=n == 4)]) for n in (1, 2, 3, 4)), seen(5)]
+    out = run(frames)
+    assert covered(out)[-4:] == [1, 2, 3, 4]
+    assert all(t.is_sure for frame in out for t in frame.tracks)
+    assert out[2].tracks[0].face.box[0] == 120  # where it was, not where it would have been
+
+
+def test_a_doubtful_face_that_stays_doubtful_is_not_covered():
+    frames = [seen(n, [Track(1, face(), 0.0, is_sure=False)]) for n in range(20)]
+    assert covered(run(frames)) == []
+
+
+def test_a_face_hides_another_in_the_moment_before_that_one_was_found_too():
+    frames = [seen(n, [Track(1, face(), 0.0, hides=n >= 20), Track(2, face(400), 0.0)]) for n in range(22)]
+    out = run(frames, delay=1.0)
+    assert [frame.frame.index for frame in out if frame.tracks[0].hides] == list(range(20 - 12, 22))  # .48 s
+    assert not any(frame.tracks[1].hides for frame in out)
+
+
+def test_a_face_hides_nobody_in_the_scene_before():
+    frames = [seen(n, [Track(1, face(), 0.0, hides=n >= 20)], is_first=n == 18) for n in range(22)]
+    assert [frame.frame.index for frame in run(frames, delay=1.0) if frame.tracks[0].hides] == [18, 19, 20, 21]

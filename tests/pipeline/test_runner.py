@@ -1,0 +1,139 @@
+"""What `protect` does with a stream, and with pictures that have nothing to do with one another."""
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from streamer.errors import AnonymizerError
+from streamer.pipeline import anonymizer as pipeline
+from streamer.pipeline.anonymizer import Anonymizer, Settings
+from streamer.pipeline.renderer import Rendered, Renderer
+from streamer.pipeline.runner import protect
+from streamer.types import Face, Frame, Image, Seen, VideoInfo
+
+FACE = Face(np.array([20, 20, 60, 60], np.float32), np.full((5, 2), 40, np.float32), None, 0.9)
+
+
+class FirstFrameOnly:
+    """A detector that finds a face in the first picture it is shown, and none in others."""
+
+    def __init__(self) -> None:
+        self.faces = [FACE]
+
+    def __call__(self, image: Image) -> list[Face]:
+        found, self.faces = self.faces, []
+        return found
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+@dataclass
+class Still:
+    """A source of equal frames, 25 a second; with names they are pictures."""
+
+    count: int
+    names: tuple[str, ...] = ()
+
+    @property
+    def info(self) -> VideoInfo:
+        return VideoInfo(80, 80, Fraction(25), Fraction(1, 25), self.count, names=self.names)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index in range(self.count):
+            yield frame(index)
+
+
+def frame(index: int = 0) -> Frame:
+    return Frame(np.random.default_rng(0).integers(0, 255, (80, 80, 3), np.uint8), index, index, Fraction(1, 25))
+
+
+@pytest.fixture
+def only_cover(monkeypatch: pytest.MonkeyPatch) -> Anonymizer:
+    """An anonymizer that covers what `FirstFrameOnly` finds."""
+    monkeypatch.setattr(pipeline, "FaceDetector", FirstFrameOnly)
+    return Anonymizer(None, None, Settings(mode="cover"))
+
+
+def test_a_face_lost_in_a_video_stays_covered(only_cover: Anonymizer):
+    faces = [safe.faces for safe in protect(Still(3), only_cover)]
+    assert [len(found) for found in faces] == [1, 1, 1]
+
+
+def test_whoever_leaves_a_stream_early_leaves_no_thread_at_work(
+    only_cover: Anonymizer, monkeypatch: pytest.MonkeyPatch
+):
+    class Slow(FirstFrameOnly):
+        def __call__(self, image: Image) -> list[Face]:
+            time.sleep(0.3)  # as inside MediaPipe, where Python must not end
+            return super().__call__(image)
+
+    monkeypatch.setattr(pipeline, "FaceDetector", Slow)
+    before = threading.active_count()
+    frames = protect(Still(100), only_cover)
+    next(frames)
+    assert threading.active_count() > before
+    frames.close()
+    assert threading.active_count() == before
+
+
+def test_what_draws_is_closed_by_the_thread_that_draws_and_after_the_last_frame(
+    only_cover: Anonymizer, monkeypatch: pytest.MonkeyPatch
+):
+    done: list[tuple[str, int]] = []
+
+    class Watched(Renderer):
+        def __call__(self, seen: Seen) -> Rendered:
+            done.append(("drawn", threading.get_ident()))
+            return super().__call__(seen)
+
+        def close(self) -> None:
+            done.append(("closed", threading.get_ident()))
+
+    monkeypatch.setattr(pipeline, "Renderer", Watched)
+    list(protect(Still(5), only_cover))
+    thread = done[0][1]
+    assert done == [("drawn", thread)] * 5 + [("closed", thread)]
+
+
+def test_a_face_of_one_picture_is_not_looked_for_in_the_next(only_cover: Anonymizer):
+    safe = list(protect(Still(3, ("a.png", "b.png", "c.png")), only_cover))
+    assert [len(frame.faces) for frame in safe] == [1, 0, 0]
+    assert [frame.index for frame in safe] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("array([[17, 18, 19]])"), "ValueError"),
+        (RuntimeError("array([[17, 18, 19]])"), "RuntimeError"),
+        (AnonymizerError("the picture is empty"), "AnonymizerError: the picture is empty"),
+    ],
+)
+def test_why_a_frame_could_not_be_searched_is_said_without_data(
+    only_cover: Anonymizer, error: Exception, said: str, caplog: pytest.LogCaptureFixture
+):
+    def fail(image: Image) -> list[Face]:
+        raise error
+
+    stream = pipeline.FaceAnonymizer(only_cover)
+    stream.detector = fail
+    with caplog.at_level(logging.DEBUG):
+        safe = stream(frame())
+    assert safe.failed == said
+    assert caplog.messages == [f"frame 0 is covered whole: {said}"]
+
+
+def test_covering_does_not_load_torch():
+    """It takes longer to load than a short clip to cover."""
+    code = "import sys, streamer\nstreamer.Anonymizer.load(mode='cover')\nprint('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

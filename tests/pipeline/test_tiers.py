@@ -1,0 +1,64 @@
+"""A worse cover comes at once, a better one after a while."""
+
+import pytest
+
+from streamer.pipeline.tiers import BEFORE_FOUND, FADE_SECONDS, HOLD_SECONDS, STEADYING, Choice, TierLadder
+
+STEP = 1 / 50
+
+
+def tiers(reasons: list[str], *, is_first: bool = True, step: float = STEP) -> list[Choice]:
+    ladder = TierLadder("mosaic")
+    return [ladder.choose(1, r, seconds=n * step, is_first=is_first and n == 0) for n, r in enumerate(reasons)]
+
+
+def test_a_face_that_opens_a_scene_is_drawn_in_full_at_once():
+    assert tiers([""]) == [Choice("generated", "", 1.0)]
+
+
+def test_a_face_that_comes_later_fades_in():
+    opacities = [choice.opacity for choice in tiers([""] * 21, is_first=False)]
+    assert opacities[0] == 0
+    assert opacities[5] == pytest.approx(5 * STEP / FADE_SECONDS)
+    assert opacities[-1] == 1
+
+
+def test_a_reason_covers_at_once_and_its_end_waits():
+    choices = tiers(["", "turned"] + [""] * 20)
+    assert choices[1] == Choice("mosaic", "turned")
+    held = round(HOLD_SECONDS / STEP)
+    assert [choice.reason for choice in choices[2 : 1 + held]] == [STEADYING] * (held - 1)
+    assert choices[2 + held].tier == "generated"
+    assert choices[2 + held].opacity < 1
+
+
+def test_a_flickering_reason_does_not_flicker_on_screen():
+    choices = tiers(["", "turned", "", ""] * 20)[1:]
+    assert {choice.tier for choice in choices} == {"mosaic"}
+
+
+def test_a_face_covered_before_it_was_found_fades_in_without_waiting():
+    choices = tiers([BEFORE_FOUND, BEFORE_FOUND, ""])
+    assert [choice.tier for choice in choices] == ["mosaic", "mosaic", "generated"]
+    assert choices[-1].opacity == 0
+
+
+def test_the_hold_does_not_depend_on_the_frame_rate():
+    for rate in (10, 25, 60):
+        ladder = TierLadder("solid")
+        ladder.choose(1, "turned", seconds=0.0, is_first=True)
+        back = next(n for n in range(100) if ladder.choose(1, "", seconds=n / rate, is_first=False).tier == "generated")
+        assert HOLD_SECONDS <= back / rate < HOLD_SECONDS + 1 / rate + 1e-9
+
+
+def test_tracks_do_not_hold_each_other():
+    ladder = TierLadder("solid")
+    assert ladder.choose(1, "turned", seconds=0.0, is_first=True).tier == "solid"
+    assert ladder.choose(2, "", seconds=0.0, is_first=True).tier == "generated"
+
+
+def test_who_is_gone_is_forgotten():
+    ladder = TierLadder("solid")
+    ladder.choose(1, "turned", seconds=0.0, is_first=True)
+    ladder.keep_only(set())
+    assert ladder.choose(1, "", seconds=0.0, is_first=True).tier == "generated"

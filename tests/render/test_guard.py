@@ -1,0 +1,197 @@
+"""The guard tells a person from a stranger with the shipped recogniser, on a free photograph."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from models.face_model import prepare
+from models.identity.recognizer import SAME_PERSON, FaceRecognizer
+from models.pretrained.imported import load_recognizer
+from streamer.faces.detect import FaceDetector
+from streamer.pipeline.anonymizer import Anonymizer, FaceAnonymizer
+from streamer.render.guard import CHECK_SECONDS, MAX_CHECKS, Guard
+from streamer.settings import Settings
+from streamer.types import Image, Track
+from tests.pipeline.test_anonymizer import frame_of
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def hopper() -> Image:
+    import matplotlib
+
+    path = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    return np.ascontiguousarray(cv2.imread(str(path))[:, :, ::-1])
+
+
+@pytest.fixture(scope="module")
+def track(hopper: Image) -> Track:
+    with FaceDetector() as detector:
+        return Track(1, max(detector(hopper), key=lambda face: face.score), 0.0)
+
+
+@pytest.fixture
+def guard() -> Guard:
+    return Guard(prepare(load_recognizer("identity"), CPU), CPU)
+
+
+def test_the_person_is_caught_and_a_stranger_is_not(guard: Guard, hopper: Image, track: Track):
+    brighter = cv2.convertScaleAbs(hopper, alpha=1.1, beta=5)
+    assert guard.check(hopper, brighter, [track], seconds=0.0, limit=SAME_PERSON) == [track]
+    drawn = Anonymizer.load(device="cpu", key=b"k" * 32).image(hopper)
+    assert guard.check(hopper, drawn, [track], seconds=0.0, limit=SAME_PERSON) == []
+    report = guard.take_report()
+    assert (report.compared, report.escalated) == (2, 1)
+    assert -1 < report.highest <= SAME_PERSON
+    assert guard.take_report().compared == 0
+
+
+def test_a_track_is_compared_at_once_and_then_now_and_then(guard: Guard, hopper: Image, track: Track):
+    blank = np.zeros_like(hopper)
+    for n in range(11):
+        guard.check(hopper, blank, [track], seconds=n * CHECK_SECONDS / 5, limit=SAME_PERSON)
+    assert guard.take_report().compared == 3  # at 0, 1 and 2 times CHECK_SECONDS
+
+
+def test_a_caught_track_is_compared_again_in_the_next_frame(guard: Guard, hopper: Image, track: Track):
+    guard.check(hopper, hopper, [track], seconds=0.0, limit=SAME_PERSON)
+    guard.check(hopper, hopper, [track], seconds=0.01, limit=SAME_PERSON)
+    assert guard.take_report().escalated == 2
+
+
+def test_a_crowd_is_compared_a_few_at_a_time_but_newcomers_at_once(guard: Guard, hopper: Image, track: Track):
+    crowd = [Track(n, track.face, 0.0) for n in range(6)]
+    blank = np.zeros_like(hopper)
+    guard.check(hopper, blank, crowd, seconds=0.0, limit=SAME_PERSON)
+    assert guard.take_report().compared == 6
+    for n in range(3):
+        guard.check(hopper, blank, crowd, seconds=CHECK_SECONDS + n / 25, limit=SAME_PERSON)
+        assert guard.take_report().compared == MAX_CHECKS
+
+
+class Named(FaceRecognizer):
+    """Embeds as told, in turn; a crop is only counted."""
+
+    def __init__(self, embeddings: list[list[float]]) -> None:
+        super().__init__()
+        self.embeddings = iter(embeddings)
+
+    def _embed(self, crops: torch.Tensor) -> torch.Tensor:
+        rows = torch.tensor([next(self.embeddings) for _ in crops])
+        return torch.nn.functional.pad(rows, (0, 120 - rows.shape[1]))[..., None, None]
+
+
+def test_looks_that_pass_one_by_one_are_caught_together(guard: Guard, hopper: Image, track: Track):
+    # What is alike of person and stranger, .39 of each look, stays; the rest is chance, another in each look.
+    looks = [[0.8, *(float(n == k) for n in range(1, 9))] for k in range(1, 9)]
+    guard.recognizer = Named(looks)
+    caught = [guard.check(hopper, hopper, [track], seconds=float(n), limit=0.55) for n in range(4)]
+    assert caught == [[], [track], [], [track]]  # after the first catch another stranger is judged by its own looks
+
+
+def test_what_was_seen_of_the_person_outlives_a_stranger(guard: Guard, hopper: Image, track: Track):
+    nobody, other = [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]
+    person, noisy = [1.0, 0.0, 0.0], [0.1, 0.0, 1.0]
+    guard.recognizer = Named([person, person, person, other, nobody, noisy, nobody, person])
+    caught = [guard.check(hopper, hopper, [track], seconds=float(n), limit=0.6) for n in range(4)]
+    assert caught == [[track], [], [track], [track]]  # the last look shows nobody, but the person is known by then
+
+
+def test_a_score_that_is_no_number_is_caught(guard: Guard, hopper: Image, track: Track):
+    guard.recognizer = lambda crops: torch.full((len(crops), 128), float("nan"))  # type: ignore[assignment]
+    assert guard.check(hopper, hopper, [track], seconds=0.0, limit=SAME_PERSON) == [track]
+
+
+def test_a_network_that_draws_the_person_is_covered_and_gives_up_its_stranger(hopper: Image):
+    anonymizer = Anonymizer.load(device="cpu", key=b"k" * 32)
+    stream = FaceAnonymizer(anonymizer)
+    drawer = stream.renderer.drawer
+    assert drawer is not None
+
+    honest = drawer.draw
+
+    def betray(image: Image, original: Image, *args: object, **named: object) -> None:
+        honest(image, original, *args, **named)  # type: ignore[arg-type]
+        image[:] = original
+
+    drawer.draw = betray  # type: ignore[method-assign, assignment]
+    safe = stream(frame_of(hopper, 0))
+    assert [(face.tier, face.reason) for face in safe.faces] == [("mosaic", "too like the source")]
+    with FaceDetector() as detector:
+        assert not [face for face in detector(safe.image) if face.score > 0.5]
+    drawer.draw = honest  # type: ignore[method-assign]
+    tiers = [stream(frame_of(hopper, n)).faces[0].tier for n in range(1, 12)]
+    assert tiers[0] == "mosaic"
+    assert tiers[-1] == "generated"
+
+
+def test_under_a_mechanism_no_face_is_compared_so_that_nothing_depends_on_the_person_but_its_release(hopper: Image):
+    loaded = Anonymizer.load(device="cpu", epsilon=1.0)
+    asked: list[int] = []
+    recognizer = loaded.recognizer
+    assert recognizer is not None
+    recognizer.register_forward_pre_hook(lambda *_: asked.append(1))
+    watched = loaded.with_settings(Settings())
+    for anonymizer, compared in ((loaded, 0), (watched, 1)):  # both ask who it is once, for a release or a choice
+        asked.clear()
+        (safe,) = anonymizer.frames([frame_of(hopper, 0)])
+        assert [face.tier for face in safe.faces] == ["generated"]
+        assert safe.guard.compared == compared
+        assert len(asked) == 1 + compared
+
+
+def test_a_stranger_who_is_too_like_the_person_is_replaced_before_the_frame_leaves(hopper: Image):
+    stream = FaceAnonymizer(Anonymizer.load(device="cpu", key=b"k" * 32))
+    drawer = stream.renderer.drawer
+    assert drawer is not None
+    calls: list[int] = []
+    honest = drawer.draw
+
+    def first_time_the_person(image: Image, original: Image, *args: object, **named: object) -> None:
+        calls.append(1)
+        honest(image, original, *args, **named)  # type: ignore[arg-type]
+        if len(calls) == 1:
+            image[:] = original
+
+    drawer.draw = first_time_the_person  # type: ignore[method-assign, assignment]
+    safe = stream(frame_of(hopper, 0))
+    assert [face.tier for face in safe.faces] == ["generated"]
+    assert len(calls) >= 2
+    assert np.abs(safe.image.astype(int) - hopper).max() > 20
+
+
+def test_a_face_that_fades_in_is_compared_in_full_not_under_its_cover(hopper: Image):
+    stream = FaceAnonymizer(Anonymizer.load(device="cpu", key=b"k" * 32))
+    drawer = stream.renderer.drawer
+    assert drawer is not None
+    honest = drawer.draw
+
+    def betray(image: Image, original: Image, *args: object, **named: object) -> None:
+        honest(image, original, *args, **named)  # type: ignore[arg-type]
+        image[:] = original
+
+    drawer.draw = betray  # type: ignore[method-assign, assignment]
+    stream(frame_of(np.zeros_like(hopper), 0))  # the person comes into a scene that has begun
+    safe = stream(frame_of(hopper, 1))
+    assert [(face.tier, face.reason) for face in safe.faces] == [("mosaic", "too like the source")]
+
+
+def test_a_made_face_is_drawn_again_for_a_moment_and_never_at_another_beta(hopper: Image):
+    stream = FaceAnonymizer(Anonymizer.load(device="cpu", key=b"k" * 32))
+    seen = stream.see(frame_of(hopper, 0))
+    drawer = stream.renderer.drawer
+    assert drawer is not None
+
+    def made(seconds: float, beta: float, fresh: int) -> int:
+        return drawer.draw(hopper.copy(), hopper, seen.tracks, seconds, beta=beta, fresh=fresh, covered=())
+
+    assert made(0.0, 0.0, fresh=0) == 1  # it must be
+    assert made(0.1, 0.0, fresh=0) == 0
+    assert made(0.1, 0.0, fresh=1) == 1
+    assert made(0.4, 0.0, fresh=0) == 1  # too old
+    assert made(0.5, 0.5, fresh=0) == 1
+    assert made(0.6, 0.0, fresh=0) == 1

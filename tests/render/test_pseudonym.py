@@ -1,0 +1,184 @@
+"""Who becomes whom: the same stranger for whoever comes back, another under another key, and what privacy costs."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from models.face_model import DEFAULT_TEMPLATE, Sighting
+from models.identity.recognizer import FaceRecognizer
+from models.linear_refined import LinearRefined, LinearRefinedConfig
+from models.privacy import GaussianMechanism, PrivacyAccountant, PseudonymBook
+from streamer.render.pseudonym import TRIES, Pseudonyms
+from streamer.types import Face, Image, Track
+
+LANDMARKS = np.array([[30, 40], [60, 40], [45, 58], [33, 75], [57, 75]], np.float32)
+STRANGERS = 500
+
+
+class Eigenfaces(LinearRefined):
+    """Draws strangers by the seed alone, so that a test sees which seed was used."""
+
+    def pseudonyms(self, sighting: Sighting, seeds: Tensor) -> Tensor:
+        return seeds % STRANGERS
+
+
+class ByColour(FaceRecognizer):
+    """People are told apart by the colour of their face."""
+
+    def _embed(self, crops: Tensor) -> Tensor:
+        return torch.nn.functional.pad(crops.mean(dim=(2, 3)), (0, 125))[..., None, None]
+
+
+@pytest.fixture
+def model() -> LinearRefined:
+    torch.manual_seed(0)
+    config = LinearRefinedConfig(
+        crop_size=32, linear_size=16, linear_values=768, components=8, identity_directions=4,
+        strangers=STRANGERS, widths=(8, 8, 8),
+    )  # fmt: skip
+    made = Eigenfaces(config, DEFAULT_TEMPLATE)
+    made.inside.fill_(True)
+    made.basis.copy_(torch.linalg.qr(torch.randn(768, 8)).Q.T)
+    made.deviation.fill_(1.0)
+    made.identity.copy_(torch.eye(8)[:4])
+    made.strangers.normal_()
+    return made
+
+
+def pseudonyms(
+    model: LinearRefined,
+    key: bytes = b"k" * 32,
+    mechanism: GaussianMechanism | None = None,
+    accountant: PrivacyAccountant | None = None,
+) -> Pseudonyms:
+    return Pseudonyms(
+        model, torch.device("cpu"), key=key, recognizer=ByColour(), mechanism=mechanism,
+        accountant=accountant or PrivacyAccountant(),
+    )  # fmt: skip
+
+
+def frame(*colours: tuple[int, int, int]) -> tuple[Image, list[Face]]:
+    """Return a picture of faces side by side, each in one colour."""
+    image = np.concatenate([np.full((100, 90, 3), colour, np.uint8) for colour in colours], axis=1)
+    faces = [
+        Face(
+            np.array([90 * i, 0, 90 * i + 90, 100], np.float32),
+            LANDMARKS + np.array([90 * i, 0], np.float32),
+            None,
+            0.9,
+        )
+        for i in range(len(colours))
+    ]
+    return image, faces
+
+
+def become(of: Pseudonyms, tracks: dict[int, tuple[int, int, int]]) -> list[int]:
+    """Return the strangers of one frame's tracks, given the colour of each."""
+    of.keep_only(set(tracks))
+    image, faces = frame(*tracks.values())
+    seen = [Track(number, face, 0.0) for number, face in zip(tracks, faces, strict=True)]
+    torch.manual_seed(sum(map(sum, tracks.values())))
+    return of.of(image, seen, torch.rand(len(seen), 3, 32, 32), torch.zeros(len(seen), 468, 3)).tolist()
+
+
+RED, BLUE, GREEN = (250, 0, 0), (0, 0, 250), (0, 250, 0)
+
+
+def test_whoever_comes_back_becomes_the_same_stranger(model: LinearRefined) -> None:
+    stream = pseudonyms(model)
+    first = become(stream, {1: RED})
+    become(stream, {2: BLUE})
+    assert become(stream, {3: RED}) == first
+    assert become(stream, {4: GREEN}) != first
+
+
+def test_two_faces_in_one_frame_are_two_people_however_alike(model: LinearRefined) -> None:
+    stream = pseudonyms(model)
+    one, two = become(stream, {1: RED, 2: RED})
+    assert one != two
+    assert become(stream, {1: RED, 2: RED}) == [one, two]
+
+
+def test_a_track_keeps_its_stranger_whatever_it_shows_later(model: LinearRefined) -> None:
+    stream = pseudonyms(model)
+    assert become(stream, {1: RED}) == become(stream, {1: BLUE})
+
+
+def test_the_same_key_gives_the_same_strangers_and_another_key_others(model: LinearRefined) -> None:
+    people = {1: RED, 2: BLUE, 3: GREEN}
+    mine, again, theirs = (become(pseudonyms(model, key * 32), people) for key in (b"a", b"a", b"b"))
+    assert mine == again
+    assert not set(mine) & set(theirs)
+
+
+def test_a_stream_of_another_name_has_other_strangers_and_one_of_the_same_name_the_same(model: LinearRefined) -> None:
+    made = {}
+    for name in ("door", "yard", "door"):
+        stream = pseudonyms(model)
+        stream.reset(name)
+        made.setdefault(name, []).append(become(stream, {1: RED, 2: BLUE}))
+    assert made["door"][0] == made["door"][1]
+    assert not set(made["door"][0]) & set(made["yard"][0])
+
+
+def test_a_stream_without_a_name_is_named_by_the_first_picture_with_a_face(model: LinearRefined) -> None:
+    stream = pseudonyms(model)
+    first = become(stream, {1: RED}), become(stream, {2: BLUE})
+    stream.reset(None)
+    assert (become(stream, {1: RED}), become(stream, {2: BLUE})) == first
+    stream.reset(None)
+    assert become(stream, {1: BLUE}) != first[0]  # the first person again, in another recording
+
+
+def test_a_release_does_not_come_again_under_the_same_key(model: LinearRefined) -> None:
+    mechanism = GaussianMechanism(1e-3, 1e-5, bound=2.0)
+    people = dict.fromkeys(range(20), RED)
+    one, other = (become(pseudonyms(model, mechanism=mechanism), people) for _ in range(2))
+    assert one != other
+
+
+def test_each_track_is_one_release_however_long_it_lasts(model: LinearRefined) -> None:
+    accountant, mechanism = PrivacyAccountant(), GaussianMechanism(2.0, 1e-5, bound=2.0)
+    stream = pseudonyms(model, mechanism=mechanism, accountant=accountant)
+    first = become(stream, {1: RED})
+    assert all(become(stream, {1: RED}) == first for _ in range(5))
+    assert accountant.releases == 1
+    assert accountant.spent(1e-5) == pytest.approx(2.0)
+    become(stream, {2: RED, 3: BLUE})
+    assert accountant.releases == 3
+
+
+def test_without_noise_the_release_leads_to_the_stranger_most_like_the_person(model: LinearRefined) -> None:
+    """At an absurd epsilon nothing is hidden: the choice really does depend on the released coordinates."""
+    stream = pseudonyms(model, mechanism=GaussianMechanism(1e9, 0.5, bound=1e3))
+    image, faces = frame(RED)
+    latents = torch.randn(1, 8)
+    latents[:, :4] = model.strangers[123, :4] * 0.5
+    crops = model.decode(latents).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert stream.of(image, [Track(1, faces[0], 0.0)], crops, torch.zeros(1, 468, 3)).tolist() == [123]
+
+
+def test_memory_does_not_grow_with_the_people_who_pass(model: LinearRefined, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PseudonymBook, "MAX_PEOPLE", 3)
+    stream = pseudonyms(model, mechanism=GaussianMechanism(1.0, 1e-5, bound=2.0))
+    for track in range(20):
+        become(stream, {track: RED})
+    assert len(stream._strangers) <= 4
+    assert len(stream._people) == 1
+
+
+def test_of_those_tried_on_the_least_like_the_person_is_taken(model: LinearRefined) -> None:
+    """Each stranger is drawn in a colour of its own; of red ones and a blue one, a red person becomes the blue one."""
+    image, (face,) = frame(RED)
+    tried: list[int] = []
+
+    def try_on(track: Track, stranger: int) -> Image:
+        tried.append(stranger)
+        return frame(BLUE if len(tried) == 3 else RED)[0]
+
+    chosen = pseudonyms(model).of(
+        image, [Track(1, face, 0.0)], torch.rand(1, 3, 32, 32), torch.zeros(1, 468, 3), try_on=try_on
+    )
+    assert len(set(tried)) == len(tried) == TRIES
+    assert chosen.tolist() == [tried[2]]

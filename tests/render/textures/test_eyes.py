@@ -1,0 +1,82 @@
+"""Eyeballs look where the person looks, and lids close over them."""
+
+import numpy as np
+import pytest
+
+from streamer.render.textures import eyes
+
+WIDTH = 60.0
+UPPER = ([246, 161, 160, 159, 158, 157, 173], [398, 384, 385, 386, 387, 388, 466])  # from left to right
+
+
+def mesh(look: tuple[float, float] = (0.0, 0.0), height: float = 20.0):
+    """A mesh of two eyes, `WIDTH` wide and `height` pixels open, with irises at `look` widths from the middle."""
+    points = np.zeros((478, 3), np.float32)
+    across = np.linspace(-0.5, 0.5, 9)
+    bow = height / 2 * np.cos(np.pi * across)
+    for eye, centre in enumerate((60.0, 160.0)):
+        lower = list(eyes.LIDS[eye][:9])[:: 1 - 2 * eye]  # both lists begin with the outer corner
+        upper = UPPER[eye]
+        points[lower, 0], points[lower, 1] = centre + WIDTH * across, 50 + bow
+        points[upper, 0], points[upper, 1] = centre + WIDTH * across[1:-1], 50 - bow[1:-1]
+        iris = np.array([[0, 0], [1, 0], [0, -1], [-1, 0], [0, 1]], np.float32) * 0.2 * WIDTH
+        points[eyes.IRISES[eye], :2] = iris + np.array([centre + look[0] * WIDTH, 50 + look[1] * WIDTH])
+    return points
+
+
+def ball():
+    white = np.full((eyes.SIDE, eyes.SIDE, 3), 200, np.float32)
+    y, x = np.mgrid[: eyes.SIDE, : eyes.SIDE] - (eyes.SIDE - 1) / 2
+    white[np.hypot(x, y) < eyes.RADIUS] = 20
+    return eyes.Eyeball(white, 0.2)
+
+
+def drawn(look: tuple[float, float] = (0.0, 0.0), height: float = 20.0):
+    patch = np.full((100, 220, 3), 120, np.float32)
+    fine = mesh(look, height)
+    eyes.draw(patch, fine, ball(), eyes.gaze(fine), np.ones((2, 3), np.float32), np.zeros(2, np.float32))
+    return patch
+
+
+@pytest.mark.parametrize("look", [(0.0, 0.0), (0.15, 0.0), (-0.1, 0.05)])
+def test_gaze_is_where_the_irises_are(look: tuple[float, float]):
+    np.testing.assert_allclose(eyes.gaze(mesh(look)), [look, look], atol=1e-5)
+
+
+@pytest.mark.parametrize("look", [-0.15, 0.0, 0.15])
+def test_the_irises_are_drawn_there(look: float):
+    patch = drawn((look, 0.0))[50, :, 0]
+    for centre in (60, 160):
+        eye = patch[centre - 24 : centre + 24]
+        dark = np.flatnonzero(eye < 60).mean() - 24
+        assert dark == pytest.approx(look * WIDTH, abs=1.5)
+
+
+def test_nothing_is_drawn_outside_the_lids():
+    patch = drawn()
+    assert (np.delete(patch, slice(39, 62), axis=0) == 120).all()
+    assert patch[50, 40, 0] > 150  # the white beside the iris
+
+
+def test_closed_lids_show_neither_white_nor_iris():
+    patch = drawn(height=1.5)
+    assert patch.max() <= 125
+    assert (np.abs(np.delete(patch, slice(44, 58), axis=0) - 120) < 8).all()
+    assert 20 < patch[50, 60, 0] < 90  # the line of the lashes
+
+
+def test_an_eyeball_is_read_behind_the_lids():
+    """An iris of which lids hide the upper and the lower third is whole again, and dark in its middle."""
+    texture = np.full((100, 220, 3), (200, 150, 130), np.uint8)
+    fine = mesh(height=16)
+    y, x = np.mgrid[:100, :220].astype(np.float32)
+    for centre in (60.0, 160.0):
+        inside = np.abs(y - 50) < 8 * np.cos(np.clip((x - centre) / WIDTH, -0.5, 0.5) * np.pi)
+        texture[inside] = 230
+        texture[inside & (np.hypot(x - centre, y - 50) < 12)] = (40, 70, 140)
+    read = eyes.eyeball(texture, fine)
+    middle, radius = eyes.SIDE // 2, int(eyes.RADIUS)
+    above = read.ball[middle - int(0.75 * radius), middle]
+    assert above[2] > 1.5 * above[0]  # blue, where there was a lid
+    assert read.ball[middle, middle].mean() < 60 < 110 < read.ball[4, 4].mean()
+    assert read.share == pytest.approx(0.2, abs=0.01)

@@ -1,0 +1,44 @@
+"""A drawn face is as soft and as noisy as its frame."""
+
+import cv2
+import numpy as np
+import pytest
+
+from streamer.render.textures import finish
+
+INSIDE = np.ones((120, 120), bool)
+
+
+def picture():
+    """A sharp grey picture with edges and flat parts."""
+    blocks = np.random.default_rng(1).uniform(60, 190, (12, 12, 1)).astype(np.float32)
+    return cv2.resize(blocks, (120, 120), interpolation=cv2.INTER_NEAREST)[..., None].repeat(3, axis=2)
+
+
+def test_a_soft_frame_gets_a_soft_face():
+    sharp, soft = picture(), cv2.GaussianBlur(picture(), (0, 0), 2.0)
+    assert finish.measure(sharp, sharp, INSIDE).blur == 0
+    assert finish.measure(soft, sharp, INSIDE).blur >= 1.4
+
+
+@pytest.mark.parametrize("deviation", [3.0, 8.0])
+def test_a_noisy_frame_gets_as_much_noise(deviation: float):
+    noise = np.random.default_rng(2).normal(0, deviation, (120, 120, 1)).astype(np.float32)
+    assert finish.measure(picture() + noise, picture(), INSIDE).grain == pytest.approx(deviation, rel=0.25)
+
+
+def test_noise_has_the_deviation_that_is_asked_for_and_is_another_every_frame():
+    flat = np.full((200, 200, 3), 128, np.float32)
+    first, second = (
+        finish.apply(flat, flat, finish.Finish(grain=5.0), noise=finish.noise_tile(), seed=s) for s in (1, 40_000)
+    )
+    assert first.std() == pytest.approx(5.0, rel=0.1)
+    assert abs(np.corrcoef(first[..., 0].ravel(), second[..., 0].ravel())[0, 1]) < 0.1
+
+
+def test_a_pale_frame_gets_a_pale_face():
+    strong = picture()
+    pale = 128 + 0.6 * (strong - 128)
+    wanted = finish.measure(pale, strong, INSIDE)
+    drawn = finish.apply(strong, np.full_like(strong, 128), wanted, noise=finish.noise_tile(), seed=1)
+    assert pale.std() < drawn.std() < 0.85 * strong.std()

@@ -1,0 +1,61 @@
+"""The inside of a mouth lies between the lips, and nowhere else."""
+
+import numpy as np
+import pytest
+
+from streamer.render.textures import mouth
+
+
+def lips(gap: float):
+    """A mesh with a mouth 40 pixels wide and `gap` pixels open, and eyes 80 pixels apart."""
+    mesh = np.zeros((468, 3), np.float32)
+    mesh[33, :2], mesh[263, :2] = (10, 10), (90, 10)
+    across = np.linspace(0, 1, 11)
+    bow = gap / 2 * np.sin(np.pi * across)
+    mesh[list(mouth.UPPER), 0] = mesh[list(mouth.LOWER), 0] = 30 + 40 * across
+    mesh[list(mouth.UPPER), 1], mesh[list(mouth.LOWER), 1] = 60 - bow, 60 + bow
+    return mesh
+
+
+def drawn(gap: float):
+    patch = np.full((100, 100, 3), 100, np.float32)
+    strip = np.full((mouth.STRIP[1], mouth.STRIP[0], 3), 250, np.float32)
+    mouth.draw(patch, lips(gap), strip, start=np.zeros(2, np.float32))
+    return patch
+
+
+def test_opening_is_measured_in_distances_of_the_eyes():
+    np.testing.assert_allclose(mouth.opening(lips(16)), [16 / 80, 40 / 80], rtol=1e-5)
+
+
+def test_a_closed_mouth_stays_as_it_is():
+    assert (drawn(0) == 100).all()
+
+
+def test_an_open_mouth_is_filled_between_the_lips_alone():
+    patch = drawn(20)
+    assert patch[66, 50, 0] > 240  # below the middle, where the upper lip casts no shadow
+    patch[49:72, 29:72] = 100
+    assert (patch == 100).all()
+
+
+def test_teeth_under_the_upper_lip_are_in_its_shadow():
+    patch = drawn(24)[..., 0]
+    assert patch[51, 50] < 0.85 * patch[66, 50]
+
+
+def test_a_strip_holds_what_is_between_the_lips():
+    image = np.zeros((100, 100, 3), np.uint8)
+    image[:60], image[60:] = (200, 0, 0), (0, 200, 0)
+    strip = mouth.strip(image, lips(24))
+    assert strip.shape == (mouth.STRIP[1], mouth.STRIP[0], 3)
+    assert strip[8, 48, 0] > 190 > 10 > strip[8, 48, 1]
+    assert strip[-8, 48, 1] > 190 > 10 > strip[-8, 48, 0]
+
+
+def test_the_mouth_that_is_as_far_open_is_taken():
+    openings = np.array([[0.05, 0.5], [0.2, 0.5], [0.4, 0.5]], np.float32)
+    weights = mouth.weights(openings, np.array([0.2, 0.5], np.float32))
+    assert weights[1] > 0.9
+    assert weights.sum() == pytest.approx(1.0)
+    assert (weights > 0).sum() <= 2

@@ -1,0 +1,441 @@
+"""`veil serve` with real WebRTC peers: what they send comes back without faces, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import gc
+import itertools
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Coroutine
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import cv2
+import numpy as np
+import pytest
+from aiortc.mediastreams import AudioStreamTrack
+from av.video.frame import VideoFrame
+from prometheus_client.parser import text_string_to_metric_families
+
+from streamer.cli.demo import _photo
+from streamer.evaluate.measures.coverage import UNCOVERED, detail_kept
+from streamer.faces.detect import FaceDetector
+from streamer.pipeline import anonymizer as pipeline
+from streamer.pipeline import runner as protection
+from streamer.pipeline.anonymizer import Anonymizer
+from streamer.render.batching import batched
+from streamer.serve import sessions as peers_module
+from streamer.serve.peer_filter import FaceFilter
+from streamer.serve.sessions import Limits, Sound
+from streamer.sinks.whip import WhipPublisher
+from streamer.sources.file_source import open_source
+from streamer.types import Face, Floats, Image, SafeFrame, Seen
+from tests.end_to_end.serving import Playing, Serving, noise, peer, serving
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(test, 120))
+
+
+@pytest.fixture(scope="module")
+def portrait() -> tuple[Image, Floats]:
+    """A picture of 640x480 with a face, and where it is."""
+    photo = cv2.resize(_photo(), (512, 600))[:480]
+    image = np.ascontiguousarray(cv2.copyMakeBorder(photo, 0, 0, 64, 64, cv2.BORDER_CONSTANT, value=(60, 70, 80)))
+    with FaceDetector() as detector:
+        (face,) = detector(image)
+    return image, face.box
+
+
+def shown(image: Image, made: list[Image], box: Floats) -> list[int]:
+    """Which of the pictures show the face of `image`."""
+    same = (n for n, one in enumerate(made) if one.shape == image.shape)
+    return [n for n in same if detail_kept(image, made[n], box) > UNCOVERED]
+
+
+async def wait_until_empty(server: Serving, seconds: float = 20.0) -> None:
+    async with asyncio.timeout(seconds):
+        while server.peers.by_id:
+            await asyncio.sleep(0.05)
+
+
+async def json_of(server: Serving, method: str, path: str, **arguments: Any) -> tuple[int, Any]:  # noqa: ANN401 - JSON
+    async with server.client.request(method, server.url + path, **arguments) as response:
+        return response.status, await response.json()
+
+
+# Video
+
+
+def test_a_face_comes_back_covered_and_viewers_see_no_other(portrait: tuple[Image, Floats]) -> None:
+    image, box = portrait
+
+    async def test() -> None:
+        async with serving() as server, peer(server, Playing([image])) as (_, received, said):
+            await received.until(lambda images: len(images) >= 60)
+            async with peer(server, path=f"/whep/{said['viewer']}") as (_, watched, _):
+                await watched.until(lambda images: len(images) >= 20)
+            assert {one.shape for one in received.images[30:] + watched.images} == {image.shape}
+            assert shown(image, [image], box) == [0], "the check would not see it"
+            assert shown(image, received.images + watched.images, box) == []
+            beside = np.s_[:60, 70:250]  # the flag: the picture itself is there
+            assert np.abs(watched.images[-1][beside].astype(int) - image[beside]).mean() < 20
+
+    run(test())
+
+
+def test_a_session_draws_by_the_server_s_key_and_its_name() -> None:
+    async def both() -> None:
+        anonymizer = Anonymizer.load(mode="cover")
+        async with (
+            serving(anonymizer) as server,
+            peer(server, Playing([noise()]), path="/whip/door"),
+            peer(server, Playing([noise()])),
+        ):
+            assert [one.stream for one in server.peers.by_id.values()] == ["door", None]
+            assert {one.anonymizer.key for one in server.peers.by_id.values()} == {anonymizer.key}
+
+    run(both())
+
+
+def test_the_same_pictures_to_one_name_become_the_same_strangers(portrait: tuple[Image, Floats]) -> None:
+    anonymizer = Anonymizer.load(device="cpu", delay_seconds=0.0)
+    made = []
+    for name in ("door", "door", "yard"):
+        first: queue.Queue[Image] = queue.Queue()
+        faces = FaceFilter(anonymizer, lambda frame, *_: first.put(frame.image), stream=name)  # noqa: B023 - ends here
+        frame = VideoFrame.from_ndarray(portrait[0], "rgb24")
+        frame.pts = 0
+        faces.source.put(frame)
+        made.append(first.get(timeout=60))
+        faces.close()
+    assert (made[0] == made[1]).all()
+    assert (made[0] != made[2]).any()
+
+
+def test_whip_in_whep_out_by_a_name(portrait: tuple[Image, Floats]) -> None:
+    image, box = portrait
+
+    async def test() -> None:
+        async with serving() as server, peer(server, Playing([image]), path="/whip/door") as (_, back, said):
+            async with peer(server, path="/whep/door") as (_, watched, viewer):
+                await watched.until(lambda images: any(one.shape == image.shape for one in images[20:]))
+                assert shown(image, watched.images, box) == []
+                status, _ = await json_of(server, "GET", said["session"])
+                assert status == 200
+                async with server.client.delete(server.url + viewer["session"]) as response:
+                    assert response.status == 200
+            assert back.images == []  # WHIP only takes
+            status, error = await json_of(server, "POST", "/whep/nobody", data=said["sdp"])
+            assert (status, error) == (404, {"error": "nobody sends this video"})
+            async with server.client.delete(server.url + said["session"]) as response:
+                assert response.status == 200
+            assert server.peers.by_id == {}
+
+    run(test())
+
+
+def test_beta_and_mode_change_while_it_runs(portrait: tuple[Image, Floats]) -> None:
+    image, box = portrait
+
+    async def test() -> None:
+        anonymizer = Anonymizer.load(delay_seconds=0.0, device="cpu")
+        async with serving(anonymizer) as server, peer(server, Playing([image], rate=5)) as (_, received, said):
+            tiers = await tiers_until(server, said["session"], "generated")
+            status, now = await json_of(server, "PATCH", said["session"], json={"mode": "cover", "beta": 0.5})
+            assert (status, now["mode"], now["beta"]) == (200, "cover", 0.5)
+            tiers |= await tiers_until(server, said["session"], "mosaic")
+            await json_of(server, "PATCH", said["session"], json={"mode": "generate"})
+            await tiers_until(server, said["session"], "generated")
+            assert "generated" in tiers
+            assert shown(image, received.images, box) == []
+            assert anonymizer.settings.mode == "generate"  # of this peer alone
+            for wrong in ({"beta": 2}, {"mode": "none"}, {"beta": True}, {"other": 1}, [], {"beta": "x"}):
+                status, error = await json_of(server, "PATCH", said["session"], json=wrong)
+                assert status == 400, wrong
+                assert error["error"]
+
+    async def tiers_until(server: Serving, session: str, tier: str) -> set[str]:
+        seen: set[str] = set()
+        async with asyncio.timeout(30):
+            while tier not in seen:
+                seen |= (await json_of(server, "GET", session))[1]["tiers"].keys()
+                await asyncio.sleep(0.1)
+        return seen
+
+    run(test())
+
+
+def test_a_server_that_only_covers_cannot_be_made_to_draw() -> None:
+    async def test() -> None:
+        async with serving() as server, peer(server, Playing([noise()])) as (_, _, said):
+            status, error = await json_of(server, "PATCH", said["session"], json={"mode": "generate"})
+            assert (status, error) == (400, {"error": "this server only covers"})
+
+    run(test())
+
+
+class Breaking(FaceDetector):
+    """Fails in a third of all frames, and now and then for long."""
+
+    calls = 0
+
+    def __call__(self, image: Image) -> list[Face]:
+        Breaking.calls += 1
+        if Breaking.calls % 3 == 0:
+            raise RuntimeError(f"broken by {image[0, 0]}")
+        if Breaking.calls % 20 == 0:
+            time.sleep(0.9)
+        return super().__call__(image)
+
+
+def test_no_face_is_shown_or_logged_while_stages_break_and_sizes_change(
+    portrait: tuple[Image, Floats], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    image, box = portrait
+    small = cv2.resize(image, (320, 240), interpolation=cv2.INTER_AREA)
+    monkeypatch.setattr(pipeline, "FaceDetector", Breaking)
+    real, calls = protection.FaceAnonymizer.hide, []
+
+    def hide(self: protection.FaceAnonymizer, seen: Seen) -> SafeFrame:
+        calls.append(seen)
+        if len(calls) % 40 == 39:
+            raise MemoryError  # past every cover of the pipeline: the filter itself breaks, and begins anew
+        return real(self, seen)
+
+    monkeypatch.setattr(protection.FaceAnonymizer, "hide", hide)
+
+    async def test() -> None:
+        async with serving() as server:
+            track = Playing([image] * 40 + [small] * 40)
+            async with peer(server, track) as (_, received, said):
+                await received.until(lambda images: len(images) >= 150, seconds=60)
+                assert shown(image, received.images, box) == []
+                assert shown(small, received.images, box / 2) == []
+                assert {one.shape for one in received.images} >= {image.shape, small.shape}
+                _, figures = await json_of(server, "GET", said["session"])
+                assert figures["frames"] > 40
+            async with server.client.get(server.url + "/metrics") as response:
+                families = {f.name: f for f in text_string_to_metric_families(await response.text())}
+            assert families["veil_frames_failed"].samples[0].value > 10
+
+    caplog.set_level(logging.DEBUG, "streamer")
+    run(test())
+    assert "a filter pauses: MemoryError" in caplog.text
+    assert "broken by" not in caplog.text
+
+
+def test_a_peer_that_stops_sending_is_shown_a_slate_then_let_go(
+    portrait: tuple[Image, Floats], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, _ = portrait
+    monkeypatch.setattr(peers_module, "IDLE_SECONDS", 3.0)
+
+    class Stopping(Playing):
+        async def recv(self) -> VideoFrame:
+            if self._count > 60:
+                await asyncio.sleep(3600)
+            return await super().recv()
+
+    async def test() -> None:
+        async with serving() as server, peer(server, Stopping([image])) as (_, received, _):
+            await received.until(lambda images: any(is_slate(one) for one in images[40:]))
+            await wait_until_empty(server)
+
+    def is_slate(one: Image) -> bool:
+        return one.shape == image.shape and bool(np.abs(one[:100].astype(int) - 24).mean() < 6)
+
+    run(test())
+
+
+def test_two_sessions_at_once_keep_coverage_and_say_what_they_shed(portrait: tuple[Image, Floats]) -> None:
+    image, box = portrait
+
+    async def test() -> None:
+        anonymizer = Anonymizer.load(delay_seconds=0.0, device="cpu")
+        anonymizer.model = batched(anonymizer.model)
+        async with (
+            serving(anonymizer) as server,
+            peer(server, Playing([image])) as (_, one, first),
+            peer(server, Playing([image])) as (_, other, second),
+        ):
+            for received in (one, other):
+                await received.until(lambda images: len(images) >= 80, 60)
+            assert shown(image, one.images + other.images, box) == []
+            for said in (first, second):
+                _, figures = await json_of(server, "GET", said["session"])
+                assert figures["faces"] == 1
+                assert figures["shed"] or figures["tiers"] == {"generated": 1}, figures
+
+    run(test())
+
+
+def test_a_sink_publishes_by_whip_and_calls_again(portrait_clip: Path) -> None:
+    async def test() -> None:
+        async with serving() as server:
+            sink = WhipPublisher(f"whip:{server.url}/whip/door")
+            sending = asyncio.create_task(asyncio.to_thread(send, sink))
+            for _ in range(2):  # the second time after the server has hung up
+                async with asyncio.timeout(20):
+                    while not server.peers.by_id:
+                        await asyncio.sleep(0.1)
+                async with peer(server, path="/whep/door") as (_, watched, _):
+                    await watched.until(lambda images: any(one.shape == (720, 1280, 3) for one in images))
+                await server.peers.close(next(iter(server.peers.by_id.values())))
+            stop.set()
+            await sending
+            await wait_until_empty(server)
+
+    stop = threading.Event()
+
+    def send(sink: WhipPublisher) -> None:
+        safe = list(Anonymizer.load(mode="cover").frames(open_source(portrait_clip)))
+        with sink:
+            for n in itertools.count():
+                if stop.is_set():
+                    return
+                one = safe[n % len(safe)]
+                sink.write(dataclasses.replace(one, index=n, pts=n * 3000, time_base=Fraction(1, 90_000)))
+                time.sleep(1 / 30)
+
+    run(test())
+
+
+# Sound
+
+
+def test_sound_is_dropped_unless_it_was_asked_for() -> None:
+    async def kinds(sound: Sound) -> list[str]:
+        tracks = Playing([noise()]), AudioStreamTrack()
+        async with serving(sound=sound) as server, peer(server, *tracks) as (connection, received, _):
+            await received.until(lambda images: len(images) > 3)
+            return [f"{t.kind} {t.currentDirection}" for t in connection.getTransceivers()]
+
+    async def test() -> None:
+        assert await kinds(Sound()) == ["video sendrecv", "audio inactive"]
+        assert await kinds(Sound("kept")) == ["video sendrecv", "audio sendrecv"]
+        assert await kinds(Sound("kept", voice=0.8)) == ["video sendrecv", "audio sendrecv"]
+
+    run(test())
+
+
+# Limits
+
+
+def test_one_peer_too_many_is_sent_away_and_let_in_later() -> None:
+    async def test() -> None:
+        async with serving(limits=Limits(peers=1)) as server:
+            async with peer(server, Playing([noise()])) as (connection, _, said):
+                sdp = connection.localDescription.sdp
+                async with server.client.post(server.url + "/offer", data=sdp) as response:
+                    assert (response.status, response.headers["Retry-After"]) == (503, "10")
+                assert len(server.peers.by_id) == 1
+                await json_of(server, "GET", said["session"])
+                async with server.client.delete(server.url + said["session"]) as response:
+                    assert response.status == 200
+            async with peer(server, Playing([noise()])) as (_, received, _):
+                await received.until(lambda images: len(images) > 3)
+
+    run(test())
+
+
+def test_an_offer_without_a_peer_behind_it_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers_module, "CONNECT_SECONDS", 2.0)
+
+    async def test() -> None:
+        async with serving() as server:
+            async with peer(server, Playing([noise()])) as (connection, _, _):
+                sdp = connection.localDescription.sdp
+            await wait_until_empty(server)
+            status, _ = await json_of(server, "POST", "/offer", data=sdp)
+            assert status == 201
+            await asyncio.sleep(0.5)
+            assert len(server.peers.by_id) == 1
+            await wait_until_empty(server, 10.0)
+
+    run(test())
+
+
+def test_peers_that_come_and_go_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers_module, "IDLE_SECONDS", 2.0)
+
+    async def visit(server: Serving, *, abruptly: bool) -> None:
+        async with peer(server, Playing([noise()])) as (connection, received, said):
+            await received.until(lambda images: len(images) > 2)
+            if abruptly:  # nothing is said: the server finds out by itself
+                for transport in {t.sender.transport for t in connection.getTransceivers()}:
+                    await transport.transport.stop()
+            else:
+                async with server.client.delete(server.url + said["session"]) as response:
+                    assert response.status == 200
+
+    async def test() -> None:
+        async with serving() as server:
+            counts = []
+            for n in range(10):
+                await visit(server, abruptly=n % 2 == 1)
+                await wait_until_empty(server, 40.0)
+                await asyncio.sleep(0.3)
+                gc.collect()
+                filters = [t for t in threading.enumerate() if t.name == "filter"]
+                counts.append((len(asyncio.all_tasks()), len(filters), len(list(Path('/proc/self/fd').iterdir()))))
+            assert counts[-1] == counts[3], counts
+
+    run(test())
+
+
+# The command
+
+
+def test_the_command_serves_until_it_is_told_to_stop() -> None:
+    command = [sys.executable, "-m", "streamer", "serve", "--port", "0", "--mode", "cover"]
+    token = os.environ | {"VEIL_TOKEN": "t" * 20}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=token) as server:
+        assert server.stdout is not None
+        url = server.stdout.readline().removeprefix("veil serves ").strip()
+        try:
+            run(ask(url))
+        finally:
+            server.send_signal(signal.SIGTERM)
+        assert server.wait(20) == 0
+
+
+async def ask(url: str) -> None:
+    async with aiohttp.ClientSession() as client:
+        for path, status in {"/": 200, "/healthz": 200, "/readyz": 200, "/metrics": 401, "/app.js": 200}.items():
+            async with client.get(url + path) as response:
+                assert response.status == status, path
+                assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--host", "0.0.0.0"], "can be reached by others"),
+        (["--host", "0.0.0.0", "--self-signed"], "can be reached by others"),
+        (["--cert", "c.pem"], "needs the private key"),
+        (["--voice", "0.8"], "--keep-audio"),
+        (["--turn", "turn:example.org"], "VEIL_TURN_SECRET"),
+        (["--port", "1"], "cannot listen on 127.0.0.1:1"),
+        (["--origin", "example.org"], "is no origin"),
+        (["--token-file", "/nowhere"], "cannot read the token"),
+    ],
+)
+def test_what_cannot_be_served_is_said_in_one_line(options: list[str], said: str) -> None:
+    if "--port" in options and os.geteuid() == 0:
+        pytest.skip("root may listen on every port")
+    command = [sys.executable, "-m", "streamer", "serve", "--mode", "cover", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode in (1, 2)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

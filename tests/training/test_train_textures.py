@@ -1,0 +1,135 @@
+"""`veil train textures`: pictures of donors and their labels in, a model that can be drawn out."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from models.attributes.attributes import load_attributes
+from models.face_model import load_face_model
+from models.textures import Textures
+from streamer.cli.main import app
+from streamer.errors import SourceError
+from streamer.faces.detect import five_points
+from streamer.render.align import MeshAligner
+from streamer.training.donors import Label, pictures, read_donors, read_labels
+from streamer.types import Face, Image
+
+HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"  # US Navy, public domain
+HEADER = "file,sex,age,unfit,mouth\n"
+DONORS = (3, 400, 801, 1202, 1603)  # strangers we ship: evenly lit faces of nobody, as donors should be
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Textures:
+    model = load_face_model("textures")
+    assert isinstance(model, Textures)
+    return model
+
+
+@pytest.fixture(scope="module")
+def folder(shipped: Textures, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("donors")
+    for number in DONORS:
+        cv2.imwrite(str(folder / f"{number}.png"), drawn(shipped, number)[..., ::-1])
+    return folder
+
+
+def drawn(model: Textures, stranger: int) -> Image:
+    """A picture that a stranger fills, facing the camera with the mouth shut."""
+    mesh = model.shape.mean.numpy()
+    mesh = (mesh / np.ptp(mesh[:, 1]) * 250 + [128, 128, 0]).astype(np.float32)
+    face = Face(np.array([0, 0, 256, 256], np.float32), five_points(mesh), mesh, 1.0)
+    aligner = MeshAligner(np.array(model.template.points, np.float32), model.crop_size)
+    where, _ = aligner.frame_to_crop(face, (0, 0, 256, 256))
+    return np.asarray(cv2.remap(model.texture(stranger), where, None, cv2.INTER_AREA))
+
+
+@pytest.fixture
+def labels(folder: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "labels.csv"
+    path.write_text(HEADER + "".join(f"{number}.png,female,30,,\n" for number in DONORS))
+    return path
+
+
+def test_pictures_of_a_folder_and_of_a_tar_come_in_the_same_order(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "donors.tar"
+    with tarfile.open(path, "w") as tar:
+        for number in reversed(DONORS):
+            content = (folder / f"{number}.png").read_bytes()
+            member = tarfile.TarInfo(f"{folder.name}/{number}.png")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    assert list(pictures([path])) == list(pictures([folder]))
+    assert len(list(pictures([path]))) == len(DONORS)
+
+
+def test_a_donor_is_found_in_a_picture_that_the_face_fills(folder: Path, shipped: Textures) -> None:
+    points = np.array(shipped.template.points, np.float32)
+    told = {f"{DONORS[0]}.png": Label(1.0, 30.5)}
+    found = [one for one in read_donors([folder], told, network=load_attributes(), points=points, size=64) if one]
+    assert len(found) == len(DONORS)
+    donor = next(one for one in found if one.label == Label(1.0, 30.5))
+    assert donor.face.mesh is not None
+    mean = shipped.shape.mean.numpy()[:, :2]
+    margin = (len(donor.picture) - 256) / 2
+    assert np.abs(donor.face.mesh[:, :2] - margin - (mean / np.ptp(mean[:, 1]) * 250 + 128)).mean() < 6  # pixels of 256
+
+
+def test_labels_that_nobody_gave_are_estimated(shipped: Textures, tmp_path: Path) -> None:
+    (tmp_path / "hopper.jpg").write_bytes(HOPPER.read_bytes())
+    points = np.array(shipped.template.points, np.float32)
+    (donor,) = read_donors([tmp_path], {}, network=load_attributes(), points=points, size=64)
+    assert donor is not None
+    assert 0 <= donor.label.female <= 1
+    assert 50 < donor.label.age < 90  # she was 77
+
+
+@pytest.mark.parametrize("line", ["a.png,woman,30,,", "a.png,female,old,,", "a.png"])
+def test_a_label_that_is_not_understood_is_named(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(f"{HEADER}b.png,male,4,us,1\n{line}\n")
+    with pytest.raises(SourceError, match="line 3 "):
+        read_labels(path)
+
+
+def test_labels_say_what_may_be_used(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(f"{HEADER}b.png,male,4,us,1\n")
+    assert read_labels(path) == {"b.png": Label(0.0, 4.0, "us", mouth=True)}
+
+
+def train(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["train", "textures", *map(str, arguments)])
+    return result.exit_code, result.output
+
+
+def test_strangers_of_one_s_own_donors_can_be_drawn(folder: Path, labels: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "textures.safetensors"
+    code, output = train(folder, "--labels", labels, "--out", out, "--strangers", 3)
+    assert code == 0, output
+    model = load_face_model(out)
+    assert isinstance(model, Textures)
+    assert 1 <= len(model.recipes) <= 3
+    assert model.texture(0).std() > 10
+    assert model.embeddings.norm(dim=1).numpy() == pytest.approx(1, abs=1e-3)
+
+
+def test_too_few_usable_faces_are_said_in_one_line(folder: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text(HEADER + "".join(f"{number}.png,male,30,uls,\n" for number in DONORS))
+    code, output = train(folder, "--labels", labels, "--out", tmp_path / "out.safetensors")
+    assert code == 1
+    assert "face" in output.strip().splitlines()[-1]
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_folder_without_pictures_is_named(labels: Path, tmp_path: Path) -> None:
+    code, output = train(tmp_path, "--labels", labels)
+    assert code == 1
+    assert "no picture in it" in output
