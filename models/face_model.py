@@ -10,32 +10,20 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from models.checkpoint import (
-    Checkpoint,
-    config_from_json,
-    load_tensors,
-    read_checkpoint,
-    weights_path,
-    write_checkpoint,
-)
-from models.checkpoint_errors import CheckpointError
+from models.checkpoint import Checkpoint, write_checkpoint
 from models.face_mesh import IMAGE_LEFT_EYE, IMAGE_LEFT_MOUTH, IMAGE_RIGHT_EYE, IMAGE_RIGHT_MOUTH, NOSE_TIP
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 _TEMPLATE_POINTS = {"similarity": 5, "mesh": 468}
-_NO_FACE_MODELS = {  # kinds of checkpoints that are read elsewhere (`models.pretrained.imported`)
-    "stylegan2-generator": "a generator without an encoder; `veil train encoder` makes one for it",
-    "recognizer": "a face recogniser: it draws no faces, it tells them apart",
-}
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
@@ -218,56 +206,9 @@ class FaceModel(nn.Module, ABC):
             raise ValueError(f"crops must be (N, 3, {size}, {size}), got {tuple(crops.shape)}")
 
     def save(self, path: Path | str) -> None:
-        """Write configuration, template and weights to one file, from which `load` makes this model again."""
+        """Write configuration, template and weights to one file, which `models.registry` reads."""
         template, config = dataclasses.asdict(self.template), dataclasses.asdict(self.config)
         write_checkpoint(Checkpoint(self.kind, config, template, self.state_dict()), path)
-
-    @classmethod
-    def load(cls, path: Path | str, device: torch.device | str = "cpu") -> Self:
-        """Return the model of the file at `path`.
-
-        Raises:
-            CheckpointError: If the file cannot be used, or holds a model of another class.
-        """
-        model = load_face_model(Path(path), device)
-        if not isinstance(model, cls):
-            raise CheckpointError(f"{path}: holds a {model.kind} model, not {cls.__name__}")
-        return model
-
-
-def load_face_model(name_or_path: Path | str, device: torch.device | str = "cpu") -> FaceModel:
-    """Return the model of a checkpoint: "default", the name of weights we ship or of imported ones, or a path.
-
-    Raises:
-        CheckpointError: If the file is missing, damaged, of another format, or does not fit its own configuration.
-    """
-    path = weights_path(name_or_path)
-    checkpoint = read_checkpoint(path)
-    model = _build(checkpoint, path)
-    load_tensors(model, checkpoint.tensors, path)
-    return model.to(device)
-
-
-def _build(checkpoint: Checkpoint, path: Path) -> FaceModel:
-    """Return the model a checkpoint describes, before its weights."""
-    from models.linear_refined import LinearRefined, LinearRefinedConfig  # here, since they import this module
-    from models.private_encoder.private_encoder import PrivateEncoder, PrivateEncoderConfig
-    from models.textures import Textures, TexturesConfig
-
-    if checkpoint.kind in _NO_FACE_MODELS:
-        raise CheckpointError(f"{path}: holds {_NO_FACE_MODELS[checkpoint.kind]}")
-    try:
-        template = config_from_json(Template, checkpoint.template)
-        if checkpoint.kind == LinearRefined.kind:
-            return LinearRefined(config_from_json(LinearRefinedConfig, checkpoint.config), template)
-        if checkpoint.kind == PrivateEncoder.kind:
-            return PrivateEncoder(config_from_json(PrivateEncoderConfig, checkpoint.config), template)
-        if checkpoint.kind == Textures.kind:
-            return Textures(config_from_json(TexturesConfig, checkpoint.config), template)
-    except (TypeError, ValueError, AttributeError, RuntimeError) as error:  # RuntimeError: torch, on absurd sizes
-        raise CheckpointError(f"{path}: its configuration is damaged: {error}") from error
-    known = f"{LinearRefined.kind}, {PrivateEncoder.kind}, {Textures.kind}"
-    raise CheckpointError(f"{path}: unknown kind of model {checkpoint.kind!r}, known are {known}; update veil-stream")
 
 
 def prepare(model: AnyModule, device: torch.device | str) -> AnyModule:

@@ -21,6 +21,7 @@ from models.identity.recognizer import MobileFaceNet, load_mobilefacenet
 from models.linear_refined import LinearRefined, LinearRefinedConfig
 from models.pretrained.imported import load_recognizer
 from models.private_encoder.discriminator import PatchDiscriminator
+from models.registry import load_as
 from models.training.fits.fit_linear import fit
 from models.training.inputs.dataset import FaceDataset, open_dataset, to_crops, unpack_valid
 from models.training.inputs.samples import grid
@@ -204,7 +205,7 @@ class LinearTrainer:
 def fitted(config: LinearTrainConfig, dataset: FaceDataset, recognizer: MobileFaceNet) -> LinearRefined:
     """Return the model whose refiner a run trains: of the run folder, or fitted if the run begins."""
     if (config.run / "state.pt").exists():
-        return LinearRefined.load(config.run / SHIPPED)
+        return load_as(LinearRefined, config.run / SHIPPED)
     guard = load_recognizer("identity")
     return fit(dataset, recognizer, config.model, guard=guard, rim_directions=config.rim_directions, seed=config.seed)
 

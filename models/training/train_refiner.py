@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from models.checkpoint import file_sha256
 from models.linear_refined import LinearRefined, Refiner
+from models.registry import load_as
 from models.training.inputs.dataset import FaceDataset, open_dataset, to_crops
 from models.training.inputs.samples import grid
 from models.training.loop import RunConfig, Stateful, TrainStep, follow, update_average
@@ -76,7 +77,7 @@ class RefinerTrainer:
         self.config, self.ranks, self.device = config, ranks, ranks.device
         names = hashlib.sha256(repr([(d.crops.shape, d.names) for d in datasets]).encode()).hexdigest()
         self.data_digest = f"{names} {file_sha256(config.teacher)}"
-        self.teacher = LinearRefined.load(config.teacher).eval().requires_grad_(False).to(self.device)
+        self.teacher = load_as(LinearRefined, config.teacher).eval().requires_grad_(False).to(self.device)
         self.model = thinned(self.teacher, config.widths, detail=config.detail).to(self.device)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         for refiner in (self.teacher.refiner, self.model.refiner):

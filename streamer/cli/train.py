@@ -63,7 +63,7 @@ def extract(
 
 
 def _mesh_faces(sources: list[str], out: Path) -> Iterator[int]:
-    from models.face_model import load_face_model
+    from models.registry import load_face_model
     from streamer.training.extract import extract, named_frames
 
     model = load_face_model("linear-refined")
@@ -71,7 +71,8 @@ def _mesh_faces(sources: list[str], out: Path) -> Iterator[int]:
 
 
 def _crops(sources: list[str], out: Path, *, align: str, size: int, flat: bool) -> Iterator[int]:
-    from models.face_model import DEFAULT_TEMPLATE, load_face_model
+    from models.face_model import DEFAULT_TEMPLATE
+    from models.registry import load_face_model
     from streamer.training.extract import extract_crops, named_frames
 
     template = load_face_model("default").template if align == "template" else DEFAULT_TEMPLATE
@@ -218,6 +219,7 @@ def train_textures(
         from models.checkpoint import weights_path
         from models.linear_refined import LinearRefined
         from models.pretrained.imported import load_recognizer
+        from models.registry import load_as
         from streamer.training.donors import read_labels
         from streamer.training.train_textures import train_textures as train
 
@@ -225,7 +227,7 @@ def train_textures(
             donors,
             out,
             labels=read_labels(labels) if labels else {},
-            base=LinearRefined.load(weights_path("linear-refined")),
+            base=load_as(LinearRefined, weights_path("linear-refined")),
             recognizer=load_recognizer("identity"),
             attributes=load_attributes(),
             strangers=strangers,

@@ -158,8 +158,9 @@ class Anonymizer:
         if mode == "cover" and device in ("auto", "cpu"):
             return cls(None, None, settings, keeping=keeping)  # torch takes longer to load than a short clip to cover
         from models.attributes.attributes import load_attributes
-        from models.face_model import load_face_model, prepare
+        from models.face_model import prepare
         from models.pretrained.imported import load_recognizer
+        from models.registry import load_face_model
         from streamer.render.draw import choose_device
 
         place = choose_device(device)

@@ -31,7 +31,7 @@ from streamer.serve.ice import IceServers
 from streamer.serve.offers import OfferError, answerable
 from streamer.serve.peer_filter import FaceFilter, Meter
 from streamer.serve.prometheus import Metrics
-from streamer.serve.tracks import Broadcast, DelayedAudio, Packer, Voice
+from streamer.sinks.webrtc import Broadcast, DelayedAudio, Packer, Voice
 from streamer.types import Mode, SafeFrame
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """What becomes of it: "dropped", "kept", or changed by a factor of `streamer.serve.tracks.Voice`."""
+    """What becomes of it: "dropped", "kept", or changed by a factor of `streamer.sinks.webrtc.Voice`."""
 
     kind: Literal["dropped", "kept"] = "dropped"
     voice: float | None = None

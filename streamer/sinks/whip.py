@@ -16,8 +16,8 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from streamer.errors import SinkError
 from streamer.masking import mask_secrets
-from streamer.serve.tracks import Broadcast, Packer
 from streamer.sinks.delivery import RemoteSink
+from streamer.sinks.webrtc import Broadcast, Packer
 from streamer.types import SafeFrame
 
 log = logging.getLogger(__name__)

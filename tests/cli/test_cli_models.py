@@ -9,8 +9,8 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from models.face_model import load_face_model
 from models.pretrained.formats import FFHQ_TEMPLATE
+from models.registry import load_face_model
 from streamer import Anonymizer
 from streamer.cli import doctor
 from streamer.cli import main as cli

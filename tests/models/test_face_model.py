@@ -10,11 +10,12 @@ from torch import Tensor
 
 from models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from models.checkpoint_errors import CheckpointError
-from models.face_model import DEFAULT_TEMPLATE, FaceModel, Template, load_face_model, prepare
+from models.face_model import DEFAULT_TEMPLATE, FaceModel, Template, prepare
 from models.linear_refined import LinearRefined
 from models.private_encoder.encoder import EncoderConfig
 from models.private_encoder.generator import GeneratorConfig
 from models.private_encoder.private_encoder import PrivateEncoder, PrivateEncoderConfig
+from models.registry import load_as, load_face_model
 
 ENCODER = EncoderConfig(input_size=32, latents=10, latent_size=8, stage_blocks=(1, 1, 1, 1), width=16)
 GENERATOR = GeneratorConfig(resolution=64, latent_size=8, mapping_layers=1, channel_base=256, channel_max=4)
@@ -127,10 +128,10 @@ def test_a_file_rebuilds_the_model_it_was_saved_from(tmp_path: Path, template: T
 
 
 def test_loading_through_a_class_gives_that_class_or_an_error(saved: Path) -> None:
-    assert isinstance(PrivateEncoder.load(saved), PrivateEncoder)
-    assert isinstance(FaceModel.load(saved), PrivateEncoder)
+    assert isinstance(load_as(PrivateEncoder, saved), PrivateEncoder)
+    assert isinstance(load_as(FaceModel, saved), PrivateEncoder)
     with pytest.raises(CheckpointError, match="holds a private-encoder model, not LinearRefined"):
-        LinearRefined.load(saved)
+        load_as(LinearRefined, saved)
 
 
 def test_a_model_is_loaded_onto_the_device_asked_for(saved: Path) -> None:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from models.face_mesh import FACE_OVAL, NOSE_TIP
-from models.face_model import load_face_model
 from models.face_shape import MESH_POINTS, FaceShape, pose_of
+from models.registry import load_face_model
 from models.training.fits.fit_shape import OUTLINE_FREEDOM, fit_shape, freedom
 
 K, B = 3, 5

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.face_model import DEFAULT_TEMPLATE, Sighting, load_face_model
+from models.face_model import DEFAULT_TEMPLATE, Sighting
 from models.linear_refined import KEPT, LinearRefined, LinearRefinedConfig, spread_out
+from models.registry import load_face_model
 
 CONFIG = LinearRefinedConfig(
     crop_size=32,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from models.checkpoint import Checkpoint, import_folder, read_checkpoint, verify_imports, weights_path, write_checkpoint
 from models.checkpoint_errors import CheckpointError
-from models.face_model import DEFAULT_TEMPLATE, load_face_model
+from models.face_model import DEFAULT_TEMPLATE
 from models.identity.recognizer import ArcFace, CompactRecognizer, CurricularFace, MobileFaceNet
 from models.pretrained.formats import FFHQ_TEMPLATE, recognise
 from models.pretrained.imported import (
@@ -29,6 +29,7 @@ from models.pretrained.imported import (
 )
 from models.private_encoder.generator import Generator, GeneratorConfig
 from models.private_encoder.private_encoder import PrivateEncoder
+from models.registry import load_as, load_face_model
 from streamer.render.align import SimilarityAligner
 from streamer.types import Face
 from tests.models.published_weights import (
@@ -298,7 +299,7 @@ def test_an_imported_psp_makes_the_pictures_that_the_published_one_makes(tmp_pat
 def test_an_average_latent_is_for_every_style(published: Tensor | None, expected: Tensor, tmp_path: Path) -> None:
     content = small_psp() | {"latent_avg": published}
     import_weights(saved(content, tmp_path / "psp.pt"), "mine")
-    model = PrivateEncoder.load(weights_path("mine"))
+    model = load_as(PrivateEncoder, weights_path("mine"))
     assert torch.equal(model.latent_avg, expected)
 
 
@@ -439,7 +440,7 @@ def test_several_imports_stand_side_by_side_and_a_deleted_file_is_forgotten(tmp_
 
 def test_a_model_that_heeds_beta_is_not_said_to_serve_one_level(tmp_path: Path) -> None:
     import_weights(saved(small_psp(), tmp_path / "psp.pt"))
-    model = PrivateEncoder.load(weights_path("psp-64"))
+    model = load_as(PrivateEncoder, weights_path("psp-64"))
     model.encoder.styles[4].beta_affine.bias.data[3] = 0.5
     model.save(tmp_path / "trained.safetensors")
     assert describe(tmp_path / "trained.safetensors") == "face model of 64 px"

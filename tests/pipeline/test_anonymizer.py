@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 import torch
 
-from models.face_model import DEFAULT_TEMPLATE, load_face_model
+from models.face_model import DEFAULT_TEMPLATE
 from models.identity.recognizer import IDENTITY_LANDMARKS, load_mobilefacenet
 from models.private_encoder.encoder import EncoderConfig
 from models.private_encoder.generator import GeneratorConfig
 from models.private_encoder.private_encoder import PrivateEncoder, PrivateEncoderConfig
+from models.registry import load_face_model
 from streamer.errors import AnonymizerError, SourceError
 from streamer.faces.detect import FaceDetector
 from streamer.pipeline.anonymizer import (

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.face_model import DEFAULT_TEMPLATE, load_face_model
+from models.face_model import DEFAULT_TEMPLATE
+from models.registry import load_face_model
 from streamer.render.align import OVAL, MeshAligner, SimilarityAligner, delaunay, grown, outline, thin, umeyama
 from streamer.types import Face, Floats
 

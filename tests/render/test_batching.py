@@ -6,7 +6,8 @@ import time
 import pytest
 import torch
 
-from models.face_model import load_face_model, prepare
+from models.face_model import prepare
+from models.registry import load_face_model
 from streamer.render.batching import Batcher, batched
 
 

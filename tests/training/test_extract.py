@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from typer.testing import CliRunner
 
-from models.face_model import DEFAULT_TEMPLATE, load_face_model
+from models.face_model import DEFAULT_TEMPLATE
+from models.registry import load_face_model
 from models.training.inputs.dataset import open_crops, open_dataset, to_crops, unpack_valid
 from streamer.cli import main as cli
 from streamer.errors import SourceError

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from models.attributes.attributes import load_attributes
-from models.face_model import load_face_model
+from models.registry import load_face_model
 from models.textures import Textures
 from streamer.cli.main import app
 from streamer.errors import SourceError

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.face_model import load_face_model
+from models.registry import load_face_model
 from models.textures.clean import clean
 from models.textures.regions import Floats, Regions, make_regions
 from models.textures.skin import SMALL, picture_of, read_skin

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.face_model import Attributes, Sighting, load_face_model
+from models.face_model import Attributes, Sighting
+from models.registry import load_as, load_face_model
 from models.textures import Textures
 
 WOMAN, MAN = -3.0, 3.0  # logits
@@ -154,4 +155,4 @@ def test_a_face_is_drawn_in_the_light_of_the_crop(model: Textures) -> None:
 
 def test_a_checkpoint_rebuilds_it(model: Textures, tmp_path: Path) -> None:
     model.save(tmp_path / "again.safetensors")
-    assert (Textures.load(tmp_path / "again.safetensors").texture(9) == model.texture(9)).all()
+    assert (load_as(Textures, tmp_path / "again.safetensors").texture(9) == model.texture(9)).all()

@@ -7,9 +7,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from models.face_model import DEFAULT_TEMPLATE, load_face_model
+from models.face_model import DEFAULT_TEMPLATE
 from models.pretrained.imported import load_generator
 from models.private_encoder.private_encoder import PrivateEncoder
+from models.registry import load_face_model
 from models.training.inputs.dataset import open_crops
 from models.training.ranks import Draws, Ranks
 from models.training.train_encoder import EncoderTrainConfig, EncoderTrainer, face_oval, train, untrained

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from models.face_model import Sighting, load_face_model
+from models.face_model import Sighting
 from models.identity.recognizer import MobileFaceNet
 from models.linear_refined import LinearRefined, LinearRefinedConfig
+from models.registry import load_as, load_face_model
 from models.training.fits.fit_linear import linear_values, posture
 from models.training.fits.fit_shape import ridge
 from models.training.inputs.dataset import open_dataset, unpack_valid
@@ -30,7 +31,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> LinearTrainConfig:
 
 @pytest.fixture
 def model(prepared: LinearTrainConfig) -> LinearRefined:
-    return LinearRefined.load(prepared.run / SHIPPED)
+    return load_as(LinearRefined, prepared.run / SHIPPED)
 
 
 @pytest.fixture
@@ -97,11 +98,11 @@ def test_a_run_that_was_cut_ends_bit_for_bit_where_one_that_was_not_does(
 
 
 def test_training_changes_the_refiner_and_reports_every_loss(config: LinearTrainConfig) -> None:
-    before = LinearRefined.load(config.run / SHIPPED).refiner.state_dict()
+    before = load_as(LinearRefined, config.run / SHIPPED).refiner.state_dict()
     steps = list(train(dataclasses.replace(config, report_every=2)))
     assert [step.step for step in steps] == [0, 2, 4]
     assert {"l1", "features", "adversarial", "identity", "low_pass"} <= steps[-1].losses.keys()
-    after = LinearRefined.load(config.run / SHIPPED).refiner.state_dict()
+    after = load_as(LinearRefined, config.run / SHIPPED).refiner.state_dict()
     assert any(not torch.equal(after[name], value) for name, value in before.items())
 
 
@@ -188,7 +189,7 @@ def test_footage_of_one_s_own_needs_no_labels_and_few_faces(tmp_path: Path) -> N
     (config.data / "names.json").write_text(json.dumps([f"clip.mp4/{index}" for index in range(FACES)]))
     many = dataclasses.replace(config, model=dataclasses.replace(config.model, strangers=3 * FACES))
     next(train(many))
-    model = LinearRefined.load(many.run / SHIPPED)
+    model = load_as(LinearRefined, many.run / SHIPPED)
     assert all(torch.isfinite(value).all() for value in model.state_dict().values())
     crops = torch.rand(3, 3, SIZE, SIZE) * 2 - 1
     assert model.pseudonyms(Sighting(crops), torch.arange(3)).shape == (3,)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from models.face_model import load_face_model
 from models.linear_refined import LinearRefined, LinearRefinedConfig
+from models.registry import load_as, load_face_model
 from models.training.train_refiner import SHIPPED, RefinerTrainConfig, edge_loss, thinned, train
 from tests.models.training.crops import assert_resumes_exactly
 from tests.models.training.test_train_linear import SIZE, write_faces
@@ -65,7 +65,7 @@ def test_a_run_writes_a_thinner_model_with_the_linear_part_of_the_teacher(
     config: RefinerTrainConfig, teacher: LinearRefined
 ) -> None:
     list(train(config))
-    model = LinearRefined.load(config.run / SHIPPED)
+    model = load_as(LinearRefined, config.run / SHIPPED)
     assert (model.config.widths, model.config.detail) == ((6, 6, 6), 4)
     rest = {name: value for name, value in teacher.state_dict().items() if not name.startswith("refiner.")}
     assert all(torch.equal(model.state_dict()[name], value) for name, value in rest.items())

@@ -11,7 +11,7 @@ from aiortc import MediaStreamTrack
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 
-from streamer.serve.tracks import RATE, SAMPLES, Broadcast, DelayedAudio, Packer, Voice
+from streamer.sinks.webrtc import RATE, SAMPLES, Broadcast, DelayedAudio, Packer, Voice
 from streamer.sources.live import TIME_BASE
 from streamer.types import Floats, Frame
 
