@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from streamer.region import Region
 from streamer.types import Cover, Mode, Policy
 
 DEFAULT_DELTA = 1e-5  # well below one over the people of any recording
@@ -31,6 +32,7 @@ class Settings:
             first frame on (`streamer.pipeline.lookahead`).
         min_face: Pixels from ear to ear: a face so wide is looked for everywhere (`streamer.faces.small_faces`); None
             for 20 in pictures and 30 in video.
+        always: Regions that are covered in every frame, whatever is found there.
     """
 
     beta: float = 0.0
@@ -42,6 +44,7 @@ class Settings:
     policy: Policy = "balanced"
     delay_seconds: float = DEFAULT_DELAY
     min_face: float | None = None
+    always: tuple[Region, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.beta <= 1.0:

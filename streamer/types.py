@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -30,12 +31,16 @@ class Frame:
         index: Position in the source, from 0.
         pts: Presentation time in units of `time_base`.
         time_base: Seconds per tick.
+        is_context: Whether it is searched only for what it tells of the frames around it, and is not written.
+        is_letterboxed: Whether it came in another shape than the first, so that what it shows lies elsewhere.
     """
 
     image: Image
     index: int
     pts: int
     time_base: Fraction
+    is_context: bool = False
+    is_letterboxed: bool = False
 
     @property
     def seconds(self) -> float:
@@ -188,6 +193,18 @@ class SafeFrame:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a recording, in seconds since its start; `end` None for its end, which is not in it otherwise."""
+
+    start: float = 0.0
+    end: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < (math.inf if self.end is None else self.end):
+            raise ValueError(f"a part of a recording must begin before it ends, got {self.start:g} to {self.end} s")
+
+
+@dataclass(frozen=True, slots=True)
 class VideoInfo:
     """What a source knows before its first frame.
 
@@ -201,6 +218,8 @@ class VideoInfo:
         names: File name of each frame by its index, where the source is pictures; empty for video.
         is_live: Whether frames come at their own pace, and are dropped when nobody is ready for them.
         notes: What was done to every picture before it was searched, in words.
+        spans: The parts of the recording that come, in seconds since its start; empty for all of it.
+        pause: Seconds between two of them.
     """
 
     width: int
@@ -216,6 +235,8 @@ class VideoInfo:
     names: tuple[str, ...] = ()
     is_live: bool = False
     notes: tuple[str, ...] = ()
+    spans: tuple[Span, ...] = ()
+    pause: float = 0.0
 
 
 class Source(Protocol):

@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "evaluate/paper": "render pipeline evaluate evaluate/measures evaluate/report evaluate/images",
     "evaluate/attack": "sources faces render pipeline evaluate evaluate/measures evaluate/report evaluate/images",
 }
+MAY_IMPORT["cli/jobs"] = " ".join(MAY_IMPORT)
 MAY_IMPORT["cli"] = " ".join(MAY_IMPORT)
 MODELS_MAY_IMPORT = {
     "": "",
@@ -146,8 +147,9 @@ def makes_safe(node: ast.AST) -> bool:
 
 
 LOOKERS = """
-    sources.file_source sources.pictures sources.live pipeline.lookahead pipeline.anonymizer pipeline.renderer
-    sinks.file_sink sinks.picture_sinks sinks.display sinks.encoding cli.demo training.extract consent.enroll
+    sources.file_source sources.pictures sources.live pipeline.lookahead pipeline.always pipeline.anonymizer
+    pipeline.renderer sinks.file_sink sinks.picture_sinks sinks.display sinks.encoding cli.demo
+    training.extract consent.enroll
     serve.peer_filter sinks.webrtc
 """
 
@@ -155,9 +157,9 @@ LOOKERS = """
 def test_only_named_modules_look_at_pictures():
     """A preview or a log that reads `frame.image` would be a way around the pipeline.
 
-    The source makes frames, the look-ahead asks how large they are, the pipeline and its renderer take them, the sink
-    and its encoder get safe ones; the demo shows both, `extract` makes training data, `enroll` reads who may stay
-    visible, and all of `evaluate` compares before and after, on purpose.
+    The source makes frames, the look-ahead and the regions ask how large they are, the pipeline and its renderer take
+    them, the sink and its encoder get safe ones; the demo shows both, `extract` makes training data, `enroll` reads who
+    may stay visible, and all of `evaluate` compares before and after, on purpose.
     """
     lookers = {
         module_of(path)

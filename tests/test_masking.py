@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from streamer.audit import run_log as run_audit
 from streamer.audit.log import settings_sha256
 from streamer.cli import main as cli
-from streamer.cli import run as cli_run
+from streamer.cli.jobs.job import Job
 from streamer.masking import ADVICE, encoding_advice, mask_secrets
 
 # What is shown of each; "S3CRET" is in all of them and may be in none.
@@ -151,7 +151,7 @@ def test_a_long_word_takes_no_longer_than_its_length():
 
 
 def test_the_hash_in_an_audit_log_cannot_be_used_to_guess_a_password():
-    jobs = [cli_run.Job(f"rtsp://me:{word}@host/a", "a.mp4", (f"rtmp://host/app/{word}",)) for word in ("one", "other")]
+    jobs = [Job(f"rtsp://me:{word}@host/a", "a.mp4", (f"rtmp://host/app/{word}",)) for word in ("one", "other")]
     assert len({settings_sha256(run_audit.shown(job)) for job in jobs}) == 1
     assert settings_sha256(run_audit.shown(jobs[0])) != settings_sha256(run_audit.shown(replace(jobs[0], sink="b.mp4")))
 

@@ -15,7 +15,7 @@ from streamer.masking import mask_secrets
 
 if TYPE_CHECKING:
     from streamer.audit.log import AuditLog, GuardFigures
-    from streamer.cli.run import Job
+    from streamer.cli.jobs.job import Job
     from streamer.types import SafeFrame
 
 

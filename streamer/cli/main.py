@@ -26,7 +26,8 @@ from streamer.cli.failures import (
     leave_no_core,
     show_no_secrets,
 )
-from streamer.cli.run import Job, anonymize, run
+from streamer.cli.jobs.job import Job
+from streamer.cli.run import anonymize, run
 from streamer.errors import StreamerError
 
 if TYPE_CHECKING:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -23,59 +24,22 @@ from streamer.cli.failures import (
     one_line_of,
     tell,
 )
-from streamer.errors import SinkError, SourceError, StreamerError
+from streamer.cli.jobs.job import Job, preview_of, seconds_of
+from streamer.cli.jobs.opening import load_anonymizer, open_job_sink, open_job_source
+from streamer.errors import SinkError, SourceError
 from streamer.masking import mask_secrets
 from streamer.pipeline.cores import share_cores
-from streamer.settings import DEFAULT_DELAY, LEAST_FACE, LIVE_DELAY, MAX_FACE
+from streamer.settings import LEAST_FACE, MAX_FACE, Settings
 
 if TYPE_CHECKING:
     from streamer.batch.inputs import Pair
     from streamer.cli.batch_report import BatchReport
     from streamer.cli.progress import Report, Summary
-    from streamer.consent.filter import Keeping
     from streamer.pipeline.anonymizer import Anonymizer
     from streamer.sinks.delivery import Delivery
-    from streamer.sources.address import Transport
-    from streamer.types import Codec, Cover, Mode, Policy, SafeFrame, Sink, Source, VideoInfo
+    from streamer.types import SafeFrame, Sink, Source
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Job:
-    """What to run; the fields are the options of `veil run`."""
-
-    source: str
-    sink: str
-    also: tuple[str, ...] = ()
-    beta: float = 0.0
-    model: str = "default"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    mode: Mode = "generate"
-    cover: Cover = "mosaic"
-    keep_audio: bool = False
-    overwrite: bool = False
-    codec: Codec = "auto"
-    crf: int = 21
-    key: Path | None = None
-    stream: str | None = None
-    epsilon: float | None = None
-    delta: float = 1e-5
-    policy: Policy = "balanced"
-    delay_ms: float | None = None
-    min_face: float | None = None
-    realtime: bool = False
-    transport: Transport = "auto"
-    keep: Path | None = None
-    keep_key: Path | None = None
-    camera: str | None = None
-    keep_recognizer: str = "identity"
-    keep_crowd: Path | None = None
-    audit: Path | None = None
-    audit_key: Path | None = None
-    quiet: bool = False
-    recursive: bool = False
-    label: str = field(default="", repr=False)  # what the progress bar says of it
 
 
 def run(
@@ -139,6 +103,18 @@ def run(
     transport: Annotated[
         Literal["auto", "tcp", "udp"], typer.Option(help="Of rtsp://; auto: UDP where the server refuses TCP.")
     ] = Job.transport,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="Begin at 90, 1:30 or 0:01:30.5.", show_default=False)
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="End there.", show_default=False)] = None,
+    preview: Annotated[
+        float | None,
+        typer.Option(min=0.5, max=60, metavar="SECONDS", help="First so long from three places, to a file by SINK."),
+    ] = Job.preview,
+    always: Annotated[
+        list[str] | None,
+        typer.Option(metavar="X,Y,W,H", help="Cover this, too, in every frame: pixels, or all in %; can be repeated."),
+    ] = None,
     keep: Annotated[
         Path | None, typer.Option(metavar="LIST", help="Who agreed to stay visible: `veil consent` makes the list.")
     ] = Job.keep,
@@ -159,14 +135,35 @@ def run(
     """Replace every face of SOURCE and write the result to SINK; of several, each to a file in the folder SINK."""
     job = Job(
         sources[0], sink, tuple(also or ()), beta, model, device, mode, cover, keep_audio, overwrite, codec, crf, key,
-        stream, epsilon, delta, policy, delay_ms, min_face, realtime, transport, keep, keep_key, camera,
-        keep_recognizer, keep_crowd, audit, audit_key, as_json, recursive,
+        stream, epsilon, delta, policy, delay_ms, min_face, realtime, transport,
+        seconds_of(start, "--from") or 0.0, seconds_of(end, "--to"), preview,
+        tuple(always or ()), keep, keep_key, camera, keep_recognizer, keep_crowd, audit, audit_key, as_json, recursive,
     )  # fmt: skip
     with errors_in_one_line():
-        report = anonymize_many(job, pairs) if (pairs := _pairs(sources, job)) else anonymize(job)
-        tell(json.dumps(report.as_dict()) if as_json else "\n".join(report.lines()))
-        if report.failure:
-            raise SinkError(report.failure)
+        pairs = _pairs(sources, job)
+        if job.preview and not _goes_on_after_preview(job):
+            return
+        _tell(anonymize_many(job, pairs) if pairs else anonymize(job), as_json=as_json)
+
+
+def _goes_on_after_preview(job: Job) -> bool:
+    """Write the preview of a job, and return whether the whole of it is wanted then; nobody to ask wants it not."""
+    preview = preview_of(job)
+    _tell(anonymize(preview), as_json=job.quiet)
+    if not job.quiet and _is_somebody_there():
+        return typer.confirm(f"Look at {preview.sink}. Go on with all of it?")
+    log.info("%s is a preview; the same command without --preview does all of it", preview.sink)
+    return False
+
+
+def _is_somebody_there() -> bool:
+    return sys.stdin.isatty()
+
+
+def _tell(report: Report | BatchReport, *, as_json: bool) -> None:
+    tell(json.dumps(report.as_dict()) if as_json else "\n".join(report.lines()))
+    if report.failure:
+        raise SinkError(report.failure)
 
 
 def _pairs(sources: list[str], job: Job) -> list[Pair]:
@@ -177,7 +174,8 @@ def _pairs(sources: list[str], job: Job) -> list[Pair]:
 
     if len(sources) == 1 and not holds_videos(Path(sources[0]), recursive=job.recursive):
         return []
-    for option, value in (("--also", job.also), ("--audit", job.audit)):
+    single = {"--also": job.also, "--audit": job.audit, "--from": job.start, "--to": job.end, "--preview": job.preview}
+    for option, value in single.items():
         if value:
             raise typer.BadParameter("takes one source; run them one by one", param_hint=option)
     return pairs_of(sources, job.sink, recursive=job.recursive, with_sound=job.keep_audio)
@@ -191,7 +189,7 @@ def anonymize_many(job: Job, pairs: list[Pair]) -> BatchReport:
     report = BatchReport(mask_secrets(job.sink), len(pairs))
     share_cores()
     try:
-        with output_folders(pairs), _load(job, is_live=job.realtime) as anonymizer:
+        with output_folders(pairs), load_anonymizer(job, is_live=job.realtime) as anonymizer:
             for number, pair in enumerate(pairs, 1):
                 label = f"{number}/{len(pairs)} {pair.source.name}"
                 _add(report, replace(job, source=str(pair.source), sink=str(pair.sink), label=label), anonymizer)
@@ -225,10 +223,14 @@ def anonymize(job: Job, loaded: Anonymizer | None = None) -> Report:
 
     share_cores()
     summary = Summary()
-    with _open_source(job) as source:
+    with open_job_source(job) as source:
         # Before the weights: a wrong path is said at once.
-        with suppress(LostOutputError), open_audit(job) as audit, _open_sink(job, source.info) as sink:
-            anonymizer = loaded or _load(job, is_live=source.info.is_live)
+        with (
+            suppress(LostOutputError),
+            open_audit(job) as audit,
+            open_job_sink(job, source.info, interrupt) as sink,
+        ):
+            anonymizer = loaded or load_anonymizer(job, is_live=source.info.is_live)
             start = time.perf_counter()
             with _ending_well(source), closing(_watched(source, anonymizer, summary, job=job)) as frames:
                 for frame in frames:
@@ -247,10 +249,16 @@ def anonymize(job: Job, loaded: Anonymizer | None = None) -> Report:
             sink.audio_packets if job.keep_audio else None,
             unrelated=bool(source.info.names),
             privacy=anonymizer.privacy,
-            notes=source.info.notes,
+            notes=(*source.info.notes, *_said(anonymizer.settings)),
             deliveries=_deliveries(job, sink, summary),
             searched=anonymizer.search.report(unrelated=bool(source.info.names)),
         )
+
+
+def _said(settings: Settings) -> list[str]:
+    """Return in words what was done to every frame, whatever was found in it."""
+    count = len(settings.always)
+    return [f"{count} {'region' if count == 1 else 'regions'} covered in every frame"] if count else []
 
 
 def _deliveries(job: Job, sink: Sink, summary: Summary) -> tuple[Delivery, ...]:
@@ -260,39 +268,6 @@ def _deliveries(job: Job, sink: Sink, summary: Summary) -> tuple[Delivery, ...]:
     if isinstance(sink, Fanout):
         return sink.deliveries
     return (Delivery(mask_secrets(job.sink), "done", summary.frames),)
-
-
-def _open_source(job: Job) -> Source:
-    """Return the source; a recording that goes to where things are shown as they happen is played at its own pace."""
-    from streamer.sinks.outputs import is_live_output
-    from streamer.sources.file_source import open_source
-    from streamer.sources.pacing import Paced
-
-    if job.transport != "auto" and not job.source.lower().startswith("rtsp://"):
-        raise typer.BadParameter("only of rtsp://", param_hint="--transport")
-    source = open_source(job.source, job.transport, recursive=job.recursive)
-    is_shown = any(map(is_live_output, (job.sink, *job.also)))
-    return Paced(source) if (job.realtime or is_shown) and not source.info.is_live else source
-
-
-def _open_sink(job: Job, info: VideoInfo) -> Sink:
-    from streamer.sinks.outputs import open_outputs
-    from streamer.sources.address import live_address
-
-    is_file = live_address(job.source) is None
-    if job.keep_audio and not is_file:
-        reason = "only of a file; what is live, or comes over the network, gives no sound"
-        raise typer.BadParameter(reason, param_hint="--keep-audio")
-    return open_outputs(
-        (job.sink, *job.also),
-        info,
-        source_path=job.source if is_file else None,
-        keep_audio=job.keep_audio,
-        codec=job.codec,
-        crf=job.crf,
-        overwrite=job.overwrite,
-        on_quit=interrupt,
-    )
 
 
 @contextmanager
@@ -329,52 +304,3 @@ def _watched(source: Source, anonymizer: Anonymizer, summary: Summary, *, job: J
             summary.add(frame)
             bar.update(summary)
             end_if_interrupted()
-
-
-def _load(job: Job, *, is_live: bool) -> Anonymizer:
-    from models.checkpoint_errors import CheckpointError
-    from models.privacy import load_key
-    from streamer.pipeline.anonymizer import Anonymizer
-
-    try:
-        return Anonymizer.load(
-            job.model,
-            beta=job.beta,
-            device=job.device,
-            mode=job.mode,
-            cover=job.cover,
-            key=load_key(job.key) if job.key else None,
-            epsilon=job.epsilon,
-            delta=job.delta,
-            policy=job.policy,
-            delay_seconds=_delay_seconds(job, is_live=is_live),
-            keeping=_keeping(job),
-        )
-    except CheckpointError as error:
-        raise StreamerError(str(error)) from error
-    except ValueError as error:  # what typer lets pass, such as a beta that is not a number
-        raise typer.BadParameter(str(error)) from error
-
-
-def _keeping(job: Job) -> Keeping | None:
-    if job.keep is None:
-        return None
-    if job.keep_key is None:
-        raise typer.BadParameter("a consent list needs its key file", param_hint="--keep-key")
-    from models.privacy import load_key
-    from streamer.consent.cohort import SHIPPED_CROWD
-    from streamer.consent.filter import Keeping
-
-    return Keeping.load(
-        job.keep,
-        key=load_key(job.keep_key),
-        camera=job.camera,
-        recognizer=job.keep_recognizer,
-        crowd=job.keep_crowd or SHIPPED_CROWD,
-    )
-
-
-def _delay_seconds(job: Job, *, is_live: bool) -> float:
-    if job.delay_ms is not None:
-        return job.delay_ms / 1000
-    return LIVE_DELAY if is_live else DEFAULT_DELAY

@@ -21,11 +21,13 @@ from streamer.errors import AnonymizerError
 from streamer.faces.detect import LEAST_SCORE, FaceDetector
 from streamer.faces.small_faces import Search, SmallFaces
 from streamer.faces.track import START_SCORE, FaceTracker, alone
+from streamer.pipeline.always import AlwaysCovered
 from streamer.pipeline.assembly import keeper_of, mechanism_of, traits_of
 from streamer.pipeline.lookahead import LookAhead
 from streamer.pipeline.pool import Pool
 from streamer.pipeline.renderer import Renderer
 from streamer.pipeline.tiers import Choice
+from streamer.region import AnyRegion, regions_of
 from streamer.render.conceal import conceal_frame
 from streamer.settings import DEFAULT_DELAY, DEFAULT_DELTA, Settings
 from streamer.types import (
@@ -140,6 +142,7 @@ class Anonymizer:
         delay_seconds: float = DEFAULT_DELAY,
         min_face: float | None = None,
         keeping: Keeping | None = None,
+        always: Iterable[AnyRegion] = (),
     ) -> Self:
         """Load weights by name or path.
 
@@ -148,13 +151,16 @@ class Anonymizer:
             beta, mode, cover, key, epsilon, delta, policy, delay_seconds, min_face: See `Settings`.
             device: "auto", "cpu" or "cuda".
             keeping: Who stays visible (`streamer.consent.filter`).
+            always: Regions that are covered in every frame, each `(x, y, width, height)` in pixels of the upright
+                picture, or in percent of it: "10%,0%,25%,100%".
 
         Raises:
             ValueError: If a setting is out of range.
             CheckpointError: If the weights are missing, damaged or of another version.
             AnonymizerError: If CUDA is asked for and absent.
         """
-        settings = Settings(beta, mode, cover, key, epsilon, delta, policy, delay_seconds, min_face)
+        regions = regions_of(always)
+        settings = Settings(beta, mode, cover, key, epsilon, delta, policy, delay_seconds, min_face, regions)
         if mode == "cover" and device in ("auto", "cpu"):
             return cls(None, None, settings, keeping=keeping)  # torch takes longer to load than a short clip to cover
         from models.attributes.attributes import load_attributes
@@ -241,7 +247,7 @@ class FaceAnonymizer:
         self.detector, self._small = FaceDetector(), SmallFaces(anonymizer.search)
         self.tracker = FaceTracker(self._start_score)
         self._keeper, self._traits = keeper_of(anonymizer.keeping), traits_of(anonymizer)
-        self._failures = 0
+        self._failures, self._always = 0, AlwaysCovered()
         self.renderer.forget(stream)
 
     @property
@@ -269,7 +275,8 @@ class FaceAnonymizer:
 
     def ahead(self, frames: Iterable[Frame]) -> Iterator[Seen]:
         """Yield the frames searched, each with the faces that the frames of the next moment reveal."""
-        return LookAhead(self.settings.delay_seconds, self.settings.policy)(map(self.see, frames))
+        searched = LookAhead(self.settings.delay_seconds, self.settings.policy)(map(self.see, frames))
+        return (seen for seen in searched if not seen.frame.is_context)
 
     def see(self, frame: Frame) -> Seen:
         """Return where the faces of `frame` are; a frame that could not be searched says so.
@@ -286,6 +293,7 @@ class FaceAnonymizer:
             AnonymizerError: As `see`.
         """
         self.renderer.forget(stream)
+        self._always = AlwaysCovered()
         self._keeper = None  # a look at one picture is not enough to show somebody
         return self.hide(self._searched(frame, self._look))
 
@@ -326,8 +334,8 @@ class FaceAnonymizer:
     def hide(self, seen: Seen) -> SafeFrame:
         """Return the frame with every track replaced or covered, or covered whole."""
         frame = seen.frame
-        if seen.failed:
-            return self._slate(frame, seen.failed)
+        if reason := seen.failed or self._always.misfit(frame, self.settings):
+            return self._slate(frame, reason)
         try:
             return self._hidden(seen)
         except Exception as error:  # whatever it was: a face that could not even be covered is not shown
@@ -341,6 +349,7 @@ class FaceAnonymizer:
         kept = [track for track in seen.tracks if track.id in visible]
         seen = replace(seen, tracks=tuple(track for track in seen.tracks if track.id not in visible))
         rendered = self.renderer(seen)
+        self._always.cover(rendered.image, self.settings)
         choices = rendered.choices | {track.id: Choice("kept", "") for track in kept}
         reports = _reports([*seen.tracks, *kept], choices)
         return SafeFrame(rendered.image, frame.index, frame.pts, frame.time_base, reports, guard=rendered.guard)

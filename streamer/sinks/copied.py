@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 
 from streamer.errors import SinkError
 from streamer.sources.clock import LEAP_SECONDS, Activity, Clock, common_start, is_timed
+from streamer.types import Span
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ BY_NUMBER = frozenset({
     "pcm_mulaw", "pcm_alaw", "adpcm_ms", "adpcm_ima_wav", "adpcm_yamaha", "adpcm_g726", "gsm_ms",
     "wmav1", "wmav2", "wmapro", "wmalossless", "wmavoice",
 })  # fmt: skip
+INTERLEAVED_SECONDS = 10.0  # by which one stream of a file may lie behind another
 MAX_FAILURES = 300  # reads of audio and subtitles; what follows is left out
 # Sound that is decoded but not heard, for the delay of the codec (HE-AAC: 118 ms); more was cut away by somebody.
 LONGEST_DELAY = Fraction(15, 100)
@@ -39,11 +41,15 @@ LONGEST_DELAY = Fraction(15, 100)
 class CopiedStreams:
     """Text subtitles and audio of the source, read again beside the video and only as far as it has come."""
 
-    def __init__(self, source: InputContainer, output: OutputContainer, *, keep_audio: bool) -> None:
+    def __init__(
+        self, source: InputContainer, output: OutputContainer, *, keep_audio: bool, span: Span | None = None
+    ) -> None:
         self._source = source
         self._copies: dict[int, _Copy] = {}
         self._activity = Activity()
-        start = common_start(source)
+        self._is_part, span = span is not None, span or Span()
+        start = common_start(source) + Fraction(span.start)
+        self._start, self._end = float(start), inf if span.end is None else float(start) + span.end - span.start
         for stream in source.streams:
             target = _add_copy(output, stream, keep_audio=keep_audio)
             if target is not None:
@@ -66,6 +72,8 @@ class CopiedStreams:
         while self._copies and failures < MAX_FAILURES:
             try:
                 for packet in self._source.demux():
+                    if packet.dts is not None and seconds_of(packet) > self._end + INTERLEAVED_SECONDS:
+                        break
                     yield from self._copied(packet)
                 break
             except av.FFmpegError as error:
@@ -76,6 +84,8 @@ class CopiedStreams:
 
     def _copied(self, packet: Packet[Stream]) -> Iterator[Packet[Stream]]:
         if not packet.size or packet.dts is None:
+            return
+        if self._is_part and not self._start <= seconds_of(packet) < self._end:
             return
         if packet.stream_index in self._copies:
             yield from self._copies[packet.stream_index].push(packet)

@@ -56,8 +56,10 @@ def open_sink(
     Raises:
         SinkError: If `path` exists, is the input, or cannot hold what it should; on entering the sink, which makes
             its file, if that cannot be written.
-        ValueError: If `keep_audio` without `source_path`, or of an unknown codec.
+        ValueError: If `keep_audio` without `source_path`, of several parts of a video, or of an unknown codec.
     """
+    if keep_audio and len(info.spans) > 1:
+        raise ValueError("keep_audio takes one part of a video")
     if keep_audio and source_path is None:
         raise ValueError("keep_audio needs source_path: the audio is read from there")
     path = final_place(path)
@@ -108,9 +110,10 @@ class VideoSink(PartSink):
         with self._discarding_on_failure():
             self._container = self._opened.enter_context(av.open(str(self._part), "w"))
             self._video = VideoEncoder(self._container, info, encoder=encoder, crf=crf)
-            if source_path is not None and not info.names:
+            if source_path is not None and not info.names and len(info.spans) <= 1:
                 source = self._opened.enter_context(av.open(str(source_path), metadata_errors="replace"))
-                self._copies = CopiedStreams(source, self._container, keep_audio=keep_audio)
+                span = info.spans[0] if info.spans else None
+                self._copies = CopiedStreams(source, self._container, keep_audio=keep_audio, span=span)
             self._container.container_options.update(_timing_options(self._container, info))
 
     def _open(self) -> None:

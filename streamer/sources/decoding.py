@@ -155,3 +155,24 @@ def letterbox(image: Image, width: int, height: int) -> Image:
     canvas = np.zeros((height, width, 3), np.uint8)
     canvas[y : y + inner[1], x : x + inner[0]] = cv2.resize(image, inner, interpolation=cv2.INTER_AREA)
     return canvas
+
+
+def is_of_shape(image: Image, width: int, height: int) -> bool:
+    """Return whether `image` fills `width` x `height` without bars, but for a pixel that rounding costs."""
+    return abs(image.shape[1] * height - image.shape[0] * width) <= max(width, height)
+
+
+def warn_of_losses(frame: VideoFrame, stream: VideoStream, name: str) -> None:
+    """Log what of a picture is not kept: more than 8 bits, and transparency."""
+    components = frame.format.components
+    if any(component.bits > 8 for component in components):
+        log.warning("%s has %d bits per channel: converted to 8", name, components[0].bits)
+    tags = {tag.lower(): value for tag, value in stream.metadata.items()}
+    is_beside = tags.get("alpha_mode") == "1"  # of VP8 and VP9: a second picture that FFmpeg leaves out
+    may_show = frame.format.has_palette or any(component.is_alpha for component in components)
+    if is_beside or (may_show and _shows_through(frame)):
+        log.warning("%s is partly transparent: alpha is dropped", name)
+
+
+def _shows_through(frame: VideoFrame) -> bool:
+    return int(np.asarray(frame.to_ndarray(format="rgba"), np.uint8)[..., 3].min()) < 255

@@ -6,7 +6,7 @@ Knows no face. A frame of a file is never dropped silently: what cannot be decod
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import Self
 
 import av
-import numpy as np
 from av.codec.context import Flags
 from av.container.input import InputContainer
 from av.packet import Packet
@@ -26,15 +25,16 @@ from av.video.stream import VideoStream
 from streamer.errors import SourceError
 from streamer.sources.address import Transport, live_address
 from streamer.sources.clock import Activity, Clock, common_start, is_timed, longest_wait
-from streamer.sources.decoding import Converter, describe, letterbox, video_stream
+from streamer.sources.decoding import Converter, describe, is_of_shape, letterbox, video_stream, warn_of_losses
 from streamer.sources.deinterlace import deinterlaced
+from streamer.sources.excerpts import Excerpts
 from streamer.sources.live import LiveSource
 from streamer.sources.margins import NO_MARGINS, Margins, margins_of
 from streamer.sources.picture_file import is_picture
 from streamer.sources.pictures import PictureSource, pictures_in
 from streamer.sources.recordings import Recording, is_web, opened
 from streamer.sources.special_files import special_kind
-from streamer.types import Frame, VideoInfo
+from streamer.types import Frame, Span, VideoInfo
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +42,17 @@ MAX_FAILURES = 300  # packets in a row; ten seconds at 30 frames per second
 MAX_PACKETS_A_FRAME = 4  # two fields, or a frame that only others refer to; with more of them most is lost
 MAX_AGAIN = 600  # packets that are decoded a second time, for the few frames that damage among them costs
 DEFAULT_RATE = 25  # FFmpeg's
+LEAST_SKIP = 5.0  # seconds that are read and left out rather than searched for a place to begin
 
 
 def open_source(
-    path: str | Path, transport: Transport = "auto", *, recursive: bool = False
-) -> VideoSource | PictureSource | LiveSource:
+    path: str | Path,
+    transport: Transport = "auto",
+    *,
+    recursive: bool = False,
+    start_seconds: float = 0.0,
+    end_seconds: float | None = None,
+) -> VideoSource | PictureSource | LiveSource | Excerpts:
     """Return the source that reads `path`: a video file, an animated GIF, a picture, a folder of pictures, or what
     `streamer.sources.address` knows as live; one thread at a time may read it.
 
@@ -54,10 +60,32 @@ def open_source(
         path: What to read.
         transport: How rtsp:// comes; "auto": over TCP, and over UDP where the server refuses that.
         recursive: Of a folder, take the pictures in its folders too.
+        start_seconds, end_seconds: Of a video file, take only what lies between; None for its end.
 
     Raises:
-        SourceError: If it is missing, not allowed, not a video or picture, or not one frame can be decoded.
+        SourceError: If it is missing, not allowed, not a video or picture, or not one frame can be decoded; of a part,
+            if it is no video file.
+        ValueError: If it would end before it begins.
     """
+    source = _open_whole(path, transport, recursive=recursive)
+    if start_seconds == 0 and end_seconds is None:
+        return source
+    return parts_of(source, [Span(start_seconds, end_seconds)])
+
+
+def parts_of(source: VideoSource | PictureSource | LiveSource | Excerpts, spans: Sequence[Span]) -> Excerpts:
+    """Return the source of some parts of a video; it is closed with that.
+
+    Raises:
+        SourceError: If it is not one video file.
+    """
+    if isinstance(source, VideoSource):
+        return Excerpts(source, spans)
+    with source:
+        raise SourceError("only a part of a video file can be taken; what is live, or a picture, comes whole")
+
+
+def _open_whole(path: str | Path, transport: Transport, *, recursive: bool) -> VideoSource | PictureSource | LiveSource:
     address = live_address(path, transport) if isinstance(path, str) else None
     if address is None:
         return open_file(Path(path), recursive=recursive)
@@ -108,6 +136,7 @@ class VideoSource:
     def __init__(self, path: Path | Recording, container: InputContainer | None = None) -> None:
         self.corrupt_packets = self.interlaced_frames = self._sent = self._decoded = 0
         self._activity, self._has_threads = Activity(), True
+        self._from_seconds, self._begins_within = 0.0, False
         self._path = path
         self._lock, self._closed = Lock(), False  # closing under a running read would crash the process
         self._container = container or _open_container(path)
@@ -127,8 +156,9 @@ class VideoSource:
         except BaseException:
             self._close()
             raise
-        _warn_of_losses(first, self._stream, path)
-        self._frames = self._convert(chain([first], decoded), Converter(margins, size=size))
+        warn_of_losses(first, self._stream, str(path))
+        self._converter = Converter(margins, size=size)
+        self._frames = self._convert(chain([first], decoded))
 
     def __enter__(self) -> Self:
         return self
@@ -140,6 +170,49 @@ class VideoSource:
 
     def __iter__(self) -> Iterator[Frame]:
         return self._frames
+
+    @property
+    def length_seconds(self) -> float | None:
+        """How long it is, where the file says so."""
+        duration = self._container.duration
+        return None if duration is None else duration / av.time_base
+
+    def skip_to(self, seconds: float) -> None:
+        """Let the next frame be the first at or after a time since the start.
+
+        Where the file has an index, what lies before it is not read.
+
+        Raises:
+            SourceError: If the file cannot be opened again.
+        """
+        self._from_seconds = seconds
+        if seconds > LEAST_SKIP and self._seek(seconds):
+            return
+        with self._lock:
+            if not self._closed:
+                self._reopen()
+                self._stream.thread_type = "AUTO" if self._has_threads else "NONE"
+        self._sent = self._decoded = 0
+        self._frames = self._convert(self._whole())
+
+    def _seek(self, seconds: float) -> bool:
+        """Go on at a key frame at or before a time; return whether the file allows that."""
+        if not self._has_index:
+            return False
+        try:
+            with self._lock:
+                if self._closed:
+                    return False
+                self._container.seek(int((seconds + self.start) * av.time_base))
+        except av.FFmpegError:
+            return False
+        self._begins_within, self._sent, self._decoded = True, 0, 0
+        whole = self._whole()
+        first = next(whole, None)
+        if first is None or first.time is None or first.time - self.start > seconds:
+            return False
+        self._frames = self._convert(chain([first], whole))
+        return True
 
     def _close(self) -> None:
         with self._lock:
@@ -154,8 +227,13 @@ class VideoSource:
         if is_cut:
             yield f"cut to {info.width}x{info.height}, as the file says"
 
+    @property
+    def _has_index(self) -> bool:
+        """Whether it is of a kind that holds an index, exact times, and margins."""
+        return any(name in self._container.format.name for name in ("matroska", "mov"))
+
     def _margins(self, size: tuple[int, int]) -> Margins:
-        if not any(name in self._container.format.name for name in ("matroska", "mov")):
+        if not self._has_index:
             return NO_MARGINS
         videos = [stream for stream in self._container.streams.video if is_timed(stream)]
         try:
@@ -200,7 +278,7 @@ class VideoSource:
 
     @property
     def _may_begin_again(self) -> bool:
-        return self._has_threads and self._sent <= MAX_AGAIN
+        return self._has_threads and self._sent <= MAX_AGAIN and not self._begins_within
 
     def _begin_again(self) -> int:
         """Read the file anew, and decode it by one thread; return how many frames of it are known.
@@ -210,16 +288,19 @@ class VideoSource:
         """
         with self._lock:
             if not self._closed:
-                index = self._stream.index
-                self._container.close()
-                self._container = _open_container(self._path)
-                stream = self._container.streams[index]
-                assert isinstance(stream, VideoStream)
-                self._stream = stream
-                stream.codec_context.flags |= Flags.output_corrupt
-                stream.thread_type, stream.thread_count = "NONE", 1
+                self._reopen()
+                self._stream.thread_type, self._stream.thread_count = "NONE", 1
         self._has_threads, self._sent = False, 0
         return self._decoded
+
+    def _reopen(self) -> None:
+        index = self._stream.index
+        self._container.close()
+        self._container = _open_container(self._path)
+        stream = self._container.streams[index]
+        assert isinstance(stream, VideoStream)
+        self._stream = stream
+        stream.codec_context.flags |= Flags.output_corrupt
 
     def _packets(self) -> Iterator[Packet[Stream]]:
         """Yield the packets of the video; one that is empty says that the frame before it stays."""
@@ -265,7 +346,7 @@ class VideoSource:
         frame.time_base = self._stream.time_base
         return frame
 
-    def _convert(self, decoded: Iterator[VideoFrame], converter: Converter) -> Iterator[Frame]:
+    def _convert(self, decoded: Iterator[VideoFrame]) -> Iterator[Frame]:
         info, level = self.info, logging.WARNING
         step = 1 / (info.time_base * (info.rate or DEFAULT_RATE))
         clock = Clock(
@@ -276,16 +357,19 @@ class VideoSource:
             longest_wait=longest_wait(self._container),
         )
         for index, (frame, after) in enumerate(_with_next(decoded)):
+            pts = clock.time(frame.pts, after.pts if after else None, duration=frame.duration)
+            if pts * info.time_base < self._from_seconds:
+                continue
             try:
-                image = converter.rgb(frame)
+                image = self._converter.rgb(frame)
             except av.FFmpegError as error:
                 raise SourceError(f"cannot convert frame {index} of {self._path}: {error.strerror}") from error
+            is_letterboxed = not is_of_shape(image, info.width, info.height)
             if image.shape[:2] != (info.height, info.width):
                 log.log(level, "frame %d is %dx%d: letterboxed", index, image.shape[1], image.shape[0])
                 level = logging.DEBUG
                 image = letterbox(image, info.width, info.height)
-            pts = clock.time(frame.pts, after.pts if after else None, duration=frame.duration)
-            yield Frame(image, index, pts, info.time_base)
+            yield Frame(image, index, pts, info.time_base, is_letterboxed=is_letterboxed)
 
 
 def _with_next(frames: Iterator[VideoFrame]) -> Iterator[tuple[VideoFrame, VideoFrame | None]]:
@@ -304,18 +388,3 @@ def _open_container(path: Path | Recording) -> InputContainer:
         return av.open(str(path), "r", metadata_errors="replace")  # metadata that is not UTF-8 must not stop us
     except av.FFmpegError as error:
         raise SourceError(f"cannot open {path}: {error.strerror}; is it a video?") from error
-
-
-def _warn_of_losses(frame: VideoFrame, stream: VideoStream, path: Path | Recording) -> None:
-    components = frame.format.components
-    if any(component.bits > 8 for component in components):
-        log.warning("%s has %d bits per channel: converted to 8", path, components[0].bits)
-    tags = {name.lower(): value for name, value in stream.metadata.items()}
-    is_beside = tags.get("alpha_mode") == "1"  # of VP8 and VP9: a second picture that FFmpeg leaves out
-    may_show = frame.format.has_palette or any(component.is_alpha for component in components)
-    if is_beside or (may_show and _shows_through(frame)):
-        log.warning("%s is partly transparent: alpha is dropped", path)
-
-
-def _shows_through(frame: VideoFrame) -> bool:
-    return int(np.asarray(frame.to_ndarray(format="rgba"), np.uint8)[..., 3].min()) < 255

@@ -24,7 +24,7 @@ from av.video.stream import VideoStream
 
 from streamer.errors import SourceError
 from streamer.sources.address import Address
-from streamer.sources.decoding import Converter, describe, letterbox, video_stream
+from streamer.sources.decoding import Converter, describe, is_of_shape, letterbox, video_stream
 from streamer.sources.deinterlace import deinterlaced
 from streamer.types import Frame, Image, VideoInfo
 
@@ -250,7 +250,7 @@ class LiveSource:
             self._mind(arrival is not None, time.monotonic())
             if arrival is not None:
                 self._index += 1 + arrival.missed
-                yield Frame(self._fitted(arrival.image), self._index, self._clock.tick(arrival), TIME_BASE)
+                yield self._fitted(arrival)
             elif not self._closed.is_set():
                 self._index += 1
                 yield Frame(self._blank_image, self._index, self._clock.now(), TIME_BASE)
@@ -310,9 +310,12 @@ class LiveSource:
         self._call_at = now + self._wait * random.uniform(1.0, 1.5)
         self._wait = min(2 * self._wait, LONGEST_WAIT)
 
-    def _fitted(self, image: Image) -> Image:
-        is_fit = image.shape[:2] == (self.info.height, self.info.width)
-        return image if is_fit else letterbox(image, self.info.width, self.info.height)
+    def _fitted(self, arrival: Arrival) -> Frame:
+        image, width, height = arrival.image, self.info.width, self.info.height
+        is_letterboxed = not is_of_shape(image, width, height)
+        if image.shape[:2] != (height, width):
+            image = letterbox(image, width, height)
+        return Frame(image, self._index, self._clock.tick(arrival), TIME_BASE, is_letterboxed=is_letterboxed)
 
 
 class _LiveClock:

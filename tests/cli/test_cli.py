@@ -307,7 +307,7 @@ def test_a_name_that_the_console_cannot_show_does_not_fail_the_work(encoding: st
 @pytest.fixture
 def only_cover(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the demo does around the network, without one."""
-    monkeypatch.setattr(cli_run, "_load", lambda *_, **__: pipeline.Anonymizer.load(mode="cover"))
+    monkeypatch.setattr(cli_run, "load_anonymizer", lambda *_, **__: pipeline.Anonymizer.load(mode="cover"))
 
 
 @pytest.mark.usefixtures("only_cover")

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from streamer.batch.inputs import Pair, output_folders, pairs_of
 from streamer.cli import main as cli
 from streamer.cli import run as cli_run
+from streamer.cli.jobs.job import Job
 from streamer.errors import SinkError, SourceError
 from streamer.pipeline import anonymizer as pipeline
 from tests.clips import encode_clip, picture
@@ -108,7 +109,7 @@ def test_an_error_of_our_own_is_one_files_alone_and_quotes_no_data(
 ):
     real = cli_run.anonymize
 
-    def failing(job: cli_run.Job, *rest: pipeline.Anonymizer) -> object:
+    def failing(job: Job, *rest: pipeline.Anonymizer) -> object:
         if job.source.endswith("a.mp4"):
             raise ZeroDivisionError("17, 18, 19")
         return real(job, *rest)
@@ -126,7 +127,7 @@ def test_an_interruption_says_how_many_files_were_written(
 ):
     real = cli_run.anonymize
 
-    def stopped(job: cli_run.Job, *rest: pipeline.Anonymizer) -> object:
+    def stopped(job: Job, *rest: pipeline.Anonymizer) -> object:
         if job.label.startswith("2/3"):
             raise KeyboardInterrupt
         return real(job, *rest)
