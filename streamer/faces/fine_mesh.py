@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
 from streamer.errors import AnonymizerError
+from streamer.faces.mediapipe_runtime import load_mediapipe
 from streamer.faces.networks import without_startup_noise
 from streamer.types import Floats, Image
 
@@ -112,10 +112,9 @@ class FineMesh:
     def _start(self) -> None:
         if self._graph is not None:
             return
-        import mediapipe
-        from mediapipe.python._framework_bindings import calculator_graph, resource_util
+        load_mediapipe()
+        from mediapipe.python._framework_bindings import calculator_graph
 
-        resource_util.set_resource_dir(str(Path(mediapipe.__file__).parent.parent))
         with without_startup_noise():
             self._graph, self._clock = calculator_graph.CalculatorGraph(graph_config=GRAPH), 0
             for n in range(len(PARTS)):

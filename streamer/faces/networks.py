@@ -8,10 +8,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from streamer.errors import AnonymizerError
+from streamer.faces.mediapipe_runtime import load_mediapipe
 from streamer.types import Image
 
 LANES = 2  # copies of the full range and mesh models that work at the same time
@@ -53,11 +53,10 @@ class FaceNetworks:
     """
 
     def __init__(self, *, least_score: float) -> None:
-        import mediapipe  # takes a second, which `import streamer.faces.networks` must not
+        load_mediapipe()  # takes a moment, which `import streamer.faces.networks` must not
         from mediapipe.python import packet_getter
-        from mediapipe.python._framework_bindings import calculator_graph, resource_util
+        from mediapipe.python._framework_bindings import calculator_graph
 
-        resource_util.set_resource_dir(str(Path(mediapipe.__file__).parent.parent))
         text = DETECTOR.format(input="short", output="near", reach="Short", score=least_score)
         self._getters: dict[str, Callable[[object], Any]] = {"near": packet_getter.get_proto_list}
         for n in range(LANES):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
 from streamer.errors import AnonymizerError
+from streamer.faces.mediapipe_runtime import load_mediapipe
 from streamer.faces.networks import without_startup_noise
 from streamer.types import Floats, Image
 
@@ -39,10 +39,9 @@ class GazeReader:
     """
 
     def __init__(self) -> None:
-        import mediapipe
-        from mediapipe.python._framework_bindings import calculator_graph, resource_util
+        load_mediapipe()
+        from mediapipe.python._framework_bindings import calculator_graph
 
-        resource_util.set_resource_dir(str(Path(mediapipe.__file__).parent.parent))
         self._clock = 0
         self._packets: list[Any] = []
         try:
