@@ -34,9 +34,10 @@ from models.identity.recognizer import (
 )
 from models.pretrained.imported import load_recognizer
 from streamer.faces.detect import CERTAIN, FaceDetector
-from streamer.pipeline import runner as protection
-from streamer.pipeline.anonymizer import Anonymizer, FaceAnonymizer
+from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.cores import share_cores
+from streamer.pipeline.runner import protect
+from streamer.pipeline.stream import FaceAnonymizer
 from streamer.render.align import SimilarityAligner, turn
 from streamer.settings import LIVE_DELAY
 from streamer.sinks.file_sink import open_sink
@@ -195,23 +196,18 @@ def play(
 ) -> Played:
     """Play a clip through a stream that `faults` breaks, at its own `pace` or as it is, and write what comes out."""
 
-    class Broken(FaceAnonymizer):
-        def __init__(
-            self, anonymizer: Anonymizer, frame_seconds: float | None = None, *, stream: str | None = None
-        ) -> None:
-            super().__init__(anonymizer, frame_seconds, stream=stream)
-            faults.install(self)
+    class Broken(Anonymizer):
+        def stream(self, name: str | None = None, *, frame_seconds: float | None = None) -> FaceAnonymizer:
+            stream = super().stream(name, frame_seconds=frame_seconds)
+            faults.install(stream)
+            return stream
 
-    protection.FaceAnonymizer = Broken  # type: ignore[misc]
     played = Played()
-    try:
-        anonymizer = Anonymizer.load(key=bytes(32), device="cpu", delay_seconds=LIVE_DELAY, policy=policy)
-        with open_sink(str(out), looped.info, crf=12, overwrite=True) as sink:
-            for frame in protection.protect(pace(looped), anonymizer):
-                played.add(frame, time.monotonic() - looped.handed_out.pop(frame.index))
-                sink.write(frame)
-    finally:
-        protection.FaceAnonymizer = FaceAnonymizer  # type: ignore[misc]
+    anonymizer = Broken.load(key=bytes(32), device="cpu", delay_seconds=LIVE_DELAY, policy=policy)
+    with open_sink(str(out), looped.info, crf=12, overwrite=True) as sink:
+        for frame in protect(pace(looped), anonymizer):
+            played.add(frame, time.monotonic() - looped.handed_out.pop(frame.index))
+            sink.write(frame)
     played.dropped = len(looped.handed_out)
     return played
 

@@ -83,10 +83,10 @@ def times(clip: Path) -> list[Fraction]:
 
 def watch(clip: Path, mode: str) -> tuple[tuple[list[float], ...], list[float]]:
     """Return ms per frame of detecting, tracking, and all that is drawn; and how much detail each face-frame kept."""
-    from streamer.pipeline.anonymizer import Anonymizer, FaceAnonymizer
+    from streamer.pipeline.anonymizer import Anonymizer
     from streamer.sources.file_source import open_source
 
-    stream = FaceAnonymizer(Anonymizer.load(mode=mode))  # type: ignore[arg-type]
+    stream = Anonymizer.load(mode=mode).stream()  # type: ignore[arg-type]
     spent: tuple[list[float], list[float], list[float]] = ([], [], [])
     kept: list[float] = []
 

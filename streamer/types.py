@@ -168,7 +168,7 @@ class GuardReport:
 
 @dataclass(frozen=True, slots=True)
 class SafeFrame:
-    """A frame with no real face but of those who agreed. Only `streamer.pipeline.anonymizer` makes one (a test checks).
+    """A frame with no real face but of those who agreed. Only `streamer.pipeline.stream` makes one (a test checks).
 
     Attributes:
         image: `(H, W, 3)` uint8 RGB.

@@ -1,14 +1,55 @@
-"""Fixtures shared by the tests."""
+"""Fixtures shared by the tests; and a skip that would hide something is a failure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.clips import encode_clip
+
+
+def _forbidden(reason: str) -> bool:
+    """Return whether this machine promised what the skipped test lacked."""
+    needs_clips = "VEIL_REQUIRE_SHARED" in os.environ and "shared" in reason
+    needs_peer = "VEIL_REQUIRE_PEERS" in os.environ and "(Debian: " in reason
+    needs_gpu = "FAIL_WITHOUT_CUDA" in os.environ and "cuda" in reason.lower()
+    return needs_clips or needs_peer or needs_gpu
+
+
+def _fail_if_forbidden(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.skipped and isinstance(report.longrepr, tuple) and _forbidden(report.longrepr[2]):
+        report.outcome = "failed"
+        report.longrepr = f"skipped where skipping is not allowed: {report.longrepr[2]}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Refuse a forbidden skip of a test."""
+    report = yield
+    _fail_if_forbidden(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Refuse a forbidden skip of a whole module."""
+    report = yield
+    _fail_if_forbidden(report)
+    return report
+
+
+@pytest.fixture(scope="session")
+def portrait_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a real clip of 12 frames with sound: a photographed face for 9, and nobody for 3."""
+    from streamer.cli.demo import Pose, Shot, render_clip
+
+    path = tmp_path_factory.mktemp("portrait") / "clip.mp4"
+    render_clip(path, (Shot(0.3, (Pose(0.7, 0.56, 0.9),), (Pose(0.8, 0.56, 0.9),)), Shot(0.1)))
+    return path
 
 
 @pytest.fixture

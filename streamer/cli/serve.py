@@ -137,5 +137,5 @@ def _load(model: str, device: str, settings: Settings) -> Anonymizer:
     if anonymizer.model is not None:
         from streamer.render.batching import batched
 
-        anonymizer.model = batched(anonymizer.model)
+        return anonymizer.with_model(batched(anonymizer.model))
     return anonymizer

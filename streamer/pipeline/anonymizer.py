@@ -1,15 +1,10 @@
-"""The heart: frames in, safe frames out. The only module that makes a `SafeFrame`.
-
-    see: detect -> track        look ahead        hide: conceal -> draw -> guard (`streamer.pipeline.renderer`)
-
-What fails after `conceal` shows a covered face; what fails before it shows nothing of the frame.
-"""
+"""What whoever uses the library holds: weights and settings, shared by any number of streams and pictures."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Self
@@ -18,29 +13,13 @@ import numpy as np
 
 from models.privacy import PrivacyAccountant, new_key
 from streamer.errors import AnonymizerError
-from streamer.faces.detect import LEAST_SCORE, FaceDetector
-from streamer.faces.small_faces import Search, SmallFaces
-from streamer.faces.track import START_SCORE, FaceTracker, alone
-from streamer.pipeline.always import AlwaysCovered
-from streamer.pipeline.assembly import keeper_of, mechanism_of, traits_of
-from streamer.pipeline.lookahead import LookAhead
+from streamer.faces.small_faces import Search
+from streamer.pipeline.assembly import Loaded, mechanism_of
 from streamer.pipeline.pool import Pool
-from streamer.pipeline.renderer import Renderer
-from streamer.pipeline.tiers import Choice
+from streamer.pipeline.stream import FaceAnonymizer
 from streamer.region import AnyRegion, regions_of
-from streamer.render.conceal import conceal_frame
 from streamer.settings import DEFAULT_DELAY, DEFAULT_DELTA, Settings
-from streamer.types import (
-    Cover,
-    FaceReport,
-    Frame,
-    Image,
-    Mode,
-    Policy,
-    SafeFrame,
-    Seen,
-    Track,
-)  # fmt: skip
+from streamer.types import Cover, Frame, Image, Mode, Policy, SafeFrame
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +31,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_FAILURES = 100  # frames in a row that could not be searched; then something is broken for good
 MAX_STILLS = min(4, os.cpu_count() or 1)  # single pictures at the same time; each takes a detector of its own
 
 
@@ -78,16 +56,38 @@ class Anonymizer:
         Raises:
             ValueError: If differential privacy is asked of a model that does not know what identity is.
         """
-        self.model, self.device, self.recognizer = model, device, recognizer
-        self._settings = settings
-        self.keeping, self.attributes = keeping, attributes
-        self.key = settings.key or new_key()
-        self.accountant = PrivacyAccountant()
-        self.search = Search(settings.min_face)
-        self.mechanism = mechanism_of(model, settings)
-        if self.mechanism and settings.key:
+        key, mechanism = settings.key or new_key(), mechanism_of(model, settings)
+        if mechanism and settings.key:
             log.warning("epsilon draws strangers by noise of its own; the key has no effect")
-        self._stills = Pool(lambda: FaceAnonymizer(self), limit=MAX_STILLS)
+        accountant, search = PrivacyAccountant(), Search(settings.min_face)
+        self._loaded = Loaded(model, device, recognizer, keeping, attributes, key, mechanism, accountant, search)
+        self._settings = settings
+        self._stills = Pool(self.stream, limit=MAX_STILLS)
+
+    @property
+    def model(self) -> FaceModel | None:
+        """What draws faces; None where they are only covered."""
+        return self._loaded.model
+
+    @property
+    def device(self) -> torch.device | None:
+        """Where networks run; None where there are none."""
+        return self._loaded.device
+
+    @property
+    def recognizer(self) -> FaceRecognizer | None:
+        """What chooses strangers and guards."""
+        return self._loaded.recognizer
+
+    @property
+    def key(self) -> bytes:
+        """What strangers follow from: a secret."""
+        return self._loaded.key
+
+    @property
+    def search(self) -> Search:
+        """How small faces were looked for."""
+        return self._loaded.search
 
     @property
     def settings(self) -> Settings:
@@ -118,12 +118,13 @@ class Anonymizer:
     @property
     def privacy(self) -> str:
         """What differential privacy has been spent, in words; "" where none was asked for."""
-        if self.mechanism is None:
+        mechanism, accountant = self._loaded.mechanism, self._loaded.accountant
+        if mechanism is None:
             return ""
-        spent = self.accountant.spent(self.mechanism.delta)
+        spent = accountant.spent(mechanism.delta)
         return (
-            f"epsilon {self.mechanism.epsilon:g} a track at delta {self.mechanism.delta:g}, "
-            f"{spent:.3g} if all {self.accountant.releases} tracks were one person"
+            f"epsilon {mechanism.epsilon:g} a track at delta {mechanism.delta:g}, "
+            f"{spent:.3g} if all {accountant.releases} tracks were one person"
         )
 
     @classmethod
@@ -178,9 +179,25 @@ class Anonymizer:
 
     def with_settings(self, settings: Settings) -> Self:
         """Return another one with the same weights, and with this one's key unless `settings` has one."""
-        other = type(self)(self.model, self.device, settings, self.recognizer, self.keeping, self.attributes)
-        other.key = settings.key or self.key
+        old = self._loaded
+        other = type(self)(old.model, old.device, settings, old.recognizer, old.keeping, old.attributes)
+        other._loaded = replace(other._loaded, key=settings.key or old.key)
         return other
+
+    def with_model(self, model: FaceModel) -> Self:
+        """Return another one that differs in what draws the faces, such as a wrapper of the same weights."""
+        other = self.with_settings(self._settings)
+        other._loaded = replace(other._loaded, model=model)
+        return other
+
+    def stream(self, name: str | None = None, *, frame_seconds: float | None = None) -> FaceAnonymizer:
+        """Return what makes the safe frames of one stream, whose settings are this one's at any time.
+
+        Args:
+            name: As `stream` of `frames`.
+            frame_seconds: Between its frames, if it is live: it then draws what it has time for.
+        """
+        return FaceAnonymizer(self._loaded, lambda: self._settings, frame_seconds, stream=name)
 
     def image(self, rgb: Image, *, stream: str | None = None) -> Image:
         """Return a copy of the `(H, W, 3)` uint8 RGB picture without its faces; for any thread.
@@ -221,156 +238,8 @@ class Anonymizer:
             stream: Its name. Under one key and name the same pictures get the same strangers, under another name
                 others. Without one, the first picture with a face to be drawn stands for it.
         """
-        one = FaceAnonymizer(self, stream=stream)
+        one = self.stream(stream)
         try:
             yield from map(one.hide, one.ahead(frames))
         finally:
             one.close()
-
-
-class FaceAnonymizer:
-    """The state of one stream: who is where, and who they have become.
-
-    `see` and `hide` share nothing, so that each may run in a thread of its own; each takes the frames in order. Nothing
-    else may be done with one by two threads at a time.
-    """
-
-    def __init__(
-        self, anonymizer: Anonymizer, frame_seconds: float | None = None, *, stream: str | None = None
-    ) -> None:
-        """Begin a stream of this name (`Anonymizer.frames`).
-
-        With `frame_seconds` between its frames it is live, and draws what it has time for.
-        """
-        self._anonymizer = anonymizer
-        self.renderer = Renderer(anonymizer, frame_seconds)
-        self.detector, self._small = FaceDetector(), SmallFaces(anonymizer.search)
-        self.tracker = FaceTracker(self._start_score)
-        self._keeper, self._traits = keeper_of(anonymizer.keeping), traits_of(anonymizer)
-        self._failures, self._always = 0, AlwaysCovered()
-        self.renderer.forget(stream)
-
-    @property
-    def settings(self) -> Settings:
-        """What the anonymizer's settings are now: beta and mode count from the next frame on."""
-        return self._anonymizer.settings
-
-    @property
-    def _start_score(self) -> float:
-        return LEAST_SCORE if self.settings.policy == "strict" else START_SCORE
-
-    def warm_up(self) -> None:
-        """Run every network once: their first run is slow."""
-        self.detector(np.zeros((64, 64, 3), np.uint8))
-        self.renderer.warm_up()
-
-    def close(self) -> None:
-        """Release the detector and what draws."""
-        self.detector.close()
-        self.renderer.close()
-
-    def __call__(self, frame: Frame) -> SafeFrame:
-        """Return `frame` with every face that it shows by itself replaced or covered; see `see` for errors."""
-        return self.hide(self.see(frame))
-
-    def ahead(self, frames: Iterable[Frame]) -> Iterator[Seen]:
-        """Yield the frames searched, each with the faces that the frames of the next moment reveal."""
-        searched = LookAhead(self.settings.delay_seconds, self.settings.policy)(map(self.see, frames))
-        return (seen for seen in searched if not seen.frame.is_context)
-
-    def see(self, frame: Frame) -> Seen:
-        """Return where the faces of `frame` are; a frame that could not be searched says so.
-
-        Raises:
-            AnonymizerError: If `MAX_FAILURES` frames in a row could not be searched for faces.
-        """
-        return self._searched(frame, self._follow)
-
-    def still(self, frame: Frame, stream: str | None = None) -> SafeFrame:
-        """Return a frame that has nothing to do with others: nobody is followed, known from before or kept visible.
-
-        Raises:
-            AnonymizerError: As `see`.
-        """
-        self.renderer.forget(stream)
-        self._always = AlwaysCovered()
-        self._keeper = None  # a look at one picture is not enough to show somebody
-        return self.hide(self._searched(frame, self._look))
-
-    def _searched(self, frame: Frame, search: Callable[[Frame], Seen]) -> Seen:
-        try:
-            seen = search(frame)
-        except Exception as error:  # whatever it was: a frame that was not searched is not shown
-            return Seen(frame, (), is_first=False, failed=self._failure(frame, error))
-        self._failures = 0
-        return seen
-
-    def _follow(self, frame: Frame) -> Seen:
-        faces = self._small.in_frame(frame.image, self.detector(frame.image), seconds=frame.seconds)
-        tracks = self.tracker.update(faces, frame.seconds, frame.image)
-        return Seen(frame, self._described(frame, tracks), self.tracker.is_first)
-
-    def _look(self, frame: Frame) -> Seen:
-        faces = self._small.in_picture(frame.image, self.detector(frame.image), self.detector)
-        if self._traits:
-            self._traits.forget()
-        return Seen(frame, self._described(frame, alone(faces, self._start_score)), is_first=True)
-
-    def _described(self, frame: Frame, tracks: list[Track]) -> tuple[Track, ...]:
-        """Return the tracks with what kind of person each is, where that is asked for."""
-        if self._traits is None or self.settings.mode == "cover":
-            return tuple(tracks)
-        return tuple(self._traits(frame.image, tracks, frame.seconds))
-
-    def _failure(self, frame: Frame, error: Exception) -> str:
-        # Of other errors only the type: their message may quote the data, and the data are faces.
-        reason = f"AnonymizerError: {error}" if isinstance(error, AnonymizerError) else type(error).__name__
-        self._failures += 1
-        if self._failures > MAX_FAILURES:
-            raise AnonymizerError(f"{MAX_FAILURES} frames in a row could not be searched for faces: {reason}")
-        log.error("frame %d is covered whole: %s", frame.index, reason)
-        return reason
-
-    def hide(self, seen: Seen) -> SafeFrame:
-        """Return the frame with every track replaced or covered, or covered whole."""
-        frame = seen.frame
-        if reason := seen.failed or self._always.misfit(frame, self.settings):
-            return self._slate(frame, reason)
-        try:
-            return self._hidden(seen)
-        except Exception as error:  # whatever it was: a face that could not even be covered is not shown
-            log.error("frame %d is covered whole: %s", frame.index, type(error).__name__)
-            return self._slate(frame, type(error).__name__)
-
-    def _hidden(self, seen: Seen) -> SafeFrame:
-        frame = seen.frame
-        seen = replace(seen, tracks=tuple(track for track in seen.tracks if track.is_sure))
-        visible = self._visible(seen)
-        kept = [track for track in seen.tracks if track.id in visible]
-        seen = replace(seen, tracks=tuple(track for track in seen.tracks if track.id not in visible))
-        rendered = self.renderer(seen)
-        self._always.cover(rendered.image, self.settings)
-        choices = rendered.choices | {track.id: Choice("kept", "") for track in kept}
-        reports = _reports([*seen.tracks, *kept], choices)
-        return SafeFrame(rendered.image, frame.index, frame.pts, frame.time_base, reports, guard=rendered.guard)
-
-    def _visible(self, seen: Seen) -> set[int]:
-        """Return the tracks of those who agreed to be seen; nobody, where that cannot be told.
-
-        A face at whose place another one may be stays covered: what is covered only with it would be shown with it.
-        """
-        if self._keeper is None:
-            return set()
-        try:
-            agreed = self._keeper.visible(seen.frame.image, seen.tracks, seen.frame.seconds)
-            return agreed - {track.id for track in seen.tracks if track.hides}
-        except Exception as error:  # whatever it was: in doubt a face is covered
-            log.warning("frame %d: nobody stays visible: %s", seen.frame.index, type(error).__name__)
-            return set()
-
-    def _slate(self, frame: Frame, reason: str) -> SafeFrame:
-        return SafeFrame(conceal_frame(frame.image), frame.index, frame.pts, frame.time_base, failed=reason)
-
-
-def _reports(tracks: Iterable[Track], choices: dict[int, Choice]) -> tuple[FaceReport, ...]:
-    return tuple(FaceReport(t.id, choices[t.id].tier, choices[t.id].reason, t.face.box) for t in tracks)

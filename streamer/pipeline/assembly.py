@@ -3,43 +3,75 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from models.privacy import GaussianMechanism
+from models.privacy import GaussianMechanism, PrivacyAccountant
+from streamer.faces.small_faces import Search
 from streamer.settings import Settings
 
 if TYPE_CHECKING:
+    import torch
+
+    from models.attributes.attributes import AttributeNet
     from models.face_model import FaceModel
+    from models.identity.recognizer import FaceRecognizer
     from models.texture_model import TextureModel
     from streamer.consent.filter import Keeper, Keeping
-    from streamer.pipeline.anonymizer import Anonymizer
     from streamer.render.drawer import Drawer
     from streamer.render.guard import Guard
     from streamer.render.traits import TraitReader
 
 
-def drawer_of(anonymizer: Anonymizer) -> Drawer[Any] | None:
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """What was loaded once and is shared by all streams, from any thread.
+
+    Attributes:
+        model: What draws faces; None where they are only covered.
+        device: Where networks run; None where there are none.
+        recognizer: Ours, which chooses strangers and guards.
+        keeping: Who stays visible.
+        attributes: What tells sex, age and skin tone.
+        key: What strangers follow from.
+        mechanism: Of differential privacy; None without epsilon.
+        accountant: What that has cost.
+        search: What is looked for small faces, and was found.
+    """
+
+    model: FaceModel | None
+    device: torch.device | None
+    recognizer: FaceRecognizer | None
+    keeping: Keeping | None
+    attributes: AttributeNet | None
+    key: bytes
+    mechanism: GaussianMechanism | None
+    accountant: PrivacyAccountant
+    search: Search
+
+
+def drawer_of(loaded: Loaded) -> Drawer[Any] | None:
     """Return what draws faces, where there is a model."""
-    if anonymizer.model is None or anonymizer.device is None:
+    if loaded.model is None or loaded.device is None:
         return None
     from streamer.render.draw import FaceDrawer
     from streamer.render.pseudonym import Pseudonyms
 
     pseudonyms = Pseudonyms(
-        anonymizer.model,
-        anonymizer.device,
-        key=anonymizer.key,
-        recognizer=anonymizer.recognizer if anonymizer.model.identity_size else None,
-        mechanism=anonymizer.mechanism,
-        accountant=anonymizer.accountant,
+        loaded.model,
+        loaded.device,
+        key=loaded.key,
+        recognizer=loaded.recognizer if loaded.model.identity_size else None,
+        mechanism=loaded.mechanism,
+        accountant=loaded.accountant,
     )
-    if anonymizer.model.kind == "textures":
+    if loaded.model.kind == "textures":
         from streamer.faces.fine_mesh import FineMesh
         from streamer.render.textures.texture_draw import TextureDrawer
 
-        model = cast("TextureModel", anonymizer.model)  # by its kind: one that many threads share is wrapped
-        return TextureDrawer(model, anonymizer.device, pseudonyms=pseudonyms, network=FineMesh())
-    return FaceDrawer(anonymizer.model, anonymizer.device, pseudonyms=pseudonyms)
+        model = cast("TextureModel", loaded.model)  # by its kind: one that many threads share is wrapped
+        return TextureDrawer(model, loaded.device, pseudonyms=pseudonyms, network=FineMesh())
+    return FaceDrawer(loaded.model, loaded.device, pseudonyms=pseudonyms)
 
 
 def keeper_of(keeping: Keeping | None) -> Keeper | None:
@@ -51,22 +83,22 @@ def keeper_of(keeping: Keeping | None) -> Keeper | None:
     return Keeper(keeping)
 
 
-def guard_of(anonymizer: Anonymizer) -> Guard | None:
+def guard_of(loaded: Loaded) -> Guard | None:
     """Return what compares drawn faces with the person; nothing under a mechanism, whose promise it would break."""
-    if anonymizer.recognizer is None or anonymizer.device is None or anonymizer.mechanism is not None:
+    if loaded.recognizer is None or loaded.device is None or loaded.mechanism is not None:
         return None
     from streamer.render.guard import Guard
 
-    return Guard(anonymizer.recognizer, anonymizer.device)
+    return Guard(loaded.recognizer, loaded.device)
 
 
-def traits_of(anonymizer: Anonymizer) -> TraitReader | None:
+def traits_of(loaded: Loaded) -> TraitReader | None:
     """Return what tells of which sex, age and skin tone faces are; nothing under a mechanism, which they bypass."""
-    if anonymizer.attributes is None or anonymizer.device is None or anonymizer.mechanism is not None:
+    if loaded.attributes is None or loaded.device is None or loaded.mechanism is not None:
         return None
     from streamer.render.traits import TraitReader
 
-    return TraitReader(anonymizer.attributes, anonymizer.device)
+    return TraitReader(loaded.attributes, loaded.device)
 
 
 def mechanism_of(model: FaceModel | None, settings: Settings) -> GaussianMechanism | None:

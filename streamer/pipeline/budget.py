@@ -38,10 +38,15 @@ class DrawingBudget:
         cost = again + (fresh - again) / REUSED
         if cost * count <= self._budget:
             return count
+        return 1 if self._is_probe else math.floor(self._budget / cost)
+
+    def rest(self) -> None:
+        """Count a frame in which nobody was drawn for want of time."""
         self._idle_frames += 1
-        if self._idle_frames > PROBE_FRAMES:
-            return 1
-        return math.floor(self._budget / cost)
+
+    @property
+    def _is_probe(self) -> bool:
+        return self._idle_frames >= PROBE_FRAMES
 
     def fresh(self, count: int) -> int:
         """Return how many of `count` faces that are drawn may be made anew; called once a frame."""
@@ -56,7 +61,7 @@ class DrawingBudget:
         What a probe tells counts for all before it.
         """
         self._saved -= seconds
-        if self._idle_frames > PROBE_FRAMES:  # what was slow then is to be seen anew, or it would stay so for ever
+        if self._is_probe:  # what was slow then is to be seen anew, or it would stay so for ever
             self._fresh.clear()
             self._again.clear()
         self._idle_frames = 0

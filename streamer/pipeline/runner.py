@@ -5,10 +5,12 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Generic, TypeVar
 
-from streamer.pipeline.anonymizer import Anonymizer, FaceAnonymizer
+from streamer.pipeline.anonymizer import Anonymizer
+from streamer.pipeline.stream import FaceAnonymizer
 from streamer.sources.pacing import newest
 from streamer.types import Frame, SafeFrame, Seen, Source
 
@@ -16,7 +18,21 @@ QUEUE_LENGTH = 4  # frames between two threads: enough to overlap
 LINGER_SECONDS = 2.0  # for a thread to leave what it does: one that is inside MediaPipe when Python ends aborts it
 USUAL_FRAME_SECONDS = 1 / 30  # of a live source that does not say
 
-_END = object()
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready(Generic[Item]):
+    """What a thread hands to the next: of one type, so that a checker sees that only safe frames come out."""
+
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """After the last one, with what ended it."""
+
+    error: BaseException | None = None
 
 
 def protect(source: Source, anonymizer: Anonymizer, *, stream: str | None = None) -> Generator[SafeFrame]:
@@ -41,7 +57,7 @@ def protect(source: Source, anonymizer: Anonymizer, *, stream: str | None = None
         elif source.info.is_live:
             yield from _live(source, anonymizer, workers, stream=stream)
         else:
-            one = FaceAnonymizer(anonymizer, stream=stream)
+            one = anonymizer.stream(stream)
             seen = workers.ahead(_seen(one, workers.ahead(source)))
             yield from workers.ahead(_hidden(one, seen))
     finally:
@@ -50,7 +66,7 @@ def protect(source: Source, anonymizer: Anonymizer, *, stream: str | None = None
 
 def _live(source: Source, anonymizer: Anonymizer, workers: _Workers, *, stream: str | None) -> Iterator[SafeFrame]:
     rate = source.info.rate
-    one = FaceAnonymizer(anonymizer, float(1 / rate) if rate else USUAL_FRAME_SECONDS, stream=stream)
+    one = anonymizer.stream(stream, frame_seconds=float(1 / rate) if rate else USUAL_FRAME_SECONDS)
     one.warm_up()  # before the first frame, which would wait
     seen = workers.ahead(_seen(one, newest(source, workers.stop)), length=1)
     yield from workers.ahead(_hidden(one, seen), length=1)
@@ -77,21 +93,22 @@ class _Workers:
         self.stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
-    def ahead(self, items: Iterable[Any], length: int = QUEUE_LENGTH) -> Iterator[Any]:
+    def ahead(self, items: Iterable[Item], length: int = QUEUE_LENGTH) -> Iterator[Item]:
         """Yield `items`, taken by a thread of their own that runs at most `length` ahead."""
-        ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(length)
+        ready: queue.Queue[_Ready[Item] | _End] = queue.Queue(length)
         self._threads.append(threading.Thread(target=self._fill, args=(ready, items), daemon=True))
         self._threads[-1].start()
         while not self.stop.is_set():
             try:
-                item, error = ready.get(timeout=0.1)
+                got = ready.get(timeout=0.1)
             except queue.Empty:
                 continue
-            if error is not None:
-                raise error
-            if item is _END:
+            if isinstance(got, _Ready):
+                yield got.item
+            elif got.error is not None:
+                raise got.error
+            else:
                 return
-            yield item
 
     def end(self) -> None:
         """Stop the threads and wait until they have left what they do."""
@@ -99,13 +116,13 @@ class _Workers:
         for thread in self._threads:
             thread.join(LINGER_SECONDS)
 
-    def _fill(self, ready: queue.Queue[tuple[Any, BaseException | None]], items: Iterable[Any]) -> None:
+    def _fill(self, ready: queue.Queue[_Ready[Item] | _End], items: Iterable[Item]) -> None:
         """Put `items` into `ready`, and then the end or what brought it about; nothing more after a stop."""
 
-        def put(item: object, error: BaseException | None = None) -> bool:
+        def put(one: _Ready[Item] | _End) -> bool:
             while not self.stop.is_set():
                 try:
-                    ready.put((item, error), timeout=0.1)
+                    ready.put(one, timeout=0.1)
                 except queue.Full:
                     continue
                 return True
@@ -113,8 +130,8 @@ class _Workers:
 
         try:
             for item in items:
-                if not put(item):
+                if not put(_Ready(item)):
                     return
-            put(_END)
+            put(_End())
         except BaseException as error:  # handed to the consumer, which raises it
-            put(_END, error)
+            put(_End(error))

@@ -53,6 +53,14 @@ class _Watched:
         return float(np.maximum(person @ stranger, together))
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a look at drawn faces found: the tracks that are too alike, and the figures."""
+
+    alike: list[Track]
+    report: GuardReport
+
+
 @dataclass
 class Guard:
     """Watches the drawn faces of one stream.
@@ -70,7 +78,6 @@ class Guard:
 
     recognizer: FaceRecognizer
     device: torch.device
-    _report: GuardReport = field(default_factory=GuardReport)
     _watched: dict[int, _Watched] = field(default_factory=dict)  # by track
     _aligner: SimilarityAligner = field(
         default_factory=lambda: SimilarityAligner(
@@ -89,7 +96,7 @@ class Guard:
 
     def check(
         self, original: Image, drawn: Image, tracks: Sequence[Track], *, seconds: float, limit: float
-    ) -> list[Track]:
+    ) -> Compared:
         """Return the tracks whose drawn face is still taken for the person's; they are due again at once.
 
         Args:
@@ -101,20 +108,15 @@ class Guard:
         """
         due = self._due(tracks, seconds)
         if not due:
-            return []
+            return Compared([], GuardReport())
         scores = self._compare(original, drawn, due)
         alike = [track for track, score in zip(due, scores, strict=True) if not score <= limit]  # nan is too like
         for track in due:
             self._watched[track.id].seconds = seconds
         for track in alike:
             self._forget_stranger(track.id)
-        self._report += GuardReport(len(due), len(alike), max([-1.0, *scores[scores <= limit].tolist()]))
-        return alike
-
-    def take_report(self) -> GuardReport:
-        """Return what was compared since this was last called."""
-        report, self._report = self._report, GuardReport()
-        return report
+        highest = max([-1.0, *scores[scores <= limit].tolist()])
+        return Compared(alike, GuardReport(len(due), len(alike), highest))
 
     def _due(self, tracks: Sequence[Track], seconds: float) -> list[Track]:
         last = {track.id: self._watched[track.id].seconds for track in tracks if track.id in self._watched}

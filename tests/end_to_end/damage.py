@@ -14,7 +14,7 @@ import av
 import numpy as np
 
 from streamer.errors import StreamerError
-from streamer.pipeline import anonymizer as pipeline
+from streamer.pipeline import stream as stream_module
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.runner import protect
 from streamer.sinks.file_sink import open_sink
@@ -139,7 +139,7 @@ class OneFace:
 
 def work(orders: Connection) -> None:
     """Run the tool on every pair of files that is sent, and say what came of it."""
-    pipeline.FaceDetector = OneFace  # type: ignore[assignment, misc]
+    stream_module.FaceDetector = OneFace  # type: ignore[assignment, misc]
     anonymizer = Anonymizer.load(mode="cover", device="cpu")
     while (order := orders.recv()) is not None:
         orders.send(outcome(anonymizer, *order))

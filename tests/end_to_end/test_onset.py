@@ -5,7 +5,7 @@ import pytest
 from benchmarks.onset import entries, onsets
 from streamer.evaluate.measures.coverage import UNCOVERED
 from streamer.faces.detect import FaceDetector
-from streamer.pipeline import anonymizer as pipeline
+from streamer.pipeline import stream as stream_module
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.settings import LIVE_DELAY
 from streamer.types import Face, Image
@@ -27,7 +27,7 @@ class LateDetector(FaceDetector):
 
 @pytest.mark.parametrize("delay", [LIVE_DELAY, 0.0])
 def test_a_person_who_is_found_late_is_covered_by_the_delay(delay: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "FaceDetector", LateDetector)
+    monkeypatch.setattr(stream_module, "FaceDetector", LateDetector)
     found = onsets(entries(ENTRIES), Anonymizer.load(mode="cover", delay_seconds=delay, device="cpu"))
     assert {onset.entry for onset in found} == set(range(ENTRIES))
     shown = [onset for onset in found if onset.kept > UNCOVERED]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from streamer import AnonymizerError, open_source
-from streamer.pipeline.anonymizer import Anonymizer, FaceAnonymizer
+from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.runner import protect
 from streamer.settings import Settings
 from streamer.sources.pacing import Paced
@@ -124,7 +124,7 @@ def test_a_live_stream_is_covered(clip: Callable[..., Path]):
 
 def test_settings_that_change_take_the_regions_along():
     anonymizer = covering()
-    stream = FaceAnonymizer(anonymizer)
+    stream = anonymizer.stream()
     frames = list(stream_of([noise(), noise()]))
     assert_covered(stream(frames[0]).image, noise())
     anonymizer.settings = Settings(mode="cover", cover="solid")

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from streamer.errors import AnonymizerError
-from streamer.pipeline import anonymizer as pipeline
+from streamer.pipeline import stream as stream_module
 from streamer.pipeline.anonymizer import Anonymizer, Settings
 from streamer.pipeline.renderer import Rendered, Renderer
 from streamer.pipeline.runner import protect
+from streamer.pipeline.tiers import Choice
 from streamer.types import Face, Frame, Image, Seen, VideoInfo
 
 FACE = Face(np.array([20, 20, 60, 60], np.float32), np.full((5, 2), 40, np.float32), None, 0.9)
@@ -59,7 +60,7 @@ def frame(index: int = 0) -> Frame:
 @pytest.fixture
 def only_cover(monkeypatch: pytest.MonkeyPatch) -> Anonymizer:
     """An anonymizer that covers what `FirstFrameOnly` finds."""
-    monkeypatch.setattr(pipeline, "FaceDetector", FirstFrameOnly)
+    monkeypatch.setattr(stream_module, "FaceDetector", FirstFrameOnly)
     return Anonymizer(None, None, Settings(mode="cover"))
 
 
@@ -76,7 +77,7 @@ def test_whoever_leaves_a_stream_early_leaves_no_thread_at_work(
             time.sleep(0.3)  # as inside MediaPipe, where Python must not end
             return super().__call__(image)
 
-    monkeypatch.setattr(pipeline, "FaceDetector", Slow)
+    monkeypatch.setattr(stream_module, "FaceDetector", Slow)
     before = threading.active_count()
     frames = protect(Still(100), only_cover)
     next(frames)
@@ -91,14 +92,14 @@ def test_what_draws_is_closed_by_the_thread_that_draws_and_after_the_last_frame(
     done: list[tuple[str, int]] = []
 
     class Watched(Renderer):
-        def __call__(self, seen: Seen) -> Rendered:
+        def __call__(self, seen: Seen, plan: Mapping[int, Choice], settings: Settings) -> Rendered:
             done.append(("drawn", threading.get_ident()))
-            return super().__call__(seen)
+            return super().__call__(seen, plan, settings)
 
         def close(self) -> None:
             done.append(("closed", threading.get_ident()))
 
-    monkeypatch.setattr(pipeline, "Renderer", Watched)
+    monkeypatch.setattr(stream_module, "Renderer", Watched)
     list(protect(Still(5), only_cover))
     thread = done[0][1]
     assert done == [("drawn", thread)] * 5 + [("closed", thread)]
@@ -124,7 +125,7 @@ def test_why_a_frame_could_not_be_searched_is_said_without_data(
     def fail(image: Image) -> list[Face]:
         raise error
 
-    stream = pipeline.FaceAnonymizer(only_cover)
+    stream = only_cover.stream()
     stream.detector = fail
     with caplog.at_level(logging.DEBUG):
         safe = stream(frame())

@@ -16,6 +16,7 @@ import pytest
 
 from streamer.errors import AnonymizerError
 from streamer.pipeline import anonymizer as pipeline
+from streamer.pipeline import stream as stream_module
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.settings import Settings
 from streamer.types import Face, Frame, Image
@@ -135,7 +136,7 @@ def test_no_more_pictures_than_detectors_are_searched_at_once(monkeypatch: pytes
         def close(self) -> None:
             made.remove(self)
 
-    monkeypatch.setattr(pipeline, "FaceDetector", Waiting)
+    monkeypatch.setattr(stream_module, "FaceDetector", Waiting)
     with Anonymizer(None, None, Settings(mode="cover")) as one:
         with ThreadPoolExecutor(4 * pipeline.MAX_STILLS) as workers:
             list(workers.map(one.image, [pictures[3]] * 4 * pipeline.MAX_STILLS))
@@ -166,7 +167,7 @@ def test_who_is_at_work_when_it_is_closed_finishes_and_frees_its_detector(
         def close(self) -> None:
             closed.set()
 
-    monkeypatch.setattr(pipeline, "FaceDetector", Held)
+    monkeypatch.setattr(stream_module, "FaceDetector", Held)
     anonymizer = Anonymizer(None, None, Settings(mode="cover"))
     with ThreadPoolExecutor(1) as workers:
         made = workers.submit(anonymizer.image, pictures[3])
@@ -179,17 +180,17 @@ def test_who_is_at_work_when_it_is_closed_finishes_and_frees_its_detector(
 
 
 def test_a_detector_that_does_not_start_is_tried_again(monkeypatch: pytest.MonkeyPatch, pictures: list[Image]):
-    real = pipeline.FaceDetector
+    real = stream_module.FaceDetector
 
     def failing() -> None:
         raise AnonymizerError("MediaPipe did not start")
 
     with Anonymizer(None, None, Settings(mode="cover")) as anonymizer:
-        monkeypatch.setattr(pipeline, "FaceDetector", failing)
+        monkeypatch.setattr(stream_module, "FaceDetector", failing)
         for _ in range(pipeline.MAX_STILLS + 1):
             with pytest.raises(AnonymizerError, match="did not start"):
                 anonymizer.image(pictures[0])
-        monkeypatch.setattr(pipeline, "FaceDetector", real)
+        monkeypatch.setattr(stream_module, "FaceDetector", real)
         assert (anonymizer.image(pictures[0]) != pictures[0]).any()
 
 

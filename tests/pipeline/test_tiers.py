@@ -8,8 +8,15 @@ STEP = 1 / 50
 
 
 def tiers(reasons: list[str], *, is_first: bool = True, step: float = STEP) -> list[Choice]:
-    ladder = TierLadder("mosaic")
-    return [ladder.choose(1, r, seconds=n * step, is_first=is_first and n == 0) for n, r in enumerate(reasons)]
+    ladder = TierLadder()
+    return [asked(ladder, r, seconds=n * step, is_first=is_first and n == 0) for n, r in enumerate(reasons)]
+
+
+def asked(ladder: TierLadder, reason: str, *, seconds: float, is_first: bool) -> Choice:
+    """What a track is to get, and gets."""
+    choices = ladder.choose({1: reason}, "mosaic", seconds=seconds, is_first=is_first)
+    ladder.record(choices, seconds)
+    return choices[1]
 
 
 def test_a_face_that_opens_a_scene_is_drawn_in_full_at_once():
@@ -45,20 +52,34 @@ def test_a_face_covered_before_it_was_found_fades_in_without_waiting():
 
 def test_the_hold_does_not_depend_on_the_frame_rate():
     for rate in (10, 25, 60):
-        ladder = TierLadder("solid")
-        ladder.choose(1, "turned", seconds=0.0, is_first=True)
-        back = next(n for n in range(100) if ladder.choose(1, "", seconds=n / rate, is_first=False).tier == "generated")
+        ladder = TierLadder()
+        asked(ladder, "turned", seconds=0.0, is_first=True)
+        back = next(n for n in range(100) if asked(ladder, "", seconds=n / rate, is_first=False).tier == "generated")
         assert HOLD_SECONDS <= back / rate < HOLD_SECONDS + 1 / rate + 1e-9
 
 
 def test_tracks_do_not_hold_each_other():
-    ladder = TierLadder("solid")
-    assert ladder.choose(1, "turned", seconds=0.0, is_first=True).tier == "solid"
-    assert ladder.choose(2, "", seconds=0.0, is_first=True).tier == "generated"
+    choices = TierLadder().choose({1: "turned", 2: ""}, "solid", seconds=0.0, is_first=True)
+    assert {track: choice.tier for track, choice in choices.items()} == {1: "solid", 2: "generated"}
 
 
 def test_who_is_gone_is_forgotten():
-    ladder = TierLadder("solid")
-    ladder.choose(1, "turned", seconds=0.0, is_first=True)
-    ladder.keep_only(set())
-    assert ladder.choose(1, "", seconds=0.0, is_first=True).tier == "generated"
+    ladder = TierLadder()
+    asked(ladder, "turned", seconds=0.0, is_first=True)
+    ladder.record({}, 0.0)
+    assert asked(ladder, "", seconds=0.0, is_first=True).tier == "generated"
+
+
+def test_to_ask_changes_nothing():
+    ladder = TierLadder()
+    asked(ladder, "", seconds=0.0, is_first=True)
+    for reason in ("turned", ""):
+        choices = ladder.choose({1: reason, 2: ""}, "solid", seconds=0.1, is_first=False)
+    assert choices == {1: Choice("generated", "", 1.0), 2: Choice("generated", "", 0.0)}
+
+
+def test_what_was_planned_and_not_done_counts_as_covered():
+    ladder = TierLadder()
+    assert ladder.choose({1: ""}, "solid", seconds=0.0, is_first=True)[1].tier == "generated"
+    ladder.record({1: Choice("solid", "model failed")}, 0.0)
+    assert ladder.choose({1: ""}, "solid", seconds=HOLD_SECONDS / 2, is_first=False)[1].reason == STEADYING

@@ -11,10 +11,10 @@ from models.face_model import prepare
 from models.identity.recognizer import SAME_PERSON, FaceRecognizer
 from models.pretrained.imported import load_recognizer
 from streamer.faces.detect import FaceDetector
-from streamer.pipeline.anonymizer import Anonymizer, FaceAnonymizer
-from streamer.render.guard import CHECK_SECONDS, MAX_CHECKS, Guard
+from streamer.pipeline.anonymizer import Anonymizer
+from streamer.render.guard import CHECK_SECONDS, MAX_CHECKS, Compared, Guard
 from streamer.settings import Settings
-from streamer.types import Image, Track
+from streamer.types import GuardReport, Image, Track
 from tests.pipeline.test_anonymizer import frame_of
 
 CPU = torch.device("cpu")
@@ -41,36 +41,34 @@ def guard() -> Guard:
 
 def test_the_person_is_caught_and_a_stranger_is_not(guard: Guard, hopper: Image, track: Track):
     brighter = cv2.convertScaleAbs(hopper, alpha=1.1, beta=5)
-    assert guard.check(hopper, brighter, [track], seconds=0.0, limit=SAME_PERSON) == [track]
+    caught = guard.check(hopper, brighter, [track], seconds=0.0, limit=SAME_PERSON)
+    assert caught == Compared([track], GuardReport(compared=1, escalated=1))
     drawn = Anonymizer.load(device="cpu", key=b"k" * 32).image(hopper)
-    assert guard.check(hopper, drawn, [track], seconds=0.0, limit=SAME_PERSON) == []
-    report = guard.take_report()
-    assert (report.compared, report.escalated) == (2, 1)
-    assert -1 < report.highest <= SAME_PERSON
-    assert guard.take_report().compared == 0
+    passed = guard.check(hopper, drawn, [track], seconds=0.0, limit=SAME_PERSON)
+    assert passed.alike == []
+    assert (passed.report.compared, passed.report.escalated) == (1, 0)
+    assert -1 < passed.report.highest <= SAME_PERSON
 
 
 def test_a_track_is_compared_at_once_and_then_now_and_then(guard: Guard, hopper: Image, track: Track):
     blank = np.zeros_like(hopper)
-    for n in range(11):
-        guard.check(hopper, blank, [track], seconds=n * CHECK_SECONDS / 5, limit=SAME_PERSON)
-    assert guard.take_report().compared == 3  # at 0, 1 and 2 times CHECK_SECONDS
+    times = [n * CHECK_SECONDS / 5 for n in range(11)]
+    found = [guard.check(hopper, blank, [track], seconds=at, limit=SAME_PERSON).report.compared for at in times]
+    assert sum(found) == 3  # at 0, 1 and 2 times CHECK_SECONDS
 
 
 def test_a_caught_track_is_compared_again_in_the_next_frame(guard: Guard, hopper: Image, track: Track):
-    guard.check(hopper, hopper, [track], seconds=0.0, limit=SAME_PERSON)
-    guard.check(hopper, hopper, [track], seconds=0.01, limit=SAME_PERSON)
-    assert guard.take_report().escalated == 2
+    found = [guard.check(hopper, hopper, [track], seconds=at, limit=SAME_PERSON) for at in (0.0, 0.01)]
+    assert [one.report.escalated for one in found] == [1, 1]
 
 
 def test_a_crowd_is_compared_a_few_at_a_time_but_newcomers_at_once(guard: Guard, hopper: Image, track: Track):
     crowd = [Track(n, track.face, 0.0) for n in range(6)]
     blank = np.zeros_like(hopper)
-    guard.check(hopper, blank, crowd, seconds=0.0, limit=SAME_PERSON)
-    assert guard.take_report().compared == 6
+    assert guard.check(hopper, blank, crowd, seconds=0.0, limit=SAME_PERSON).report.compared == 6
     for n in range(3):
-        guard.check(hopper, blank, crowd, seconds=CHECK_SECONDS + n / 25, limit=SAME_PERSON)
-        assert guard.take_report().compared == MAX_CHECKS
+        found = guard.check(hopper, blank, crowd, seconds=CHECK_SECONDS + n / 25, limit=SAME_PERSON)
+        assert found.report.compared == MAX_CHECKS
 
 
 class Named(FaceRecognizer):
@@ -89,7 +87,7 @@ def test_looks_that_pass_one_by_one_are_caught_together(guard: Guard, hopper: Im
     # What is alike of person and stranger, .39 of each look, stays; the rest is chance, another in each look.
     looks = [[0.8, *(float(n == k) for n in range(1, 9))] for k in range(1, 9)]
     guard.recognizer = Named(looks)
-    caught = [guard.check(hopper, hopper, [track], seconds=float(n), limit=0.55) for n in range(4)]
+    caught = [guard.check(hopper, hopper, [track], seconds=float(n), limit=0.55).alike for n in range(4)]
     assert caught == [[], [track], [], [track]]  # after the first catch another stranger is judged by its own looks
 
 
@@ -97,18 +95,18 @@ def test_what_was_seen_of_the_person_outlives_a_stranger(guard: Guard, hopper: I
     nobody, other = [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]
     person, noisy = [1.0, 0.0, 0.0], [0.1, 0.0, 1.0]
     guard.recognizer = Named([person, person, person, other, nobody, noisy, nobody, person])
-    caught = [guard.check(hopper, hopper, [track], seconds=float(n), limit=0.6) for n in range(4)]
+    caught = [guard.check(hopper, hopper, [track], seconds=float(n), limit=0.6).alike for n in range(4)]
     assert caught == [[track], [], [track], [track]]  # the last look shows nobody, but the person is known by then
 
 
 def test_a_score_that_is_no_number_is_caught(guard: Guard, hopper: Image, track: Track):
     guard.recognizer = lambda crops: torch.full((len(crops), 128), float("nan"))  # type: ignore[assignment]
-    assert guard.check(hopper, hopper, [track], seconds=0.0, limit=SAME_PERSON) == [track]
+    assert guard.check(hopper, hopper, [track], seconds=0.0, limit=SAME_PERSON).alike == [track]
 
 
 def test_a_network_that_draws_the_person_is_covered_and_gives_up_its_stranger(hopper: Image):
     anonymizer = Anonymizer.load(device="cpu", key=b"k" * 32)
-    stream = FaceAnonymizer(anonymizer)
+    stream = anonymizer.stream()
     drawer = stream.renderer.drawer
     assert drawer is not None
 
@@ -145,7 +143,7 @@ def test_under_a_mechanism_no_face_is_compared_so_that_nothing_depends_on_the_pe
 
 
 def test_a_stranger_who_is_too_like_the_person_is_replaced_before_the_frame_leaves(hopper: Image):
-    stream = FaceAnonymizer(Anonymizer.load(device="cpu", key=b"k" * 32))
+    stream = Anonymizer.load(device="cpu", key=b"k" * 32).stream()
     drawer = stream.renderer.drawer
     assert drawer is not None
     calls: list[int] = []
@@ -165,7 +163,7 @@ def test_a_stranger_who_is_too_like_the_person_is_replaced_before_the_frame_leav
 
 
 def test_a_face_that_fades_in_is_compared_in_full_not_under_its_cover(hopper: Image):
-    stream = FaceAnonymizer(Anonymizer.load(device="cpu", key=b"k" * 32))
+    stream = Anonymizer.load(device="cpu", key=b"k" * 32).stream()
     drawer = stream.renderer.drawer
     assert drawer is not None
     honest = drawer.draw
@@ -181,7 +179,7 @@ def test_a_face_that_fades_in_is_compared_in_full_not_under_its_cover(hopper: Im
 
 
 def test_a_made_face_is_drawn_again_for_a_moment_and_never_at_another_beta(hopper: Image):
-    stream = FaceAnonymizer(Anonymizer.load(device="cpu", key=b"k" * 32))
+    stream = Anonymizer.load(device="cpu", key=b"k" * 32).stream()
     seen = stream.see(frame_of(hopper, 0))
     drawer = stream.renderer.drawer
     assert drawer is not None

@@ -30,8 +30,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from streamer.cli.demo import _photo
 from streamer.evaluate.measures.coverage import UNCOVERED, detail_kept
 from streamer.faces.detect import FaceDetector
-from streamer.pipeline import anonymizer as pipeline
-from streamer.pipeline import runner as protection
+from streamer.pipeline import stream as stream_module
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.render.batching import batched
 from streamer.serve import sessions as peers_module
@@ -204,16 +203,16 @@ def test_no_face_is_shown_or_logged_while_stages_break_and_sizes_change(
 ) -> None:
     image, box = portrait
     small = cv2.resize(image, (320, 240), interpolation=cv2.INTER_AREA)
-    monkeypatch.setattr(pipeline, "FaceDetector", Breaking)
-    real, calls = protection.FaceAnonymizer.hide, []
+    monkeypatch.setattr(stream_module, "FaceDetector", Breaking)
+    real, calls = stream_module.FaceAnonymizer.hide, []
 
-    def hide(self: protection.FaceAnonymizer, seen: Seen) -> SafeFrame:
+    def hide(self: stream_module.FaceAnonymizer, seen: Seen) -> SafeFrame:
         calls.append(seen)
         if len(calls) % 40 == 39:
             raise MemoryError  # past every cover of the pipeline: the filter itself breaks, and begins anew
         return real(self, seen)
 
-    monkeypatch.setattr(protection.FaceAnonymizer, "hide", hide)
+    monkeypatch.setattr(stream_module.FaceAnonymizer, "hide", hide)
 
     async def test() -> None:
         async with serving() as server:
@@ -263,7 +262,7 @@ def test_two_sessions_at_once_keep_coverage_and_say_what_they_shed(portrait: tup
 
     async def test() -> None:
         anonymizer = Anonymizer.load(delay_seconds=0.0, device="cpu")
-        anonymizer.model = batched(anonymizer.model)
+        anonymizer = anonymizer.with_model(batched(anonymizer.model))
         async with (
             serving(anonymizer) as server,
             peer(server, Playing([image])) as (_, one, first),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -36,7 +36,6 @@ from streamer.evaluate.measures.inception_features import load_inception
 from streamer.evaluate.measures.recognizers import load_recognizers
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.render.align import SimilarityAligner, oval_polygon
-from streamer.settings import Settings
 from streamer.types import Image
 
 WEAKEST, STRONGEST = 1.0, 128.0  # pixels of the 256 px crop: nothing is hidden, and nothing is left
@@ -183,9 +182,8 @@ class _Bench:
 
     def _at(self, beta: float) -> Anonymizer:
         if beta not in self._by_beta:
-            one = self._loaded  # the weights are shared
-            settings = Settings(beta=beta, key=one.settings.key)
-            self._by_beta[beta] = Anonymizer(one.model, one.device, settings, one.recognizer)
+            settings = replace(self._loaded.settings, beta=beta)
+            self._by_beta[beta] = self._loaded.with_settings(settings)  # the weights are shared
         return self._by_beta[beta]
 
 

@@ -1,0 +1,193 @@
+"""The heart: frames in, safe frames out. The only module that makes a `SafeFrame`.
+
+    see: detect -> track        look ahead        plan (`tiers`), then render: conceal -> draw -> guard (`renderer`)
+
+What fails after `conceal` shows a covered face; what fails before it shows nothing of the frame.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from streamer.errors import AnonymizerError
+from streamer.faces.detect import LEAST_SCORE, FaceDetector
+from streamer.faces.small_faces import SmallFaces
+from streamer.faces.track import START_SCORE, FaceTracker, alone
+from streamer.pipeline.always import AlwaysCovered
+from streamer.pipeline.assembly import Loaded, keeper_of, traits_of
+from streamer.pipeline.lookahead import LookAhead
+from streamer.pipeline.renderer import Renderer
+from streamer.pipeline.tiers import Choice, TierLadder, plan
+from streamer.render.conceal import conceal_frame
+from streamer.settings import Settings
+from streamer.types import FaceReport, Frame, SafeFrame, Seen, Track
+
+log = logging.getLogger(__name__)
+
+MAX_FAILURES = 100  # frames in a row that could not be searched; then something is broken for good
+
+
+class FaceAnonymizer:
+    """The state of one stream: who is where, and who they have become.
+
+    `see` and `hide` share nothing, so that each may run in a thread of its own; each takes the frames in order. Nothing
+    else may be done with one by two threads at a time.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        settings: Callable[[], Settings],
+        frame_seconds: float | None = None,
+        *,
+        stream: str | None = None,
+    ) -> None:
+        """Begin a stream of this name (`streamer.pipeline.anonymizer.Anonymizer.stream`).
+
+        `settings` is asked before each frame. With `frame_seconds` between its frames it is live, and draws what it
+        has time for.
+        """
+        self._current_settings = settings
+        self.renderer = Renderer(loaded, frame_seconds)
+        self.detector, self._small = FaceDetector(), SmallFaces(loaded.search)
+        self.tracker = FaceTracker(self._start_score)
+        self._keeper, self._traits = keeper_of(loaded.keeping), traits_of(loaded)
+        self._failures = 0
+        self._forget(stream)
+
+    @property
+    def settings(self) -> Settings:
+        """What the settings are now: beta and mode count from the next frame on."""
+        return self._current_settings()
+
+    @property
+    def _start_score(self) -> float:
+        return LEAST_SCORE if self.settings.policy == "strict" else START_SCORE
+
+    def warm_up(self) -> None:
+        """Run every network once: their first run is slow."""
+        self.detector(np.zeros((64, 64, 3), np.uint8))
+        self.renderer.warm_up()
+
+    def close(self) -> None:
+        """Release the detector and what draws."""
+        self.detector.close()
+        self.renderer.close()
+
+    def __call__(self, frame: Frame) -> SafeFrame:
+        """Return `frame` with every face that it shows by itself replaced or covered; see `see` for errors."""
+        return self.hide(self.see(frame))
+
+    def ahead(self, frames: Iterable[Frame]) -> Iterator[Seen]:
+        """Yield the frames searched, each with the faces that the frames of the next moment reveal."""
+        searched = LookAhead(self.settings.delay_seconds, self.settings.policy)(map(self.see, frames))
+        return (seen for seen in searched if not seen.frame.is_context)
+
+    def see(self, frame: Frame) -> Seen:
+        """Return where the faces of `frame` are; a frame that could not be searched says so.
+
+        Raises:
+            AnonymizerError: If `MAX_FAILURES` frames in a row could not be searched for faces.
+        """
+        return self._searched(frame, self._follow)
+
+    def still(self, frame: Frame, stream: str | None = None) -> SafeFrame:
+        """Return a frame that has nothing to do with others: nobody is followed, known from before or kept visible.
+
+        Raises:
+            AnonymizerError: As `see`.
+        """
+        self._forget(stream)
+        self._keeper = None  # a look at one picture is not enough to show somebody
+        return self.hide(self._searched(frame, self._look))
+
+    def _forget(self, stream: str | None) -> None:
+        self._ladder, self._always = TierLadder(), AlwaysCovered()
+        self.renderer.forget(stream)
+
+    def _searched(self, frame: Frame, search: Callable[[Frame], Seen]) -> Seen:
+        try:
+            seen = search(frame)
+        except Exception as error:  # whatever it was: a frame that was not searched is not shown
+            return Seen(frame, (), is_first=False, failed=self._failure(frame, error))
+        self._failures = 0
+        return seen
+
+    def _follow(self, frame: Frame) -> Seen:
+        faces = self._small.in_frame(frame.image, self.detector(frame.image), seconds=frame.seconds)
+        tracks = self.tracker.update(faces, frame.seconds, frame.image)
+        return Seen(frame, self._described(frame, tracks), self.tracker.is_first)
+
+    def _look(self, frame: Frame) -> Seen:
+        faces = self._small.in_picture(frame.image, self.detector(frame.image), self.detector)
+        if self._traits:
+            self._traits.forget()
+        return Seen(frame, self._described(frame, alone(faces, self._start_score)), is_first=True)
+
+    def _described(self, frame: Frame, tracks: list[Track]) -> tuple[Track, ...]:
+        """Return the tracks with what kind of person each is, where that is asked for."""
+        if self._traits is None or self.settings.mode == "cover":
+            return tuple(tracks)
+        return tuple(self._traits(frame.image, tracks, frame.seconds))
+
+    def _failure(self, frame: Frame, error: Exception) -> str:
+        # Of other errors only the type: their message may quote the data, and the data are faces.
+        reason = f"AnonymizerError: {error}" if isinstance(error, AnonymizerError) else type(error).__name__
+        self._failures += 1
+        if self._failures > MAX_FAILURES:
+            raise AnonymizerError(f"{MAX_FAILURES} frames in a row could not be searched for faces: {reason}")
+        log.error("frame %d is covered whole: %s", frame.index, reason)
+        return reason
+
+    def hide(self, seen: Seen) -> SafeFrame:
+        """Return the frame with every track replaced or covered, or covered whole."""
+        frame = seen.frame
+        if reason := seen.failed or self._always.misfit(frame, self.settings):
+            return self._slate(frame, reason)
+        try:
+            return self._hidden(seen)
+        except Exception as error:  # whatever it was: a face that could not even be covered is not shown
+            log.error("frame %d is covered whole: %s", frame.index, type(error).__name__)
+            return self._slate(frame, type(error).__name__)
+
+    def _hidden(self, seen: Seen) -> SafeFrame:
+        frame, settings = seen.frame, self.settings
+        seen = replace(seen, tracks=tuple(track for track in seen.tracks if track.is_sure))
+        visible = self._visible(seen)
+        kept = [track for track in seen.tracks if track.id in visible]
+        seen = replace(seen, tracks=tuple(track for track in seen.tracks if track.id not in visible))
+        rendered = self.renderer(seen, self._plan(seen, settings), settings)
+        self._ladder.record(rendered.outcomes, frame.seconds)
+        self._always.cover(rendered.image, settings)
+        outcomes = rendered.outcomes | {track.id: Choice("kept", "") for track in kept}
+        reports = _reports([*seen.tracks, *kept], outcomes)
+        return SafeFrame(rendered.image, frame.index, frame.pts, frame.time_base, reports, guard=rendered.guard)
+
+    def _plan(self, seen: Seen, settings: Settings) -> dict[int, Choice]:
+        mode, affordable = settings.mode if self.renderer.drawer else "cover", self.renderer.affordable
+        return plan(seen, self._ladder, mode=mode, cover=settings.cover, affordable=affordable)
+
+    def _visible(self, seen: Seen) -> set[int]:
+        """Return the tracks of those who agreed to be seen; nobody, where that cannot be told.
+
+        A face at whose place another one may be stays covered: what is covered only with it would be shown with it.
+        """
+        if self._keeper is None:
+            return set()
+        try:
+            agreed = self._keeper.visible(seen.frame.image, seen.tracks, seen.frame.seconds)
+            return agreed - {track.id for track in seen.tracks if track.hides}
+        except Exception as error:  # whatever it was: in doubt a face is covered
+            log.warning("frame %d: nobody stays visible: %s", seen.frame.index, type(error).__name__)
+            return set()
+
+    def _slate(self, frame: Frame, reason: str) -> SafeFrame:
+        return SafeFrame(conceal_frame(frame.image), frame.index, frame.pts, frame.time_base, failed=reason)
+
+
+def _reports(tracks: Iterable[Track], choices: dict[int, Choice]) -> tuple[FaceReport, ...]:
+    return tuple(FaceReport(t.id, choices[t.id].tier, choices[t.id].reason, t.face.box) for t in tracks)
