@@ -1,4 +1,4 @@
-"""Choose who a person becomes: of the same sex, age and skin tone, if seen, and as little like them as can be."""
+"""Choose who a person becomes: of the same sex, age, skin tone and outline, and as little like them as can be."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from models.face_model import Sighting
 from models.linear_refined import spread_out
+from models.textures.shape import outline_spans
 
 if TYPE_CHECKING:
     from models.textures.textures import Textures
@@ -18,11 +19,16 @@ SUITABLE = 160  # strangers that suit best, among whom the least like are taken
 POOL = 32  # of those, the least like the person
 CANDIDATES = 16  # of those, unlike each other, of which the seed takes one
 LIKENESS_OF_MISFIT = 0.5  # cosine that somebody may be more like the person than another who suits less by one
-SHAPE = 0.5  # weight of the cosine of shapes: a mesh that moves far changes more of who it is than a texture
+SHAPE = 0.5  # weight of the cosine of features: a mesh that moves far changes more of who it is than a texture
 YEARS = (3.0, 0.12)  # off in age that nobody sees: at birth, and what each year of age adds
 DEGREES = 12.0  # off in skin tone that nobody sees
-SURE_SEX = 1.0  # logit, from which on the other sex is out of the question
-CHILD = 12.0  # years, below which it shows little
+SURE_SEX = (0.4, 2.0)  # logits: below, either sex suits; from the second on, the other is out of the question
+SURE_MAN = (0.7, 2.5)  # likewise, whether a beard is
+BEARD = (0.08, 0.1)  # how much darker jaw and upper lip are than cheeks, logarithm, that nobody takes for a beard; more
+CHILD = 12.0  # years, below which sex shows little
+GROWN = (15.0, 18.0)  # years: nobody older than the second becomes somebody younger than the first, nor the reverse
+OUTLINE = 0.5  # weight of an outline that is unlike, in deviations beyond the first: features would be stretched
+UNUSUAL = 1.0  # weight of features that are farther from the mean than most, as a share of that
 
 
 def choose(model: Textures, sighting: Sighting, seeds: Tensor) -> Tensor:
@@ -33,7 +39,7 @@ def choose(model: Textures, sighting: Sighting, seeds: Tensor) -> Tensor:
         sighting: Of N people; without attributes any stranger suits, without embeddings none is too like them.
         seeds: `(N,)` non-negative int64, one per person and key.
     """
-    unsuited = misfit(model, sighting)  # (N, B)
+    unsuited = misfit(model, sighting) + _unfitting(model, sighting)  # (N, B)
     likeness = _likeness(model, sighting)
     chosen = []
     for cost, like, seed in zip(unsuited, likeness, seeds.tolist(), strict=True):
@@ -48,7 +54,7 @@ def choose(model: Textures, sighting: Sighting, seeds: Tensor) -> Tensor:
 
 
 def _likeness(model: Textures, sighting: Sighting) -> Tensor:
-    """Return how like each person each stranger is, `(N, B)`: cosines of embeddings, and of shapes."""
+    """Return how like each person each stranger is, `(N, B)`: cosines of embeddings, and of features."""
     likeness = model.female.new_zeros(len(sighting.crops), len(model.female))
     if sighting.embeddings is not None:
         likeness = likeness + sighting.embeddings @ model.embeddings.T
@@ -63,12 +69,32 @@ def misfit(model: Textures, sighting: Sighting) -> Tensor:
     attributes = sighting.attributes
     if attributes is None:
         return model.female.new_zeros(len(sighting.crops), len(model.female))
-    child = (attributes.age[:, None] < CHILD) & (model.age < CHILD)
-    sure = (attributes.sex.abs() / SURE_SEX).clamp(max=1)[:, None]
-    sex = sure * ((attributes.sex[:, None] < 0).to(sure) - model.female).abs()
+    own, years = attributes.sex[:, None], attributes.age[:, None]
+    child = (years < CHILD) & (model.age < CHILD)
+    sex = _step(own.abs(), SURE_SEX) * ((own < 0).to(own) - model.female).abs()
     sex = torch.where(child, 0.1 * sex, sex)
+    beard = (1 - _step(own, SURE_MAN)) * ((model.beard - BEARD[0]) / BEARD[1]).clamp(0, 1)
     base, slope = YEARS
-    tolerance = base + slope * attributes.age[:, None]
-    age = ((attributes.age[:, None] - model.age).abs() / tolerance - 1).clamp(min=0)
+    tolerance = base + slope * years
+    age = ((years - model.age).abs() / tolerance - 1).clamp(min=0)
+    low, high = GROWN
+    grown = ((years > high) & (model.age < low)) | ((years < low) & (model.age > high))
     tone = ((attributes.skin[:, None] - model.tone).abs() / DEGREES - 1).clamp(min=0)
-    return 4 * sex + age + 0.5 * tone
+    cost: Tensor = 4 * sex + 4 * beard + age + 3 * grown + 0.5 * tone
+    return cost
+
+
+def _unfitting(model: Textures, sighting: Sighting) -> Tensor:
+    """Return how far each outline would stretch each stranger's features, and how unusual they are: `(N, B)`."""
+    shape = model.shape
+    length = shape.strangers.norm(dim=1)
+    unusual: Tensor = UNUSUAL * (length / length.median() - 1).clamp(min=0)
+    if sighting.meshes is None:
+        return unusual.expand(len(sighting.crops), -1)
+    spans = outline_spans(shape.aligned(sighting.meshes)[0])
+    deviations = (spans[:, None] - shape.outlines).abs() / shape.outlines.std(dim=0)  # (N, B, 3)
+    return unusual + OUTLINE * (deviations.mean(dim=2) - 1).clamp(min=0)
+
+
+def _step(values: Tensor, ends: tuple[float, float]) -> Tensor:
+    return ((values - ends[0]) / (ends[1] - ends[0])).clamp(0, 1)

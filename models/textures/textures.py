@@ -18,15 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.face_model import Sighting, Template
-from models.face_shape import FaceShape
 from models.texture_model import TextureModel
 from models.textures.choose import choose
 from models.textures.compose import coloured, compose
 from models.textures.regions import Floats, Regions, make_regions
+from models.textures.shape import StrangerShape
 from models.textures.skin import SMALL, logarithm
 
-EXAGGERATION = 1.6  # of a stranger's shape: recognisers know people by unusual shapes, and the outline keeps its own
-MOST_UNUSUAL = 1.3  # of the length that coordinates of faces have on average, at most: past it lies caricature
 CELLS = 16  # per side of the light that varies with the frame
 
 
@@ -40,7 +38,8 @@ class TexturesConfig:
         picture_bytes: Of all encoded pictures together.
         strangers: B, people to choose from.
         embedding: E, values of the recogniser's embedding.
-        shape_directions: How many directions of the mesh carry identity.
+        expressions: How many directions of the mesh tell what a face does.
+        shape_directions: How many tell whose it is.
         mouths: M, insides of open mouths.
     """
 
@@ -49,7 +48,8 @@ class TexturesConfig:
     picture_bytes: int = 8_000_000
     strangers: int = 2048
     embedding: int = 128
-    shape_directions: int = 24
+    expressions: int = 6
+    shape_directions: int = 40
     mouths: int = 26
 
 
@@ -67,6 +67,7 @@ class Textures(TextureModel):
     female: Tensor  # (B,) in [0, 1]
     age: Tensor  # (B,) years
     tone: Tensor  # (B,) degrees of the typology angle of the skin
+    beard: Tensor  # (B,) logarithm: how much darker jaw and upper lip are than cheeks
     embeddings: Tensor  # (B, E) unit, of each stranger as drawn, less the mean of all
     mouths: Tensor  # (M, 40, 96, 3) uint8 RGB: insides of mouths, from corner to corner and lip to lip
     mouth_openings: Tensor  # (M, 2): how far open and wide each is, in distances of the eyes' outer corners
@@ -83,6 +84,7 @@ class Textures(TextureModel):
             "female": ((config.strangers,), torch.float32),
             "age": ((config.strangers,), torch.float32),
             "tone": ((config.strangers,), torch.float32),
+            "beard": ((config.strangers,), torch.float32),
             "embeddings": ((config.strangers, config.embedding), torch.float32),
             "mouths": ((config.mouths, 40, 96, 3), torch.uint8),
             "mouth_openings": ((config.mouths, 2), torch.float32),
@@ -90,7 +92,7 @@ class Textures(TextureModel):
         }
         for name, (shape, dtype) in shapes.items():
             self.register_buffer(name, torch.zeros(shape, dtype=dtype))
-        self.shape = FaceShape(config.shape_directions, config.strangers, config.embedding)
+        self.shape = StrangerShape(config.expressions, config.shape_directions, config.strangers)
 
     @property
     def crop_size(self) -> int:
@@ -122,14 +124,9 @@ class Textures(TextureModel):
         return choose(self, sighting, seeds)
 
     def reshape(self, meshes: Tensor, beta: Tensor, pseudonyms: Tensor) -> Tensor:
-        """Return the meshes `(N, 468, 3)` to draw the new faces on: the stranger's shape, made more unusual.
-
-        Past the stranger's shape, never away from the person's: who knows the stranger could tell the person's from it.
-        """
-        goal = EXAGGERATION * self.shape.strangers[pseudonyms]
-        longest = MOST_UNUSUAL * self.config.shape_directions**0.5
-        goal = goal * (longest / goal.norm(dim=1, keepdim=True).clamp(min=longest))
-        return self.shape.moved(meshes, (1 - beta)[:, None] * (goal - self.shape.coordinates(meshes)))
+        """Return the meshes `(N, 468, 3)` to draw the new faces on: a stranger's features (`StrangerShape`)."""
+        reshaped: Tensor = self.shape(meshes, beta, pseudonyms)
+        return reshaped
 
     def texture(self, pseudonym: int) -> npt.NDArray[np.uint8]:
         """Return the picture of a stranger, `(S, S, 3)` RGB, evenly lit, with no hair, ear or background."""

@@ -208,7 +208,8 @@ def train_textures(
         typer.Argument(metavar="DONORS...", help="Folders and tars of pictures of people who do not exist, or agreed."),
     ],
     labels: Annotated[
-        Path | None, typer.Option(help="CSV file,sex,age,unfit,mouth, as models/textures/donors.csv; else estimated.")
+        Path | None,
+        typer.Option(help="CSV file,sex,age,unfit,mouth,person, as models/textures/donors.csv; else estimated."),
     ] = None,
     out: Annotated[Path, typer.Option(help="The checkpoint to write.")] = Path("runs/textures/textures.safetensors"),
     strangers: Annotated[int, typer.Option(min=1, help="How many to make of them, at most.")] = 2048,
@@ -217,9 +218,9 @@ def train_textures(
     with errors_in_one_line(), files_may_be_wrong():
         from models.attributes.attributes import load_attributes
         from models.checkpoint import weights_path
-        from models.linear_refined import LinearRefined
         from models.pretrained.imported import load_recognizer
         from models.registry import load_as
+        from models.textures import Textures
         from streamer.training.donors import read_labels
         from streamer.training.train_textures import train_textures as train
 
@@ -227,7 +228,7 @@ def train_textures(
             donors,
             out,
             labels=read_labels(labels) if labels else {},
-            base=load_as(LinearRefined, weights_path("linear-refined")),
+            base=load_as(Textures, weights_path("textures")),
             recognizer=load_recognizer("identity"),
             attributes=load_attributes(),
             strangers=strangers,

@@ -34,12 +34,14 @@ class Label:
         age: Years.
         unfit: Letters of `PARTS` that are not to be used.
         mouth: Whether the inside of the mouth is, when it is open.
+        person: Who it is, where others show the same; of them is learnt what faces do.
     """
 
     female: float
     age: float
     unfit: str = ""
     mouth: bool = False
+    person: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Donor:
 
 
 def read_labels(path: Path) -> dict[str, Label]:
-    """Return the labels of a CSV file `file,sex,age,unfit,mouth`, by file.
+    """Return the labels of a CSV file `file,sex,age,unfit,mouth,person`, by file.
 
     Raises:
         SourceError: If it cannot be read, or a line is not understood.
@@ -75,10 +77,11 @@ def read_labels(path: Path) -> dict[str, Label]:
     for number, row in enumerate(rows, 2):
         try:
             female = {"female": 1.0, "male": 0.0}[row["sex"]]
-            labels[row["file"]] = Label(female, float(row["age"]), row.get("unfit") or "", row.get("mouth") == "1")
+            unfit, mouth, person = row.get("unfit") or "", row.get("mouth") == "1", row.get("person") or ""
+            labels[row["file"]] = Label(female, float(row["age"]), unfit, mouth, person)
         except (KeyError, ValueError, TypeError) as error:
             raise SourceError(
-                f"{path}: line {number} is not file,sex,age,unfit,mouth with sex female or male and age in years"
+                f"{path}: line {number} is not file,sex,age,unfit,mouth,person with sex female or male and age in years"
             ) from error
     return labels
 

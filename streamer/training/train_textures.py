@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +13,15 @@ import torch
 
 from models.attributes.attributes import AttributeNet
 from models.face_model import Template
-from models.face_shape import FaceShape
 from models.identity.recognizer import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, FaceRecognizer
-from models.linear_refined import LinearRefined
 from models.textures import Textures, TexturesConfig
 from models.textures.clean import Texture, clean
+from models.textures.fit_shapes import fit_expression, fit_features
 from models.textures.fitness import Fitness, judge
 from models.textures.recipes import Donors, Recipe, make_recipes
 from models.textures.regions import Regions, make_regions
+from models.textures.shape import outline_spans
 from models.textures.skin import SMALL, Skin, picture_of, read_skin
-from models.training.fits.fit_linear import posture
-from models.training.fits.fit_shape import fit_shape
 from streamer.errors import SourceError
 from streamer.faces.fine_mesh import FineMesh
 from streamer.render.align import MeshAligner, SimilarityAligner
@@ -34,8 +33,9 @@ from streamer.types import Face, Floats, Image
 
 SIZE = 320  # pixels: a face fills two thirds of a texture, about what it has in a picture of 384
 QUALITY = 95  # of 100, of the pictures in the checkpoint
-SHAPE_DIRECTIONS = 24  # of the mesh, that carry identity
-MANY = 200  # faces, from which on the directions of identity in a mesh are found anew
+EXPRESSIONS = 6  # directions of the mesh that tell what a face does
+SHAPE_DIRECTIONS = 40  # that tell whose it is
+MANY = 200  # faces, from which on those of identity are found anew
 MOUTHS = 26  # insides of mouths that are kept
 OPEN = 0.05  # of the distance of the eyes' outer corners, from which on a mouth shows its inside
 EVERY = 10  # strangers between two whose light is read: all are lit alike
@@ -72,7 +72,7 @@ def train_textures(
     out: Path,
     *,
     labels: dict[str, Label],
-    base: LinearRefined,
+    base: Textures,
     recognizer: FaceRecognizer,
     attributes: AttributeNet,
     strangers: int,
@@ -83,7 +83,8 @@ def train_textures(
         sources: Folders and tars.
         out: Replaced once all is made.
         labels: By file.
-        base: Whose template is taken, and of fewer than `MANY` faces also what is known of the shapes of faces.
+        base: Whose template is taken; also what faces do, if no labels name people of whom there are several pictures,
+            and how they differ, if there are fewer than `MANY`.
         recognizer: Tells how alike strangers and people are: that of the runs.
         attributes: Estimates the labels of pictures that have none.
         strangers: How many to make, at most.
@@ -113,8 +114,7 @@ def train_textures(
         yield Progress("drawn", number + 1, len(recipes))
     _centre(model.embeddings)
     model.light.copy_(_common_light(model, points))
-    shapes = _shapes(model.shape, donors, base=base, recognizer=recognizer)
-    _give_shapes(model, shapes, recipes, mended, donors)
+    _give_shapes(model, recipes, mended, donors, base=base)
     out.parent.mkdir(parents=True, exist_ok=True)
     model.save(out)
 
@@ -182,6 +182,7 @@ def _filled(
         donors=len(used),
         picture_bytes=sum(map(len, encoded)),
         strangers=len(recipes),
+        expressions=EXPRESSIONS,
         shape_directions=SHAPE_DIRECTIONS,
         mouths=len(strips),
     )
@@ -196,6 +197,8 @@ def _filled(
     model.female.copy_(torch.tensor([r.female for r in recipes]))
     model.age.copy_(torch.tensor([r.age for r in recipes]))
     model.tone.copy_(torch.tensor([mended[r.colour].tone for r in recipes]))
+    beards = [max(mended[r.lower].fitness.beard, mended[r.skin].fitness.beard) for r in recipes]
+    model.beard.copy_(torch.tensor(beards))
     model.mouths.copy_(torch.from_numpy(strips))
     model.mouth_openings.copy_(torch.from_numpy(openings))
     return model
@@ -268,34 +271,35 @@ def _common_light(model: Textures, points: Floats) -> torch.Tensor:
 
 
 @torch.no_grad()
-def _shapes(
-    shape: FaceShape, donors: Sequence[Donor], *, base: LinearRefined, recognizer: FaceRecognizer
-) -> torch.Tensor:
-    """Find where identity lies in a mesh, and return the coordinates of the donors, `(D, k)`."""
-    meshes = torch.from_numpy(np.stack([_mesh(donor) for donor in donors]))
-    if len(donors) < MANY:
-        for name in ("mean", "read", "write", "freedom", "recognition"):
-            getattr(shape, name).copy_(getattr(base.shape, name))
-        return shape.coordinates(meshes)
-    embeddings = torch.stack([_embed(*photo(donor), recognizer) for donor in donors])
-    template, residual = torch.tensor(base.template.points), embeddings - embeddings.mean(dim=0)
-    return fit_shape(shape, meshes, template=template, residual=residual, posture=posture(meshes.numpy()))
-
-
-@torch.no_grad()
 def _give_shapes(
-    model: Textures,
-    shapes: torch.Tensor,
-    recipes: Sequence[Recipe],
-    mended: Sequence[Mended],
-    donors: Sequence[Donor],
+    model: Textures, recipes: Sequence[Recipe], mended: Sequence[Mended], donors: Sequence[Donor], *, base: Textures
 ) -> None:
-    """Give each stranger the shape between those of two donors, as far from the mean as either."""
+    """Give each stranger features between those of two donors."""
+    shape, meshes = model.shape, torch.from_numpy(np.stack([_mesh(donor) for donor in donors]))
+    people = _people(donors)
+    if people.max() >= 0:
+        fit_expression(shape, meshes, people, template=torch.tensor(model.template.points))
+    else:
+        for name in ("mean", "inward", "expression"):
+            getattr(shape, name).copy_(getattr(base.shape, name))
+    if len(donors) >= MANY:
+        coordinates = fit_features(shape, meshes)
+    else:
+        shape.features.copy_(base.shape.features)
+        coordinates = shape.coordinates(meshes)
+    spans = outline_spans(shape.aligned(meshes)[0])
     row = {donor.name: number for number, donor in enumerate(donors)}
     for number, recipe in enumerate(recipes):
-        upper, lower = (shapes[row[mended[part].donor.name]] for part in (recipe.upper, recipe.lower))
-        same = recipe.upper == recipe.lower
-        model.shape.strangers[number] = upper if same else (upper + lower) / 2**0.5
+        parts = [row[mended[part].donor.name] for part in (recipe.upper, recipe.lower)]
+        shape.strangers[number] = coordinates[parts].mean(dim=0)
+        shape.outlines[number] = spans[parts].mean(dim=0)
+
+
+def _people(donors: Sequence[Donor]) -> torch.Tensor:
+    """Return who each picture is of, `(D,)` int64; -1 for those of whom there is one, or of whom it is not known."""
+    names = [donor.label.person for donor in donors]
+    several = sorted(name for name, count in Counter(names).items() if name and count > 1)
+    return torch.tensor([several.index(name) if name in several else -1 for name in names])
 
 
 def _mesh(donor: Donor) -> Floats:
