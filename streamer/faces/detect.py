@@ -108,11 +108,11 @@ class FaceDetector:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
             raise ValueError(f"image must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
         with self._running() as networks:
-            candidates = distinct(self._candidates(networks, image))
+            candidates = non_max_suppression(self._candidates(networks, image))
             rest = candidates[MAX_MESHES:]
             doubted = [c for c in rest if c.score < SURE]  # a mesh decides about each, however many they are
             faces = self._fit(networks, image, candidates[:MAX_MESHES] + doubted)
-        return separate(faces) + [without_mesh(c, c.score) for c in rest if c.score >= SURE]
+        return drop_nested(faces) + [without_mesh(c, c.score) for c in rest if c.score >= SURE]
 
     def fit(self, image: Image, candidates: Sequence[Candidate]) -> list[Face]:
         """Return the face of each of `candidates`, which another network found in `image`, with a mesh if one fits.
@@ -191,7 +191,7 @@ def tiles(width: int, height: int, *, max_tiles: int) -> list[tuple[int, int, in
     return []  # a tile would be the whole frame
 
 
-def distinct(candidates: Iterable[Candidate]) -> list[Candidate]:
+def non_max_suppression(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Return the candidates that are not at the place of a better one, best score first; those say what they hide."""
     kept: list[Candidate] = []
     for candidate in sorted(candidates, key=lambda c: c.score, reverse=True):
@@ -219,7 +219,7 @@ def judged_large(detected: float, presence: float) -> float:
     return max(detected, presence) if detected >= CERTAIN or min(detected, presence) >= SURE else min(detected, DOUBTED)
 
 
-def separate(faces: Sequence[Face]) -> list[Face]:
+def drop_nested(faces: Sequence[Face]) -> list[Face]:
     """Return the faces, in order, without those mostly inside the oval of another's mesh; those say what they hide.
 
     Mostly they are a part of it. A doubted face never takes the place of a sure one, nor a smaller one that of a larger

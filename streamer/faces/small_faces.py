@@ -22,10 +22,10 @@ from streamer.faces.detect import (
     SURE,
     Candidate,
     FaceDetector,
+    drop_nested,
     estimated_points,
     overlaps,
     same_points,
-    separate,
     without_mesh,
 )
 from streamer.faces.track import MAX_RATIO, SceneCuts
@@ -133,7 +133,7 @@ class SmallFaces:
         known, new = joined(near, [replace(c, score=max(SURE, as_ours(c.score))) for c in found])
         fitted = detector.fit(image, new) if new else []
         added = [replace(face, score=max(face.score, c.score)) for face, c in zip(fitted, new, strict=True)]
-        return separate([*known, *added])
+        return drop_nested([*known, *added])
 
     def in_frame(self, image: Image, near: Sequence[Face], *, seconds: float) -> list[Face]:
         """Return the faces of a frame of a video: `near`, and the small ones of the places whose turn it is.
@@ -150,7 +150,7 @@ class SmallFaces:
         for place in places:
             if any(_is_in(c, place.view) for c in new):
                 place.busy = seconds + BUSY_SECONDS
-        return separate([*known, *(without_mesh(c, c.score) for c in new)])
+        return drop_nested([*known, *(without_mesh(c, c.score) for c in new)])
 
     def _step(self, image: Image, seconds: float) -> float:
         """Return the seconds since the last frame, 0 where all is new."""

@@ -25,12 +25,12 @@ from streamer.faces.detect import (
     Candidate,
     FaceDetector,
     agrees,
-    distinct,
+    drop_nested,
     estimated_points,
     five_points,
     judged_large,
+    non_max_suppression,
     overlaps,
-    separate,
     tiles,
 )
 from streamer.types import Face, Floats, Image
@@ -332,23 +332,23 @@ def candidate(*box: float, score: float = 0.9) -> Candidate:
 
 def test_of_two_boxes_on_one_face_the_better_stays():
     worse, better = candidate(0, 0, 100, 100, score=0.6), candidate(10, 10, 110, 110, score=0.8)
-    assert distinct([worse, better]) == [better]
+    assert non_max_suppression([worse, better]) == [better]
 
 
 def test_part_of_a_face_at_the_border_of_a_tile_is_not_another_face():
     whole, part = candidate(0, 0, 100, 100), candidate(70, 0, 120, 100, score=0.8)
-    assert distinct([part, whole]) == [whole, part]  # 30 of 50 inside: another face, maybe
+    assert non_max_suppression([part, whole]) == [whole, part]  # 30 of 50 inside: another face, maybe
     part = candidate(60, 0, 110, 100, score=0.8)
-    assert distinct([part, whole]) == [whole]  # 40 of 50
+    assert non_max_suppression([part, whole]) == [whole]  # 40 of 50
 
 
 def test_neighbours_that_overlap_a_little_are_two_faces():
     left, right = candidate(0, 0, 100, 100), candidate(60, 20, 160, 120, score=0.8)
-    assert distinct([left, right]) == [left, right]
+    assert non_max_suppression([left, right]) == [left, right]
 
 
 def test_no_candidates_are_no_faces():
-    assert distinct([]) == []
+    assert non_max_suppression([]) == []
 
 
 def at(box: Floats, points: Floats, score: float) -> Candidate:
@@ -360,18 +360,18 @@ def test_a_box_that_gives_way_to_a_better_one_is_hidden_if_it_may_be_another_fac
     whole = at((0, 0, 100, 100), eyes_nose_mouth, 0.9)
     same = at((5, 5, 105, 105), eyes_nose_mouth + 5, 0.8)
     inner = at((50, 50, 90, 90), 50 + 0.4 * eyes_nose_mouth, 0.7)
-    assert [c.hides for c in distinct([whole, same])] == [False]
-    assert [c.hides for c in distinct([whole, same, inner])] == [True]
+    assert [c.hides for c in non_max_suppression([whole, same])] == [False]
+    assert [c.hides for c in non_max_suppression([whole, same, inner])] == [True]
     beside = at((200, 0, 300, 100), eyes_nose_mouth + np.array([200, 0]), 0.95)
-    assert [c.hides for c in distinct([whole, inner, beside])] == [False, True]
+    assert [c.hides for c in non_max_suppression([whole, inner, beside])] == [False, True]
 
 
 def test_a_face_inside_the_oval_of_another_is_hidden_unless_it_is_that_face():
     whole, inner = face(100, 100, 50), face(110, 100, 20)
-    assert [found.hides for found in separate([whole, inner])] == [False]  # the same landmarks
+    assert [found.hides for found in drop_nested([whole, inner])] == [False]  # the same landmarks
     other = replace(inner, landmarks=inner.landmarks + 20)
     beside = face(300, 100, 50)
-    assert [found.hides for found in separate([other, beside, whole])] == [False, True]
+    assert [found.hides for found in drop_nested([other, beside, whole])] == [False, True]
 
 
 # Parts of faces
@@ -394,32 +394,32 @@ def test_the_demo_shows_one_face_and_not_an_eye_as_another(detector: FaceDetecto
 
 def test_a_part_of_a_face_with_a_mesh_of_its_own_is_left_out_even_if_its_score_is_better():
     whole, part = face(100, 100, 50), face(130, 100, 22, score=1.0)  # all but a sliver inside
-    assert separate([part, whole]) == [whole]
+    assert drop_nested([part, whole]) == [whole]
 
 
 def test_neighbours_whose_ovals_overlap_less_than_half_are_both_kept_in_order():
     # Two equal circles share .391 of each at a distance of one radius, .505 at .8: 2 acos(d/2) - d/2 sqrt(4 - d^2).
     front, behind = face(100, 100, 50), face(150, 100, 50, score=0.95)
-    assert separate([behind, front]) == [behind, front]
-    assert len(separate([front, face(140, 100, 50)])) == 1
+    assert drop_nested([behind, front]) == [behind, front]
+    assert len(drop_nested([front, face(140, 100, 50)])) == 1
 
 
 def test_a_doubted_face_takes_no_sure_ones_place():
     sure_face, doubted = face(100, 100, 30), face(100, 100, 50, score=0.4)
-    assert any(kept is sure_face for kept in separate([doubted, sure_face]))
+    assert any(kept is sure_face for kept in drop_nested([doubted, sure_face]))
 
 
 def test_a_box_without_mesh_is_a_part_only_when_it_lies_inside_the_oval():
     whole = face(100, 100, 50)
     eye, beside = face(120, 90, 20, mesh=False), face(160, 100, 30, mesh=False)
-    assert separate([whole, eye, beside]) == [whole, beside]
+    assert drop_nested([whole, eye, beside]) == [whole, beside]
 
 
 def test_a_box_without_mesh_takes_no_face_away():
     """Two people side by side: the loose box of one reaches over the face of the other."""
     loose = face(100, 100, 80, mesh=False)
     for child in (face(120, 100, 20, score=0.6), face(120, 100, 20, mesh=False)):
-        assert separate([loose, child]) == [loose, child]
+        assert drop_nested([loose, child]) == [loose, child]
 
 
 # Large faces are easy
