@@ -113,7 +113,7 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class TrackedFrame:
     """A frame that was searched, and where its faces are.
 
     Attributes:

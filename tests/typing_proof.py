@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from streamer import Anonymizer, protect
 from streamer.pipeline.stream import FaceAnonymizer
-from streamer.types import Frame, SafeFrame, Seen, Sink, Source
+from streamer.types import Frame, SafeFrame, Sink, Source, TrackedFrame
 
 
 def a_sink_takes_no_frame_of_a_source(source: Source, sink: Sink) -> None:
@@ -15,7 +15,7 @@ def a_sink_takes_no_frame_of_a_source(source: Source, sink: Sink) -> None:
         sink.write(frame)  # type: ignore[arg-type]
 
 
-def nor_one_that_was_only_searched(seen: Seen, sink: Sink) -> None:
+def nor_one_that_was_only_searched(seen: TrackedFrame, sink: Sink) -> None:
     sink.write(seen)  # type: ignore[arg-type]
     sink.write(seen.frame)  # type: ignore[arg-type]
 

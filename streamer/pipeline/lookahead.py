@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from streamer.faces.track import GROWTH_PER_SECOND
-from streamer.types import Face, Floats, Frame, Policy, Seen, Track, Traits
+from streamer.types import Face, Floats, Frame, Policy, Track, TrackedFrame, Traits
 
 BACK_SECONDS = 0.5  # how far back a new face is covered, if the delay reaches that far: as long as a lost one coasts
 DRAWN_GAP_SECONDS = 0.14  # a face seen before and after so short a gap is drawn through it: three frames at 25 a second
@@ -25,7 +25,7 @@ NO_FACE_YET = "new scene, no face found yet"
 class _Held:
     """A frame held back, with the tracks known so far, by id."""
 
-    seen: Seen
+    seen: TrackedFrame
     tracks: dict[int, Track]
     failed: str
 
@@ -39,7 +39,7 @@ class _Held:
     def sees_a_face(self) -> bool:
         return any(self.sees(track.id) and track.is_sure for track in self.tracks.values())
 
-    def released(self, sure: set[int], traits: Mapping[int, Traits | None]) -> Seen:
+    def released(self, sure: set[int], traits: Mapping[int, Traits | None]) -> TrackedFrame:
         known = ((n, track) for n, track in sorted(self.tracks.items()) if n in sure)
         tracks = tuple(replace(track, is_sure=True, traits=traits.get(n, track.traits)) for n, track in known)
         return replace(self.seen, tracks=tracks, failed=self.failed)
@@ -59,7 +59,7 @@ class LookAhead:
         self._delay, self._policy = delay_seconds, policy
         self._held: deque[_Held] = deque()
 
-    def __call__(self, frames: Iterable[Seen]) -> Iterator[Seen]:
+    def __call__(self, frames: Iterable[TrackedFrame]) -> Iterator[TrackedFrame]:
         """Yield each frame once, in order, with the tracks that later ones revealed."""
         try:
             for seen in frames:
@@ -69,7 +69,7 @@ class LookAhead:
             raise
         yield from self._release_all()
 
-    def _pass(self, seen: Seen) -> Iterator[Seen]:
+    def _pass(self, seen: TrackedFrame) -> Iterator[TrackedFrame]:
         if self._held and seen.frame.seconds < self._newest.seconds:
             yield from self._release_all()  # time went back: another recording begins
         self._hold(seen)
@@ -77,13 +77,13 @@ class LookAhead:
         while self._held and (self._age >= self._delay - 1e-6 or len(self._held) > room):
             yield self._release()
 
-    def _release(self) -> Seen:
+    def _release(self) -> TrackedFrame:
         """Return the oldest frame, with the tracks that are sure by now, and what is known of them by now."""
         sure = {track.id for held in self._held for track in held.seen.tracks if track.is_sure}
         traits = {track.id: track.traits for held in self._held for track in held.seen.tracks}  # the newest are last
         return self._held.popleft().released(sure, traits)
 
-    def _hold(self, seen: Seen) -> None:
+    def _hold(self, seen: TrackedFrame) -> None:
         self._held.append(_Held(seen, {track.id: track for track in seen.tracks}, seen.failed))
         past = self._past()
         new = [track for track in seen.tracks if track.missed_seconds == 0]
@@ -110,7 +110,7 @@ class LookAhead:
     def _age(self) -> float:
         return self._newest.seconds - self._oldest.seconds
 
-    def _release_all(self) -> Iterator[Seen]:
+    def _release_all(self) -> Iterator[TrackedFrame]:
         while self._held:
             yield self._release()
 

@@ -16,7 +16,7 @@ from streamer.pipeline.tiers import OVERLOAD, Choice
 from streamer.render.blend import fade_in, inner_face
 from streamer.render.conceal import conceal_box, conceal_polygon
 from streamer.settings import Settings
-from streamer.types import Cover, GuardReport, Image, Seen, Track
+from streamer.types import Cover, GuardReport, Image, Track, TrackedFrame
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Renderer:
         """Return how many of `count` faces there is time to draw."""
         return self.budget.affordable(count) if self.budget else count
 
-    def __call__(self, seen: Seen, plan: Mapping[int, Choice], settings: Settings) -> Rendered:
+    def __call__(self, seen: TrackedFrame, plan: Mapping[int, Choice], settings: Settings) -> Rendered:
         """Return the frame with every track replaced or covered.
 
         Args:
@@ -122,7 +122,9 @@ class Renderer:
             conceal_polygon(image, inner_face(track.face), cover=cover)
         return image
 
-    def _draw(self, seen: Seen, drawable: Sequence[Track], plan: Mapping[int, Choice], settings: Settings) -> Rendered:
+    def _draw(
+        self, seen: TrackedFrame, drawable: Sequence[Track], plan: Mapping[int, Choice], settings: Settings
+    ) -> Rendered:
         """Return the frame with every track concealed, and synthetic faces over those that are `drawable`."""
         assert self.drawer is not None
         start, is_usual = time.perf_counter(), self.drawer.knows(drawable)
@@ -140,7 +142,7 @@ class Renderer:
         covered = {track.id: Choice(settings.cover, TOO_ALIKE) for track in drawn.alike}
         return Rendered(drawn.image, dict(plan) | covered, drawn.guard)
 
-    def _compared(self, seen: Seen, drawable: Sequence[Track], settings: Settings, *, fresh: int) -> _Drawn:
+    def _compared(self, seen: TrackedFrame, drawable: Sequence[Track], settings: Settings, *, fresh: int) -> _Drawn:
         """Draw until the guard takes nobody for the person, or strangers are used up."""
         guard = self.guard if settings.beta == 0 else None  # above 0 likeness is asked for, not watched
         report = GuardReport()
@@ -156,7 +158,7 @@ class Renderer:
             self._become_others(found.alike)
         return drawn
 
-    def _drawn(self, seen: Seen, drawable: Sequence[Track], settings: Settings, *, fresh: int) -> _Drawn:
+    def _drawn(self, seen: TrackedFrame, drawable: Sequence[Track], settings: Settings, *, fresh: int) -> _Drawn:
         assert self.drawer is not None
         frame, ids = seen.frame, {track.id for track in drawable}
         covered = [track for track in seen.tracks if track.id not in ids]

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.stream import FaceAnonymizer
 from streamer.sources.pacing import newest
-from streamer.types import Frame, SafeFrame, Seen, Source
+from streamer.types import Frame, SafeFrame, Source, TrackedFrame
 
 QUEUE_LENGTH = 4  # frames between two threads: enough to overlap
 LINGER_SECONDS = 2.0  # for a thread to leave what it does: one that is inside MediaPipe when Python ends aborts it
@@ -72,14 +72,14 @@ def _live(source: Source, anonymizer: Anonymizer, workers: _Workers, *, stream: 
     yield from workers.ahead(_hidden(one, seen), length=1)
 
 
-def _seen(stream: FaceAnonymizer, frames: Iterable[Frame]) -> Iterator[Seen]:
+def _seen(stream: FaceAnonymizer, frames: Iterable[Frame]) -> Iterator[TrackedFrame]:
     try:
         yield from stream.ahead(frames)
     finally:
         stream.detector.close()  # in the thread that uses it, and no more than that: others still draw
 
 
-def _hidden(stream: FaceAnonymizer, seen: Iterable[Seen]) -> Iterator[SafeFrame]:
+def _hidden(stream: FaceAnonymizer, seen: Iterable[TrackedFrame]) -> Iterator[SafeFrame]:
     try:
         yield from map(stream.hide, seen)
     finally:

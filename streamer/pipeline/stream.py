@@ -24,7 +24,7 @@ from streamer.pipeline.renderer import Renderer
 from streamer.pipeline.tiers import Choice, TierLadder, plan
 from streamer.render.conceal import conceal_frame
 from streamer.settings import Settings
-from streamer.types import FaceReport, Frame, SafeFrame, Seen, Track
+from streamer.types import FaceReport, Frame, SafeFrame, Track, TrackedFrame
 
 log = logging.getLogger(__name__)
 
@@ -82,12 +82,12 @@ class FaceAnonymizer:
         """Return `frame` with every face that it shows by itself replaced or covered; see `see` for errors."""
         return self.hide(self.see(frame))
 
-    def ahead(self, frames: Iterable[Frame]) -> Iterator[Seen]:
+    def ahead(self, frames: Iterable[Frame]) -> Iterator[TrackedFrame]:
         """Yield the frames searched, each with the faces that the frames of the next moment reveal."""
         searched = LookAhead(self.settings.delay_seconds, self.settings.policy)(map(self.see, frames))
         return (seen for seen in searched if not seen.frame.is_context)
 
-    def see(self, frame: Frame) -> Seen:
+    def see(self, frame: Frame) -> TrackedFrame:
         """Return where the faces of `frame` are; a frame that could not be searched says so.
 
         Raises:
@@ -109,24 +109,24 @@ class FaceAnonymizer:
         self._ladder, self._always = TierLadder(), AlwaysCovered()
         self.renderer.forget(stream)
 
-    def _searched(self, frame: Frame, search: Callable[[Frame], Seen]) -> Seen:
+    def _searched(self, frame: Frame, search: Callable[[Frame], TrackedFrame]) -> TrackedFrame:
         try:
             seen = search(frame)
         except Exception as error:  # whatever it was: a frame that was not searched is not shown
-            return Seen(frame, (), is_first=False, failed=self._failure(frame, error))
+            return TrackedFrame(frame, (), is_first=False, failed=self._failure(frame, error))
         self._failures = 0
         return seen
 
-    def _follow(self, frame: Frame) -> Seen:
+    def _follow(self, frame: Frame) -> TrackedFrame:
         faces = self._small.in_frame(frame.image, self.detector(frame.image), seconds=frame.seconds)
         tracks = self.tracker.update(faces, frame.seconds, frame.image)
-        return Seen(frame, self._described(frame, tracks), self.tracker.is_first)
+        return TrackedFrame(frame, self._described(frame, tracks), self.tracker.is_first)
 
-    def _look(self, frame: Frame) -> Seen:
+    def _look(self, frame: Frame) -> TrackedFrame:
         faces = self._small.in_picture(frame.image, self.detector(frame.image), self.detector)
         if self._traits:
             self._traits.forget()
-        return Seen(frame, self._described(frame, alone(faces, self._start_score)), is_first=True)
+        return TrackedFrame(frame, self._described(frame, alone(faces, self._start_score)), is_first=True)
 
     def _described(self, frame: Frame, tracks: list[Track]) -> tuple[Track, ...]:
         """Return the tracks with what kind of person each is, where that is asked for."""
@@ -143,7 +143,7 @@ class FaceAnonymizer:
         log.error("frame %d is covered whole: %s", frame.index, reason)
         return reason
 
-    def hide(self, seen: Seen) -> SafeFrame:
+    def hide(self, seen: TrackedFrame) -> SafeFrame:
         """Return the frame with every track replaced or covered, or covered whole."""
         frame = seen.frame
         if reason := seen.failed or self._always.misfit(frame, self.settings):
@@ -154,7 +154,7 @@ class FaceAnonymizer:
             log.error("frame %d is covered whole: %s", frame.index, type(error).__name__)
             return self._slate(frame, type(error).__name__)
 
-    def _hidden(self, seen: Seen) -> SafeFrame:
+    def _hidden(self, seen: TrackedFrame) -> SafeFrame:
         frame, settings = seen.frame, self.settings
         seen = replace(seen, tracks=tuple(track for track in seen.tracks if track.is_sure))
         visible = self._visible(seen)
@@ -167,11 +167,11 @@ class FaceAnonymizer:
         reports = _reports([*seen.tracks, *kept], outcomes)
         return SafeFrame(rendered.image, frame.index, frame.pts, frame.time_base, reports, guard=rendered.guard)
 
-    def _plan(self, seen: Seen, settings: Settings) -> dict[int, Choice]:
+    def _plan(self, seen: TrackedFrame, settings: Settings) -> dict[int, Choice]:
         mode, affordable = settings.mode if self.renderer.drawer else "cover", self.renderer.affordable
         return plan(seen, self._ladder, mode=mode, cover=settings.cover, affordable=affordable)
 
-    def _visible(self, seen: Seen) -> set[int]:
+    def _visible(self, seen: TrackedFrame) -> set[int]:
         """Return the tracks of those who agreed to be seen; nobody, where that cannot be told.
 
         A face at whose place another one may be stays covered: what is covered only with it would be shown with it.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from streamer.faces.track import START_SCORE
 from streamer.render.align import turn
-from streamer.types import Cover, Mode, Seen, Tier, Track
+from streamer.types import Cover, Mode, Tier, Track, TrackedFrame
 
 HOLD_SECONDS = 0.2  # without a reason before a covered face is drawn again: a flickering reason keeps it covered
 FADE_SECONDS = 0.2  # in which a drawn face comes out of its cover
@@ -78,7 +78,7 @@ class TierLadder:
 
 
 def plan(
-    seen: Seen, ladder: TierLadder, *, mode: Mode, cover: Cover, affordable: Callable[[int], int]
+    seen: TrackedFrame, ladder: TierLadder, *, mode: Mode, cover: Cover, affordable: Callable[[int], int]
 ) -> dict[int, Choice]:
     """Return what each track of a frame is to get; changes nothing.
 

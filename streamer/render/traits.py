@@ -52,7 +52,7 @@ class TraitReader:
 
         Args:
             image: `(H, W, 3)` uint8 RGB.
-            tracks: Seen in it.
+            tracks: TrackedFrame in it.
             seconds: Presentation time.
         """
         self._known = {track.id: self._known[track.id] for track in tracks if track.id in self._known}

@@ -19,7 +19,7 @@ from streamer.consent.filter import Keeper, Keeping
 from streamer.consent.quality import Sighting
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.sources.file_source import open_source
-from streamer.types import Face, Frame, Image, SafeFrame, Seen, Track
+from streamer.types import Face, Frame, Image, SafeFrame, Track, TrackedFrame
 
 KEY = bytes(range(32))
 
@@ -170,7 +170,7 @@ def test_without_anybody_to_be_kept_a_face_that_hides_another_is_hidden_as_any()
     stream = Anonymizer.load(mode="cover", device="cpu").stream()
     tracks = [Track(1, ANN, 0.0), Track(1, ANN, 0.0, hides=True)]
     frame = Frame(NOISE, 0, 0, Fraction(1, 30))
-    a, b = (stream.hide(Seen(frame, (track,), is_first=True)) for track in tracks)
+    a, b = (stream.hide(TrackedFrame(frame, (track,), is_first=True)) for track in tracks)
     assert (a.image == b.image).all()
     assert [report.tier for report in b.faces] == ["mosaic"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from streamer.pipeline import lookahead
 from streamer.pipeline.lookahead import BACK_SECONDS, NO_FACE_YET, LookAhead, between, grown
-from streamer.types import Face, Frame, Policy, Seen, Track
+from streamer.types import Face, Frame, Policy, Track, TrackedFrame
 
 RATE = 25
 IMAGE = np.zeros((4, 4, 3), np.uint8)
@@ -20,15 +20,15 @@ def face(x: float = 100.0, *, mesh: bool = False) -> Face:
     return Face(np.float32([x, 50, x + 40, 90]), np.full((5, 2), x, np.float32), points, 0.9)
 
 
-def seen(index: int, tracks: Sequence[Track] = (), *, is_first: bool = False, failed: str = "") -> Seen:
-    return Seen(Frame(IMAGE, index, index, Fraction(1, RATE)), tuple(tracks), is_first or index == 0, failed)
+def seen(index: int, tracks: Sequence[Track] = (), *, is_first: bool = False, failed: str = "") -> TrackedFrame:
+    return TrackedFrame(Frame(IMAGE, index, index, Fraction(1, RATE)), tuple(tracks), is_first or index == 0, failed)
 
 
-def run(frames: Sequence[Seen], *, delay: float = 0.5, policy: Policy = "balanced") -> list[Seen]:
+def run(frames: Sequence[TrackedFrame], *, delay: float = 0.5, policy: Policy = "balanced") -> list[TrackedFrame]:
     return list(LookAhead(delay, policy)(frames))
 
 
-def covered(frames: Sequence[Seen]) -> list[int]:
+def covered(frames: Sequence[TrackedFrame]) -> list[int]:
     return [frame.frame.index for frame in frames if frame.tracks]
 
 
@@ -41,7 +41,7 @@ def test_a_frame_is_held_back_for_the_delay_and_no_longer():
     ahead = LookAhead(0.2, "balanced")
     read = []
 
-    def source() -> Iterator[Seen]:
+    def source() -> Iterator[TrackedFrame]:
         for n in range(30):
             read.append(n)
             yield seen(n)
@@ -67,7 +67,10 @@ def test_no_face_is_covered_further_back_than_it_could_have_been_missed():
 
 
 def test_at_two_frames_a_second_the_frame_before_is_covered_still():
-    slow = [Seen(Frame(IMAGE, n, n, Fraction(1)), (Track(1, face(), 0.0),) if n == 2 else (), n == 0) for n in range(3)]
+    slow = [
+        TrackedFrame(Frame(IMAGE, n, n, Fraction(1)), (Track(1, face(), 0.0),) if n == 2 else (), n == 0)
+        for n in range(3)
+    ]
     assert covered(run(slow, delay=1.0)) == [1, 2]
 
 
@@ -160,7 +163,7 @@ def test_large_frames_are_held_back_less_long(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_an_error_comes_after_the_frames_before_it():
-    def broken() -> Iterator[Seen]:
+    def broken() -> Iterator[TrackedFrame]:
         yield from (seen(0), seen(1))
         raise OSError("cable")
 

@@ -18,7 +18,7 @@ from streamer.pipeline.anonymizer import Anonymizer, Settings
 from streamer.pipeline.renderer import Rendered, Renderer
 from streamer.pipeline.runner import protect
 from streamer.pipeline.tiers import Choice
-from streamer.types import Face, Frame, Image, Seen, VideoInfo
+from streamer.types import Face, Frame, Image, TrackedFrame, VideoInfo
 
 FACE = Face(np.array([20, 20, 60, 60], np.float32), np.full((5, 2), 40, np.float32), None, 0.9)
 
@@ -92,7 +92,7 @@ def test_what_draws_is_closed_by_the_thread_that_draws_and_after_the_last_frame(
     done: list[tuple[str, int]] = []
 
     class Watched(Renderer):
-        def __call__(self, seen: Seen, plan: Mapping[int, Choice], settings: Settings) -> Rendered:
+        def __call__(self, seen: TrackedFrame, plan: Mapping[int, Choice], settings: Settings) -> Rendered:
             done.append(("drawn", threading.get_ident()))
             return super().__call__(seen, plan, settings)
 

@@ -38,7 +38,7 @@ from streamer.serve.peer_filter import FaceFilter
 from streamer.serve.sessions import Limits, Sound
 from streamer.sinks.whip import WhipPublisher
 from streamer.sources.file_source import open_source
-from streamer.types import Face, Floats, Image, SafeFrame, Seen
+from streamer.types import Face, Floats, Image, SafeFrame, TrackedFrame
 from tests.end_to_end.serving import Playing, Serving, noise, peer, serving
 
 
@@ -206,7 +206,7 @@ def test_no_face_is_shown_or_logged_while_stages_break_and_sizes_change(
     monkeypatch.setattr(stream_module, "FaceDetector", Breaking)
     real, calls = stream_module.FaceAnonymizer.hide, []
 
-    def hide(self: stream_module.FaceAnonymizer, seen: Seen) -> SafeFrame:
+    def hide(self: stream_module.FaceAnonymizer, seen: TrackedFrame) -> SafeFrame:
         calls.append(seen)
         if len(calls) % 40 == 39:
             raise MemoryError  # past every cover of the pipeline: the filter itself breaks, and begins anew
