@@ -29,4 +29,4 @@ def what_comes_out_of_threads_is_safe(source: Source, anonymizer: Anonymizer) ->
 
 def and_what_comes_out_of_a_stream(stream: FaceAnonymizer, frame: Frame, sink: Sink) -> None:
     sink.write(stream(frame))
-    sink.write(stream.see(frame))  # type: ignore[arg-type]
+    sink.write(stream.detect(frame))  # type: ignore[arg-type]

@@ -225,7 +225,7 @@ class Anonymizer:
             stream: As of `frames`.
 
         Raises:
-            AnonymizerError: If this is closed, or pictures fail one after another (`FaceAnonymizer.see`).
+            AnonymizerError: If this is closed, or pictures fail one after another (`FaceAnonymizer.detect`).
         """
         with self._stills.borrowed() as stills:
             return stills.still(frame, stream)
@@ -240,6 +240,6 @@ class Anonymizer:
         """
         one = self.stream(stream)
         try:
-            yield from map(one.hide, one.ahead(frames))
+            yield from map(one.render, one.ahead(frames))
         finally:
             one.close()

@@ -81,7 +81,7 @@ def _seen(stream: FaceAnonymizer, frames: Iterable[Frame]) -> Iterator[TrackedFr
 
 def _hidden(stream: FaceAnonymizer, seen: Iterable[TrackedFrame]) -> Iterator[SafeFrame]:
     try:
-        yield from map(stream.hide, seen)
+        yield from map(stream.render, seen)
     finally:
         stream.renderer.close()
 

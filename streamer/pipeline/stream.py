@@ -34,7 +34,7 @@ MAX_FAILURES = 100  # frames in a row that could not be searched; then something
 class FaceAnonymizer:
     """The state of one stream: who is where, and who they have become.
 
-    `see` and `hide` share nothing, so that each may run in a thread of its own; each takes the frames in order. Nothing
+    `detect` and `render` share nothing, so that each may run in a thread of its own; each takes the frames in order. Nothing
     else may be done with one by two threads at a time.
     """
 
@@ -79,15 +79,15 @@ class FaceAnonymizer:
         self.renderer.close()
 
     def __call__(self, frame: Frame) -> SafeFrame:
-        """Return `frame` with every face that it shows by itself replaced or covered; see `see` for errors."""
-        return self.hide(self.see(frame))
+        """Return `frame` with every face that it shows by itself replaced or covered; see `detect` for errors."""
+        return self.render(self.detect(frame))
 
     def ahead(self, frames: Iterable[Frame]) -> Iterator[TrackedFrame]:
         """Yield the frames searched, each with the faces that the frames of the next moment reveal."""
-        searched = LookAhead(self.settings.delay_seconds, self.settings.policy)(map(self.see, frames))
+        searched = LookAhead(self.settings.delay_seconds, self.settings.policy)(map(self.detect, frames))
         return (seen for seen in searched if not seen.frame.is_context)
 
-    def see(self, frame: Frame) -> TrackedFrame:
+    def detect(self, frame: Frame) -> TrackedFrame:
         """Return where the faces of `frame` are; a frame that could not be searched says so.
 
         Raises:
@@ -99,11 +99,11 @@ class FaceAnonymizer:
         """Return a frame that has nothing to do with others: nobody is followed, known from before or kept visible.
 
         Raises:
-            AnonymizerError: As `see`.
+            AnonymizerError: As `detect`.
         """
         self._forget(stream)
         self._keeper = None  # a look at one picture is not enough to show somebody
-        return self.hide(self._searched(frame, self._look))
+        return self.render(self._searched(frame, self._look))
 
     def _forget(self, stream: str | None) -> None:
         self._ladder, self._always = TierLadder(), AlwaysCovered()
@@ -143,7 +143,7 @@ class FaceAnonymizer:
         log.error("frame %d is covered whole: %s", frame.index, reason)
         return reason
 
-    def hide(self, seen: TrackedFrame) -> SafeFrame:
+    def render(self, seen: TrackedFrame) -> SafeFrame:
         """Return the frame with every track replaced or covered, or covered whole."""
         frame = seen.frame
         if reason := seen.failed or self._always.misfit(frame, self.settings):

@@ -260,11 +260,11 @@ def test_a_real_signal_ends_a_real_run_with_130_and_no_output(name: str, portrai
     slow.write_text(
         "import pathlib, time\n"
         "from streamer.cli import main as cli\nfrom streamer.pipeline.stream import FaceAnonymizer\n"
-        "real = FaceAnonymizer.hide\n"
+        "real = FaceAnonymizer.render\n"
         "def call(*arguments):\n"
         f"    pathlib.Path({str(tmp_path / 'working')!r}).touch()\n"
         "    time.sleep(1)\n    return real(*arguments)\n"
-        "FaceAnonymizer.hide = call\ncli.main()\n"
+        "FaceAnonymizer.render = call\ncli.main()\n"
     )
     command = [sys.executable, slow, "run", portrait_clip, tmp_path / "safe.mp4", *COVER]
     root = {"PYTHONPATH": str(Path(__file__).parents[2])}

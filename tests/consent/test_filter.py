@@ -124,7 +124,7 @@ def played(frames: Sequence[Sequence[Face]], *, delay: float = 0.0) -> list[Imag
     stream.detector = lambda image: list(next(script))  # type: ignore[assignment]
     stream._keeper = AnnAgreed()  # type: ignore[assignment]
     shown = (Frame(NOISE, n, n, Fraction(1, 30)) for n in range(len(frames)))
-    return [stream.hide(seen).image for seen in stream.ahead(shown)]
+    return [stream.render(seen).image for seen in stream.ahead(shown)]
 
 
 def untouched(image: Image, at: Face) -> float:
@@ -170,7 +170,7 @@ def test_without_anybody_to_be_kept_a_face_that_hides_another_is_hidden_as_any()
     stream = Anonymizer.load(mode="cover", device="cpu").stream()
     tracks = [Track(1, ANN, 0.0), Track(1, ANN, 0.0, hides=True)]
     frame = Frame(NOISE, 0, 0, Fraction(1, 30))
-    a, b = (stream.hide(TrackedFrame(frame, (track,), is_first=True)) for track in tracks)
+    a, b = (stream.render(TrackedFrame(frame, (track,), is_first=True)) for track in tracks)
     assert (a.image == b.image).all()
     assert [report.tier for report in b.faces] == ["mosaic"]
 

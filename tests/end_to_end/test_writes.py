@@ -67,11 +67,11 @@ def test_a_run_that_is_killed_leaves_nothing_under_the_final_name_and_a_log_that
     killer.write_text(
         "import os, signal\n"
         "from streamer.cli import main as cli\nfrom streamer.pipeline.stream import FaceAnonymizer\n"
-        "real = FaceAnonymizer.hide\n"
-        "def hide(stream, seen):\n"
+        "real = FaceAnonymizer.render\n"
+        "def render(stream, seen):\n"
         f"    if seen.frame.index == {frame}:\n        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return real(stream, seen)\n"
-        "FaceAnonymizer.hide = hide\ncli.main()\n"
+        "FaceAnonymizer.render = render\ncli.main()\n"
     )
     log = tmp_path / "log.jsonl"
     command = [sys.executable, killer, "run", portrait_clip, tmp_path / name, "--mode", "cover", "--audit", log]

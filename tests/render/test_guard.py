@@ -180,7 +180,7 @@ def test_a_face_that_fades_in_is_compared_in_full_not_under_its_cover(hopper: Im
 
 def test_a_made_face_is_drawn_again_for_a_moment_and_never_at_another_beta(hopper: Image):
     stream = Anonymizer.load(device="cpu", key=b"k" * 32).stream()
-    seen = stream.see(frame_of(hopper, 0))
+    seen = stream.detect(frame_of(hopper, 0))
     drawer = stream.renderer.drawer
     assert drawer is not None
 

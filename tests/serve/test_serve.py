@@ -204,15 +204,15 @@ def test_no_face_is_shown_or_logged_while_stages_break_and_sizes_change(
     image, box = portrait
     small = cv2.resize(image, (320, 240), interpolation=cv2.INTER_AREA)
     monkeypatch.setattr(stream_module, "FaceDetector", Breaking)
-    real, calls = stream_module.FaceAnonymizer.hide, []
+    real, calls = stream_module.FaceAnonymizer.render, []
 
-    def hide(self: stream_module.FaceAnonymizer, seen: TrackedFrame) -> SafeFrame:
+    def render(self: stream_module.FaceAnonymizer, seen: TrackedFrame) -> SafeFrame:
         calls.append(seen)
         if len(calls) % 40 == 39:
             raise MemoryError  # past every cover of the pipeline: the filter itself breaks, and begins anew
         return real(self, seen)
 
-    monkeypatch.setattr(stream_module.FaceAnonymizer, "hide", hide)
+    monkeypatch.setattr(stream_module.FaceAnonymizer, "render", render)
 
     async def test() -> None:
         async with serving() as server:
