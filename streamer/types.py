@@ -98,7 +98,7 @@ class Track:
             a moment before and a moment after (`streamer.pipeline.lookahead`).
         missed_seconds: Seconds since the detector last confirmed it; 0.0 when seen in this frame; less than 0 before
             it was first seen: minus the seconds until then.
-        is_sure: Whether it is a face, as far as is known yet; one that is not is covered only if it becomes so.
+        is_confirmed: Whether it is a face, as far as is known yet; one that is not is covered only if it becomes so.
         hides: Whether another face lies at its place, or did so around this moment, that is covered only together with
             it: then it must not stay visible, whoever it is.
         traits: What the face looks like; None where nobody looked.
@@ -107,7 +107,7 @@ class Track:
     id: int
     face: Face
     missed_seconds: float
-    is_sure: bool = True
+    is_confirmed: bool = True
     hides: bool = False
     traits: Traits | None = None
 
@@ -119,13 +119,13 @@ class TrackedFrame:
     Attributes:
         frame: The frame itself, uncovered.
         tracks: By id; empty where the search failed.
-        is_first: Whether a new scene begins here: nothing before it tells where its faces are.
+        starts_scene: Whether a new scene begins here: nothing before it tells where its faces are.
         failed: Why the whole frame is to be covered, or "".
     """
 
     frame: Frame
     tracks: tuple[Track, ...]
-    is_first: bool
+    starts_scene: bool
     failed: str = ""
 
 

@@ -92,7 +92,7 @@ class FaceTracker:
 
     def __init__(self, start_score: float = START_SCORE) -> None:
         self._start_score = start_score
-        self.is_first = True  # whether the last frame began a new scene
+        self.starts_scene = True  # whether the last frame began a new scene
         self._trails: list[Trail] = []
         self._next_id = 1
         self._seconds = -math.inf
@@ -120,14 +120,14 @@ class FaceTracker:
         if not math.isfinite(seconds):
             raise ValueError(f"seconds must be finite, got {seconds}")
         self._resize(image)
-        self.is_first = self._cuts(image) or not 0 <= seconds - self._seconds <= RESET_SECONDS
-        if self.is_first:
+        self.starts_scene = self._cuts(image) or not 0 <= seconds - self._seconds <= RESET_SECONDS
+        if self.starts_scene:
             self._trails = []
         found = match(self._trails, faces, seconds)
         lost = [t for t in self._trails if t.id not in found and self._may_coast(t, seconds)]
         matched = {id(face) for face in found.values()}
         clear = {id(face) for face in sure_faces(faces, self._start_score)}
-        seen = [_continued(t, f, seconds, is_sure=id(f) in clear) for t in self._trails if (f := found.get(t.id))]
+        seen = [_continued(t, f, seconds, is_confirmed=id(f) in clear) for t in self._trails if (f := found.get(t.id))]
         new = [face for face in faces if id(face) not in matched]
         seen += self._started([face for face in new if id(face) in clear], seconds, hints=0)
         doubted = [face for face in new if not (id(face) in clear or is_on_body(face, seen))]
@@ -247,7 +247,7 @@ def correlation(a: Floats, b: Floats) -> float:
     return float(((a - a.mean()) * (b - b.mean())).mean() / (a.std() * b.std()))
 
 
-def _continued(trail: Trail, face: Face, seconds: float, *, is_sure: bool) -> Trail:
+def _continued(trail: Trail, face: Face, seconds: float, *, is_confirmed: bool) -> Trail:
     """Return `trail` with one more sighting; from the second sure one it may coast in full."""
     elapsed = seconds - trail.seen
     velocity = trail.velocity
@@ -256,7 +256,7 @@ def _continued(trail: Trail, face: Face, seconds: float, *, is_sure: bool) -> Tr
         share = -math.expm1(-elapsed / VELOCITY_SECONDS)
         velocity = velocity + share * ((now - before) / elapsed - velocity)
     has_come = trail.hints + 1 >= HINTS and np.linalg.norm(now - trail.start) >= HINT_MOVE * size
-    hints = 0 if not trail.hints or is_sure or has_come else trail.hints + 1
+    hints = 0 if not trail.hints or is_confirmed or has_come else trail.hints + 1
     lasting = HINT_SECONDS if hints else COAST_SECONDS
     return Trail(trail.id, face, velocity.astype(np.float32), seconds, lasting, hints, trail.start, trail.hid)
 
@@ -269,7 +269,7 @@ def _scaled(trail: Trail, by: Floats) -> Trail:
 
 def _seen(trail: Trail, seconds: float) -> Track:
     hides = seconds - trail.hid <= HIDING_SECONDS
-    return Track(trail.id, trail.face, 0.0, is_sure=not trail.hints, hides=hides)
+    return Track(trail.id, trail.face, 0.0, is_confirmed=not trail.hints, hides=hides)
 
 
 def _coasting(trail: Trail, seconds: float) -> Track:

@@ -37,11 +37,11 @@ class _Held:
         return track_id in self.tracks and self.tracks[track_id].missed_seconds == 0
 
     def sees_a_face(self) -> bool:
-        return any(self.sees(track.id) and track.is_sure for track in self.tracks.values())
+        return any(self.sees(track.id) and track.is_confirmed for track in self.tracks.values())
 
     def released(self, sure: set[int], traits: Mapping[int, Traits | None]) -> TrackedFrame:
         known = ((n, track) for n, track in sorted(self.tracks.items()) if n in sure)
-        tracks = tuple(replace(track, is_sure=True, traits=traits.get(n, track.traits)) for n, track in known)
+        tracks = tuple(replace(track, is_confirmed=True, traits=traits.get(n, track.traits)) for n, track in known)
         return replace(self.seen, tracks=tracks, failed=self.failed)
 
 
@@ -79,7 +79,7 @@ class LookAhead:
 
     def _release(self) -> TrackedFrame:
         """Return the oldest frame, with the tracks that are sure by now, and what is known of them by now."""
-        sure = {track.id for held in self._held for track in held.seen.tracks if track.is_sure}
+        sure = {track.id for held in self._held for track in held.seen.tracks if track.is_confirmed}
         traits = {track.id: track.traits for held in self._held for track in held.seen.tracks}  # the newest are last
         return self._held.popleft().released(sure, traits)
 
@@ -89,7 +89,7 @@ class LookAhead:
         new = [track for track in seen.tracks if track.missed_seconds == 0]
         for track in new:
             self._reveal(track, past)
-        if self._policy == "strict" and self._held[-1].sees_a_face() and past and past[0].seen.is_first:
+        if self._policy == "strict" and self._held[-1].sees_a_face() and past and past[0].seen.starts_scene:
             self._cover_unsearched(past)
 
     def _cover_unsearched(self, past: Sequence[_Held]) -> None:
@@ -117,7 +117,7 @@ class LookAhead:
     def _past(self) -> list[_Held]:
         """Return the frames before the newest that show the same scene in the same size, oldest first."""
         size = self._newest.image.shape
-        starts = [n for n, held in enumerate(self._held) if held.seen.is_first]
+        starts = [n for n, held in enumerate(self._held) if held.seen.starts_scene]
         starts += [n + 1 for n, held in enumerate(self._held) if held.seen.frame.image.shape != size]
         return list(self._held)[max(starts, default=0) : -1]
 
@@ -144,10 +144,10 @@ class LookAhead:
         """Put `track` on the way from its last sighting, in the first of `past`, to where it is now."""
         start, end = past[0].seconds, self._newest.seconds
         known = past[0].tracks[track.id].face
-        is_sure = end - start <= DRAWN_GAP_SECONDS and _moved(known, track.face) <= DRAWN_GAP_MOVE
+        is_confirmed = end - start <= DRAWN_GAP_SECONDS and _moved(known, track.face) <= DRAWN_GAP_MOVE
         for held in past[1:]:
             face = between(known, track.face, (held.seconds - start) / (end - start))
-            if not is_sure or face.mesh is None:
+            if not is_confirmed or face.mesh is None:
                 face = grown(face, min(held.seconds - start, end - held.seconds))
             held.tracks[track.id] = Track(track.id, face, held.seconds - start)
 

@@ -113,20 +113,20 @@ class FaceAnonymizer:
         try:
             seen = search(frame)
         except Exception as error:  # whatever it was: a frame that was not searched is not shown
-            return TrackedFrame(frame, (), is_first=False, failed=self._failure(frame, error))
+            return TrackedFrame(frame, (), starts_scene=False, failed=self._failure(frame, error))
         self._failures = 0
         return seen
 
     def _follow(self, frame: Frame) -> TrackedFrame:
         faces = self._small.in_frame(frame.image, self.detector(frame.image), seconds=frame.seconds)
         tracks = self.tracker.update(faces, frame.seconds, frame.image)
-        return TrackedFrame(frame, self._described(frame, tracks), self.tracker.is_first)
+        return TrackedFrame(frame, self._described(frame, tracks), self.tracker.starts_scene)
 
     def _look(self, frame: Frame) -> TrackedFrame:
         faces = self._small.in_picture(frame.image, self.detector(frame.image), self.detector)
         if self._traits:
             self._traits.forget()
-        return TrackedFrame(frame, self._described(frame, alone(faces, self._start_score)), is_first=True)
+        return TrackedFrame(frame, self._described(frame, alone(faces, self._start_score)), starts_scene=True)
 
     def _described(self, frame: Frame, tracks: list[Track]) -> tuple[Track, ...]:
         """Return the tracks with what kind of person each is, where that is asked for."""
@@ -156,7 +156,7 @@ class FaceAnonymizer:
 
     def _hidden(self, seen: TrackedFrame) -> SafeFrame:
         frame, settings = seen.frame, self.settings
-        seen = replace(seen, tracks=tuple(track for track in seen.tracks if track.is_sure))
+        seen = replace(seen, tracks=tuple(track for track in seen.tracks if track.is_confirmed))
         visible = self._visible(seen)
         kept = [track for track in seen.tracks if track.id in visible]
         seen = replace(seen, tracks=tuple(track for track in seen.tracks if track.id not in visible))

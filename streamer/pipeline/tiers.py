@@ -45,16 +45,18 @@ class TierLadder:
     def __init__(self) -> None:
         self._states: dict[int, _State] = {}
 
-    def choose(self, reasons: Mapping[int, str], cover: Cover, *, seconds: float, is_first: bool) -> dict[int, Choice]:
+    def choose(
+        self, reasons: Mapping[int, str], cover: Cover, *, seconds: float, starts_scene: bool
+    ) -> dict[int, Choice]:
         """Return what each track gets in this frame; changes nothing.
 
         Args:
             reasons: By track, why it cannot be drawn, or "".
             cover: The first tier below "generated".
             seconds: Presentation time.
-            is_first: Whether a scene begins: a face that can be drawn from its start does not fade in.
+            starts_scene: Whether a scene begins: a face that can be drawn from its start does not fade in.
         """
-        new = _State(drawn_since=seconds - FADE_SECONDS if is_first else None)
+        new = _State(drawn_since=seconds - FADE_SECONDS if starts_scene else None)
         choices = {}
         for track, reason in reasons.items():
             state = self._states.get(track, new)
@@ -93,7 +95,7 @@ def plan(
     drawable = sorted((t for t in seen.tracks if not reasons[t.id]), key=lambda t: t.face.size, reverse=True)
     if drawable:
         reasons |= {track.id: OVERLOAD for track in drawable[affordable(len(drawable)) :]}
-    return ladder.choose(reasons, cover, seconds=seen.frame.seconds, is_first=seen.is_first)
+    return ladder.choose(reasons, cover, seconds=seen.frame.seconds, starts_scene=seen.starts_scene)
 
 
 def why_not_drawn(track: Track) -> str:

@@ -170,7 +170,7 @@ def test_without_anybody_to_be_kept_a_face_that_hides_another_is_hidden_as_any()
     stream = Anonymizer.load(mode="cover", device="cpu").stream()
     tracks = [Track(1, ANN, 0.0), Track(1, ANN, 0.0, hides=True)]
     frame = Frame(NOISE, 0, 0, Fraction(1, 30))
-    a, b = (stream.render(TrackedFrame(frame, (track,), is_first=True)) for track in tracks)
+    a, b = (stream.render(TrackedFrame(frame, (track,), starts_scene=True)) for track in tracks)
     assert (a.image == b.image).all()
     assert [report.tier for report in b.faces] == ["mosaic"]
 

@@ -37,7 +37,7 @@ def ids(tracks: list[Track]) -> list[int]:
 
 def show(tracker: FaceTracker, seconds: float, *faces: Face, scene: Image = SCENE) -> list[Track]:
     """The tracks that are sure."""
-    return [track for track in tracker.update(faces, seconds, scene) if track.is_sure]
+    return [track for track in tracker.update(faces, seconds, scene) if track.is_confirmed]
 
 
 # Ids
@@ -142,7 +142,7 @@ def test_a_doubtful_face_starts_no_track_but_continues_one():
 def test_the_third_sighting_of_a_doubtful_face_on_its_way_makes_a_track_of_it():
     tracker = FaceTracker()
     hints = [tracker.update([face(100 + 20 * n, score=0.4)], 0.1 * n, SCENE) for n in range(3)]
-    assert [[(t.id, t.is_sure) for t in tracks] for tracks in hints] == [[(1, False)], [(1, False)], [(1, True)]]
+    assert [[(t.id, t.is_confirmed) for t in tracks] for tracks in hints] == [[(1, False)], [(1, False)], [(1, True)]]
     assert [track.id for track in show(tracker, 0.4)] == [1]  # it coasts
 
 

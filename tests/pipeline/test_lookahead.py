@@ -20,8 +20,10 @@ def face(x: float = 100.0, *, mesh: bool = False) -> Face:
     return Face(np.float32([x, 50, x + 40, 90]), np.full((5, 2), x, np.float32), points, 0.9)
 
 
-def seen(index: int, tracks: Sequence[Track] = (), *, is_first: bool = False, failed: str = "") -> TrackedFrame:
-    return TrackedFrame(Frame(IMAGE, index, index, Fraction(1, RATE)), tuple(tracks), is_first or index == 0, failed)
+def seen(index: int, tracks: Sequence[Track] = (), *, starts_scene: bool = False, failed: str = "") -> TrackedFrame:
+    return TrackedFrame(
+        Frame(IMAGE, index, index, Fraction(1, RATE)), tuple(tracks), starts_scene or index == 0, failed
+    )
 
 
 def run(frames: Sequence[TrackedFrame], *, delay: float = 0.5, policy: Policy = "balanced") -> list[TrackedFrame]:
@@ -93,7 +95,7 @@ def test_the_second_sighting_tells_where_a_fast_face_came_from():
 
 
 def test_nothing_is_covered_before_the_cut_that_a_face_came_with():
-    frames = [seen(n, [Track(1, face(), 0.0)] if n >= 7 else [], is_first=n == 5) for n in range(8)]
+    frames = [seen(n, [Track(1, face(), 0.0)] if n >= 7 else [], starts_scene=n == 5) for n in range(8)]
     assert covered(run(frames)) == [5, 6, 7]
 
 
@@ -137,7 +139,7 @@ def test_a_frame_that_failed_stays_covered_whole():
 
 
 def test_strict_covers_a_scene_whole_until_its_first_face():
-    frames = [seen(n, [Track(1, face(), 0.0)] if n in (1, 2) else [], is_first=n == 4) for n in range(7)]
+    frames = [seen(n, [Track(1, face(), 0.0)] if n in (1, 2) else [], starts_scene=n == 4) for n in range(7)]
     frames.append(seen(7, [Track(2, face(), 0.0)]))
     assert {frame.failed for frame in run(frames)} == {""}
     failed = [frame.failed for frame in run(frames, policy="strict")]
@@ -184,18 +186,18 @@ def test_grown_moves_every_side_out_by_the_same():
 
 
 def test_a_doubtful_face_is_covered_where_it_was_seen_once_it_is_sure():
-    def track(n: int, *, is_sure: bool) -> Track:
-        return Track(1, face(100 + 10.0 * n), 0.0, is_sure=is_sure)
+    def track(n: int, *, is_confirmed: bool) -> Track:
+        return Track(1, face(100 + 10.0 * n), 0.0, is_confirmed=is_confirmed)
 
-    frames = [seen(0), *(seen(n, [track(n, is_sure=n == 4)]) for n in (1, 2, 3, 4)), seen(5)]
+    frames = [seen(0), *(seen(n, [track(n, is_confirmed=n == 4)]) for n in (1, 2, 3, 4)), seen(5)]
     out = run(frames)
     assert covered(out)[-4:] == [1, 2, 3, 4]
-    assert all(t.is_sure for frame in out for t in frame.tracks)
+    assert all(t.is_confirmed for frame in out for t in frame.tracks)
     assert out[2].tracks[0].face.box[0] == 120  # where it was, not where it would have been
 
 
 def test_a_doubtful_face_that_stays_doubtful_is_not_covered():
-    frames = [seen(n, [Track(1, face(), 0.0, is_sure=False)]) for n in range(20)]
+    frames = [seen(n, [Track(1, face(), 0.0, is_confirmed=False)]) for n in range(20)]
     assert covered(run(frames)) == []
 
 
@@ -207,5 +209,5 @@ def test_a_face_hides_another_in_the_moment_before_that_one_was_found_too():
 
 
 def test_a_face_hides_nobody_in_the_scene_before():
-    frames = [seen(n, [Track(1, face(), 0.0, hides=n >= 20)], is_first=n == 18) for n in range(22)]
+    frames = [seen(n, [Track(1, face(), 0.0, hides=n >= 20)], starts_scene=n == 18) for n in range(22)]
     assert [frame.frame.index for frame in run(frames, delay=1.0) if frame.tracks[0].hides] == [18, 19, 20, 21]

@@ -7,14 +7,14 @@ from streamer.pipeline.tiers import BEFORE_FOUND, FADE_SECONDS, HOLD_SECONDS, ST
 STEP = 1 / 50
 
 
-def tiers(reasons: list[str], *, is_first: bool = True, step: float = STEP) -> list[Choice]:
+def tiers(reasons: list[str], *, starts_scene: bool = True, step: float = STEP) -> list[Choice]:
     ladder = TierLadder()
-    return [asked(ladder, r, seconds=n * step, is_first=is_first and n == 0) for n, r in enumerate(reasons)]
+    return [asked(ladder, r, seconds=n * step, starts_scene=starts_scene and n == 0) for n, r in enumerate(reasons)]
 
 
-def asked(ladder: TierLadder, reason: str, *, seconds: float, is_first: bool) -> Choice:
+def asked(ladder: TierLadder, reason: str, *, seconds: float, starts_scene: bool) -> Choice:
     """What a track is to get, and gets."""
-    choices = ladder.choose({1: reason}, "mosaic", seconds=seconds, is_first=is_first)
+    choices = ladder.choose({1: reason}, "mosaic", seconds=seconds, starts_scene=starts_scene)
     ladder.record(choices, seconds)
     return choices[1]
 
@@ -24,7 +24,7 @@ def test_a_face_that_opens_a_scene_is_drawn_in_full_at_once():
 
 
 def test_a_face_that_comes_later_fades_in():
-    opacities = [choice.opacity for choice in tiers([""] * 21, is_first=False)]
+    opacities = [choice.opacity for choice in tiers([""] * 21, starts_scene=False)]
     assert opacities[0] == 0
     assert opacities[5] == pytest.approx(5 * STEP / FADE_SECONDS)
     assert opacities[-1] == 1
@@ -53,33 +53,35 @@ def test_a_face_covered_before_it_was_found_fades_in_without_waiting():
 def test_the_hold_does_not_depend_on_the_frame_rate():
     for rate in (10, 25, 60):
         ladder = TierLadder()
-        asked(ladder, "turned", seconds=0.0, is_first=True)
-        back = next(n for n in range(100) if asked(ladder, "", seconds=n / rate, is_first=False).tier == "generated")
+        asked(ladder, "turned", seconds=0.0, starts_scene=True)
+        back = next(
+            n for n in range(100) if asked(ladder, "", seconds=n / rate, starts_scene=False).tier == "generated"
+        )
         assert HOLD_SECONDS <= back / rate < HOLD_SECONDS + 1 / rate + 1e-9
 
 
 def test_tracks_do_not_hold_each_other():
-    choices = TierLadder().choose({1: "turned", 2: ""}, "solid", seconds=0.0, is_first=True)
+    choices = TierLadder().choose({1: "turned", 2: ""}, "solid", seconds=0.0, starts_scene=True)
     assert {track: choice.tier for track, choice in choices.items()} == {1: "solid", 2: "generated"}
 
 
 def test_who_is_gone_is_forgotten():
     ladder = TierLadder()
-    asked(ladder, "turned", seconds=0.0, is_first=True)
+    asked(ladder, "turned", seconds=0.0, starts_scene=True)
     ladder.record({}, 0.0)
-    assert asked(ladder, "", seconds=0.0, is_first=True).tier == "generated"
+    assert asked(ladder, "", seconds=0.0, starts_scene=True).tier == "generated"
 
 
 def test_to_ask_changes_nothing():
     ladder = TierLadder()
-    asked(ladder, "", seconds=0.0, is_first=True)
+    asked(ladder, "", seconds=0.0, starts_scene=True)
     for reason in ("turned", ""):
-        choices = ladder.choose({1: reason, 2: ""}, "solid", seconds=0.1, is_first=False)
+        choices = ladder.choose({1: reason, 2: ""}, "solid", seconds=0.1, starts_scene=False)
     assert choices == {1: Choice("generated", "", 1.0), 2: Choice("generated", "", 0.0)}
 
 
 def test_what_was_planned_and_not_done_counts_as_covered():
     ladder = TierLadder()
-    assert ladder.choose({1: ""}, "solid", seconds=0.0, is_first=True)[1].tier == "generated"
+    assert ladder.choose({1: ""}, "solid", seconds=0.0, starts_scene=True)[1].tier == "generated"
     ladder.record({1: Choice("solid", "model failed")}, 0.0)
-    assert ladder.choose({1: ""}, "solid", seconds=HOLD_SECONDS / 2, is_first=False)[1].reason == STEADYING
+    assert ladder.choose({1: ""}, "solid", seconds=HOLD_SECONDS / 2, starts_scene=False)[1].reason == STEADYING

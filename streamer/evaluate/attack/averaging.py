@@ -86,7 +86,7 @@ def followed(name: str, frames: Sequence[Frame], found: Sequence[Sequence[Face]]
     tracks: dict[int, dict[int, Face]] = defaultdict(dict)
     for position, (frame, faces) in enumerate(zip(frames, found, strict=True)):
         for track in tracker.update(faces, frame.seconds, frame.image):
-            if track.missed_seconds == 0 and track.is_sure:
+            if track.missed_seconds == 0 and track.is_confirmed:
                 tracks[track.id][position] = track.face
     kept: list[FollowedFace] = []
     for number, faces_of in sorted(tracks.items(), key=lambda item: -len(item[1])):

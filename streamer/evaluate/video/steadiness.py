@@ -91,7 +91,7 @@ class SteadinessMeter:
             found: The source's faces.
             found_after: The output's.
         """
-        tracks = [t for t in self._tracker.update(found, frame.seconds, frame.image) if t.is_sure]
+        tracks = [t for t in self._tracker.update(found, frame.seconds, frame.image) if t.is_confirmed]
         seen = [t for t in tracks if t.missed_seconds == 0 and t.face.size >= LEAST_SIZE]
         readings, moments = [], {}
         for track in seen:
