@@ -44,7 +44,7 @@ FLAT_NOISE = 2.0  # grey levels; a thumbnail with less contrast (fade, black) sa
 
 
 @dataclass(frozen=True, slots=True)
-class Trail:
+class TrackState:
     """What is remembered of one track.
 
     Attributes:
@@ -93,7 +93,7 @@ class FaceTracker:
     def __init__(self, start_score: float = START_SCORE) -> None:
         self._start_score = start_score
         self.starts_scene = True  # whether the last frame began a new scene
-        self._trails: list[Trail] = []
+        self._trails: list[TrackState] = []
         self._next_id = 1
         self._seconds = -math.inf
         self._cuts = SceneCuts()
@@ -149,16 +149,16 @@ class FaceTracker:
             self._trails = [_scaled(trail, size / self._size) for trail in self._trails]
         self._size = size
 
-    def _may_coast(self, trail: Trail, seconds: float) -> bool:
+    def _may_coast(self, trail: TrackState, seconds: float) -> bool:
         seen_in_last_frame = trail.seen == self._seconds  # at two frames per second, half a second would cover nothing
         return seconds - trail.seen <= trail.coast_seconds or seen_in_last_frame
 
-    def _started(self, faces: list[Face], seconds: float, *, hints: int) -> list[Trail]:
+    def _started(self, faces: list[Face], seconds: float, *, hints: int) -> list[TrackState]:
         trails = []
         for face in sorted(faces, key=lambda face: tuple(face.box)):
             lasting = COAST_SECONDS if face.score >= CERTAIN_SCORE else HINT_SECONDS if hints else GLIMPSE_SECONDS
             still, (start,) = np.zeros(2, np.float32), _centres_and_sizes([face])[0]
-            trails.append(Trail(self._next_id, face, still, seconds, lasting, hints, start))
+            trails.append(TrackState(self._next_id, face, still, seconds, lasting, hints, start))
             self._next_id += 1
         return trails
 
@@ -180,7 +180,7 @@ def sure_faces(faces: Sequence[Face], start_score: float) -> list[Face]:
     return [f for f in faces if f.score >= start_score or (f.mesh is not None and is_apart(f, certain))]
 
 
-def match(trails: Sequence[Trail], faces: Sequence[Face], seconds: float) -> dict[int, Face]:
+def match(trails: Sequence[TrackState], faces: Sequence[Face], seconds: float) -> dict[int, Face]:
     """Return the face that continues each trail, by id: nearest pairs first, sure trails and faces before others."""
     if not trails or not faces:
         return {}
@@ -208,7 +208,7 @@ def match(trails: Sequence[Trail], faces: Sequence[Face], seconds: float) -> dic
     return found
 
 
-def predicted(trail: Trail, seconds: float) -> Face:
+def predicted(trail: TrackState, seconds: float) -> Face:
     """Return the face of `trail` moved to where it should be at `seconds`.
 
     shift = velocity * d * (1 - exp(-t / d)),  t = seconds since seen, d = DAMPING_SECONDS
@@ -218,7 +218,7 @@ def predicted(trail: Trail, seconds: float) -> Face:
     return replace(face, box=face.box + np.tile(shift, 2), landmarks=face.landmarks + shift, mesh=None)
 
 
-def is_on_body(face: Face, trails: Sequence[Trail]) -> bool:
+def is_on_body(face: Face, trails: Sequence[TrackState]) -> bool:
     """Return whether `face` may be a hand or the clothes of somebody whose face is known: below it, and no larger."""
     known = [trail.face for trail in trails if not trail.hints]
     if not known:
@@ -247,7 +247,7 @@ def correlation(a: Floats, b: Floats) -> float:
     return float(((a - a.mean()) * (b - b.mean())).mean() / (a.std() * b.std()))
 
 
-def _continued(trail: Trail, face: Face, seconds: float, *, is_confirmed: bool) -> Trail:
+def _continued(trail: TrackState, face: Face, seconds: float, *, is_confirmed: bool) -> TrackState:
     """Return `trail` with one more sighting; from the second sure one it may coast in full."""
     elapsed = seconds - trail.seen
     velocity = trail.velocity
@@ -258,21 +258,21 @@ def _continued(trail: Trail, face: Face, seconds: float, *, is_confirmed: bool) 
     has_come = trail.hints + 1 >= HINTS and np.linalg.norm(now - trail.start) >= HINT_MOVE * size
     hints = 0 if not trail.hints or is_confirmed or has_come else trail.hints + 1
     lasting = HINT_SECONDS if hints else COAST_SECONDS
-    return Trail(trail.id, face, velocity.astype(np.float32), seconds, lasting, hints, trail.start, trail.hid)
+    return TrackState(trail.id, face, velocity.astype(np.float32), seconds, lasting, hints, trail.start, trail.hid)
 
 
-def _scaled(trail: Trail, by: Floats) -> Trail:
+def _scaled(trail: TrackState, by: Floats) -> TrackState:
     """Return `trail` in pictures `by` `(2,)` times as wide and high."""
     face = replace(trail.face, box=trail.face.box * np.tile(by, 2), landmarks=trail.face.landmarks * by, mesh=None)
     return replace(trail, face=face, velocity=trail.velocity * by, start=trail.start * by)
 
 
-def _seen(trail: Trail, seconds: float) -> Track:
+def _seen(trail: TrackState, seconds: float) -> Track:
     hides = seconds - trail.hid <= HIDING_SECONDS
     return Track(trail.id, trail.face, 0.0, is_confirmed=not trail.hints, hides=hides)
 
 
-def _coasting(trail: Trail, seconds: float) -> Track:
+def _coasting(trail: TrackState, seconds: float) -> Track:
     missed = seconds - trail.seen
     face = predicted(trail, seconds)
     margin = GROWTH_PER_SECOND * missed * face.size
@@ -280,7 +280,7 @@ def _coasting(trail: Trail, seconds: float) -> Track:
     return Track(trail.id, replace(face, box=box), missed)
 
 
-def _over(box: Floats, seen: Sequence[Trail], share: float) -> set[int]:
+def _over(box: Floats, seen: Sequence[TrackState], share: float) -> set[int]:
     """Return which seen faces cover more than `share` of `box`, each by itself."""
     over = set()
     for trail in seen:
@@ -290,7 +290,7 @@ def _over(box: Floats, seen: Sequence[Trail], share: float) -> set[int]:
     return over
 
 
-def _over_doubted(faces: Sequence[Face], sure: Sequence[Trail]) -> set[int]:
+def _over_doubted(faces: Sequence[Face], sure: Sequence[TrackState]) -> set[int]:
     """Return which seen faces lie over one of `faces` that is not sure, and is covered only as far as they are."""
     certain = {id(trail.face) for trail in sure}
     doubted = [face.box for face in faces if id(face) not in certain]

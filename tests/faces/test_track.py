@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.faces import track
-from streamer.faces.track import FaceTracker, Trail, alone, correlation, match, predicted, thumbnail
+from streamer.faces.track import FaceTracker, TrackState, alone, correlation, match, predicted, thumbnail
 from streamer.types import Face, Floats, Image, Track
 
 SCENE: Image = np.random.default_rng(1).integers(0, 256, (90, 160, 3), dtype=np.uint8)
@@ -244,7 +244,7 @@ def test_a_coasting_face_moves_on_and_slows_down():
 
 
 def test_predicted_is_the_integral_of_a_velocity_that_decays():
-    trail = Trail(1, face(100), np.array([80, -40], np.float32), 2.0, 0.5, 0, np.zeros(2, np.float32))
+    trail = TrackState(1, face(100), np.array([80, -40], np.float32), 2.0, 0.5, 0, np.zeros(2, np.float32))
     moments = (np.arange(100_000) + 0.5) / 100_000 * 0.4
     travelled = np.exp(-moments / track.DAMPING_SECONDS).mean() * 0.4
     assert centre(predicted(trail, 2.4)) == pytest.approx([100 + 80 * travelled, 100 - 40 * travelled], abs=1e-3)
@@ -429,7 +429,7 @@ def test_every_sure_face_is_in_exactly_one_track_and_ids_are_unique(frames: list
 
 def test_match_pairs_each_trail_with_at_most_one_face():
     still = np.zeros(2, np.float32)
-    trails = [Trail(n, face(100 + 5 * n), still, 0.0, 0.5, 0, still) for n in (1, 2)]
+    trails = [TrackState(n, face(100 + 5 * n), still, 0.0, 0.5, 0, still) for n in (1, 2)]
     one = replace(face(107), score=0.9)
     assert match(trails, [one], 0.1) == {1: one}
     assert match([], [one], 0.1) == match(trails, [], 0.1) == {}
