@@ -25,7 +25,7 @@ MOVED_IOU = 0.7  # of a visible face's boxes in two frames; with less in common 
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
+class ConsentContext:
     """Whose consent holds, and what knows them; shared by streams."""
 
     consents: ConsentList
@@ -55,10 +55,10 @@ class Keeping:
         return cls(consents, load_crowd(crowd, known_by), reader)
 
 
-class Keeper:
+class ConsentFilter:
     """The decisions of one stream."""
 
-    def __init__(self, keeping: Keeping) -> None:
+    def __init__(self, keeping: ConsentContext) -> None:
         self._judge, self._reader = ConsentJudge(keeping.consents, keeping.crowd), keeping.reader
         self._looked: dict[int, float] = {}
         self._shown: dict[int, Floats] = {}  # boxes of those visible in the last frame

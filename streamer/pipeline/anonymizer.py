@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from models.attributes.attributes import AttributeNet
     from models.face_model import FaceModel
     from models.identity.recognizer import FaceRecognizer
-    from streamer.consent.filter import Keeping
+    from streamer.consent.filter import ConsentContext
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Anonymizer:
         device: torch.device | None,
         settings: Settings,
         recognizer: FaceRecognizer | None = None,
-        keeping: Keeping | None = None,
+        keeping: ConsentContext | None = None,
         attributes: AttributeNet | None = None,
     ) -> None:
         """Take prepared networks and their device, without which faces are only covered, and who may stay visible.
@@ -142,7 +142,7 @@ class Anonymizer:
         policy: Policy = "balanced",
         delay_seconds: float = DEFAULT_DELAY,
         min_face: float | None = None,
-        keeping: Keeping | None = None,
+        keeping: ConsentContext | None = None,
         always: Iterable[AnyRegion] = (),
     ) -> Self:
         """Load weights by name or path.

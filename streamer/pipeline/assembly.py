@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from models.face_model import FaceModel
     from models.identity.recognizer import FaceRecognizer
     from models.texture_model import TextureModel
-    from streamer.consent.filter import Keeper, Keeping
+    from streamer.consent.filter import ConsentContext, ConsentFilter
     from streamer.render.drawer import Drawer
     from streamer.render.guard import Guard
     from streamer.render.traits import TraitReader
@@ -42,7 +42,7 @@ class Loaded:
     model: FaceModel | None
     device: torch.device | None
     recognizer: FaceRecognizer | None
-    keeping: Keeping | None
+    keeping: ConsentContext | None
     attributes: AttributeNet | None
     key: bytes
     mechanism: GaussianMechanism | None
@@ -74,13 +74,13 @@ def drawer_of(loaded: Loaded) -> Drawer[Any] | None:
     return FaceDrawer(loaded.model, loaded.device, pseudonyms=pseudonyms)
 
 
-def keeper_of(keeping: Keeping | None) -> Keeper | None:
+def keeper_of(keeping: ConsentContext | None) -> ConsentFilter | None:
     """Return what knows who agreed to be seen, where somebody did."""
     if keeping is None:
         return None
-    from streamer.consent.filter import Keeper
+    from streamer.consent.filter import ConsentFilter
 
-    return Keeper(keeping)
+    return ConsentFilter(keeping)
 
 
 def guard_of(loaded: Loaded) -> Guard | None:

@@ -15,7 +15,7 @@ from streamer.cli import main as cli
 from streamer.cli.demo import Pose, Shot, render_clip
 from streamer.consent.cohort import Crowd
 from streamer.consent.entries import ConsentList, Person
-from streamer.consent.filter import Keeper, Keeping
+from streamer.consent.filter import ConsentContext, ConsentFilter
 from streamer.consent.quality import Sighting
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.sources.file_source import open_source
@@ -54,7 +54,7 @@ def enrolled(folder: Path, photo: Path, *, days: int = 1, camera: str = "") -> P
     return folder / "list.toml"
 
 
-def safe_frames(clip: Path, keeping: Keeping) -> list[tuple[np.ndarray, SafeFrame]]:
+def safe_frames(clip: Path, keeping: ConsentContext) -> list[tuple[np.ndarray, SafeFrame]]:
     stream = Anonymizer.load(mode="cover", device="cpu", keeping=keeping).stream()
     with open_source(str(clip)) as source:
         return [(frame.image, stream(frame)) for frame in source]
@@ -65,7 +65,7 @@ def tiers(frames: list[tuple[np.ndarray, SafeFrame]]) -> Counter[str]:
 
 
 def test_an_enrolled_person_is_covered_first_and_then_stays_as_they_are(clip: Path, portrait: Path, tmp_path: Path):
-    keeping = Keeping.load(enrolled(tmp_path, portrait), key=KEY, camera=None)
+    keeping = ConsentContext.load(enrolled(tmp_path, portrait), key=KEY, camera=None)
     frames = safe_frames(clip, keeping)
     found = tiers(frames)
     assert found["kept"] > 10
@@ -76,12 +76,12 @@ def test_an_enrolled_person_is_covered_first_and_then_stays_as_they_are(clip: Pa
 
 
 def test_consent_for_another_camera_keeps_nobody_visible(clip: Path, portrait: Path, tmp_path: Path):
-    keeping = Keeping.load(enrolled(tmp_path, portrait, camera="door"), key=KEY, camera="window")
+    keeping = ConsentContext.load(enrolled(tmp_path, portrait, camera="door"), key=KEY, camera="window")
     assert set(tiers(safe_frames(clip, keeping))) == {"mosaic"}
 
 
 def test_a_look_that_fails_keeps_nobody_visible(clip: Path, portrait: Path, tmp_path: Path):
-    keeping = Keeping.load(enrolled(tmp_path, portrait), key=KEY, camera=None)
+    keeping = ConsentContext.load(enrolled(tmp_path, portrait), key=KEY, camera=None)
 
     def broken(*_: object) -> None:
         raise RuntimeError
@@ -184,7 +184,7 @@ def test_a_track_that_goes_over_to_somebody_else_is_covered_at_once():
     crowd = Crowd(0.6, np.zeros((1, 2), np.float32))
     people = ConsentList((Person("Ann", date.max, ann),), {})
     for jump in range(25, 31):  # whenever the last regular look was
-        keeper = Keeper(Keeping(people, crowd, read))  # type: ignore[arg-type]
+        keeper = ConsentFilter(ConsentContext(people, crowd, read))  # type: ignore[arg-type]
         shown = []
         for n in range(jump + 1):
             at = ANN if n < jump else face(300, 100, 200)

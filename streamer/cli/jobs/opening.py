@@ -12,7 +12,7 @@ from streamer.settings import DEFAULT_DELAY, LIVE_DELAY
 
 if TYPE_CHECKING:
     from streamer.cli.jobs.job import Job
-    from streamer.consent.filter import Keeping
+    from streamer.consent.filter import ConsentContext
     from streamer.pipeline.anonymizer import Anonymizer
     from streamer.types import Sink, Source, Span, VideoInfo
 
@@ -115,16 +115,16 @@ def load_anonymizer(job: Job, *, is_live: bool) -> Anonymizer:
         raise typer.BadParameter(str(error)) from error
 
 
-def _keeping(job: Job) -> Keeping | None:
+def _keeping(job: Job) -> ConsentContext | None:
     if job.keep is None:
         return None
     if job.keep_key is None:
         raise typer.BadParameter("a consent list needs its key file", param_hint="--keep-key")
     from models.privacy import load_key
     from streamer.consent.cohort import SHIPPED_CROWD
-    from streamer.consent.filter import Keeping
+    from streamer.consent.filter import ConsentContext
 
-    return Keeping.load(
+    return ConsentContext.load(
         job.keep,
         key=load_key(job.keep_key),
         camera=job.camera,
