@@ -103,16 +103,16 @@ def make_crowd(
     a recogniser they are all alike, unless the crowd has some.
     """
     with errors_in_one_line():
-        from streamer.consent.cohort import crowd_of, write_crowd
+        from streamer.consent.cohort import cohort_of, write_cohort
         from streamer.consent.enroll import embed_strangers
         from streamer.consent.quality import recognizer_id
 
         embeddings = embed_strangers(photos, _reader(recognizer))
         try:
-            crowd = crowd_of(embeddings)
+            crowd = cohort_of(embeddings)
         except ValueError as error:
             raise StreamerError(str(error)) from error
-        write_crowd(out, crowd, recognizer_id(recognizer))
+        write_cohort(out, crowd, recognizer_id(recognizer))
     typer.echo(f"{len(embeddings)} strangers; a face is somebody's from a cosine of {crowd.threshold:.3f} on")
 
 

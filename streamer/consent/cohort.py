@@ -21,13 +21,13 @@ from streamer.errors import SinkError, SourceError
 from streamer.types import Floats
 
 FALSE_ACCEPTS = 1e-4  # share of pairs of strangers over the threshold
-LEAST_CROWD = 150  # people: of their 11,000 pairs one may be over it
+LEAST_COHORT = 150  # people: of their 11,000 pairs one may be over it
 MARGIN = 0.15  # of cosine, by which a person is ahead of every stranger (see `streamer.consent.judge`)
-SHIPPED_CROWD = WEIGHTS / "identity-crowd.safetensors"
+SHIPPED_COHORT = WEIGHTS / "identity-crowd.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
-class Crowd:
+class Cohort:
     """Embeddings of strangers by one recogniser.
 
     Attributes:
@@ -38,25 +38,25 @@ class Crowd:
     threshold: float
     embeddings: Floats = field(repr=False, compare=False)
 
-    def bars(self, embeddings: Floats) -> Floats:
+    def thresholds(self, embeddings: Floats) -> Floats:
         """Return how like each of `(N, D)` unit embeddings another must be to be the same person's, `(N,)` cosines."""
         nearest = (embeddings @ self.embeddings.T).max(axis=1)
         return np.asarray(np.maximum(nearest + MARGIN, self.threshold), np.float32)
 
 
-def crowd_of(embeddings: Floats) -> Crowd:
+def cohort_of(embeddings: Floats) -> Cohort:
     """Return the crowd of `(M, D)` unit embeddings of M different people, with the threshold that its pairs give.
 
     Raises:
-        ValueError: If there are fewer than `LEAST_CROWD`.
+        ValueError: If there are fewer than `LEAST_COHORT`.
     """
-    if len(embeddings) < LEAST_CROWD:
-        raise ValueError(f"a crowd needs at least {LEAST_CROWD} different people, got {len(embeddings)}")
+    if len(embeddings) < LEAST_COHORT:
+        raise ValueError(f"a crowd needs at least {LEAST_COHORT} different people, got {len(embeddings)}")
     pairs = (embeddings @ embeddings.T)[np.triu_indices(len(embeddings), 1)]
-    return Crowd(false_accept_threshold(pairs, FALSE_ACCEPTS), embeddings)
+    return Cohort(false_accept_threshold(pairs, FALSE_ACCEPTS), embeddings)
 
 
-def write_crowd(path: Path, crowd: Crowd, recognizer: RecognizerId) -> None:
+def write_cohort(path: Path, crowd: Cohort, recognizer: RecognizerId) -> None:
     """Write a crowd, in half precision; what was there before is replaced once the new file is whole.
 
     Raises:
@@ -74,7 +74,7 @@ def write_crowd(path: Path, crowd: Crowd, recognizer: RecognizerId) -> None:
         partial.unlink(missing_ok=True)
 
 
-def load_crowd(path: Path, recognizer: RecognizerId) -> Crowd:
+def load_cohort(path: Path, recognizer: RecognizerId) -> Cohort:
     """Read a crowd.
 
     Args:
@@ -96,4 +96,4 @@ def load_crowd(path: Path, recognizer: RecognizerId) -> Crowd:
     lengths = np.linalg.norm(embeddings, axis=-1)
     if embeddings.ndim != 2 or not len(embeddings) or not (abs(lengths - 1) < 0.01).all() or not 0 < threshold < 1:
         raise SourceError(f"{path}: damaged: not unit vectors (M, D) and a threshold; `veil consent crowd` makes one")
-    return Crowd(threshold, embeddings)
+    return Cohort(threshold, embeddings)

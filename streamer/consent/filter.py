@@ -12,7 +12,7 @@ import torch
 
 from models.face_model import prepare
 from models.pretrained.imported import load_recognizer
-from streamer.consent.cohort import SHIPPED_CROWD, Crowd, load_crowd
+from streamer.consent.cohort import SHIPPED_COHORT, Cohort, load_cohort
 from streamer.consent.entries import ConsentList
 from streamer.consent.judge import ConsentJudge
 from streamer.consent.quality import FaceReader, recognizer_id
@@ -29,12 +29,12 @@ class ConsentContext:
     """Whose consent holds, and what knows them; shared by streams."""
 
     consents: ConsentList
-    crowd: Crowd
+    crowd: Cohort
     reader: FaceReader
 
     @classmethod
     def load(
-        cls, path: Path, *, key: bytes, camera: str | None, recognizer: str = "identity", crowd: Path = SHIPPED_CROWD
+        cls, path: Path, *, key: bytes, camera: str | None, recognizer: str = "identity", crowd: Path = SHIPPED_COHORT
     ) -> Self:
         """Read a consent list, on the CPU: it is a look or two a frame.
 
@@ -52,7 +52,7 @@ class ConsentContext:
         known_by, place = recognizer_id(recognizer), torch.device("cpu")
         consents = ConsentList.load(path, key=key, camera=camera, today=date.today(), recognizer=known_by)
         reader = FaceReader(prepare(load_recognizer(recognizer), place), place)
-        return cls(consents, load_crowd(crowd, known_by), reader)
+        return cls(consents, load_cohort(crowd, known_by), reader)
 
 
 class ConsentFilter:

@@ -32,7 +32,7 @@ from datetime import date
 
 import numpy as np
 
-from streamer.consent.cohort import MARGIN, Crowd
+from streamer.consent.cohort import MARGIN, Cohort
 from streamer.consent.entries import ConsentList
 from streamer.consent.quality import Sighting
 from streamer.types import Track
@@ -85,10 +85,10 @@ class ConsentJudge:
         today: The clock that expiry dates are compared with: a stream may run past midnight.
     """
 
-    def __init__(self, consents: ConsentList, crowd: Crowd, *, today: Callable[[], date] = date.today) -> None:
+    def __init__(self, consents: ConsentList, crowd: Cohort, *, today: Callable[[], date] = date.today) -> None:
         self._people, self._crowd, self._today = consents.people, crowd, today
         self._known = np.array([person.embedding for person in self._people], np.float32)
-        self._bars = crowd.bars(self._known) if self._people else np.zeros(0, np.float32)
+        self._bars = crowd.thresholds(self._known) if self._people else np.zeros(0, np.float32)
         self._evidence: dict[int, _Evidence] = {}
         self._said: dict[int, Decision] = {}
 
@@ -150,7 +150,7 @@ class ConsentJudge:
         likeness = self._known @ sighting.embedding  # (N,)
         order = np.argsort(-likeness)
         best = int(order[0])
-        bar = max(self._bars[best], self._crowd.bars(sighting.embedding[None])[0])
+        bar = max(self._bars[best], self._crowd.thresholds(sighting.embedding[None])[0])
         if not likeness[best] > bar:  # not <=: what is no number is nobody
             return None, UNKNOWN
         if len(order) > 1 and not likeness[best] > likeness[order[1]] + MARGIN:

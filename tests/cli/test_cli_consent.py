@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from models.pretrained.imported import load_recognizer
 from models.privacy import load_key
 from streamer.cli.consent import consent_app
-from streamer.consent.cohort import load_crowd
+from streamer.consent.cohort import load_cohort
 from streamer.consent.enroll import embed_strangers, enroll
 from streamer.consent.entries import ConsentList
 from streamer.consent.quality import FaceReader, recognizer_id
@@ -182,10 +182,10 @@ def test_a_crowd_is_made_of_a_folder_of_photos(tmp_path: Path, monkeypatch: pyte
     assert not (tmp_path / "crowd").exists()
 
     photo(tmp_path / "people", "d.png", picture(HOPPER)[:, ::-1])
-    monkeypatch.setattr("streamer.consent.cohort.LEAST_CROWD", 3)  # who would photograph 150 people for a test?
+    monkeypatch.setattr("streamer.consent.cohort.LEAST_COHORT", 3)  # who would photograph 150 people for a test?
     monkeypatch.setattr("streamer.consent.cohort.FALSE_ACCEPTS", 0.4)  # one of the three pairs: that of the two Hoppers
     assert veil("consent", "crowd", tmp_path / "people", "--out", tmp_path / "crowd").exit_code == 0
-    crowd = load_crowd(tmp_path / "crowd", recognizer_id("identity"))
+    crowd = load_cohort(tmp_path / "crowd", recognizer_id("identity"))
     grace, eileen, mirrored = crowd.embeddings
     assert crowd.threshold == pytest.approx(max(grace @ eileen, eileen @ mirrored), abs=0.002)
 

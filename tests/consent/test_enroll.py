@@ -12,7 +12,7 @@ import torch
 
 from models.pretrained.imported import load_recognizer
 from streamer.cli.demo import Pose, Shot, render_clip
-from streamer.consent.cohort import Crowd
+from streamer.consent.cohort import Cohort
 from streamer.consent.enroll import enroll
 from streamer.consent.entries import ConsentList, Person
 from streamer.consent.judge import NEEDED_SECONDS, ConsentJudge
@@ -24,7 +24,7 @@ from streamer.types import Track
 
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"  # US Navy, public domain
 COLLINS = Path(skimage.__file__).parent / "data" / "astronaut.png"  # NASA, public domain
-CROWD = Crowd(0.65, np.eye(128, dtype=np.float32))  # nobody's
+CROWD = Cohort(0.65, np.eye(128, dtype=np.float32))  # nobody's
 
 Look = tuple[float, list[Track], dict[int, Sighting]]
 

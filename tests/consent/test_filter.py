@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from streamer.cli import main as cli
 from streamer.cli.demo import Pose, Shot, render_clip
-from streamer.consent.cohort import Crowd
+from streamer.consent.cohort import Cohort
 from streamer.consent.entries import ConsentList, Person
 from streamer.consent.filter import ConsentContext, ConsentFilter
 from streamer.consent.quality import Sighting
@@ -181,7 +181,7 @@ def test_a_track_that_goes_over_to_somebody_else_is_covered_at_once():
     def read(image: Image, face: Face) -> Sighting:
         return Sighting(ann if face.box[0] < 250 else stranger, 200, 0.0, 0.6, 50, 0.05)
 
-    crowd = Crowd(0.6, np.zeros((1, 2), np.float32))
+    crowd = Cohort(0.6, np.zeros((1, 2), np.float32))
     people = ConsentList((Person("Ann", date.max, ann),), {})
     for jump in range(25, 31):  # whenever the last regular look was
         keeper = ConsentFilter(ConsentContext(people, crowd, read))  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from datetime import date
 import numpy as np
 import pytest
 
-from streamer.consent.cohort import MARGIN, Crowd
+from streamer.consent.cohort import MARGIN, Cohort
 from streamer.consent.entries import ConsentList, Person
 from streamer.consent.judge import FRESH_SECONDS, NEEDED, NEEDED_SECONDS, ConsentJudge, Decision
 from streamer.consent.quality import Sighting
@@ -26,7 +26,7 @@ def axis(*values: float) -> Floats:
 
 
 ANN, BOB, STRANGER = axis(1), axis(0, 1), axis(0, 0, 1)
-CROWD = Crowd(0.6, np.stack([axis(0, 0, 0, 1), axis(0, 0, 0, 0, 1)]))
+CROWD = Cohort(0.6, np.stack([axis(0, 0, 0, 1), axis(0, 0, 0, 0, 1)]))
 PEOPLE = (Person("Ann", EXPIRES, ANN), Person("Bob", EXPIRES, BOB))
 
 

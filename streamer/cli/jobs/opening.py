@@ -121,7 +121,7 @@ def _keeping(job: Job) -> ConsentContext | None:
     if job.keep_key is None:
         raise typer.BadParameter("a consent list needs its key file", param_hint="--keep-key")
     from models.privacy import load_key
-    from streamer.consent.cohort import SHIPPED_CROWD
+    from streamer.consent.cohort import SHIPPED_COHORT
     from streamer.consent.filter import ConsentContext
 
     return ConsentContext.load(
@@ -129,7 +129,7 @@ def _keeping(job: Job) -> ConsentContext | None:
         key=load_key(job.keep_key),
         camera=job.camera,
         recognizer=job.keep_recognizer,
-        crowd=job.keep_crowd or SHIPPED_CROWD,
+        crowd=job.keep_crowd or SHIPPED_COHORT,
     )
 
 
