@@ -38,7 +38,7 @@ from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.cores import share_cores
 from streamer.pipeline.runner import protect
 from streamer.pipeline.stream import FaceAnonymizer
-from streamer.render.align import SimilarityAligner, turn
+from streamer.render.align import SimilarityAligner, profile_ratio
 from streamer.settings import LIVE_DELAY
 from streamer.sinks.file_sink import open_sink
 from streamer.sources.file_source import open_source
@@ -252,7 +252,7 @@ class Witness:
         with FaceDetector() as detector, open_source(str(clip)) as frames:
             for frame in frames:
                 clear = [f for f in detector(frame.image) if f.score >= CERTAIN and f.size >= MIN_SIZE]
-                clear = [f for f in clear if f.mesh is not None and turn(f.mesh) <= FRONTAL]
+                clear = [f for f in clear if f.mesh is not None and profile_ratio(f.mesh) <= FRONTAL]
                 rows += [(frame.index, face, self.embed(frame.image, face)) for face in clear]
         embeddings, indices = np.stack([row[2] for row in rows]), np.array([row[0] for row in rows])
         sittings: list[list[Sitting]] = [[] for _ in range(frame.index + 1)]

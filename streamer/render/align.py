@@ -71,7 +71,7 @@ def outline(mesh: Floats, margin: float) -> Floats:
     return np.asarray(cv2.convexHull((hull[:, None] + moves).reshape(-1, 2))[:, 0], np.float32)
 
 
-def turn(mesh: Floats) -> float:
+def profile_ratio(mesh: Floats) -> float:
     """Return where the nose tip lies across the face's oval: .5 facing the camera, towards 1 in profile."""
     left, right, nose = mesh[234, :2], mesh[454, :2], mesh[1, :2]
     across = right - left

@@ -20,7 +20,7 @@ from models.identity.recognizer import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS
 from models.training.inputs.dataset import ARRAYS, TEMPLATE_FILE
 from streamer.errors import SinkError, SourceError
 from streamer.faces.detect import FaceDetector, five_points
-from streamer.render.align import MeshAligner, SimilarityAligner, oval_polygon, turn, umeyama
+from streamer.render.align import MeshAligner, SimilarityAligner, oval_polygon, profile_ratio, umeyama
 from streamer.sources.file_source import open_source
 from streamer.types import Face, Floats, Frame, Image
 
@@ -28,7 +28,9 @@ MIN_EXTRACTED_SIZE = 64.0  # pixels; smaller faces teach blur
 NO_FACE = "no face of a usable size was found; are the photos upright?"
 CROP_QUALITY = 95  # of 100: visually lossless
 MAX_OUTSIDE = 0.04  # of the picture's side: how far the face's oval may reach past its edge
-MAX_TURN = 0.72  # of the oval's width, where the nose tip may lie in a mesh crop: beyond, half of it is a mirror image
+MAX_PROFILE_RATIO = (
+    0.72  # of the oval's width, where the nose tip may lie in a mesh crop: beyond, half of it is a mirror image
+)
 RIM = 0.97  # of the oval that a mesh crop keeps: at its edge are hair, ears and background
 LIGHT_BLUR = 0.1  # of the crop's side: what is coarser is light
 LIGHT_OFFSET = 8.0  # grey levels added before the logarithm, or the noise of dark pixels counts
@@ -197,7 +199,7 @@ def _mesh_cut(template: Template, size: int, *, flat: bool) -> Cut:
     cv2.fillPoly(oval, [np.round(oval_polygon(points * size, RIM) * 16).astype(np.int32)], 1, shift=4)
 
     def cut(image: Image, face: Face) -> bytes | None:
-        if face.mesh is None or not _is_usable(face, image) or turn(face.mesh) > MAX_TURN:
+        if face.mesh is None or not _is_usable(face, image) or profile_ratio(face.mesh) > MAX_PROFILE_RATIO:
             return None
         inside = (oval > 0) & aligner.known(image, face)
         crop = filled(aligner.whole(image, face), inside)

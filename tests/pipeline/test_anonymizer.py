@@ -25,7 +25,7 @@ from streamer.faces.detect import FaceDetector
 from streamer.pipeline.anonymizer import Anonymizer, Settings
 from streamer.pipeline.runner import QUEUE_LENGTH, protect
 from streamer.pipeline.stream import MAX_FAILURES
-from streamer.render.align import SimilarityAligner, turn
+from streamer.render.align import SimilarityAligner, profile_ratio
 from streamer.render.blend import fill, inner_face
 from streamer.render.draw import choose_device
 from streamer.types import Face, Frame, Image, VideoInfo
@@ -365,11 +365,11 @@ def test_cuda_that_is_asked_for_and_absent_is_an_error_not_a_cpu() -> None:
 def test_turn_is_half_when_facing_the_camera_and_near_one_in_profile() -> None:
     mesh = np.zeros((468, 3), np.float32)
     mesh[234, 0], mesh[454, 0], mesh[1, 0] = 0, 100, 50
-    assert turn(mesh) == pytest.approx(0.5)
+    assert profile_ratio(mesh) == pytest.approx(0.5)
     mesh[1, 0] = 95
-    assert turn(mesh) == pytest.approx(0.95)
+    assert profile_ratio(mesh) == pytest.approx(0.95)
     mesh[1, 0] = 5
-    assert turn(mesh) == pytest.approx(0.95)
+    assert profile_ratio(mesh) == pytest.approx(0.95)
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared: photos and a recogniser")

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from streamer.render.align import MeshAligner, outline, turn
+from streamer.render.align import MeshAligner, outline, profile_ratio
 from streamer.render.blend import MARGIN, edge, fill, inner_face, without_folds
 from streamer.render.conceal import clip_to
 from streamer.render.textures import eyes, mouth, rim
@@ -84,7 +84,7 @@ def canvas(below: Image, face: Face, mesh: Floats, drawn: Face, *, aligner: Mesh
         aligner: Of the template, at the size of the largest textures.
     """
     whole = inner_face(face)
-    turned = float(np.clip((turn(mesh) - TURNED[0]) / (TURNED[1] - TURNED[0]), 0.0, 1.0))
+    turned = float(np.clip((profile_ratio(mesh) - TURNED[0]) / (TURNED[1] - TURNED[0]), 0.0, 1.0))
     hull = outline(mesh, turned * MARGIN)
     width = float(np.ptp(hull[:, 0]))
     roi = clip_to(below, whole)
