@@ -85,7 +85,7 @@ class FaceDrawer(Drawer[_Crop]):
         cut = np.stack([self._aligner.whole(image, track.face) for track in tracks])  # (N, S, S, 3)
         crops = torch.from_numpy(cut).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
         meshes = torch.from_numpy(np.stack([mesh_of(track) for track in tracks])).to(self._device)
-        others = self._pseudonyms.of(image, tracks, crops, meshes)
+        others = self._pseudonyms.assign(image, tracks, crops, meshes)
         betas = torch.full((len(tracks),), float(beta), device=self._device)
         latents = self._model.encode(crops, betas, others)  # (N, L, D)
         steady = [

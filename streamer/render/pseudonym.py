@@ -73,7 +73,7 @@ class Pseudonyms:
             if len(self._rejected) > PseudonymBook.MAX_PEOPLE:
                 del self._rejected[next(iter(self._rejected))]
 
-    def of(
+    def assign(
         self,
         image: Image,
         tracks: Sequence[Track],

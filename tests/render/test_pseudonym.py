@@ -79,7 +79,7 @@ def become(of: Pseudonyms, tracks: dict[int, tuple[int, int, int]]) -> list[int]
     image, faces = frame(*tracks.values())
     seen = [Track(number, face, 0.0) for number, face in zip(tracks, faces, strict=True)]
     torch.manual_seed(sum(map(sum, tracks.values())))
-    return of.of(image, seen, torch.rand(len(seen), 3, 32, 32), torch.zeros(len(seen), 468, 3)).tolist()
+    return of.assign(image, seen, torch.rand(len(seen), 3, 32, 32), torch.zeros(len(seen), 468, 3)).tolist()
 
 
 RED, BLUE, GREEN = (250, 0, 0), (0, 0, 250), (0, 250, 0)
@@ -156,7 +156,7 @@ def test_without_noise_the_release_leads_to_the_stranger_most_like_the_person(mo
     latents = torch.randn(1, 8)
     latents[:, :4] = model.strangers[123, :4] * 0.5
     crops = model.decode(latents).repeat_interleave(2, 2).repeat_interleave(2, 3)
-    assert stream.of(image, [Track(1, faces[0], 0.0)], crops, torch.zeros(1, 468, 3)).tolist() == [123]
+    assert stream.assign(image, [Track(1, faces[0], 0.0)], crops, torch.zeros(1, 468, 3)).tolist() == [123]
 
 
 def test_memory_does_not_grow_with_the_people_who_pass(model: LinearRefined, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +177,7 @@ def test_of_those_tried_on_the_least_like_the_person_is_taken(model: LinearRefin
         tried.append(stranger)
         return frame(BLUE if len(tried) == 3 else RED)[0]
 
-    chosen = pseudonyms(model).of(
+    chosen = pseudonyms(model).assign(
         image, [Track(1, face, 0.0)], torch.rand(1, 3, 32, 32), torch.zeros(1, 468, 3), try_on=try_on
     )
     assert len(set(tried)) == len(tried) == TRIES

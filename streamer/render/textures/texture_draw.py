@@ -166,7 +166,7 @@ class TextureDrawer(Drawer[_Drawn]):
             crops = torch.from_numpy(cut).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
             meshes = torch.from_numpy(np.stack([mesh_of(track) for track in new])).to(self._device)
             chosen |= dict(
-                zip((t.id for t in new), self._pseudonyms.of(image, new, crops, meshes, try_on=try_on), strict=True)
+                zip((t.id for t in new), self._pseudonyms.assign(image, new, crops, meshes, try_on=try_on), strict=True)
             )
         return [chosen[track.id] for track in tracks]
 
