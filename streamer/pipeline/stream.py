@@ -1,6 +1,6 @@
 """The heart: frames in, safe frames out. The only module that makes a `SafeFrame`.
 
-    see: detect -> track        look ahead        plan (`tiers`), then render: conceal -> draw -> guard (`renderer`)
+    detect: find -> track       look ahead        plan (`tiers`), then render: conceal -> draw -> guard (`renderer`)
 
 What fails after `conceal` shows a covered face; what fails before it shows nothing of the frame.
 """
@@ -34,8 +34,8 @@ MAX_FAILURES = 100  # frames in a row that could not be searched; then something
 class FaceAnonymizer:
     """The state of one stream: who is where, and who they have become.
 
-    `detect` and `render` share nothing, so that each may run in a thread of its own; each takes the frames in order. Nothing
-    else may be done with one by two threads at a time.
+    `detect` and `render` share nothing, so that each may run in a thread of its own; each takes the frames in order.
+    Nothing else may be done with one by two threads at a time.
     """
 
     def __init__(

@@ -12,9 +12,7 @@ from streamer.types import Cover, Mode, Tier, Track, TrackedFrame
 HOLD_SECONDS = 0.2  # without a reason before a covered face is drawn again: a flickering reason keeps it covered
 FADE_SECONDS = 0.2  # in which a drawn face comes out of its cover
 MIN_FACE_SIZE = 24.0  # pixels; a smaller face is only covered: drawn, it flickers, and nobody would see who it is
-MAX_PROFILE_RATIO = (
-    1.12  # of the oval's width, where the nose tip may lie; nearer to profile a real nose reaches past its mesh
-)
+MAX_PROFILE_RATIO = 1.12  # nearer to profile than that, a real nose reaches past its mesh
 STEADYING = "steadying"  # the reason while it waits
 BEFORE_FOUND = "before it was found"  # the one reason that is over once it ends: the face then fades in at once
 OVERLOAD = "overload"  # the reason when there is no time to draw it

@@ -28,9 +28,7 @@ MIN_EXTRACTED_SIZE = 64.0  # pixels; smaller faces teach blur
 NO_FACE = "no face of a usable size was found; are the photos upright?"
 CROP_QUALITY = 95  # of 100: visually lossless
 MAX_OUTSIDE = 0.04  # of the picture's side: how far the face's oval may reach past its edge
-MAX_PROFILE_RATIO = (
-    0.72  # of the oval's width, where the nose tip may lie in a mesh crop: beyond, half of it is a mirror image
-)
+MAX_PROFILE_RATIO = 0.72  # of a face in a mesh crop: beyond, half of it is a mirror image
 RIM = 0.97  # of the oval that a mesh crop keeps: at its edge are hair, ears and background
 LIGHT_BLUR = 0.1  # of the crop's side: what is coarser is light
 LIGHT_OFFSET = 8.0  # grey levels added before the logarithm, or the noise of dark pixels counts
