@@ -37,10 +37,15 @@ class Template:
             centres, nose tip, mouth corners, image-left first. "mesh": move all 468 points of the face mesh onto
             theirs, and the triangles between with them.
         points: x, y of each point in the unit square; pixels are these times the crop's side.
+        around: "kept": what lies around the face is in the crop. "filled": in a mesh crop, smooth colours of the face's
+            edge stand in its place.
+        light: "kept", or in a mesh crop "even": the coarse light of the frame is taken out.
     """
 
     kind: Literal["similarity", "mesh"]
     points: tuple[tuple[float, float], ...]
+    around: Literal["kept", "filled"] = "kept"
+    light: Literal["kept", "even"] = "kept"
 
     def __post_init__(self) -> None:
         expected = _TEMPLATE_POINTS.get(self.kind)
@@ -50,6 +55,10 @@ class Template:
             raise ValueError(f"a {self.kind} template needs {expected} points x, y, got {len(self.points)}")
         if not all(math.isfinite(value) for point in self.points for value in point):
             raise ValueError(f"the points of a {self.kind} template must be finite")
+        if self.around not in ("kept", "filled") or self.light not in ("kept", "even"):
+            raise ValueError(f"around must be kept or filled and light kept or even, got {self.around}, {self.light}")
+        if self.kind != "mesh" and (self.around, self.light) != ("kept", "kept"):
+            raise ValueError("only a mesh template tells what of a crop is face, to fill the rest or to even the light")
 
     @property
     def landmarks(self) -> npt.NDArray[np.float64]:

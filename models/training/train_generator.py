@@ -21,9 +21,10 @@ from models.private_encoder.discriminator import STDDEV_GROUP, Discriminator
 from models.private_encoder.generator import Generator, GeneratorConfig
 from models.training.inputs.augment import AdaptiveAugment
 from models.training.inputs.dataset import CropSet, open_crops
+from models.training.inputs.principal_codes import principal_codes
 from models.training.inputs.samples import grid
 from models.training.loop import RunConfig, Stateful, TrainStep, average_decay, follow, update_average
-from models.training.losses.losses import discriminator_loss, generator_loss, r1_penalty
+from models.training.losses.losses import discriminator_loss, generator_loss, pyramid_loss, r1_penalty
 from models.training.precision import mixed_precision
 from models.training.ranks import Draws, Ranks, joined_ranks
 from models.training.train_command import main
@@ -48,6 +49,10 @@ class GeneratorTrainConfig(RunConfig):
         learning_rate: Adam, of both networks (ADA's for less than 1024 px).
         gamma: Weight of R1; by default 1 at 256 px and less in proportion to the pixels, which it sums over.
         half_life: Images after which a weight counts half in the average.
+        mapping_layers: Between z and w.
+        reconstruction: Weight of drawing half of the pictures like those whose principal components were their z; 0 as
+            in the paper. A generator that knows where faces lie needs far fewer pictures to learn what they look like.
+        adversarial_from: Step until which only that is learnt, which costs a third.
     """
 
     data: tuple[Path, ...]
@@ -59,11 +64,16 @@ class GeneratorTrainConfig(RunConfig):
     learning_rate: float = 0.0025
     gamma: float | None = None
     half_life: float = 10_000.0
+    mapping_layers: int = 8
+    reconstruction: float = 0.0
+    adversarial_from: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.batch % STDDEV_GROUP:
             raise ValueError(f"batch must be a multiple of {STDDEV_GROUP}, got {self.batch}")
+        if self.adversarial_from and not self.reconstruction:
+            raise ValueError("adversarial_from needs a reconstruction to learn until then")
 
     @property
     def network(self) -> GeneratorConfig:
@@ -71,6 +81,7 @@ class GeneratorTrainConfig(RunConfig):
         return GeneratorConfig(
             resolution=self.size,
             latent_size=self.latent_size,
+            mapping_layers=self.mapping_layers,
             channel_base=self.width * self.size,
             channel_max=self.channel_max,
         )
@@ -102,6 +113,7 @@ class GeneratorTrainer:
         self.discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.augment = AdaptiveAugment().to(ranks.device)
+        self.codes = principal_codes(crops, config.latent_size).to(ranks.device) if config.reconstruction else None
         self.generator_optimizer, self.discriminator_optimizer = (
             torch.optim.Adam(network.parameters(), config.learning_rate, betas=(0.0, 0.99))
             for network in (self.generator, self.discriminator)
@@ -121,11 +133,20 @@ class GeneratorTrainer:
     def train_step(self, draws: Draws) -> Mapping[str, Tensor]:
         """Take one step of both networks, on the same fakes: that saves a forward of the generator."""
         real, known = self.crops.draw(draws)
+        adversarial = draws.step >= self.config.adversarial_from
+        # Pictures that are drawn again from their own codes: none, half, or all of them.
+        again = 0 if self.codes is None else len(real) // 2 if adversarial else len(real)
+        latents = self._mixed_latents(draws)
+        if self.codes is not None:
+            own = self.generator.map(self.codes(real[:again]))[:, None].expand(-1, latents.shape[1], -1)
+            latents = torch.cat([own, latents[again:]])
         with mixed_precision(self.ranks.device):
-            fake = self.generator(self._mixed_latents(draws), self._noises(draws))
+            fake = self.generator(latents, self._noises(draws))
         # A fake is seen through the mask of a real, so that the mask itself tells nothing.
-        losses = self._discriminator_step(real, (fake * known).detach(), draws)
-        losses |= self._generator_step(fake * known, draws)
+        fake, losses = fake * known, {}
+        if adversarial:
+            losses |= self._discriminator_step(real, fake.detach(), draws)
+        losses |= self._generator_step(fake, draws, adversarial=adversarial, drawn_again=real[:again])
         decay = average_decay(self.config.half_life, batch=self.config.batch, step=draws.step + 1)
         update_average(self.average, self.generator, decay)
         return losses | {"augment": self.augment.probability.clone()}
@@ -161,13 +182,21 @@ class GeneratorTrainer:
         self.augment.observe(real_logits, images=self.config.batch, ranks=self.ranks)
         return losses | {"real_logits": real_logits.mean(), "fake_logits": fake_logits.mean()}
 
-    def _generator_step(self, fake: Tensor, draws: Draws) -> dict[str, Tensor]:
+    def _generator_step(
+        self, fake: Tensor, draws: Draws, *, adversarial: bool, drawn_again: Tensor
+    ) -> dict[str, Tensor]:
+        losses = {}
         self.discriminator.requires_grad_(False)
-        with mixed_precision(self.ranks.device):
-            loss = generator_loss(self.discriminator(self.augment(fake, draws))).mean()
-        self.ranks.descend(loss, self.generator_optimizer)
+        if adversarial:
+            with mixed_precision(self.ranks.device):
+                losses["generator"] = generator_loss(self.discriminator(self.augment(fake, draws))).mean()
+        total = losses.get("generator", fake.new_zeros(()))
+        if len(drawn_again):
+            losses["reconstruction"] = pyramid_loss(drawn_again, fake[: len(drawn_again)]).mean()
+            total = total + self.config.reconstruction * losses["reconstruction"]
+        self.ranks.descend(total, self.generator_optimizer)
         self.discriminator.requires_grad_(True)
-        return {"generator": loss}
+        return losses
 
     @torch.no_grad()
     def ship(self, folder: Path) -> None:

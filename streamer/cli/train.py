@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -75,8 +76,10 @@ def _crops(sources: list[str], out: Path, *, align: str, size: int, flat: bool) 
     from models.registry import load_face_model
     from streamer.training.extract import extract_crops, named_frames
 
-    template = load_face_model("default").template if align == "template" else DEFAULT_TEMPLATE
-    return extract_crops(named_frames(sources), out, template=template, crop_size=size, flat=flat)
+    template = DEFAULT_TEMPLATE
+    if align == "template":
+        template = replace(load_face_model("default").template, around="filled", light="even" if flat else "kept")
+    return extract_crops(named_frames(sources), out, template=template, crop_size=size)
 
 
 @train_app.command("generator")

@@ -13,12 +13,12 @@ import torch
 
 from models.face_model import FaceModel
 from streamer.errors import AnonymizerError
-from streamer.render.align import Aligner, MeshAligner, SimilarityAligner
 from streamer.render.blend import paste, soften
+from streamer.render.cutter import aligner_of, crop_cutter
 from streamer.render.drawer import Drawer, Made, mesh_of
 from streamer.render.pseudonym import Pseudonyms
 from streamer.render.smooth import OneEuro, OneEuroConfig
-from streamer.types import Floats, Image, Track
+from streamer.types import Image, Track
 
 LATENT_FILTER = OneEuroConfig(min_cutoff=1.0, speed_gain=0.05)  # whitened coordinates a second
 
@@ -34,7 +34,8 @@ class FaceDrawer(Drawer[_Crop]):
     """Draws the faces of one stream with a network."""
 
     def __init__(self, model: FaceModel, device: torch.device, *, pseudonyms: Pseudonyms) -> None:
-        self._aligner = aligner_of(model)
+        self._aligner = aligner_of(model.template, model.crop_size)
+        self._cut = crop_cutter(model.template, model.crop_size)
         super().__init__(model, device, pseudonyms=pseudonyms)
 
     @torch.inference_mode()
@@ -82,7 +83,7 @@ class FaceDrawer(Drawer[_Crop]):
     @torch.inference_mode()
     def _make(self, image: Image, tracks: Sequence[Track], seconds: float, *, beta: float) -> None:
         """Make a synthetic crop of each track."""
-        cut = np.stack([self._aligner.whole(image, track.face) for track in tracks])  # (N, S, S, 3)
+        cut = np.stack([self._cut(image, track.face) for track in tracks])  # (N, S, S, 3)
         crops = torch.from_numpy(cut).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
         meshes = torch.from_numpy(np.stack([mesh_of(track) for track in tracks])).to(self._device)
         others = self._pseudonyms.assign(image, tracks, crops, meshes)
@@ -112,10 +113,3 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise AnonymizerError("device 'cuda' was asked for, but torch finds no CUDA GPU; use --device auto or cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def aligner_of(model: FaceModel) -> Aligner:
-    """Return what cuts crops as the model's template says."""
-    points: Floats = np.array(model.template.points, np.float32)
-    make = MeshAligner if model.template.kind == "mesh" else SimilarityAligner
-    return make(points, model.crop_size)

@@ -21,6 +21,7 @@ from models.training.inputs.dataset import ARRAYS, TEMPLATE_FILE
 from streamer.errors import SinkError, SourceError
 from streamer.faces.detect import FaceDetector, five_points
 from streamer.render.align import MeshAligner, SimilarityAligner, oval_polygon, profile_ratio, umeyama
+from streamer.render.cutter import crop_cutter
 from streamer.sources.file_source import open_source
 from streamer.types import Face, Floats, Frame, Image
 
@@ -29,9 +30,6 @@ NO_FACE = "no face of a usable size was found; are the photos upright?"
 CROP_QUALITY = 95  # of 100: visually lossless
 MAX_OUTSIDE = 0.04  # of the picture's side: how far the face's oval may reach past its edge
 MAX_PROFILE_RATIO = 0.72  # of a face in a mesh crop: beyond, half of it is a mirror image
-RIM = 0.97  # of the oval that a mesh crop keeps: at its edge are hair, ears and background
-LIGHT_BLUR = 0.1  # of the crop's side: what is coarser is light
-LIGHT_OFFSET = 8.0  # grey levels added before the logarithm, or the noise of dark pixels counts
 
 Cut = Callable[[Image, Face], bytes | None]  # an encoded crop of a face, or None where the face is of no use
 
@@ -69,29 +67,24 @@ def extract(frames: Iterable[tuple[str, Frame]], out: Path, *, template: Templat
 
 
 def extract_crops(
-    frames: Iterable[tuple[str, Frame]], out: Path, *, template: Template, crop_size: int, flat: bool = False
+    frames: Iterable[tuple[str, Frame]], out: Path, *, template: Template, crop_size: int
 ) -> Iterator[int]:
     """Write the faces of named frames to the tar `out` as they come; yield how many are kept so far, frame by frame.
 
     Each is a WebP named for its frame; the template is in the tar, for the trainers to hand on. In a similarity crop
-    what lies outside the picture is transparent. In a mesh crop the face is whole, and what is not face is filled
-    with the colours of its edge, so that there is no hair, ear or background to learn.
+    what lies outside the picture is transparent. In a mesh crop the face is whole.
 
     Args:
         frames: Names and frames.
         out: Replaced once all is written.
-        template: How the crops are aligned.
+        template: How the crops are aligned, and what is in them.
         crop_size: Pixels.
-        flat: Whether the light of a mesh crop is made even (`flattened`).
 
     Raises:
-        ValueError: If light is to be made even in similarity crops.
         SinkError: If `out` cannot be written.
         SourceError: If no face was found.
     """
-    if flat and template.kind != "mesh":
-        raise ValueError("light is made even in crops of a mesh template only")
-    cut = _mesh_cut(template, crop_size, flat=flat) if template.kind == "mesh" else _similarity_cut(template, crop_size)
+    cut = _mesh_cut(template, crop_size) if template.kind == "mesh" else _similarity_cut(template, crop_size)
     partial = out.with_name(f"{out.name}.partial")
     count = 0
     try:
@@ -111,38 +104,6 @@ def extract_crops(
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
-
-
-def filled(crop: Image, known: npt.NDArray[np.bool_]) -> Image:
-    """Return `crop` with what is not `known` in smooth colours of what is, near ones first (pull-push).
-
-    Gortler et al. 1996, "The Lumigraph", section 3.4.
-
-    Args:
-        crop: `(S, S, 3)` uint8 RGB.
-        known: `(S, S)`; one pixel at least.
-    """
-    weight = known.astype(np.float32)
-    colours = _pull_push(crop * weight[..., None], weight)
-    return np.asarray(np.where(known[..., None], crop, np.clip(colours + 0.5, 0, 255)), np.uint8)
-
-
-def flattened(crop: Image, inside: npt.NDArray[np.bool_]) -> Image:
-    """Return `crop` with even light: its coarse log colour, left and right apart, becomes that of both together.
-
-    I' = I exp((m(L) - L) + (mean(L) - m(L)) / 2),  L = log I blurred, m(L) = (L + mirrored L) / 2
-
-    What is alike on both sides is halved only, since a face's own form and colour are in it.
-
-    Args:
-        crop: `(S, S, 3)` uint8 RGB of a symmetric template.
-        inside: `(S, S)`: the face, over which light is averaged.
-    """
-    logs = np.log(crop.astype(np.float32) + LIGHT_OFFSET)
-    light = np.asarray(cv2.GaussianBlur(logs, (0, 0), LIGHT_BLUR * len(crop)))
-    even = (light + light[:, ::-1]) / 2
-    target = (even + light[inside].mean(axis=0)) / 2
-    return np.asarray(np.clip(np.exp(logs + target - light) - LIGHT_OFFSET + 0.5, 0, 255), np.uint8)
 
 
 def named_frames(paths: Iterable[str]) -> Iterator[tuple[str, Frame]]:
@@ -189,19 +150,14 @@ def _similarity_cut(template: Template, size: int) -> Cut:
     return cut
 
 
-def _mesh_cut(template: Template, size: int, *, flat: bool) -> Cut:
-    """Return what cuts `(S, S, 3)` crops of whole, not too turned faces, filled outside the face's oval."""
-    points = np.array(template.points, np.float32)
-    aligner = MeshAligner(points, size)
-    oval = np.zeros((size, size), np.uint8)
-    cv2.fillPoly(oval, [np.round(oval_polygon(points * size, RIM) * 16).astype(np.int32)], 1, shift=4)
+def _mesh_cut(template: Template, size: int) -> Cut:
+    """Return what cuts `(S, S, 3)` crops of whole, not too turned faces."""
+    cutter = crop_cutter(template, size)
 
     def cut(image: Image, face: Face) -> bytes | None:
         if face.mesh is None or not _is_usable(face, image) or profile_ratio(face.mesh) > MAX_PROFILE_RATIO:
             return None
-        inside = (oval > 0) & aligner.known(image, face)
-        crop = filled(aligner.whole(image, face), inside)
-        return _webp(flattened(crop, oval > 0) if flat else crop)
+        return _webp(cutter(image, face))
 
     return cut
 
@@ -216,20 +172,6 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size = len(content)
     tar.addfile(member, io.BytesIO(content))
-
-
-def _pull_push(values: Floats, weight: Floats) -> Floats:
-    """Return means `(h, w, 3)` of `values` `(h, w, 3)` times `weight` `(h, w)`, of coarser levels where it is small."""
-    height, width = weight.shape
-    means = values / np.maximum(weight, 1e-6)[..., None]
-    if max(height, width) == 1:
-        return np.asarray(means)
-    half = ((width + 1) // 2, (height + 1) // 2)
-    small, small_weight = (cv2.resize(level, half, interpolation=cv2.INTER_AREA) for level in (values, weight))
-    coarse = _pull_push(small.reshape(*half[::-1], 3), small_weight.reshape(half[::-1]))
-    below = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, 3)
-    share = np.minimum(2 * weight, 1)[..., None]  # half of a pixel known is enough to go by it
-    return np.asarray(share * means + (1 - share) * below)
 
 
 def _row(image: Image, face: Face, aligner: MeshAligner) -> dict[str, npt.NDArray[Any]]:

@@ -1,5 +1,6 @@
 """Photos become training data."""
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from fractions import Fraction
@@ -20,7 +21,7 @@ from streamer.cli import main as cli
 from streamer.errors import SourceError
 from streamer.faces.detect import FaceDetector
 from streamer.render.align import umeyama
-from streamer.training.extract import extract, extract_crops, filled, flattened, named_frames
+from streamer.training.extract import extract, extract_crops, named_frames
 from streamer.types import Frame
 
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
@@ -130,13 +131,8 @@ def test_a_source_that_breaks_leaves_no_tar(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_light_is_made_even_in_mesh_crops_only(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="mesh template"):
-        next(extract_crops([], tmp_path / "crops.tar", template=DEFAULT_TEMPLATE, crop_size=32, flat=True))
-
-
 def test_a_mesh_crop_is_face_alone_and_carries_its_template(tmp_path: Path) -> None:
-    template = load_face_model("default").template
+    template = dataclasses.replace(load_face_model("default").template, around="filled", light="even")
     painted = np.ascontiguousarray(cv2.imread(str(HOPPER))[..., ::-1])
     plain = painted.copy()
     painted[:60] = (0, 255, 0)  # the background above the head
@@ -161,30 +157,6 @@ def test_crops_of_two_templates_do_not_mix(tmp_path: Path, crops_tar: Path) -> N
     list(extract_crops([("a", frame)], tar, template=load_face_model("default").template, crop_size=32))
     with pytest.raises(ValueError, match="one template"):
         open_crops([tar, crops_tar], 32)
-
-
-def test_what_is_unknown_takes_the_colours_nearest_to_it() -> None:
-    crop = np.zeros((16, 16, 3), np.uint8)
-    crop[:, :4], crop[:, 4:8] = (200, 0, 0), (0, 0, 200)
-    known = np.zeros((16, 16), bool)
-    known[:, :8] = True
-    made = filled(crop, known)
-    assert (made[known] == crop[known]).all()
-    assert (made[:, 9] == (0, 0, 200)).mean() > 0.3
-    assert (made[:, 8:].astype(int).sum(axis=2) > 150).all()
-
-
-def test_even_light_is_alike_on_both_sides_and_keeps_fine_detail() -> None:
-    rng = np.random.default_rng(0)
-    detail = rng.integers(-20, 20, (64, 64, 1))
-    side = np.linspace(60, 180, 64)[None, :, None]
-    crop = np.clip(np.repeat(side + detail, 3, axis=2), 0, 255).astype(np.uint8)
-    even = flattened(crop, np.ones((64, 64), bool)).astype(float)
-    assert abs(crop[:, :32].mean() - crop[:, 32:].mean()) > 50
-    assert abs(even[:, :32].mean() - even[:, 32:].mean()) < 4
-    fine = even - cv2.GaussianBlur(even, (0, 0), 3)
-    was = crop.astype(float) - cv2.GaussianBlur(crop.astype(float), (0, 0), 3)
-    assert np.corrcoef(fine[8:-8, 8:-8].ravel(), was[8:-8, 8:-8].ravel())[0, 1] > 0.95
 
 
 def test_the_command_writes_a_tar_of_crops(tmp_path: Path) -> None:

@@ -52,6 +52,24 @@ def masked_pixel_loss(crops: Tensor, generated: Tensor, *, weight: Tensor) -> Te
     return (weight * moved).flatten(1).sum(dim=1) / total.clamp(min=1e-6)
 
 
+def pyramid_loss(crops: Tensor, generated: Tensor) -> Tensor:
+    """Return how far pixels moved, `(N,)`: mean absolute differences at full, half and a quarter of the size.
+
+    The coarser ones do not mind what a critic wants to be seen at the finer ones.
+
+    Args:
+        crops: `(N, C, H, W)`.
+        generated: `(N, C, H, W)`.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    _check_alike("crops and generated", crops, generated)
+    moved = crops - generated
+    scales = [moved, F.avg_pool2d(moved, 2), F.avg_pool2d(moved, 4)]
+    return torch.stack([_mean_of_each(scale.abs()) for scale in scales]).mean(dim=0)
+
+
 def perceptual_loss(features: Sequence[Tensor], generated_features: Sequence[Tensor]) -> Tensor:
     """Return how different two faces look to a network, `(N,)` (eq. 2, with L any network's features).
 
