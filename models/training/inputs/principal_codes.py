@@ -13,6 +13,8 @@ from models.training.inputs.dataset import CropSet
 
 CODE_SIZE = 32  # pixels a side that codes are read at: 3,072 values, whose covariance is cheap
 CHUNK = 1024  # crops at a time
+ENOUGH = 10_000  # crops, to tell the first few hundred components
+SPARE, ROUNDS = 20, 12  # vectors more than are wanted, and how often they are turned towards the largest
 
 
 class PrincipalCodes(nn.Module):
@@ -44,21 +46,33 @@ def principal_codes(crops: CropSet, count: int) -> PrincipalCodes:
     """
     if not 1 <= count <= min(len(crops), 3 * CODE_SIZE**2):
         raise ValueError(f"{count} components need as many crops, got {len(crops)}")
-    size = 3 * CODE_SIZE**2
-    total, products = torch.zeros(size, dtype=torch.float64), torch.zeros(size, size, dtype=torch.float64)
-    for start in range(0, len(crops), CHUNK):
-        pictures = crops.images[start : start + CHUNK].cpu().float() / 127.5 - 1
-        for values in (_coarse(pictures), _coarse(pictures.flip(3))):
-            total += values.sum(dim=0)
-            products += values.T @ values  # float32 within a chunk: exact enough, and twice as fast
-    pictures_seen = 2 * len(crops)
-    mean = total / pictures_seen
-    variances, components = torch.linalg.eigh(products / pictures_seen - torch.outer(mean, mean))
-    deviations = variances[-count:].clamp(min=1e-8).sqrt()
-    basis = (components[:, -count:] / deviations).flip(1)  # largest first
-    return PrincipalCodes(mean.float(), basis.float().contiguous())
+    rows = torch.linspace(0, len(crops) - 1, min(len(crops), ENOUGH)).long()
+    pictures = torch.cat([_coarse(crops.images[chunk].cpu().float() / 127.5 - 1) for chunk in rows.split(CHUNK)])
+    mean = (pictures.mean(dim=0) + _mirrored(pictures.mean(dim=0))) / 2
+    products = (pictures - mean).T @ (pictures - mean) / len(pictures)
+    covariance = (products + _mirrored(_mirrored(products).T)) / 2
+    variances, components = _largest(covariance, count)
+    return PrincipalCodes(mean, components / variances.clamp(min=1e-8).sqrt())
+
+
+def _largest(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the largest eigenvalues `(count,)` of a symmetric `(P, P)` matrix, and their vectors `(P, count)`.
+
+    By subspace iteration (Halko et al. 2011, algorithm 4.4): of thousands of vectors only these are wanted.
+    """
+    width = min(count + SPARE, len(matrix))
+    block = torch.randn(len(matrix), width, generator=torch.Generator().manual_seed(0))
+    for _ in range(ROUNDS):
+        block = torch.linalg.qr(matrix @ block).Q
+    values, turned = torch.linalg.eigh(block.T @ matrix @ block)
+    return values.flip(0)[:count], (block @ turned.flip(1)[:, :count]).contiguous()
 
 
 def _coarse(pictures: Tensor) -> Tensor:
     """Return `(N, 3 * CODE_SIZE ** 2)` values."""
     return F.adaptive_avg_pool2d(pictures, CODE_SIZE).flatten(1)
+
+
+def _mirrored(values: Tensor) -> Tensor:
+    """Return `(..., 3 * CODE_SIZE ** 2)` coarse values as of mirrored pictures."""
+    return values.unflatten(-1, (3, CODE_SIZE, CODE_SIZE)).flip(-1).flatten(-3)

@@ -18,7 +18,7 @@ from models.training.inputs.dataset import CropSet, open_crops
 from models.training.ranks import Draws, Ranks
 from models.training.train_generator import R1_EVERY, GeneratorTrainConfig, GeneratorTrainer, average_latent, train
 from streamer.cli import main as cli
-from tests.models.training.crops import generator_config, write_crops
+from tests.models.training.crops import assert_resumes_exactly, generator_config, write_crops
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 
@@ -212,3 +212,45 @@ def test_an_interrupted_run_says_that_it_can_go_on(
     assert "interrupted; started again, it goes on from its last save" in result.stderr
     monkeypatch.undo()
     assert [step.step for step in itertools.islice(train(config), 1)] == [0]
+
+
+def drawing_again(config: GeneratorTrainConfig) -> GeneratorTrainConfig:
+    """One layer between z and w, at full rate: otherwise it learns in hours what is asked for here in seconds."""
+    return dataclasses.replace(
+        config, batch=8, learning_rate=0.01, mapping_layers=1, mapping_rate=1.0, reconstruction=10.0
+    )
+
+
+def test_a_generator_learns_to_draw_pictures_from_their_own_codes(config: GeneratorTrainConfig) -> None:
+    learning = trainer(dataclasses.replace(drawing_again(config), adversarial_from=60))
+    assert learning.codes is not None
+    losses = [learning.train_step(draws(learning.config, step)) for step in range(60)]
+    assert losses[-1].keys() == {"reconstruction", "augment"}
+    pictures = learning.crops.images.float() / 127.5 - 1
+    w = learning.generator.map(learning.codes(pictures))[:, None].expand(-1, learning.config.network.latents, -1)
+    with torch.no_grad():
+        own, others = learning.generator(w), learning.generator(w.roll(1, 0))
+    error = (own - pictures).abs().mean()
+    assert error < 0.7 * (pictures - pictures.mean(dim=0)).abs().mean()  # better than the mean of all
+    assert error < 0.7 * (others - pictures).abs().mean()
+
+
+def test_until_the_adversary_joins_it_learns_nothing(config: GeneratorTrainConfig) -> None:
+    learning = trainer(dataclasses.replace(drawing_again(config), adversarial_from=2))
+    first = next(learning.discriminator.parameters()).detach().clone()
+    learning.train_step(draws(learning.config, 0))
+    learning.train_step(draws(learning.config, 1))
+    assert_equal(next(learning.discriminator.parameters()).detach(), first)
+    losses = learning.train_step(draws(learning.config, 2))
+    assert {"generator", "discriminator", "reconstruction"} <= losses.keys()
+    assert (next(learning.discriminator.parameters()) != first).any()
+
+
+def test_a_run_that_draws_pictures_again_resumes_exactly(config: GeneratorTrainConfig, tmp_path: Path) -> None:
+    again = dataclasses.replace(drawing_again(config), adversarial_from=3)
+    assert_resumes_exactly(train, again, tmp_path / "cut-again")
+
+
+def test_an_adversary_cannot_join_late_where_there_is_nothing_to_learn_before(config: GeneratorTrainConfig) -> None:
+    with pytest.raises(ValueError, match="reconstruction"):
+        dataclasses.replace(config, adversarial_from=2)
