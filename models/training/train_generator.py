@@ -147,7 +147,8 @@ class GeneratorTrainer:
         with mixed_precision(self.ranks.device):
             fake = self.generator(latents, self._noises(draws))
         # A fake is seen through the mask of a real, so that the mask itself tells nothing.
-        fake, losses = fake * known, {}
+        fake = fake * known
+        losses: dict[str, Tensor] = {}
         if adversarial:
             losses |= self._discriminator_step(real, fake.detach(), draws)
         losses |= self._generator_step(fake, draws, adversarial=adversarial, drawn_again=real[:again])

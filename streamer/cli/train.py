@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -74,11 +73,12 @@ def _mesh_faces(sources: list[str], out: Path) -> Iterator[int]:
 def _crops(sources: list[str], out: Path, *, align: str, size: int, flat: bool) -> Iterator[int]:
     from models.face_model import DEFAULT_TEMPLATE
     from models.registry import load_face_model
+    from streamer.render.cutter import face_alone
     from streamer.training.extract import extract_crops, named_frames
 
     template = DEFAULT_TEMPLATE
     if align == "template":
-        template = replace(load_face_model("default").template, around="filled", light="even" if flat else "kept")
+        template = face_alone(load_face_model("default").template, light="even" if flat else "kept")
     return extract_crops(named_frames(sources), out, template=template, crop_size=size)
 
 
@@ -91,6 +91,12 @@ def train_generator(
     channel_max: Annotated[int | None, typer.Option(min=1, help="Most channels at any size.")] = None,
     latent_size: Annotated[int | None, typer.Option(min=1, help="Numbers in a latent.")] = None,
     gamma: Annotated[float | None, typer.Option(min=0, help="Weight of the gradient penalty R1.")] = None,
+    mapping_layers: Annotated[int | None, typer.Option(min=1, help="Layers between z and w.")] = None,
+    mapping_rate: Annotated[float | None, typer.Option(min=0, help="Their rate, as a share of the rest's.")] = None,
+    reconstruction: Annotated[
+        float | None, typer.Option(min=0, help="Weight of drawing crops again from their principal components as z.")
+    ] = None,
+    adversarial_from: Annotated[int | None, typer.Option(min=0, help="Step until which only that is learnt.")] = None,
     steps: Steps = None,
     minutes: Minutes = None,
     batch: Batch = None,
@@ -105,6 +111,8 @@ def train_generator(
             data=tuple(data),
             run=run,
             **_given(size=size, width=width, channel_max=channel_max, latent_size=latent_size, gamma=gamma),
+            **_given(mapping_layers=mapping_layers, mapping_rate=mapping_rate),
+            **_given(reconstruction=reconstruction, adversarial_from=adversarial_from),
             **_given(steps=steps, minutes=minutes, batch=batch, seed=seed),
         )
         _show(train(config), config, tensorboard=tensorboard)

@@ -6,6 +6,8 @@ What models are trained on and what they are shown in use is cut here, so that b
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -18,6 +20,7 @@ from streamer.types import Face, Floats, Image
 RIM = 0.97  # of the oval that is kept where the rest is filled: at its edge are hair, ears and background
 LIGHT_BLUR = 0.1  # of the crop's side: what is coarser is light
 LIGHT_OFFSET = 8.0  # grey levels added before the logarithm, or the noise of dark pixels counts
+ALONE = 1.185  # times as large lies a face in its crop where there is nothing around it
 
 Cutter = Callable[[Image, Face], Image]  # a frame `(H, W, 3)` and a face in it to its crop `(S, S, 3)`, uint8 RGB
 
@@ -28,6 +31,12 @@ def aligner_of(template: Template, size: int) -> Aligner:
     return (MeshAligner if template.kind == "mesh" else SimilarityAligner)(points, size)
 
 
+def face_alone(template: Template, *, light: Literal["kept", "even"]) -> Template:
+    """Return the mesh template of crops that hold the face of `template` alone, and as large as fits."""
+    points = ALONE * (np.array(template.points) - 0.5) + 0.5
+    return replace(template, points=tuple(map(tuple, points.tolist())), around="filled", light=light)
+
+
 def crop_cutter(template: Template, size: int) -> Cutter:
     """Return what cuts crops of `size` pixels with all in them that `template` asks for, and nothing else."""
     aligner = aligner_of(template, size)
@@ -36,11 +45,11 @@ def crop_cutter(template: Template, size: int) -> Cutter:
     oval = np.zeros((size, size), np.uint8)
     polygon = oval_polygon(template.crop_points(size), RIM)
     cv2.fillPoly(oval, [np.round(polygon * 16).astype(np.int32)], 1, shift=4)
-    face_alone, even = template.around == "filled", template.light == "even"
+    alone, even = template.around == "filled", template.light == "even"
 
     def cut(image: Image, face: Face) -> Image:
         crop = aligner.whole(image, face)
-        if face_alone:
+        if alone:
             crop = filled(crop, (oval > 0) & aligner.known(image, face))
         return flattened(crop, oval > 0) if even else crop
 

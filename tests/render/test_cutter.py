@@ -18,7 +18,8 @@ from models.privacy import PrivacyAccountant
 from models.registry import load_face_model
 from models.training.inputs.dataset import open_crops
 from streamer.faces.detect import FaceDetector
-from streamer.render.cutter import crop_cutter, filled, flattened
+from streamer.render.align import oval_polygon
+from streamer.render.cutter import crop_cutter, face_alone, filled, flattened
 from streamer.render.draw import FaceDrawer
 from streamer.render.pseudonym import Pseudonyms
 from streamer.training.extract import extract_crops
@@ -106,3 +107,11 @@ def test_even_light_is_alike_on_both_sides_and_keeps_fine_detail() -> None:
     fine = even - cv2.GaussianBlur(even, (0, 0), 3)
     was = crop.astype(float) - cv2.GaussianBlur(crop.astype(float), (0, 0), 3)
     assert np.corrcoef(fine[8:-8, 8:-8].ravel(), was[8:-8, 8:-8].ravel())[0, 1] > 0.95
+
+
+def test_a_face_alone_fills_its_crop_and_is_whole() -> None:
+    template = face_alone(load_face_model("linear-refined").template, light="even")
+    assert (template.kind, template.around, template.light) == ("mesh", "filled", "even")
+    oval = oval_polygon(template.crop_points(1))
+    assert 0.0 < oval.min() < 0.04
+    assert 0.96 < oval.max() < 1.0

@@ -47,10 +47,10 @@ def principal_codes(crops: CropSet, count: int) -> PrincipalCodes:
     if not 1 <= count <= min(len(crops), 3 * CODE_SIZE**2):
         raise ValueError(f"{count} components need as many crops, got {len(crops)}")
     rows = torch.linspace(0, len(crops) - 1, min(len(crops), ENOUGH)).long()
-    pictures = torch.cat([_coarse(crops.images[chunk].cpu().float() / 127.5 - 1) for chunk in rows.split(CHUNK)])
+    pictures = torch.cat([_coarse(crops.images[chunk].cpu().float() / 127.5 - 1) for chunk in torch.split(rows, CHUNK)])
     mean = (pictures.mean(dim=0) + _mirrored(pictures.mean(dim=0))) / 2
     products = (pictures - mean).T @ (pictures - mean) / len(pictures)
-    covariance = (products + _mirrored(_mirrored(products).T)) / 2
+    covariance = (products + _mirrored(_mirrored(products).T.contiguous())) / 2
     variances, components = _largest(covariance, count)
     return PrincipalCodes(mean, components / variances.clamp(min=1e-8).sqrt())
 
@@ -75,4 +75,4 @@ def _coarse(pictures: Tensor) -> Tensor:
 
 def _mirrored(values: Tensor) -> Tensor:
     """Return `(..., 3 * CODE_SIZE ** 2)` coarse values as of mirrored pictures."""
-    return values.unflatten(-1, (3, CODE_SIZE, CODE_SIZE)).flip(-1).flatten(-3)
+    return values.view(*values.shape[:-1], 3, CODE_SIZE, CODE_SIZE).flip(-1).flatten(-3)

@@ -13,6 +13,7 @@ from models.training.losses.losses import (
     masked_pixel_loss,
     perceptual_loss,
     pixel_loss,
+    pyramid_loss,
     r1_penalty,
     temporal_loss,
 )
@@ -47,6 +48,16 @@ def test_under_an_even_mask_the_masked_pixel_loss_is_the_pixel_loss() -> None:
     crops, generated = torch.randn(2, 3, 3, 4, 4, generator=torch.Generator().manual_seed(1))
     loss = masked_pixel_loss(crops, generated, weight=torch.full((3, 1, 4, 4), 0.3))
     torch.testing.assert_close(loss, pixel_loss(crops, generated))
+
+
+def test_the_pyramid_loss_does_not_mind_detail_at_its_coarser_scales() -> None:
+    y, x = torch.meshgrid(torch.arange(8), torch.arange(8), indexing="ij")
+    fine = 2.0 * ((x + y) % 2) - 1  # averages to 0 over 2 x 2 pixels
+    coarse = 2.0 * (x // 4 % 2) - 1  # does not
+    generated = torch.stack([fine, coarse])[:, None]
+    assert pyramid_loss(torch.zeros(2, 1, 8, 8), generated).tolist() == pytest.approx([1 / 3, 1.0])
+    with pytest.raises(ValueError, match="one shape"):
+        pyramid_loss(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 4, 4))
 
 
 def test_a_face_of_which_nothing_is_shown_has_no_pixel_loss() -> None:
