@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 Mode = Literal["generate", "cover"]
 Cover = Literal["solid", "mosaic"]
@@ -22,12 +23,19 @@ Policy = Literal["balanced", "strict"]
 Tier = Literal["kept", "generated", "mosaic", "solid", "frame"]
 
 
-@dataclass(frozen=True, slots=True)
+def read_only(array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+    """Return a view of `array` that cannot be written to; whoever holds `array` itself still can."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One decoded picture, upright, at its exact time.
 
     Attributes:
-        image: `(H, W, 3)` uint8 RGB, already rotated for display. Not to be modified.
+        image: `(H, W, 3)` uint8 RGB, already rotated for display; read-only.
         index: Position in the source, from 0.
         pts: Presentation time in units of `time_base`.
         time_base: Seconds per tick.
@@ -35,12 +43,15 @@ class Frame:
         is_letterboxed: Whether it came in another shape than the first, so that what it shows lies elsewhere.
     """
 
-    image: Image
+    image: Image = field(repr=False)
     index: int
     pts: int
     time_base: Fraction
     is_context: bool = False
     is_letterboxed: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "image", read_only(self.image))
 
     @property
     def seconds(self) -> float:
@@ -48,7 +59,7 @@ class Frame:
         return float(self.pts * self.time_base)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Face:
     """One detected face in pixels of the full frame.
 
@@ -62,10 +73,16 @@ class Face:
     """
 
     box: Floats
-    landmarks: Floats
-    mesh: Floats | None
+    landmarks: Floats = field(repr=False)
+    mesh: Floats | None = field(repr=False)
     score: float
     hides: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "box", read_only(self.box))
+        object.__setattr__(self, "landmarks", read_only(self.landmarks))
+        if self.mesh is not None:
+            object.__setattr__(self, "mesh", read_only(self.mesh))
 
     @property
     def size(self) -> float:
@@ -129,7 +146,7 @@ class TrackedFrame:
     failed: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FaceReport:
     """How one face of one frame was covered.
 
@@ -166,25 +183,28 @@ class GuardReport:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SafeFrame:
     """A frame with no real face but of those who agreed. Only `streamer.pipeline.stream` makes one (a test checks).
 
     Attributes:
-        image: `(H, W, 3)` uint8 RGB.
+        image: `(H, W, 3)` uint8 RGB; read-only.
         index, pts, time_base: As in `Frame`.
         faces: One report per face; empty when none was found.
         failed: One line saying why the whole frame was covered, or "".
         guard: What was compared in this frame.
     """
 
-    image: Image
+    image: Image = field(repr=False)
     index: int
     pts: int
     time_base: Fraction
     faces: tuple[FaceReport, ...] = ()
     failed: str = ""
     guard: GuardReport = GuardReport()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "image", read_only(self.image))
 
     @property
     def seconds(self) -> float:

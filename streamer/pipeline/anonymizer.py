@@ -216,7 +216,7 @@ class Anonymizer:
         safe = self.picture(Frame(rgb, index=0, pts=0, time_base=Fraction(1)), stream=stream)
         if safe.failed:
             raise AnonymizerError(safe.failed)
-        return safe.image
+        return safe.image.copy()  # the caller's, to draw on
 
     def picture(self, frame: Frame, *, stream: str | None = None) -> SafeFrame:
         """Return one frame that has nothing to do with any other; for any thread.

@@ -174,7 +174,7 @@ class TextureDrawer(Drawer[_Drawn]):
         """Return the frame with a track drawn as a stranger, to see how like the person that is."""
         assert view.face.mesh is not None
         one = torch.tensor([number], device=self._device)
-        own = torch.from_numpy(view.face.mesh[None]).to(self._device)
+        own = torch.from_numpy(view.face.mesh[None].copy()).to(self._device)
         mesh = self._model.reshape(own, torch.zeros(1, device=self._device), one)[0].cpu().numpy()
         drawn = replace(track.face, mesh=mesh)
         canvas = paint.canvas(image, track.face, view.face.mesh, drawn, aligner=self._large)
