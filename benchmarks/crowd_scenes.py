@@ -78,9 +78,7 @@ def read_heads(archives: Path, count: int = 120) -> list[Image]:
     return [cv2.resize(head, (CROP, CROP), interpolation=cv2.INTER_AREA) for head in heads]
 
 
-def rows(
-    name: str, size: tuple[int, int], grid: tuple[int, int], sizes: tuple[float, float], **moving: float
-) -> Scene:
+def rows(name: str, size: tuple[int, int], grid: tuple[int, int], sizes: tuple[float, float], **moving: float) -> Scene:
     """Return people in rows, `grid` of them across and down, faces of `sizes` pixels; the same ones every time."""
     (width, height), (across, down) = size, grid
     dice = np.random.default_rng(sum(map(ord, name)))

@@ -1,7 +1,7 @@
 """`veil consent` with real faces: who is enrolled, who is refused and why, and that no photo stays."""
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -68,7 +68,10 @@ def add(tmp_path: Path, key: Path) -> Iterator[object]:
 
 
 def test_an_enrolled_person_is_opened_with_the_key_and_is_like_their_photo(
-    tmp_path: Path, key: Path, add, reader: FaceReader  # noqa: ANN001
+    tmp_path: Path,
+    key: Path,
+    add: Callable[..., Result],
+    reader: FaceReader,
 ):
     mirrored = photo(tmp_path, "mirrored.png", picture(HOPPER)[:, ::-1])
     result = add("--photo", HOPPER, "--photo", mirrored, "--camera", "door")

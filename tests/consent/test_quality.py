@@ -69,9 +69,7 @@ def test_sharpness_does_not_depend_on_the_light(reader: FaceReader, hopper: Imag
         ([[5, 5], [5, 5], [5, 5], [5, 5], [5, 5]], np.nan, np.nan),
     ],
 )
-def test_turn_and_nod_follow_the_nose_in_the_head_s_own_axes(
-    landmarks: list[list[float]], sideways: float, nod: float
-):
+def test_turn_and_nod_follow_the_nose_in_the_head_s_own_axes(landmarks: list[list[float]], sideways: float, nod: float):
     assert turn_of(np.array(landmarks, np.float32)) == pytest.approx((sideways, nod), nan_ok=True)
 
 

@@ -547,9 +547,7 @@ def test_what_failed_once_is_thrown_away_and_the_next_image_is_searched(hopper: 
         assert (only(detector(hopper)).box == before.box).all()
 
 
-def test_an_image_that_cannot_be_sampled_leaves_no_answers_for_the_next(
-    hopper: Image, monkeypatch: pytest.MonkeyPatch
-):
+def test_an_image_that_cannot_be_sampled_leaves_no_answers_for_the_next(hopper: Image, monkeypatch: pytest.MonkeyPatch):
     def fail(*_: object) -> Image:
         raise MemoryError
 

@@ -55,9 +55,7 @@ def test_a_progressive_video_passes_untouched(clip: Clip, caplog: pytest.LogCapt
     with open_source(path) as source:
         frames = list(source)
         assert source.interlaced_frames == 0
-    assert all(
-        np.abs(frame.image.astype(int) - image).max() <= 2 for frame, image in zip(frames, woven(), strict=True)
-    )
+    assert all(np.abs(frame.image.astype(int) - image).max() <= 2 for frame, image in zip(frames, woven(), strict=True))
     assert not caplog.records
 
 

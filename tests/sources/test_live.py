@@ -285,7 +285,6 @@ def test_what_a_server_took_is_counted(portrait_clip: Path, tmp_path: Path) -> N
     assert (output["state"], output["reason"]) == ("done", "")
 
 
-
 def test_what_is_published_begins_with_its_first_key_frame(clip: Callable[..., Path], tmp_path: Path) -> None:
     sent = clip("sent.nut", pts=range(12), options={"bf": "0", "g": "50", "sc_threshold": "0"})
     order = {"url": str(tmp_path / "got.mkv"), "format": "matroska", "options": {}}

@@ -77,9 +77,10 @@ def serving(folder: Path, *, asks_for_account: bool = False) -> Iterator[str]:
 def playlist_of(clip: Path, *, has_end: bool) -> Path:
     """Return the playlist of HLS that `clip` makes, in segments beside it."""
     playlist = clip.with_suffix(".m3u8")
-    with av.open(str(clip)) as source, av.open(
-        str(playlist), "w", "hls", options={"hls_time": "1", "hls_list_size": "0"}
-    ) as target:
+    with (
+        av.open(str(clip)) as source,
+        av.open(str(playlist), "w", "hls", options={"hls_time": "1", "hls_list_size": "0"}) as target,
+    ):
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
             if packet.size:
