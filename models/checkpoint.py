@@ -102,7 +102,7 @@ def _check_version(metadata: Mapping[str, str], path: Path | str) -> None:
         raise CheckpointError(f"{path}: not a checkpoint of veil (no veil_format in its metadata)")
     if version != FORMAT_VERSION:
         raise CheckpointError(
-            f"{path}: format {version}, this version of veil reads {FORMAT_VERSION}; update veil-stream"
+            f"{path}: format {version}, this version of veil reads {FORMAT_VERSION}; update Veil"
         )
 
 

@@ -62,4 +62,4 @@ def _build(checkpoint: Checkpoint, path: Path) -> FaceModel:
     except (TypeError, ValueError, AttributeError, RuntimeError) as error:  # RuntimeError: torch, on absurd sizes
         raise CheckpointError(f"{path}: its configuration is damaged: {error}") from error
     known = f"{LinearRefined.kind}, {PrivateEncoder.kind}, {Textures.kind}"
-    raise CheckpointError(f"{path}: unknown kind of model {checkpoint.kind!r}, known are {known}; update veil-stream")
+    raise CheckpointError(f"{path}: unknown kind of model {checkpoint.kind!r}, known are {known}; update Veil")

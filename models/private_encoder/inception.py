@@ -112,9 +112,7 @@ def _resize_last(pictures: Tensor, size: int) -> Tensor:
 class _Conv(nn.Module):
     """Convolution, batch norm and ReLU."""
 
-    def __init__(
-        self, inputs: int, outputs: int, kernel: Kernel, *, stride: int = 1, padding: Kernel = 0
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: Kernel, *, stride: int = 1, padding: Kernel = 0) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
         self.bn = nn.BatchNorm2d(outputs, eps=0.001)
@@ -216,4 +214,3 @@ def _mixed_7(inputs: int, pool: Pool) -> _Mixed:
 
 def _chain(name: str, length: int) -> Chain:
     return tuple(f"{name}_{link}" for link in range(1, length + 1))
-

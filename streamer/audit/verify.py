@@ -140,7 +140,7 @@ class _Chain:
         if header["kind"] != "header":
             _broken("is no header: this is no audit log")
         if header["format"] != FORMAT:
-            _broken(f"says format {header['format']}, this version of veil reads {FORMAT}; update veil-stream")
+            _broken(f"says format {header['format']}, this version of veil reads {FORMAT}; update Veil")
         if header["public_key"] is None:
             if self._trusted:
                 _broken("has no signature: anybody could have written this log")

@@ -279,7 +279,7 @@ def _gate(ending: Ending) -> list[Threshold]:
     """Return the thresholds; what is wrong with them, or missing, is said before the work, not after."""
     if missing := [name for name in EXTRA if find_spec(name) is None]:
         raise StreamerError(
-            f"veil evaluate needs veil-stream[eval]: pip install 'veil-stream[eval]' (missing: {', '.join(missing)})"
+            f"veil evaluate needs more packages ({', '.join(missing)}): in Veil's folder, pip install '.[eval]'"
         )
     from streamer.evaluate.report.thresholds import read_thresholds
 

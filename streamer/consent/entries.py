@@ -116,9 +116,7 @@ class ConsentList:
     left_out: Mapping[str, str]
 
     @classmethod
-    def load(
-        cls, path: Path, *, key: bytes, camera: str | None, today: date, recognizer: RecognizerId
-    ) -> ConsentList:
+    def load(cls, path: Path, *, key: bytes, camera: str | None, today: date, recognizer: RecognizerId) -> ConsentList:
         """Read a list; of those whose consent does not hold, the embedding is not even decrypted.
 
         Args:
@@ -153,9 +151,7 @@ def seal(consent: Consent, embedding: Floats, key: bytes) -> Consent:
     nonce = secrets.token_bytes(NONCE_BYTES)
     plain = np.asarray(embedding, "<f4").tobytes()
     sealed = nonce + AESGCM(_derived(key)).encrypt(nonce, plain, _bound(consent))
-    return Consent(
-        consent.name, consent.enrolled, consent.expires, consent.cameras, consent.recognizer, sealed=sealed
-    )
+    return Consent(consent.name, consent.enrolled, consent.expires, consent.cameras, consent.recognizer, sealed=sealed)
 
 
 def unseal(consent: Consent, key: bytes, path: Path) -> Floats:

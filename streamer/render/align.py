@@ -228,9 +228,7 @@ class MeshAligner:
         ring = center + RING_SCALE * (oval - center)
         return np.asarray(np.concatenate([mesh[self.kept], ring]), np.float32)
 
-    def _paint(
-        self, points: Floats, size: tuple[int, int], painted: npt.NDArray[np.bool_]
-    ) -> npt.NDArray[np.int32]:
+    def _paint(self, points: Floats, size: tuple[int, int], painted: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
         """Return the index of the triangle that owns each pixel, -1 for none; far triangles are painted first.
 
         Args:

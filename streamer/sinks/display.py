@@ -80,7 +80,7 @@ class VirtualCamera:
         try:
             import pyvirtualcam
         except ImportError as error:
-            raise SinkError("a virtual camera needs pyvirtualcam: pip install 'veil-stream[camera]'") from error
+            raise SinkError("a virtual camera needs pyvirtualcam: pip install pyvirtualcam") from error
         self._make = pyvirtualcam.Camera
         self._device, self._info = device or None, info
         self._camera: Any = None

@@ -52,7 +52,7 @@ def test_a_missing_extra_is_named_with_what_to_install(photos: Path):
     arguments = [sys.executable, "-c", code, "evaluate", "images", str(photos)]
     done = subprocess.run(arguments, capture_output=True, text=True)
     assert done.returncode == 1
-    needs = "veil: veil evaluate needs veil-stream[eval]: pip install 'veil-stream[eval]' (missing: sklearn)\n"
+    needs = "veil: veil evaluate needs more packages (sklearn): in Veil's folder, pip install '.[eval]'\n"
     assert done.stderr == needs
 
 

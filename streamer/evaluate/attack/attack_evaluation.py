@@ -122,9 +122,7 @@ def _on_photos(
         tries: dict[str, dict[str, Scores]] = {
             "parrot": imitate(before, after, cast, recognizer=recognizer, config=parrot),
             "linking": link(before, after, cast),
-            "inversion": undo(
-                before, after, cast, recognizer=recognizer, judges=sitting.recognizers, config=inversion
-            ),
+            "inversion": undo(before, after, cast, recognizer=recognizer, judges=sitting.recognizers, config=inversion),
         }
         attempts += [_best(attack, cover, scores, truth, config.seed) for attack, scores in tries.items()]
         progress("attacking methods", number, len(evidence.after))

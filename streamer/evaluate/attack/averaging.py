@@ -178,9 +178,7 @@ def _standard(scores: Scores) -> Scores:
     return np.asarray(centered / np.maximum(scores.std(axis=1, keepdims=True), 1e-9))
 
 
-def _recovered(
-    person: FollowedFace, frames: Sequence[Frame], covers: Sequence[Cover], sitting: Sitting
-) -> Recovered:
+def _recovered(person: FollowedFace, frames: Sequence[Frame], covers: Sequence[Cover], sitting: Sitting) -> Recovered:
     shown = [frames[position].image for position in _spread(person.known, SAMPLES)]
     known = [sitting.view(i, person.faces[p])[1] for i, p in zip(shown, _spread(person.known, SAMPLES), strict=True)]
     attempts: dict[tuple[str, str], dict[str, Floats]] = {}

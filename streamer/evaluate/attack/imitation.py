@@ -140,4 +140,3 @@ def train(eyes: Eyes, seen: Tensor, wanted: Tensor, rows: Rows, config: ParrotCo
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-

@@ -72,9 +72,7 @@ class Inverter(nn.Module):
         return crops + F.pixel_shuffle(self.leave(fine), FOLD)
 
 
-def train_inverter(
-    after: Image, before: Image, *, recognizer: FaceRecognizer, config: InversionConfig
-) -> Inverter:
+def train_inverter(after: Image, before: Image, *, recognizer: FaceRecognizer, config: InversionConfig) -> Inverter:
     """Return an inverter, trained.
 
     loss = |x - x'| + IDENTITY_WEIGHT (1 - cos(r(x), r(x')))

@@ -19,6 +19,4 @@ def link(before: Views, after: Views, cast: Cast) -> dict[str, Scores]:
         cast: Who plays which part.
     """
     views = {"recognisers": described(after.embeddings), "linear map": mapped(before, after, cast.public)}
-    return {
-        name: cast.by_person(cosines(rows[cast.probes], rows[cast.known])) for name, rows in views.items()
-    }
+    return {name: cast.by_person(cosines(rows[cast.probes], rows[cast.known])) for name, rows in views.items()}

@@ -182,9 +182,7 @@ def anonymize_with(anonymizer: Anonymizer) -> Method:
     return lambda original: anonymized(anonymizer, original)[0]
 
 
-def originals_of(
-    photos: Iterable[PhotoFile], judge: Judge, wrong: dict[str, list[str]]
-) -> Iterator[Original]:
+def originals_of(photos: Iterable[PhotoFile], judge: Judge, wrong: dict[str, list[str]]) -> Iterator[Original]:
     """Yield the photos that can be read and show a face; the names of the others are added to `wrong`."""
     for photo in photos:
         try:

@@ -99,7 +99,7 @@ class DlibRecognizer:
         """
         package = find_spec("face_recognition_models")  # not imported: it wants pkg_resources, which is gone
         if package is None or package.origin is None or find_spec("dlib") is None:
-            raise StreamerError("dlib's recogniser is missing; install it: pip install 'veil-stream[eval]'")
+            raise StreamerError("dlib's recogniser is missing: in Veil's folder, pip install '.[eval]'")
         import dlib  # here, so that other recognisers work without
 
         weights = Path(package.origin).parent / "models"

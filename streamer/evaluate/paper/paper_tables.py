@@ -33,9 +33,7 @@ MSE_NOTE = "Our MSE is of pixels in [0, 1]. The paper does not say; of [-1, 1] o
 
 def paper_tables(study: Study) -> tuple[Table, ...]:
     """Return Tables 1 to 6, and 7, which is ours."""
-    quality = [
-        _quality_table(study, number, target) for number, target in enumerate(published.SIMILARITIES, start=1)
-    ]
+    quality = [_quality_table(study, number, target) for number, target in enumerate(published.SIMILARITIES, start=1)]
     return (*quality, _similarity_table(study), _detection_table(study), _learned_table(study), _attacker_table(study))
 
 

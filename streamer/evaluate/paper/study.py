@@ -178,9 +178,7 @@ def _measured(
     )
 
 
-def _figures(
-    found: Mapping[Trial, Measurements], recognizers: Sequence[Recognizer]
-) -> dict[Trial, dict[str, Figure]]:
+def _figures(found: Mapping[Trial, Measurements], recognizers: Sequence[Recognizer]) -> dict[Trial, dict[str, Figure]]:
     """Return the figures of each trial; all are of the same originals, and share their thresholds."""
     references = references_of(found[Ours(0.0)], recognizers)
     return {trial: figures_of(m, recognizers, references=references) for trial, m in found.items()}

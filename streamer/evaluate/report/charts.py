@@ -209,9 +209,7 @@ def _family(axes: Axes, points: Sequence[Point], index: int) -> None:
         axes.annotate(point.label, place, xytext=(7, 6), textcoords="offset points", fontsize=9, color=colour)
 
 
-def _cluster(
-    axes: Axes, places: Doubles, figures: Sequence[Figure], *, name: str, colour: str, width: float
-) -> None:
+def _cluster(axes: Axes, places: Doubles, figures: Sequence[Figure], *, name: str, colour: str, width: float) -> None:
     heights = np.array([figure.value for figure in figures])
     axes.bar(places, heights, width * 0.92, color=colour, label=name, yerr=_reach(figures), ecolor="#333333", capsize=2)
     for place in places[np.isnan(heights)]:

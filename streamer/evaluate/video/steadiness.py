@@ -131,9 +131,7 @@ class SteadinessMeter:
             yield "jitter", "", _jitter([m.after for m in (*past, now)]), _jitter([m.before for m in (*past, now)])
 
 
-def flicker(
-    old: tuple[Image, Image], new: tuple[Image, Image], old_box: Floats, *, box: Floats
-) -> tuple[float, float]:
+def flicker(old: tuple[Image, Image], new: tuple[Image, Image], old_box: Floats, *, box: Floats) -> tuple[float, float]:
     """Return how much output and source changed beside what moved, in grey levels.
 
     The source's optical flow (DIS, Kroeger et al. 2016) carries the last frame into this one; what still differs inside
