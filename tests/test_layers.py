@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "pipeline": "sources faces render render/textures consent",
     "sinks": "sources",
     "audit": "",
-    "batch": "sources sinks",
+    "batch": "sources pipeline sinks audit",
     "training": "sources faces render render/textures",
     "serve": "sources pipeline sinks",
     "evaluate": "",

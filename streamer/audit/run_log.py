@@ -30,7 +30,7 @@ def open_audit(job: Job) -> AbstractContextManager[AuditLog | None]:
     header = {
         "source": mask_secrets(job.source) if "://" in job.source else Path(job.source).name,
         "model": "" if job.mode == "cover" else job.model,
-        "model_sha256": "" if job.mode == "cover" else _sha256(job.model),
+        "model_sha256": "" if job.mode == "cover" else weights_sha256(job.model),
         "settings_sha256": settings_sha256(shown(job)),
     }
     return AuditLog(job.audit, header=header, signing_key=job.audit_key)
@@ -42,7 +42,12 @@ def shown(job: Job) -> Job:
     return dataclasses.replace(job, source=mask_secrets(job.source), sink=mask_secrets(job.sink), also=also)
 
 
-def _sha256(model: str) -> str:
+def weights_sha256(model: str) -> str:
+    """Return the SHA-256 of a model's weights, as hex.
+
+    Raises:
+        StreamerError: If they are missing or cannot be read.
+    """
     from models.checkpoint import weights_path
     from models.checkpoint_errors import CheckpointError
 

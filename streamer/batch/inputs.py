@@ -33,6 +33,15 @@ class Pair:
     sink: Path
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Something to read: where, under which name in the output, and whether it is a picture."""
+
+    source: str
+    name: PurePath
+    is_picture: bool
+
+
 def holds_videos(folder: Path, *, recursive: bool) -> bool:
     """Return whether there is a video in `folder`, so that its files are read one by one.
 
@@ -55,7 +64,7 @@ def pairs_of(sources: Sequence[str], sink: str, *, recursive: bool, with_sound: 
     target = Path(sink).absolute()
     if live_address(sink) or ":" in sink.partition("/")[0] or (target.exists() and not target.is_dir()):
         raise SinkError(f"cannot write several files to {mask_secrets(sink)}: name a folder")
-    found: list[tuple[Path, PurePath]] = []
+    found: list[Found] = []
     for source in sources:
         if live_address(source):
             raise SourceError(f"cannot read {mask_secrets(source)} beside other sources: it is live; run it alone")
@@ -64,10 +73,12 @@ def pairs_of(sources: Sequence[str], sink: str, *, recursive: bool, with_sound: 
             if target.resolve() == path.resolve() or path.resolve() in target.resolve().parents:
                 raise SinkError(f"cannot write to {target}: it lies in the input {path}; choose another folder")
             prefix = PurePath(path.name if len(sources) > 1 else "")
-            found += [(file, prefix / file.relative_to(path)) for file in _readable_in(path, recursive=recursive)]
+            files = _readable_in(path, recursive=recursive)
+            found += [Found(str(file), prefix / file.relative_to(path), _is_picture(file)) for file in files]
         else:
-            found.append((path, PurePath(path.name)))
-    return _placed(found, target, with_sound=with_sound)
+            found.append(Found(str(path), PurePath(path.name), _is_picture(path)))
+    places = placed(found, with_sound=with_sound)
+    return [Pair(Path(source), target / place) for place, source in places.items()]
 
 
 @contextmanager
@@ -116,26 +127,29 @@ def _readable_in(folder: Path, *, recursive: bool) -> list[Path]:
     return readable
 
 
-def _placed(found: list[tuple[Path, PurePath]], target: Path, *, with_sound: bool) -> list[Pair]:
-    """Return the pairs; a name that is changed gives way to one that is kept."""
-    kept = {name for path, name in found if _new_suffix(path, with_sound=with_sound) == name.suffix}
-    taken: dict[PurePath, Path] = {}
-    for path, name in found:
-        suffix = _new_suffix(path, with_sound=with_sound)
-        place = name
-        if suffix != name.suffix:
-            place = name.with_suffix(suffix)
+def placed(found: Sequence[Found], *, with_sound: bool) -> dict[PurePath, str]:
+    """Return what is written where, by place in the output; a name that is changed gives way to one that is kept.
+
+    Raises:
+        SinkError: If two would be written to one place.
+    """
+    kept = {each.name for each in found if _new_suffix(each, with_sound=with_sound) == each.name.suffix}
+    taken: dict[PurePath, str] = {}
+    for each in found:
+        suffix, place = _new_suffix(each, with_sound=with_sound), each.name
+        if suffix != place.suffix:
+            place = place.with_suffix(suffix)
             if place in kept or place in taken:
-                place = name.with_name(name.name + suffix)
+                place = place.with_name(each.name.name + suffix)
         if place in taken:
-            raise SinkError(f"{taken[place]} and {path} would both be written to {target / place}: rename one")
-        taken[place] = path
-    return [Pair(path, target / place) for place, path in taken.items()]
+            raise SinkError(f"{taken[place]} and {each.source} would both be written to {place}: rename one")
+        taken[place] = each.source
+    return taken
 
 
-def _new_suffix(path: Path, *, with_sound: bool) -> str:
-    suffix = path.suffix
-    if _is_picture(path):
+def _new_suffix(found: Found, *, with_sound: bool) -> str:
+    suffix = found.name.suffix
+    if found.is_picture:
         return suffix if suffix.lower() in PICTURE_SUFFIXES else ".jpg"
     return suffix if suffix.lower() in VIDEO_SUFFIXES else ".mkv" if with_sound else ".mp4"
 

@@ -10,13 +10,12 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
 
 import typer
 
-from streamer.errors import StreamerError
+from streamer.errors import StreamerError, one_line_of
 from streamer.masking import mask_secrets
 from streamer.own_models import require_own_models
 
@@ -67,17 +66,6 @@ def errors_in_one_line() -> Iterator[None]:
         logging.getLogger("streamer").removeHandler(handler)
 
 
-def one_line_of(error: Exception) -> str:
-    """Return what is said of an error; of one that is not ours only where it came from: its message may quote data."""
-    if isinstance(error, StreamerError):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return "out of memory; close other programs, or scale the video down"
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{Path(place.filename).name}:{place.lineno}"
-    return f"unexpected {type(error).__name__} at {where}; VEIL_DEBUG=1 shows more"
-
-
 @contextmanager
 def files_may_be_wrong() -> Iterator[None]:
     """Say which file of a training run is missing or damaged; their messages name files and no data."""
@@ -85,6 +73,19 @@ def files_may_be_wrong() -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         raise StreamerError(str(error)) from error
+
+
+@contextmanager
+def interrupted_says(message: str) -> Iterator[None]:
+    """Say something else than that nothing was written, where a signal ends what is in it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        fail(message, EXIT_INTERRUPTED)
+    except Exception as error:
+        if _interrupted.is_set() and not isinstance(error, StreamerError | MemoryError):
+            fail(message, EXIT_INTERRUPTED)
+        raise
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -13,6 +13,7 @@ import typer
 
 import streamer
 from streamer.cli import audit as cli_audit
+from streamer.cli import batch as cli_batch
 from streamer.cli import consent as cli_consent
 from streamer.cli import evaluate as cli_evaluate
 from streamer.cli import models as cli_models
@@ -94,6 +95,7 @@ def demo(
 app.command()(run)
 app.command()(cli_serve.serve)
 app.command()(cli_train.extract)
+app.add_typer(cli_batch.batch_app, name="batch")
 app.add_typer(cli_train.train_app, name="train")
 app.add_typer(cli_models.models_app, name="models")
 app.command("verify")(cli_audit.verify_log)

@@ -21,20 +21,18 @@ from streamer.cli.failures import (
     errors_in_one_line,
     fail,
     interrupt,
-    one_line_of,
     tell,
 )
 from streamer.cli.jobs.job import Job, preview_of, seconds_of
 from streamer.cli.jobs.opening import load_anonymizer, open_job_sink, open_job_source
-from streamer.errors import SinkError, SourceError
+from streamer.errors import SinkError, SourceError, one_line_of
 from streamer.masking import mask_secrets
 from streamer.pipeline.cores import share_cores
 from streamer.settings import LEAST_FACE, MAX_FACE, Settings
 
 if TYPE_CHECKING:
     from streamer.batch.inputs import Pair
-    from streamer.cli.batch_report import BatchReport
-    from streamer.cli.progress import Report, Summary
+    from streamer.cli.progress import BatchReport, Report, Summary
     from streamer.pipeline.anonymizer import Anonymizer
     from streamer.sinks.delivery import Delivery
     from streamer.types import SafeFrame, Sink, Source
@@ -184,7 +182,7 @@ def _pairs(sources: list[str], job: Job) -> list[Pair]:
 def anonymize_many(job: Job, pairs: list[Pair]) -> BatchReport:
     """Do one job a file, with weights that are loaded once; a file that fails is said and does not stop the others."""
     from streamer.batch.inputs import output_folders
-    from streamer.cli.batch_report import BatchReport
+    from streamer.cli.progress import BatchReport
 
     report = BatchReport(mask_secrets(job.sink), len(pairs))
     share_cores()

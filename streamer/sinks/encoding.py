@@ -51,7 +51,7 @@ ENCODERS = {
     # 6.1 ms, 41.5 dB, 131 kB; presets above 10 are no faster here.
     "av1": Encoder("libsvtav1", {"preset": "10"}, crf_shift=12, max_rate=Fraction(240)),
 }
-HELD = {  # by suffix; the first is the default
+HELD: dict[str, tuple[Codec, ...]] = {  # by suffix; the first is the default
     ".mp4": ("h264", "hevc", "vp9", "av1"),
     ".mov": ("h264", "hevc"),
     ".mkv": ("h264", "hevc", "vp9", "av1"),

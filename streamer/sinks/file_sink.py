@@ -7,6 +7,7 @@ subtitles and, if asked for, its audio: no title, author, place, device, chapter
 from __future__ import annotations
 
 import logging
+from fractions import Fraction
 from math import inf, lcm
 from pathlib import Path
 
@@ -147,13 +148,14 @@ class VideoSink(PartSink):
 
 def _timing_options(container: OutputContainer, info: VideoInfo) -> dict[str, str]:
     """Return the options with which the container keeps every pts as it is, and a live one survives a kill."""
-    return _pts_options(container, info) | (RECORDING.get(container.format.name, {}) if info.is_live else {})
+    return pts_options(container, info.time_base) | (RECORDING.get(container.format.name, {}) if info.is_live else {})
 
 
-def _pts_options(container: OutputContainer, info: VideoInfo) -> dict[str, str]:
+def pts_options(container: OutputContainer, time_base: Fraction) -> dict[str, str]:
+    """Return the options with which a container keeps every pts, in units of `time_base`, as it is."""
     if container.format.name not in ("mp4", "mov"):
         return {"avoid_negative_ts": "disabled"}  # else audio that starts before 0 delays the video
     # The start of each stream is stored in this unit, by default the millisecond.
     copied = [stream.time_base.denominator for stream in container.streams if stream.time_base]
-    scale = lcm(info.time_base.denominator, *copied)
+    scale = lcm(time_base.denominator, *copied)
     return {"movie_timescale": str(scale)} if scale < 2**31 else {}

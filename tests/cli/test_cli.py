@@ -133,6 +133,11 @@ def test_the_summary_counts_the_packets_of_sound_that_were_copied(portrait_clip:
     assert said["audio"] == f"{count} packets of 1 stream copied: a voice identifies a person"
 
 
+def test_small_faces_are_looked_for_as_asked(portrait_clip: Path, tmp_path: Path):
+    result = veil("run", portrait_clip, tmp_path / "safe.mp4", *COVER, "--min-face", "50", "--json")
+    assert json.loads(result.stdout)["searched"]["least_face"] == 50.0
+
+
 def test_a_codec_can_be_chosen(portrait_clip: Path, tmp_path: Path):
     assert veil("run", portrait_clip, tmp_path / "safe.mp4", *COVER, "--codec", "hevc").exit_code == 0
     with av.open(str(tmp_path / "safe.mp4")) as container:

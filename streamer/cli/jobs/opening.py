@@ -106,6 +106,7 @@ def load_anonymizer(job: Job, *, is_live: bool) -> Anonymizer:
             delta=job.delta,
             policy=job.policy,
             delay_seconds=_delay_seconds(job, is_live=is_live),
+            min_face=job.min_face,
             keeping=_keeping(job),
             always=job.always,
         )

@@ -1,0 +1,123 @@
+"""Files of an archive, on this machine or wherever fsspec reaches: s3://, gs://, memory:// and others."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fsspec.core import url_to_fs
+
+from streamer.errors import SinkError, SourceError, StreamerError
+from streamer.masking import mask_secrets
+
+BLOCK = 1 << 20  # bytes read at once to hash
+
+
+def local_path(url: str) -> Path | None:
+    """Return the path of what lies on this machine, or None."""
+    if "://" not in url:
+        return Path(url).absolute()
+    return Path(url.removeprefix("file://")) if url.startswith("file://") else None
+
+
+def within(folder: str, name: str) -> str:
+    """Return the place of `name` in a folder."""
+    path = local_path(folder)
+    return str(path / name) if path else f"{folder.rstrip('/')}/{name}"
+
+
+def file_system(url: str) -> tuple[Any, str]:
+    """Return the file system of `url`, and the path in it.
+
+    Raises:
+        StreamerError: If there is none for it, or what reads it is not installed.
+    """
+    try:
+        return url_to_fs(url)  # type: ignore[no-any-return]
+    except (ImportError, ValueError, OSError) as error:
+        raise StreamerError(f"cannot reach {mask_secrets(url)}: {_reason(error)}") from error
+
+
+def exists(url: str) -> bool:
+    """Return whether there is a file or folder."""
+    files, path = file_system(url)
+    return bool(files.exists(path))
+
+
+def sha256_of(url: str) -> str:
+    """Return the SHA-256 of a file, as hex.
+
+    Raises:
+        SourceError: If it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with _reading(url):
+        files, path = file_system(url)
+        with files.open(path, "rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def fetch(url: str, copy: Path) -> Path:
+    """Return a file on this machine: itself if it is there, or else `copy`, which is made.
+
+    Raises:
+        SourceError: If it cannot be read.
+    """
+    if path := local_path(url):
+        return path
+    with _reading(url):
+        files, remote = file_system(url)
+        files.get_file(remote, str(copy))
+    return copy
+
+
+def publish(file: Path, url: str) -> None:
+    """Move a finished local file to its place, where it is seen only when it is whole.
+
+    An object store shows an object only then; on this machine `file` must lie on the disk of `url`.
+
+    Raises:
+        SinkError: If it cannot be written.
+    """
+    try:
+        if path := local_path(url):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(path)
+            return
+        files, remote = file_system(url)
+        files.makedirs(remote.rpartition("/")[0], exist_ok=True)
+        files.put_file(str(file), remote)
+        file.unlink()
+    except (OSError, ValueError) as error:
+        raise SinkError(f"cannot write {mask_secrets(url)}: {_reason(error)}") from error
+
+
+def remove(url: str) -> None:
+    """Remove a file or a folder with all that is in it, if it is there."""
+    if path := local_path(url):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        return
+    files, remote = file_system(url)
+    if files.exists(remote):
+        files.rm(remote, recursive=True)
+
+
+@contextmanager
+def _reading(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise SourceError(f"cannot read {mask_secrets(url)}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or f"{type(error).__name__}: {error}".splitlines()[0]

@@ -1,0 +1,184 @@
+"""Does one task of an archive: a file, a part of one, or the joining of parts. One worker lives in one process."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streamer.batch.joining import join_parts
+from streamer.batch.manifest import ArchiveSettings, Record
+from streamer.batch.storage import fetch, local_path, publish, sha256_of, within
+from streamer.errors import StreamerError, one_line_of
+from streamer.masking import mask_secrets
+from streamer.pipeline.runner import protect
+from streamer.settings import DEFAULT_DELAY
+from streamer.sinks.encoding import HELD
+from streamer.sinks.file_sink import open_sink
+from streamer.sources.file_source import open_source
+from streamer.sources.picture_file import is_picture
+
+if TYPE_CHECKING:
+    from streamer.pipeline.anonymizer import Anonymizer
+    from streamer.types import Codec, SafeFrame, Source
+
+WORK = ".veil-work"  # folder of the output for what is not whole yet
+PARTS = ".veil-parts"
+PART_SUFFIX = ".mp4"  # holds every codec, and every time to the tick
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a worker is to do.
+
+    Attributes:
+        name: Place in the output.
+        source: What to read.
+        part: Number of the part; None for a whole file.
+        start, end: Seconds that the output covers, since the start of the file; None for its end.
+        starts: When each of the parts that are to be joined begins; empty where nothing is joined.
+    """
+
+    name: str
+    source: str
+    part: int | None = None
+    start: Fraction = Fraction(0)
+    end: Fraction | None = None
+    starts: tuple[Fraction, ...] = ()
+
+
+class Worker:
+    """Weights and settings of an archive; for one task at a time.
+
+    Raises:
+        StreamerError: If the weights cannot be loaded.
+    """
+
+    def __init__(self, settings: ArchiveSettings, out: str, device: str) -> None:
+        self._settings, self._out = settings, out
+        self._anonymizer = load(settings, device)
+
+    def close(self) -> None:
+        """Release the detectors."""
+        self._anonymizer.close()
+
+    def do(self, task: Task) -> Record:
+        """Do a task and return what became of it; whatever is wrong with one source is no other's affair."""
+        began = time.perf_counter()
+        folder = self._scratch()
+        try:
+            record = self._join(task, folder) if task.starts else self._cover(task, folder)
+        except (Exception, MemoryError) as error:
+            reason = one_line_of(error).replace(str(_copy_of(task, folder)), mask_secrets(task.source))
+            return {"kind": "failed", "name": task.name, "reason": reason}
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        kind = {"kind": "done"} if task.part is None else {"kind": "part", "part": task.part}
+        return {**kind, "name": task.name, "seconds": round(time.perf_counter() - began, 3), **record}
+
+    def _scratch(self) -> Path:
+        """Return a new folder: on the disk of the output, where that is one, so that a finished file only moves."""
+        base = local_path(within(self._out, WORK))
+        if base:
+            base.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix="veil-", dir=base))
+
+    def _cover(self, task: Task, folder: Path) -> Record:
+        source_path = fetch(task.source, _copy_of(task, folder))
+        is_part = task.part is not None
+        target = folder / f"out{PART_SUFFIX if is_part else Path(task.name).suffix}"
+        tally: Counter[str] = Counter()
+        with self._opened(source_path, task) as source:
+            whole = is_part or source.info.spans or source.info.names
+            sink = open_sink(
+                target,
+                source.info,
+                source_path=None if is_part else source_path,
+                keep_audio=self._settings.keep_audio and not whole,
+                codec="auto" if source.info.names else _codec(self._settings.codec, task.name),
+                crf=self._settings.crf,
+            )
+            with sink, closing(protect(source, self._anonymizer, stream=task.name)) as frames:
+                for frame in frames:
+                    sink.write(frame)
+                    _count(tally, frame)
+        output = part_place(self._out, task.name, task.part) if task.part is not None else within(self._out, task.name)
+        return self._published(target, output, source_path, **tally)
+
+    def _opened(self, path: Path, task: Task) -> Source:
+        """Return the source; of a video what the task takes of it."""
+        start, end = float(task.start), None if task.end is None else float(task.end)
+        if (start or end is not None) and not is_picture(path):
+            return open_source(path, start_seconds=start, end_seconds=end)
+        return open_source(path)
+
+    def _join(self, task: Task, folder: Path) -> Record:
+        source_path = fetch(task.source, _copy_of(task, folder))
+        target = folder / f"out{Path(task.name).suffix}"
+        parts = [
+            (fetch(part_place(self._out, task.name, number), folder / f"{number}{PART_SUFFIX}"), start)
+            for number, start in enumerate(task.starts)
+        ]
+        join_parts(parts, target, source=source_path, keep_audio=self._settings.keep_audio)
+        return self._published(target, within(self._out, task.name), source_path)
+
+    @staticmethod
+    def _published(target: Path, output: str, source_path: Path, **tally: int) -> Record:
+        record = {
+            "input_sha256": sha256_of(str(source_path)),
+            "output_sha256": sha256_of(str(target)),
+            "output_bytes": target.stat().st_size,
+            "counts": dict(sorted(tally.items())),
+        }
+        publish(target, output)
+        return record
+
+
+def load(settings: ArchiveSettings, device: str) -> Anonymizer:
+    """Return weights and settings; raises StreamerError if they cannot be loaded."""
+    from models.checkpoint_errors import CheckpointError
+    from streamer.pipeline.anonymizer import Anonymizer
+
+    try:
+        return Anonymizer.load(
+            settings.model,
+            beta=settings.beta,
+            device=device,
+            mode=settings.mode,
+            cover=settings.cover,
+            key=settings.key,
+            policy=settings.policy,
+            delay_seconds=DEFAULT_DELAY,
+            min_face=settings.min_face,
+        )
+    except (CheckpointError, ValueError) as error:
+        raise StreamerError(str(error)) from error
+
+
+def part_place(out: str, name: str, part: int) -> str:
+    """Return where a part is kept until all parts are there."""
+    return within(out, f"{PARTS}/{name}/{part:05d}{PART_SUFFIX}")
+
+
+def _copy_of(task: Task, folder: Path) -> Path:
+    """Return where a copy of the source is made, where it is not on this machine."""
+    return folder / f"source{Path(task.source.partition('?')[0]).suffix}"
+
+
+def _codec(codec: Codec, name: str) -> Codec:
+    """Return the codec of an output, which "auto" leaves to its container: a part may lie in another one."""
+    return codec if codec != "auto" else HELD[Path(name).suffix.lower()][0]
+
+
+def _count(tally: Counter[str], frame: SafeFrame) -> None:
+    tally["frames"] += 1
+    tally["faces"] += len(frame.faces)
+    tally["frames_covered_whole"] += bool(frame.failed)
+    for face in frame.faces:
+        tally[f"faces_{face.tier}"] += 1
