@@ -1,7 +1,8 @@
 """Keeps a live stream in time: how many faces may be drawn in a frame, and how many of them anew.
 
 What a network made of a face a frame ago fits its mesh of now, and costs a quarter to draw again. So when time is short
-faces are made anew less often; then the smallest stay covered, which costs little.
+faces are made anew less often; then a frame may take longer, and those that nobody has time for are left out; only then
+the smallest stay covered, which costs little.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from statistics import median
 MEMORY = 5  # frames whose median is what a face costs: one slow frame is chance, a slowdown is met within three
 SHARE = 0.9  # of the time between two frames that drawing may take
 PROBE_FRAMES = 15  # after so many frames without a drawn face, one is drawn, to see whether it is affordable again
+LONGEST_SECONDS = 0.1  # of one frame: ten a second that are drawn are better than thirty that are covered
 REUSED = 5  # frames, at most, in which one made face is drawn
 
 
@@ -21,12 +23,13 @@ class DrawingBudget:
 
     Args:
         frame_seconds: From one frame to the next.
+        longest_seconds: The same, before drawing is given up.
     """
 
-    def __init__(self, frame_seconds: float) -> None:
+    def __init__(self, frame_seconds: float, longest_seconds: float = LONGEST_SECONDS) -> None:
         if not frame_seconds > 0:
             raise ValueError(f"frames must be some seconds apart, got {frame_seconds}")
-        self._budget = SHARE * frame_seconds
+        self._budget, self._longest = SHARE * frame_seconds, SHARE * max(frame_seconds, longest_seconds)
         # Seconds that one face took, made and drawn, and only drawn.
         self._fresh, self._again = deque[float](maxlen=MEMORY), deque[float](maxlen=MEMORY)
         self._saved = 0.0  # seconds of the budgets of frames before
@@ -34,11 +37,10 @@ class DrawingBudget:
 
     def affordable(self, count: int) -> int:
         """Return how many of `count` faces may be drawn in this frame, each of them made anew every `REUSED` frames."""
-        fresh, again = self._costs()
-        cost = again + (fresh - again) / REUSED
-        if cost * count <= self._budget:
+        cost = self._cost()
+        if cost * count <= self._longest:
             return count
-        return 1 if self._is_probe else math.floor(self._budget / cost)
+        return 1 if self._is_probe else math.floor(self._longest / cost)
 
     def rest(self) -> None:
         """Count a frame in which nobody was drawn for want of time."""
@@ -51,7 +53,8 @@ class DrawingBudget:
     def fresh(self, count: int) -> int:
         """Return how many of `count` faces that are drawn may be made anew; called once a frame."""
         fresh, again = self._costs()
-        self._saved = min(self._saved + self._budget, max(self._budget, count * fresh))
+        budget = max(self._budget, min(self._longest, count * self._cost()))
+        self._saved = min(self._saved + budget, max(budget, count * fresh))
         room = self._saved - count * again
         return count if fresh <= again else max(0, min(count, math.floor(room / (fresh - again))))
 
@@ -67,6 +70,11 @@ class DrawingBudget:
         self._idle_frames = 0
         if fresh in (0, count):
             (self._fresh if fresh else self._again).append(seconds / count)
+
+    def _cost(self) -> float:
+        """Return the seconds of one face in a frame, when it is made anew every `REUSED` frames."""
+        fresh, again = self._costs()
+        return again + (fresh - again) / REUSED
 
     def _costs(self) -> tuple[float, float]:
         """Return the seconds of one face, made anew and drawn again; 0 where not known."""

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamer.faces.track import START_SCORE
 from streamer.render.align import profile_ratio
 from streamer.types import Cover, Mode, Tier, Track, TrackedFrame
 
 HOLD_SECONDS = 0.2  # without a reason before a covered face is drawn again: a flickering reason keeps it covered
+OVERLOAD_HOLD_SECONDS, LONGEST_HOLD_SECONDS = 4.0, 30.0  # for lack of time; longer each time, up to this
 FADE_SECONDS = 0.2  # in which a drawn face comes out of its cover
 MIN_FACE_SIZE = 24.0  # pixels; a smaller face is only covered: drawn, it flickers, and nobody would see who it is
 MAX_PROFILE_RATIO = 1.12  # nearer to profile than that, a real nose reaches past its mesh
 STEADYING = "steadying"  # the reason while it waits
 BEFORE_FOUND = "before it was found"  # the one reason that is over once it ends: the face then fades in at once
 OVERLOAD = "overload"  # the reason when there is no time to draw it
+HELD_BACK = "overload a moment ago"  # the reason while it waits after that
+LACK_OF_TIME = frozenset({OVERLOAD, HELD_BACK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class Choice:
 class _State:
     bad_until: float = float("-inf")
     drawn_since: float | None = None
+    held_for: str = STEADYING
+    overload_hold: float = OVERLOAD_HOLD_SECONDS
 
 
 class TierLadder:
@@ -60,23 +65,34 @@ class TierLadder:
         choices = {}
         for track, reason in reasons.items():
             state = self._states.get(track, new)
-            reason = reason or (STEADYING if seconds < state.bad_until else "")
+            reason = reason or (state.held_for if seconds < state.bad_until else "")
             since = seconds if state.drawn_since is None else state.drawn_since
             faded_in = Choice("generated", "", min(1.0, (seconds - since) / FADE_SECONDS))
             choices[track] = Choice(cover, reason) if reason else faded_in
         return choices
+
+    def is_held(self, track: int, seconds: float) -> bool:
+        """Return whether a track stays covered for now, whatever speaks for drawing it."""
+        return track in self._states and seconds < self._states[track].bad_until
 
     def record(self, outcomes: Mapping[int, Choice], seconds: float) -> None:
         """Learn what each track of a frame was given in the end; tracks that are not among them are forgotten."""
         self._states = {track: self._after(track, choice, seconds) for track, choice in outcomes.items()}
 
     def _after(self, track: int, choice: Choice, seconds: float) -> _State:
-        bad_until = self._states.get(track, _State()).bad_until
+        before = self._states.get(track, _State())
         if choice.tier == "generated":
-            return _State(bad_until, seconds - choice.opacity * FADE_SECONDS)
-        if choice.reason in (STEADYING, BEFORE_FOUND):
-            return _State(bad_until)
-        return _State(max(bad_until, seconds + HOLD_SECONDS))
+            return replace(before, drawn_since=seconds - choice.opacity * FADE_SECONDS)
+        after = replace(before, drawn_since=None)
+        if choice.reason in (STEADYING, HELD_BACK, BEFORE_FOUND):
+            return after
+        is_overload = choice.reason == OVERLOAD
+        if is_overload and before.drawn_since is not None:
+            after = replace(after, overload_hold=min(2 * before.overload_hold, LONGEST_HOLD_SECONDS))
+        until = seconds + (before.overload_hold if is_overload else HOLD_SECONDS)
+        if until <= before.bad_until:
+            return after
+        return replace(after, bad_until=until, held_for=HELD_BACK if is_overload else STEADYING)
 
 
 def plan(
@@ -89,13 +105,18 @@ def plan(
         ladder: What they had before.
         mode: "cover" also where there is no model to draw with.
         cover: What replaces a face that is not drawn.
-        affordable: How many of a number of faces there is time to draw; the largest come first.
+        affordable: How many of a number of faces there is time to draw; the largest that are not held come first.
     """
     reasons = {track.id: "mode" if mode == "cover" else why_not_drawn(track) for track in seen.tracks}
-    drawable = sorted((t for t in seen.tracks if not reasons[t.id]), key=lambda t: t.face.size, reverse=True)
+    seconds = seen.frame.seconds
+    drawable = sorted(
+        (track for track in seen.tracks if not reasons[track.id]),
+        key=lambda track: (not ladder.is_held(track.id, seconds), track.face.size),
+        reverse=True,
+    )
     if drawable:
         reasons |= {track.id: OVERLOAD for track in drawable[affordable(len(drawable)) :]}
-    return ladder.choose(reasons, cover, seconds=seen.frame.seconds, starts_scene=seen.starts_scene)
+    return ladder.choose(reasons, cover, seconds=seconds, starts_scene=seen.starts_scene)
 
 
 def why_not_drawn(track: Track) -> str:

@@ -9,7 +9,7 @@ FRAME = 0.040
 
 def after(count: int, fresh: float, again: float = 0.001) -> DrawingBudget:
     """A budget that knows what a face costs, made anew and drawn again."""
-    budget = DrawingBudget(FRAME)
+    budget = DrawingBudget(FRAME, FRAME)
     budget.spent(count, count, count * fresh)
     budget.spent(count, 0, count * again)
     return budget
@@ -78,6 +78,22 @@ def test_a_slowdown_is_met_within_a_few_frames():
 def test_of_many_faces_some_are_shed_never_all_while_one_is_affordable(faces: int):
     budget = after(faces, 0.010, 0.010)
     assert [budget.affordable(faces) for _ in range(10)] == [min(faces, int(SHARE * 4))] * 10
+
+
+def test_a_frame_takes_longer_before_drawing_is_given_up():
+    budget = DrawingBudget(1 / 30, 0.1)
+    budget.spent(1, 1, 0.120)
+    budget.spent(1, 0, 0.060)
+    made = []
+    for _ in range(60):
+        assert budget.affordable(1) == 1
+        made.append(budget.fresh(1))
+        budget.spent(1, made[-1], 0.120 if made[-1] else 0.060)
+    assert sum(made[30:]) >= 30 // REUSED - 1  # anew now and then, though even drawing it again takes two frames
+    budget.spent(1, 0, 0.200)
+    budget.spent(1, 0, 0.200)
+    budget.spent(1, 0, 0.200)
+    assert budget.affordable(1) == 0
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])

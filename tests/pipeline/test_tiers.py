@@ -2,7 +2,17 @@
 
 import pytest
 
-from streamer.pipeline.tiers import BEFORE_FOUND, FADE_SECONDS, HOLD_SECONDS, STEADYING, Choice, TierLadder
+from streamer.pipeline.tiers import (
+    BEFORE_FOUND,
+    FADE_SECONDS,
+    HELD_BACK,
+    HOLD_SECONDS,
+    OVERLOAD,
+    OVERLOAD_HOLD_SECONDS,
+    STEADYING,
+    Choice,
+    TierLadder,
+)
 
 STEP = 1 / 50
 
@@ -58,6 +68,27 @@ def test_the_hold_does_not_depend_on_the_frame_rate():
             n for n in range(100) if asked(ladder, "", seconds=n / rate, starts_scene=False).tier == "generated"
         )
         assert HOLD_SECONDS <= back / rate < HOLD_SECONDS + 1 / rate + 1e-9
+
+
+def test_a_face_for_which_there_was_no_time_changes_only_every_few_seconds_and_ever_less_often():
+    times = [n * STEP for n in range(round(60 / STEP))]
+    ladder = TierLadder()
+    chosen = [
+        asked(ladder, OVERLOAD if n % 25 == 24 else "", seconds=at, starts_scene=n == 0) for n, at in enumerate(times)
+    ]  # for half a second it could be drawn, again and again
+    assert {choice.reason for choice in chosen} == {"", OVERLOAD, HELD_BACK}
+    turns = [at for at, one, last in zip(times[1:], chosen[1:], chosen, strict=False) if one.tier != last.tier]
+    covered, drawn = turns[::2], turns[1::2]
+    assert all(later - at > OVERLOAD_HOLD_SECONDS for at, later in zip(covered, drawn, strict=False))
+    assert len(turns) <= 8
+
+
+def test_another_reason_meanwhile_does_not_end_the_wait():
+    ladder = TierLadder()
+    for reason, at in (("", 0.0), (OVERLOAD, 0.1), ("turned", 0.2)):
+        asked(ladder, reason, seconds=at, starts_scene=at == 0.0)
+    assert asked(ladder, "", seconds=1.0, starts_scene=False).reason == HELD_BACK
+    assert asked(ladder, "", seconds=0.2 + OVERLOAD_HOLD_SECONDS, starts_scene=False).tier == "generated"
 
 
 def test_tracks_do_not_hold_each_other():
