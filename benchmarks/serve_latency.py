@@ -25,7 +25,7 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 from streamer.cli.demo import _photo
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.cores import share_cores
-from streamer.serve.sessions import with_start_bitrate
+from streamer.serve.link import with_start_bitrate
 from streamer.types import Image
 from tests.end_to_end.browser import browser, write_y4m
 from tests.end_to_end.serving import ALONE, serving
@@ -45,7 +45,8 @@ PLAY = """(async () => {
   pc.ontrack = ({ track }) => { back = video(new MediaStream([track])); };
   await pc.setLocalDescription(await pc.createOffer());
   while (pc.iceGatheringState !== "complete") await new Promise((done) => setTimeout(done, 50));
-  const response = await fetch("/offer", { method: "POST", body: pc.localDescription.sdp });
+  const headers = { "Content-Type": "application/sdp" };
+  const response = await fetch("/offer", { method: "POST", headers, body: pc.localDescription.sdp });
   await pc.setRemoteDescription({ type: "answer", sdp: (await response.json()).sdp });
   const canvas = new OffscreenCanvas(bits * block, block);
   const context = canvas.getContext("2d", { willReadFrequently: true });

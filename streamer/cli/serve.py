@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from streamer.pipeline.anonymizer import Anonymizer
     from streamer.serve.access import Access
     from streamer.serve.ice import IceServers
-    from streamer.serve.sessions import Limits, Sound
+    from streamer.serve.room import Sound
+    from streamer.serve.sessions import Limits
 
 TOKEN_VARIABLE, TURN_VARIABLE = "VEIL_TOKEN", "VEIL_TURN_SECRET"
 
@@ -29,7 +30,8 @@ def serve(
     ),
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
     token_file: Annotated[
-        Path | None, typer.Option(help=f"A file with what clients must show; or ${TOKEN_VARIABLE}.", show_default=False)
+        Path | None,
+        typer.Option(help=f"Tokens, one a line; clients must show one. Or ${TOKEN_VARIABLE}.", show_default=False),
     ] = None,
     cert: Annotated[Path | None, typer.Option(help="Certificate and chain, PEM.", show_default=False)] = None,
     key_file: Annotated[Path | None, typer.Option(help="Its private key, PEM.", show_default=False)] = None,
@@ -74,18 +76,19 @@ def serve(
     with errors_in_one_line():
         from streamer.serve.access import Access
         from streamer.serve.ice import IceServers
-        from streamer.serve.sessions import Limits, Sound
+        from streamer.serve.room import Sound
+        from streamer.serve.sessions import Limits
 
         if voice is not None and not keep_audio:
             raise typer.BadParameter("changes the sound of --keep-audio, which was not asked for", param_hint="--voice")
         ice = IceServers(tuple(stun or ()), tuple(turn or ()), os.environ.get(TURN_VARIABLE, ""))
         if ice.turn and not ice.secret:
             raise StreamerError(f"--turn needs the secret that it shares, in ${TURN_VARIABLE}")
-        token = _token(token_file)
+        tokens = _tokens(token_file)
         if self_signed and cert:
             raise typer.BadParameter("makes a certificate, where --cert gives one", param_hint="--self-signed")
         certificate: Path | Literal["self-signed"] | None = "self-signed" if self_signed else cert
-        access = Access(host, port, token, certificate, key_file, tuple(origin or ()), tuple(proxy or ()))
+        access = Access(host, port, tokens, certificate, key_file, tuple(origin or ()), tuple(proxy or ()))
         settings = Settings(beta, mode, key=_key(key), policy=policy, delay_seconds=delay_ms / 1000, min_face=min_face)
         limits, sound = Limits(max_peers, max_viewers, max_minutes), Sound("kept" if keep_audio else "dropped", voice)
         share_cores()
@@ -107,10 +110,11 @@ async def _run(
     )  # fmt: skip
 
 
-def _token(file: Path | None) -> str | None:
-    from streamer.serve.access import read_token
+def _tokens(file: Path | None) -> tuple[str, ...]:
+    from streamer.serve.access import read_tokens
 
-    return read_token(file) if file else os.environ.get(TOKEN_VARIABLE)
+    alone = os.environ.get(TOKEN_VARIABLE)
+    return read_tokens(file) if file else (alone,) if alone else ()
 
 
 def _key(file: Path | None) -> bytes | None:

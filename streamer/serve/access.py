@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import hmac
 import ipaddress
 import logging
@@ -30,6 +32,7 @@ LEAST_TOKEN = 16  # characters
 OFFERS, OFFER_SECONDS = 10, 2.0  # of one address: at once, and from one to the next when those are used up
 MAX_ADDRESSES = 10_000  # that are remembered
 CHANGES = frozenset({hdrs.METH_POST, hdrs.METH_PATCH, hdrs.METH_DELETE})
+KEPT_HEADERS = ("Retry-After", "Allow", "WWW-Authenticate", "Accept-Post", "Accept-Patch")
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -41,13 +44,14 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """What the server answers to.
 
     Attributes:
         host, port: Where it listens.
-        token: What a client must show as `Authorization: Bearer`; None lets everybody in.
+        tokens: What a client must show one of as `Authorization: Bearer`; none lets everybody in.
         certificate: PEM file of the chain, "self-signed" for one made at the start, None for no TLS.
         key: PEM file of its private key.
         origins: Further addresses at which browsers reach it, "https://veil.example.org".
@@ -59,14 +63,14 @@ class Access:
 
     host: str = "127.0.0.1"
     port: int = 8080
-    token: str | None = None
+    tokens: tuple[str, ...] = ()
     certificate: Path | Literal["self-signed"] | None = None
     key: Path | None = None
     origins: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.token is not None and (len(self.token) < LEAST_TOKEN or not self.token.isascii()):
+        if any(len(token) < LEAST_TOKEN or not token.isascii() for token in self.tokens):
             raise StreamerError(f"a token needs {LEAST_TOKEN} ASCII characters or more")
         if isinstance(self.certificate, Path) and self.key is None:
             raise StreamerError("--cert needs the private key: --key-file")
@@ -76,7 +80,7 @@ class Access:
                 raise StreamerError(f"{origin} is no origin; expected https://host or https://host:port")
         if is_loopback(self.host):
             return
-        if self.token is None or self.certificate is None:
+        if not self.tokens or self.certificate is None:
             raise StreamerError(
                 f"{self.host} can be reached by others: give --token-file, and --cert with --key-file or --self-signed"
             )
@@ -85,7 +89,7 @@ class Access:
 
     @property
     def scheme(self) -> str:
-        """"http" or "https"."""
+        """ "http" or "https"."""
         return "https" if self.certificate else "http"
 
     def url_at(self, port: int) -> str:
@@ -103,6 +107,22 @@ class Access:
         """Return the pages that may talk to it."""
         own = {f"{self.scheme}://{host}" for host in self.allowed_hosts(port)}
         return frozenset(own | {origin.rstrip("/").lower() for origin in self.origins})
+
+    def owner(self, request: web.Request) -> str | None:
+        """Return the token that a request shows; None where none is asked for.
+
+        Raises:
+            HTTPUnauthorized: If it is wrong or missing.
+        """
+        if not self.tokens:
+            return None
+        scheme, _, shown = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        is_bearer = scheme.lower() == "bearer"
+        given = shown.strip().encode()
+        same = [token for token in self.tokens if hmac.compare_digest(given, token.encode())]  # all of them: no timing
+        if not same or not is_bearer:
+            raise web.HTTPUnauthorized(headers={hdrs.WWW_AUTHENTICATE: "Bearer"}, text="wrong token, or none")
+        return same[0]
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """Return what TLS needs; None without.
@@ -135,16 +155,28 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def read_token(path: Path) -> str:
-    """Return the token in a file, without the end of its line.
+def read_tokens(path: Path) -> tuple[str, ...]:
+    """Return the tokens in a file, one a line.
 
     Raises:
         StreamerError: If it cannot be read.
     """
     try:
-        return path.read_text(encoding="ascii").strip()
+        lines = path.read_text(encoding="ascii").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise StreamerError(f"cannot read the token {path}: {getattr(error, 'strerror', 'not ASCII')}") from error
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def viewer_key(owner: str | None, name: str) -> str | None:
+    """Return by what the room of a name is watched without a token: the same each time, and a secret of its owner's.
+
+    None where no tokens are: there its name is enough.
+    """
+    if owner is None:
+        return None
+    digest = hmac.new(owner.encode(), b"viewers of " + name.encode(), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest[:24]).decode()
 
 
 class OfferLimit:
@@ -179,12 +211,12 @@ def guard(access: Access, *, is_open: Callable[[web.Request], bool], limit: Offe
         try:
             response = await handler(request)
         except web.HTTPException as error:
-            headers = {name: error.headers[name] for name in ("Retry-After", "Allow") if name in error.headers}
+            headers = {name: error.headers[name] for name in KEPT_HEADERS if name in error.headers}
             response = web.json_response({"error": error.text or error.reason}, status=error.status, headers=headers)
         except Exception as error:  # only its type: its message may quote what was sent
             log.error("a request failed: %s", type(error).__name__)
             response = web.json_response({"error": "it failed"}, status=500)
-        response.headers.update(HEADERS)
+        response.headers.update(HEADERS | cross_origin(access, request))
         if request.secure:
             response.headers["Strict-Transport-Security"] = "max-age=31536000"
         return response
@@ -194,13 +226,30 @@ def guard(access: Access, *, is_open: Callable[[web.Request], bool], limit: Offe
         _check_place(access, request)
         if request.method == hdrs.METH_POST and (wait := limit.wait(_address(access, request))):
             raise web.HTTPTooManyRequests(headers={"Retry-After": str(math.ceil(wait))}, text="too many offers")
+        if request.method == hdrs.METH_OPTIONS:  # a browser asks before it sends the token
+            return await handler(request)
         if not is_open(request):
-            _check_token(access, request)
+            access.owner(request)
         if request.method in CHANGES:
             await _read(request)
         return await handler(request)
 
     return [answer_errors, check]
+
+
+def cross_origin(access: Access, request: web.Request) -> dict[str, str]:
+    """Return what tells a browser that the page it shows may read the answer (Fetch, section 3.3)."""
+    origin = request.headers.get(hdrs.ORIGIN)
+    if origin is None or not _is_allowed(access, request, origin):
+        return {}
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE, OPTIONS",
+        "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
+        "Access-Control-Expose-Headers": "Location, ETag, Link, Retry-After, Accept-Post, Accept-Patch",
+        "Access-Control-Max-Age": "600",
+        "Vary": "Origin",
+    }
 
 
 def _check_place(access: Access, request: web.Request) -> None:
@@ -209,16 +258,12 @@ def _check_place(access: Access, request: web.Request) -> None:
     if request.headers.get(hdrs.HOST, "").lower() not in access.allowed_hosts(port):
         raise web.HTTPForbidden(text="this name is none of this server's")
     origin = request.headers.get(hdrs.ORIGIN)
-    if origin is not None and origin.lower() not in access.allowed_origins(port):
+    if origin is not None and not _is_allowed(access, request, origin):
         raise web.HTTPForbidden(text="this page may not talk to this server")
 
 
-def _check_token(access: Access, request: web.Request) -> None:
-    if access.token is None:
-        return
-    shown = request.headers.get(hdrs.AUTHORIZATION, "")
-    if not hmac.compare_digest(shown.encode(), f"Bearer {access.token}".encode()):
-        raise web.HTTPUnauthorized(text="wrong token, or none")
+def _is_allowed(access: Access, request: web.Request, origin: str) -> bool:
+    return origin.lower() in access.allowed_origins(_port(request) or access.port)
 
 
 async def _read(request: web.Request) -> None:

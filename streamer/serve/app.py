@@ -9,26 +9,36 @@ import logging
 import os
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+from multidict import CIMultiDict
 
 from streamer.errors import StreamerError
-from streamer.serve.access import MAX_BODY, Access, OfferLimit, guard
+from streamer.serve.access import MAX_BODY, Access, OfferLimit, guard, viewer_key
+from streamer.serve.fragments import TYPE as FRAGMENT
+from streamer.serve.fragments import parsed
 from streamer.serve.ice import IceServers
-from streamer.serve.offers import OfferError, checked_offer
+from streamer.serve.link import BusyError, Direction, Link
+from streamer.serve.offers import CodecError, OfferError, checked_offer
 from streamer.serve.prometheus import TYPE
-from streamer.serve.sessions import Direction, FullError, Peer, Peers
+from streamer.serve.room import Room
+from streamer.serve.sessions import FullError, NobodyError, Peers, TakenError
 
 log = logging.getLogger(__name__)
 
 WEB = Path(__file__).parent / "web"
-FILES = {"/": "index.html", "/app.js": "app.js", "/style.css": "style.css"}
+FILES = {"/": "index.html"} | {f"/{file.name}": file.name for file in WEB.iterdir() if file.name != "index.html"}
 KEEPALIVE_SECONDS = 15.0
 RETRY_SECONDS = 10  # that a client who found no room is told to wait
+SOON_SECONDS = 2  # that one is who came too early
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 SDP = "application/sdp"
+JSON = "application/json"
 UNGUESSABLE = 24  # characters, at least, of an id that is a secret
 
 
@@ -36,31 +46,45 @@ class Server:
     """What answers requests.
 
     Args:
+        access: Whose token is shown.
         peers: Who is connected; made once the event loop runs.
     """
 
-    def __init__(self, peers: Peers, ice: IceServers) -> None:
-        self._peers, self._ice = peers, ice
+    def __init__(self, access: Access, peers: Peers, ice: IceServers) -> None:
+        self._access, self._peers, self._ice = access, peers, ice
 
     def routes(self) -> list[web.RouteDef]:
         """Return every route."""
         return [
             *(web.get(path, self._file) for path in FILES),
+            web.get("/r/{name}", self._room_page),
             web.get("/healthz", self._healthz),
             web.get("/readyz", self._readyz),
             web.get("/metrics", self._metrics),
             web.get("/ice", self._ice_servers),
-            web.post("/offer", self._offer),
-            web.post("/whip/{name}", self._whip),
-            web.post("/whep/{viewer_id}", self._whep),
-            web.get("/sessions/{id}", self._show),
-            web.patch("/sessions/{id}", self._control),
-            web.delete("/sessions/{id}", self._end),
-            web.delete("/viewers/{id}", self._leave),
+            *self._endpoint("/offer", self._offer),
+            *self._endpoint("/whip/{name}", self._whip),
+            *self._endpoint("/whep/{name}", self._whep),
+            *self._resource("/sessions/{id}", show=self._show, change=self._change, end=self._end),
+            *self._resource("/viewers/{id}", show=self._watched, change=self._change_viewer, end=self._leave),
         ]
+
+    def _endpoint(self, path: str, post: Handler) -> list[web.RouteDef]:
+        """Return the routes of what takes offers: RFC 9725, section 4.2, and alike of WHEP."""
+        return [web.post(path, post), web.options(path, _offers_wanted), web.get(path, _nothing, allow_head=True)]
+
+    def _resource(self, path: str, *, show: Handler, change: Handler, end: Handler) -> list[web.RouteDef]:
+        """Return the routes of a session."""
+        return [
+            web.get(path, show, allow_head=True), web.patch(path, change), web.delete(path, end),
+            web.options(path, _fragments_wanted),
+        ]  # fmt: skip
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
         return web.FileResponse(WEB / FILES[request.path])
+
+    async def _room_page(self, _: web.Request) -> web.StreamResponse:
+        return web.FileResponse(WEB / "index.html")
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -75,93 +99,172 @@ class Server:
     async def _ice_servers(self, _: web.Request) -> web.Response:
         return web.json_response({"iceServers": self._ice.as_list()})
 
+    # Offers
+
     async def _offer(self, request: web.Request) -> web.Response:
         """Take the page's video, and send it back safe."""
-        peer, answer = await self._opened(request, "sendrecv")
-        body = {"sdp": answer, "session": f"/sessions/{peer.id}", "viewer": peer.viewer_id}
-        return web.json_response(body, status=201)
+        name = _checked_name(request.query["room"]) if "room" in request.query else None
+        room, link, answer = await self._opened(request, "sendrecv", name=name, stream=None)
+        body = {"sdp": answer, "session": f"/sessions/{link.id}", "viewer": room.viewer_id}
+        return web.json_response(body, status=201, headers={hdrs.ETAG: link.etag})
 
     async def _whip(self, request: web.Request) -> web.Response:
         """Take the video of OBS and its like, to be watched at /whep by the same name (RFC 9725, section 4)."""
-        name = request.match_info["name"]
-        if not NAME.fullmatch(name) or len(name) >= UNGUESSABLE:
-            raise web.HTTPBadRequest(text=f"a name has 1 to {UNGUESSABLE - 1} letters, digits, - and _")
-        peer, answer = await self._opened(request, "recvonly", name=name)
-        return _created(answer, f"/sessions/{peer.id}")
+        name = _checked_name(request.match_info["name"])
+        _, link, answer = await self._opened(request, "recvonly", name=name, stream=name)
+        return self._created(answer, f"/sessions/{link.id}", link)
 
     async def _whep(self, request: web.Request) -> web.Response:
-        """Send the safe video of a peer to one who watches (draft-ietf-wish-whep)."""
-        sdp = self._sdp(await request.read())
+        """Send the safe video of a room to one who watches (draft-ietf-wish-whep)."""
+        sdp = await self._sdp(request)
+        with self._refusals():
+            viewer, answer = await self._peers.view(request.match_info["name"], sdp)
+        return self._created(answer, f"/viewers/{viewer.id}", viewer)
+
+    async def _opened(
+        self, request: web.Request, direction: Direction, *, name: str | None, stream: str | None
+    ) -> tuple[Room, Link, str]:
+        sdp, owner = await self._sdp(request), self._access.owner(request)
+        key = viewer_key(owner, name) or name if name else None
+        with self._refusals():
+            return await self._peers.open(sdp, direction, name=name, owner=owner, viewer_id=key, stream=stream)
+
+    async def _sdp(self, request: web.Request) -> str:
+        if request.content_type != SDP:
+            raise web.HTTPUnsupportedMediaType(headers={"Accept-Post": SDP}, text=f"an offer is {SDP}")
+        with self._refusals():
+            return checked_offer(await request.read())
+
+    def _created(self, answer: str, location: str, link: Link) -> web.Response:
+        headers = CIMultiDict({hdrs.LOCATION: location, hdrs.CONTENT_TYPE: SDP, hdrs.ETAG: link.etag})
+        for server in self._ice.as_list():
+            said = "".join(f'; {name}="{server[name]}"' for name in ("username", "credential") if name in server)
+            kind = '; credential-type="password"' if said else ""
+            headers.add("Link", f'<{server["urls"]}>; rel="ice-server"{said}{kind}')
+        return web.Response(body=answer.encode(), status=201, headers=headers)  # as bytes: no charset is added
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Say why an offer is not taken, in terms of HTTP."""
+        refused = self._peers.metrics.refused.labels
         try:
-            viewer, answer = await self._peers.view(request.match_info["viewer_id"], sdp)
-        except KeyError:
-            raise web.HTTPNotFound(text="nobody sends this video") from None
+            yield
+        except NobodyError as error:
+            raise web.HTTPConflict(headers=_retry(SOON_SECONDS), text=str(error)) from error
+        except TakenError as error:
+            refused("taken").inc()
+            raise web.HTTPConflict(headers=_retry(RETRY_SECONDS), text=str(error)) from error
         except FullError as error:
-            raise self._full(error) from error
+            refused("full").inc()
+            raise web.HTTPServiceUnavailable(headers=_retry(RETRY_SECONDS), text=str(error)) from error
+        except CodecError as error:
+            refused("bad offer").inc()
+            raise web.HTTPNotAcceptable(text=str(error)) from error
         except OfferError as error:
-            raise self._bad(error) from error
-        return _created(answer, f"/viewers/{viewer.id}")
+            refused("bad offer").inc()
+            raise web.HTTPBadRequest(text=str(error)) from error
+
+    # Sessions
 
     async def _show(self, request: web.Request) -> web.Response:
-        return web.json_response(self._peer(request).as_dict())
+        room, link = self._sender(request)
+        return _shown(request, room.as_dict(), link)
 
-    async def _control(self, request: web.Request) -> web.Response:
-        """Change beta or mode: `{"beta": 0.5, "mode": "cover"}`."""
-        peer = self._peer(request)
-        if request.content_type != "application/json":  # trickle ICE; candidates come in the offer
-            raise web.HTTPMethodNotAllowed("PATCH", ["GET", "DELETE"], text="only application/json changes a session")
+    async def _change(self, request: web.Request) -> web.Response:
+        room, link = self._sender(request)
+        if request.content_type != JSON:
+            return await self._reach(request, link)
         try:
             asked = json.loads(await request.read())
             beta, mode = asked.get("beta"), asked.get("mode")
             if set(asked) - {"beta", "mode"} or isinstance(beta, bool):
                 raise ValueError("only beta and mode can be changed")
-            peer.control(beta=None if beta is None else float(beta), mode=mode)
+            room.control(beta=None if beta is None else float(beta), mode=mode)
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             is_ours = type(error) is ValueError
             raise web.HTTPBadRequest(text=str(error) if is_ours else "expected an object of beta and mode") from error
-        return web.json_response(peer.as_dict())
+        return web.json_response(room.as_dict())
 
     async def _end(self, request: web.Request) -> web.Response:
-        await self._peers.close(self._peer(request))
+        room, _ = self._sender(request)
+        await self._peers.part(room)
         return web.Response()
+
+    async def _watched(self, request: web.Request) -> web.Response:
+        room, link = self._viewer(request)
+        return _shown(request, {"sender": "stopped" if room.is_quiet else "live"}, link)
+
+    async def _change_viewer(self, request: web.Request) -> web.Response:
+        return await self._reach(request, self._viewer(request)[1])
 
     async def _leave(self, request: web.Request) -> web.Response:
-        peer = self._peers.peer_of_viewer(request.match_info["id"])
-        if peer is None:
-            raise web.HTTPNotFound(text="no such viewer")
-        await self._peers.leave(peer, request.match_info["id"])
+        await self._peers.leave(*self._viewer(request))
         return web.Response()
 
-    async def _opened(
-        self, request: web.Request, direction: Direction, name: str | None = None
-    ) -> tuple[Peer, str]:
-        sdp = self._sdp(await request.read())
+    async def _reach(self, request: web.Request, link: Link) -> web.Response:
+        """Take further addresses of a peer, or begin ICE anew (RFC 9725, section 4.3)."""
+        if request.content_type != FRAGMENT:
+            raise web.HTTPUnsupportedMediaType(headers={"Accept-Patch": FRAGMENT}, text=f"ICE is changed by {FRAGMENT}")
+        with self._refusals():
+            fragment = parsed(await request.read())
+        match = request.headers.get(hdrs.IF_MATCH)
+        if match is None:
+            raise web.HTTPPreconditionRequired(text="If-Match is needed: an ETag, or * to begin ICE anew")
+        if match not in ("*", link.etag):
+            raise web.HTTPPreconditionFailed(text="this ICE session is over")
+        if not link.is_restart(fragment):
+            await link.trickle(fragment)
+            return web.Response(status=204)
         try:
-            return await self._peers.open(sdp, direction, name=name)
-        except FullError as error:
-            raise self._full(error) from error
-        except OfferError as error:
-            raise self._bad(error) from error
+            answer = await link.restart(fragment)
+        except BusyError:
+            raise web.HTTPConflict(headers=_retry(SOON_SECONDS), text="it is not connected yet") from None
+        headers = {hdrs.CONTENT_TYPE: FRAGMENT, hdrs.ETAG: link.etag}
+        return web.Response(body=answer.encode(), headers=headers)
 
-    def _sdp(self, body: bytes) -> str:
-        try:
-            return checked_offer(body)
-        except OfferError as error:
-            raise self._bad(error) from error
-
-    def _bad(self, error: OfferError) -> web.HTTPException:
-        self._peers.metrics.refused.labels("bad offer").inc()
-        return web.HTTPBadRequest(text=str(error))
-
-    def _full(self, error: FullError) -> web.HTTPException:
-        self._peers.metrics.refused.labels("full").inc()
-        return web.HTTPServiceUnavailable(headers={hdrs.RETRY_AFTER: str(RETRY_SECONDS)}, text=str(error))
-
-    def _peer(self, request: web.Request) -> Peer:
-        peer = self._peers.by_id.get(request.match_info["id"])
-        if peer is None:
+    def _sender(self, request: web.Request) -> tuple[Room, Link]:
+        number = request.match_info["id"]
+        room = self._peers.by_id.get(number)
+        if room is None or room.link is None:
+            if number in self._peers.replaced:
+                raise web.HTTPGone(text="somebody else sends by this name now")
             raise web.HTTPNotFound(text="no such session")
-        return peer
+        return room, room.link
+
+    def _viewer(self, request: web.Request) -> tuple[Room, Link]:
+        room = self._peers.room_of_viewer(request.match_info["id"])
+        if room is None:
+            raise web.HTTPNotFound(text="no such viewer")
+        return room, room.viewers[request.match_info["id"]]
+
+
+async def _offers_wanted(_: web.Request) -> web.Response:
+    return web.Response(headers={"Accept-Post": SDP, hdrs.ALLOW: "OPTIONS, GET, HEAD, POST"})
+
+
+async def _fragments_wanted(_: web.Request) -> web.Response:
+    return web.Response(headers={"Accept-Patch": FRAGMENT, hdrs.ALLOW: "OPTIONS, GET, HEAD, PATCH, DELETE"})
+
+
+async def _nothing(_: web.Request) -> web.Response:
+    return web.Response(status=204)
+
+
+def _shown(request: web.Request, figures: dict[str, Any], link: Link) -> web.Response:
+    """Return figures to who asks for JSON; to others nothing, as of a session of WHIP (RFC 9725, section 4.1)."""
+    if JSON not in request.headers.get(hdrs.ACCEPT, ""):
+        return web.Response(status=204, headers={hdrs.ETAG: link.etag})
+    return web.json_response(figures, headers={hdrs.ETAG: link.etag})
+
+
+def _checked_name(name: str) -> str:
+    if not NAME.fullmatch(name) or len(name) >= UNGUESSABLE:
+        raise web.HTTPBadRequest(text=f"a name has 1 to {UNGUESSABLE - 1} letters, digits, - and _")
+    return name
+
+
+def _retry(seconds: int) -> dict[str, str]:
+    return {hdrs.RETRY_AFTER: str(seconds)}
 
 
 async def serve(
@@ -181,7 +284,7 @@ async def serve(
     loop.set_exception_handler(lambda _, said: log.warning("ignored: %s", type(said.get("exception")).__name__))
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    runner = await started(access, Server(peers, ice))
+    runner = await started(access, Server(access, peers, ice))
     gc.freeze()  # what is loaded by now stays: looking for garbage in it held everybody up for 150 ms, now and then
     try:
         on_ready(runner.addresses[0][1])
@@ -223,9 +326,4 @@ def needs_no_token(request: web.Request) -> bool:
     """Return whether a request shows nothing, or its address is a secret by itself."""
     path = request.path
     is_secret = path.startswith(("/sessions/", "/viewers/", "/whep/")) and len(path.split("/")[2]) >= UNGUESSABLE
-    return path in FILES or path in ("/healthz", "/readyz") or is_secret
-
-
-def _created(answer: str, location: str) -> web.Response:
-    headers = {hdrs.LOCATION: location, hdrs.CONTENT_TYPE: SDP, hdrs.ETAG: '"1"'}
-    return web.Response(text=answer, status=201, headers=headers)
+    return path in FILES or path.startswith("/r/") or path in ("/healthz", "/readyz") or is_secret

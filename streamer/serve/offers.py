@@ -13,7 +13,10 @@ MAX_MEDIA = 4
 MAX_CANDIDATES = 100
 MAX_FORMATS = 100  # of one medium
 LINE = re.compile(r"[a-z]=[^\x00-\x08\x0b-\x1f\x7f]*")
-FINGERPRINT = re.compile(r"a=fingerprint:(sha-256|sha-384|sha-512) [0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2})+")
+FINGERPRINT = re.compile(r"a=fingerprint:(sha-256|sha-384|sha-512) [0-9A-F]{2}(:[0-9A-F]{2})+", re.IGNORECASE)
+CODEC = re.compile(r"a=rtpmap:\d{1,3} ([A-Za-z0-9-]{1,20})/90000")
+TAKEN = ("VP8", "H264")
+NO_CODECS = frozenset({"RTX", "RED", "ULPFEC", "FLEXFEC-03"})  # what repairs others
 MEDIUM = re.compile(r"m=(audio|video|application) \d{1,5}(/\d)? [A-Z/]+ \S+( \S+)*")
 
 
@@ -21,11 +24,24 @@ class OfferError(StreamerError):
     """An offer that is none, or too much; says why in words without what the client sent."""
 
 
+class CodecError(OfferError):
+    """An offer without a codec that is spoken here.
+
+    Args:
+        offered: Their names.
+    """
+
+    def __init__(self, offered: list[str]) -> None:
+        said = ", ".join(offered) or "none"
+        super().__init__(f"no codec in common: VP8 or H264 (constrained baseline) is needed, offered is {said}")
+
+
 def checked_offer(body: bytes) -> str:
     """Return the SDP (RFC 8866) in `body`, if it is an offer of a size and shape that browsers make.
 
     Raises:
         OfferError: If it is not.
+        CodecError: If it is, but of no codec that is spoken here.
     """
     if len(body) > MAX_BYTES:
         raise OfferError(f"an offer has at most {MAX_BYTES} bytes")
@@ -42,7 +58,16 @@ def checked_offer(body: bytes) -> str:
         raise OfferError("a line of the offer is none of SDP")
     _check_counts(lines)
     _check_media([line for line in lines if line.startswith("m=")])
-    return "\r\n".join(lines) + "\r\n"
+    sdp = "\r\n".join(lines) + "\r\n"
+    if not set(codecs_of(sdp)) & set(TAKEN):
+        raise CodecError(codecs_of(sdp))
+    return sdp
+
+
+def codecs_of(sdp: str) -> list[str]:
+    """Return the names of the video codecs in an offer, each once."""
+    names = (found[1].upper() for line in sdp.split("\r\n") if (found := CODEC.fullmatch(line)))
+    return sorted(set(names) - NO_CODECS)
 
 
 def answerable(sdp: str) -> str:

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +17,8 @@ from av.video.frame import VideoFrame
 
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.runner import protect
+from streamer.pipeline.tiers import LACK_OF_TIME
+from streamer.serve.relief import SIDES, Relief
 from streamer.sources.decoding import Converter
 from streamer.sources.live import TIME_BASE
 from streamer.sources.pacing import KeepsNewest, Mailbox
@@ -24,10 +26,10 @@ from streamer.types import Frame, Image, SafeFrame, VideoInfo
 
 log = logging.getLogger(__name__)
 
-MAX_SIDE = 1920  # pixels; a larger picture is made smaller
 TICKS = 1 << 32  # after which the timestamps of RTP begin anew
 RESTART_SECONDS = 1.0  # until a filter that broke is tried again
 METER_SECONDS = 2.0  # over which rates are told
+SLOWER = 0.5  # frames left out for each that was not: above this it is seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Received(KeepsNewest):
     corrupt_packets = audio_streams = 0
 
     def __init__(self) -> None:
+        self.max_side = SIDES[0]  # pixels; a larger picture is made smaller
+        self.side = 0  # of what came last
         self._mailbox = Mailbox[Arrived]()
         self._count = 0
         self._clock = _MediaClock()
@@ -72,7 +76,8 @@ class Received(KeepsNewest):
         """Yield frames as they come, in RGB, until it is closed."""
         converter = Converter()
         for arrived in self._mailbox:
-            image = limited(converter.rgb(arrived.frame))
+            self.side = max(arrived.frame.width, arrived.frame.height)
+            image = limited(converter.rgb(arrived.frame), self.max_side)
             self._taken.append((arrived.index, arrived.at))
             yield Frame(image, arrived.index, self._clock.ticks(arrived), TIME_BASE)
 
@@ -102,10 +107,10 @@ class _MediaClock:
         return self._ticks
 
 
-def limited(image: Image) -> Image:
-    """Return `image`, smaller if a side is longer than `MAX_SIDE`."""
+def limited(image: Image, side: int) -> Image:
+    """Return `image`, smaller if one of its sides is longer than `side`."""
     height, width = image.shape[:2]
-    scale = MAX_SIDE / max(height, width)
+    scale = side / max(height, width)
     if scale >= 1:
         return image
     size = round(width * scale), round(height * scale)
@@ -129,8 +134,14 @@ class FaceFilter:
         self._publish, self._stream = publish, stream
         self._closed = threading.Event()
         self._last_index = -1
+        self._relief = Relief()
         self._thread = threading.Thread(target=self._work, daemon=True, name="filter")
         self._thread.start()
+
+    @property
+    def is_smaller(self) -> bool:
+        """Whether pictures are made smaller than they came, for lack of time."""
+        return self._relief.side < self.source.side
 
     def close(self) -> None:
         """End the thread, and wait for it."""
@@ -149,7 +160,10 @@ class FaceFilter:
 
     def _pass_on(self, frame: SafeFrame) -> None:
         dropped, self._last_index = frame.index - self._last_index - 1, frame.index
-        self._publish(frame, dropped, time.monotonic() - self.source.arrival(frame.index))
+        now = time.monotonic()
+        self._relief.add(frame.faces, dropped, side=max(frame.image.shape[:2]), now=now)
+        self.source.max_side = self._relief.side
+        self._publish(frame, dropped, now - self.source.arrival(frame.index))
 
 
 class Meter:
@@ -171,7 +185,7 @@ class Meter:
         """Take in one frame."""
         now = time.monotonic()
         tiers = Counter[str](face.tier for face in frame.faces) + Counter(frame=bool(frame.failed))
-        overload = sum(face.reason == "overload" for face in frame.faces)
+        overload = sum(face.reason in LACK_OF_TIME for face in frame.faces)
         with self._lock:
             self._frames, self._dropped = self._frames + 1, self._dropped + dropped
             self._escalated += frame.guard.escalated
@@ -189,12 +203,19 @@ class Meter:
                 "latency_ms": round(1000 * latency),
                 "faces": recent[-1].tiers.total() if recent else 0,
                 "tiers": dict(recent[-1].tiers) if recent else {},
-                "shed": bool(sum(figures.overload + figures.dropped for figures in recent)),
+                "eased": _eased(recent),
                 "guard": max((round(f.highest, 2) for f in recent if f.highest > -1), default=None),
                 "escalated": self._escalated,
                 "frames": self._frames,
                 "dropped": self._dropped,
             }
+
+
+def _eased(recent: Sequence[SafeFrameFigures]) -> str | None:
+    """Return what was done for lack of time: "covered" instead of drawn, "slower", or None."""
+    if any(figures.overload for figures in recent):
+        return "covered"
+    return "slower" if sum(figures.dropped for figures in recent) > SLOWER * len(recent) else None
 
 
 @dataclass(frozen=True, slots=True)

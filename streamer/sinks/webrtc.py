@@ -76,6 +76,12 @@ class Broadcast:
         self.tracks.add(track)
         return track
 
+    def drop(self, track: SafeTrack | None) -> None:
+        """Forget a track, if it is one."""
+        if track:
+            self.tracks.discard(track)
+            track.stop()
+
     def put(self, frame: VideoFrame) -> None:
         """Pass on one frame, whose times increase."""
         self._size, self._last_at = (frame.height, frame.width), time.monotonic()
@@ -148,18 +154,38 @@ class DelayedAudio(MediaStreamTrack):
     def __init__(self, source: MediaStreamTrack, delay: Callable[[], float], voice: Voice | None) -> None:
         super().__init__()
         self._source, self._delay, self._voice = source, delay, voice
+        self._followed = asyncio.Event()
         self._held: deque[AudioFrame] = deque()
         self._pts = 0
 
     async def recv(self) -> AudioFrame:
         """Return the next 20 ms; silence as long as there are none."""
-        frame: Any = await self._source.recv()
+        frame = await self._next()
         changed = self._voice.change(frame) if self._voice else [frame]
         self._held.extend(changed)
         out = self._due() or _silence()
         out.pts, out.sample_rate, out.time_base = self._pts, RATE, Fraction(1, RATE)
         self._pts += out.samples
         return out
+
+    def follow(self, source: MediaStreamTrack) -> None:
+        """Take what another one sends from now on: its sender has come back."""
+        self._source = source
+        self._followed.set()
+
+    def stop(self) -> None:
+        """End it, also for who waits."""
+        super().stop()
+        self._followed.set()
+
+    async def _next(self) -> Any:  # noqa: ANN401 - as of aiortc
+        while self.readyState == "live":
+            self._followed.clear()
+            try:
+                return await self._source.recv()
+            except MediaStreamError:
+                await self._followed.wait()
+        raise MediaStreamError
 
     def _due(self) -> AudioFrame | None:
         late = len(self._held) * SAMPLES / RATE - self._delay()

@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import numpy as np
+from aioice import ice as aioice_module
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 from av.video.frame import VideoFrame
@@ -21,9 +22,11 @@ from streamer.serve.access import Access
 from streamer.serve.app import Server, started
 from streamer.serve.ice import IceServers
 from streamer.serve.prometheus import Metrics
-from streamer.serve.sessions import Limits, Peers, Sound
+from streamer.serve.room import Sound
+from streamer.serve.sessions import Limits, Peers
 from streamer.types import Image
 
+SDP = {"Content-Type": "application/sdp"}
 ALONE = RTCConfiguration(iceServers=[])
 
 
@@ -43,11 +46,14 @@ async def serving(
     access: Access | None = None,
     limits: Limits | None = None,
     sound: Sound | None = None,
+    ice: IceServers | None = None,
 ) -> AsyncIterator[Serving]:
-    ice = IceServers()
+    ice = ice or IceServers()
     anonymizer = anonymizer or Anonymizer.load(mode="cover", delay_seconds=0.0)
     peers = Peers(anonymizer, limits=limits or Limits(), sound=sound or Sound(), ice=ice, metrics=Metrics())
-    runner = await started(access or Access(port=0), Server(peers, ice))
+    vars(aioice_module._mdns).clear()  # a lock of the loop of the test before: a server has one loop
+    access = access or Access(port=0)
+    runner = await started(access, Server(access, peers, ice))
     try:
         async with aiohttp.ClientSession() as client:
             yield Serving(f"http://127.0.0.1:{runner.addresses[0][1]}", peers, client)
@@ -122,12 +128,13 @@ async def peer(
         connection.addTransceiver("video", direction="recvonly")
     try:
         body = sdp(await offer_of(connection))
-        async with server.client.post(server.url + path, data=body) as response:
+        async with server.client.post(server.url + path, data=body, headers=SDP) as response:
             assert response.status == 201, await response.text()
-            if path == "/offer":
+            if path.startswith("/offer"):
                 said = await response.json()
             else:
                 said = {"sdp": await response.text(), "session": response.headers["Location"]}
+            said["etag"] = response.headers["ETag"]
         await connection.setRemoteDescription(RTCSessionDescription(said["sdp"], "answer"))
         yield connection, received, said
     finally:

@@ -19,21 +19,22 @@ import pytest
 from streamer.errors import StreamerError
 from streamer.serve import access as access_module
 from streamer.serve import app as app_module
-from streamer.serve.access import MAX_BODY, Access, OfferLimit, read_token
+from streamer.serve.access import MAX_BODY, Access, OfferLimit, read_tokens
 from streamer.serve.certificate import self_signed
 from streamer.serve.ice import IceServers
 from streamer.serve.offers import OfferError, checked_offer
 from tests.end_to_end.rtsp_servers import free_port
-from tests.end_to_end.serving import Playing, Serving, noise, peer, serving
+from tests.end_to_end.serving import SDP, Playing, Serving, noise, peer, serving
 from tests.serve.test_serve import run
 
 TOKEN = "a token of the test"
-GUARDED = Access(port=0, token=TOKEN, origins=("https://veil.example.org",))
+GUARDED = Access(port=0, tokens=(TOKEN,), origins=("https://veil.example.org",))
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
 async def status(server: Serving, method: str, path: str, **headers: str) -> int:
-    async with server.client.request(method, server.url + path, headers=headers) as response:
+    wanted = SDP if method == "POST" else {}
+    async with server.client.request(method, server.url + path, headers=wanted | headers) as response:
         return response.status
 
 
@@ -189,10 +190,10 @@ def test_a_certificate_that_is_none_is_said(tmp_path: Path) -> None:
     ("options", "reason"),
     [
         ({"host": "192.168.1.2"}, "can be reached by others"),
-        ({"host": "192.168.1.2", "token": TOKEN}, "can be reached by others"),
+        ({"host": "192.168.1.2", "tokens": (TOKEN,)}, "can be reached by others"),
         ({"host": "::", "certificate": "self-signed"}, "can be reached by others"),
-        ({"host": "0.0.0.0", "token": TOKEN, "certificate": "self-signed"}, "--origin"),
-        ({"token": "short"}, "16 ASCII characters"),
+        ({"host": "0.0.0.0", "tokens": (TOKEN,), "certificate": "self-signed"}, "--origin"),
+        ({"tokens": ("short",)}, "16 ASCII characters"),
         ({"origins": ("https://a/b",)}, "is no origin"),
     ],
 )
@@ -202,14 +203,14 @@ def test_what_would_be_open_to_others_is_refused(options: dict[str, object], rea
 
 
 def test_a_network_with_token_and_tls_is_served() -> None:
-    given = Access("192.168.1.2", 443, TOKEN, "self-signed")
+    given = Access("192.168.1.2", 443, (TOKEN,), "self-signed")
     assert given.allowed_hosts(443) == {"192.168.1.2:443", "192.168.1.2"}
     assert "https://192.168.1.2" in given.allowed_origins(443)
 
 
 def test_a_token_is_read_without_the_end_of_its_line(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN + "\n")
-    assert read_token(tmp_path / "token") == TOKEN
+    assert read_tokens(tmp_path / "token") == (TOKEN,)
 
 
 # TURN
@@ -271,7 +272,7 @@ def test_the_example_for_nginx_works_as_written(tmp_path: Path) -> None:
     certificate(tmp_path / "front.pem")
 
     async def test() -> None:
-        given = Access(port=0, token=TOKEN, origins=(f"https://127.0.0.1:{front}",), proxies=("127.0.0.1",))
+        given = Access(port=0, tokens=(TOKEN,), origins=(f"https://127.0.0.1:{front}",), proxies=("127.0.0.1",))
         async with serving(access=given) as server:
             served = written.replace("127.0.0.1:8080", server.url.removeprefix("http://"))
             served = served.replace("listen 443", f"listen 127.0.0.1:{front}")

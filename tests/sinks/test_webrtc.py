@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from aiortc import MediaStreamTrack
+from aiortc.mediastreams import MediaStreamError
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 
@@ -62,6 +63,37 @@ def test_sound_is_as_late_as_the_video_and_follows_it() -> None:
             await track.recv()
         late = len(track._held) * SAMPLES / RATE
         assert late < 0.2
+
+    asyncio.run(test())
+
+
+class Short(Tone):
+    """Ends after three."""
+
+    async def recv(self) -> AudioFrame:
+        if self.count == 2:
+            raise MediaStreamError
+        return await super().recv()
+
+
+def test_sound_waits_for_a_sender_that_comes_back_and_ends_when_it_is_told_to() -> None:
+    async def test() -> None:
+        track = DelayedAudio(Short(), lambda: 0.0, None)
+        for _ in range(3):
+            await track.recv()
+        waiting = asyncio.create_task(track.recv())
+        await asyncio.sleep(0.02)
+        assert not waiting.done()
+        track.follow(Tone())
+        assert np.abs((await waiting).to_ndarray()).max() > 1000
+        track.follow(Short())
+        for _ in range(3):
+            await track.recv()
+        waiting = asyncio.create_task(track.recv())
+        await asyncio.sleep(0.02)
+        track.stop()
+        with pytest.raises(MediaStreamError):
+            await waiting
 
     asyncio.run(test())
 

@@ -29,10 +29,10 @@ def _has_webrtcbin() -> bool:
 
 
 @asynccontextmanager
-async def webrtcbin(kind: str, url: str) -> AsyncIterator[asyncio.StreamReader]:
+async def webrtcbin(kind: str, codec: str, url: str) -> AsyncIterator[asyncio.StreamReader]:
     """Yield what a peer of GStreamer's prints."""
     process = await asyncio.create_subprocess_exec(
-        SYSTEM_PYTHON, str(SCRIPT), kind, url, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        SYSTEM_PYTHON, str(SCRIPT), kind, codec, url, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     assert process.stdout is not None
     try:
@@ -55,11 +55,12 @@ async def until(said: asyncio.StreamReader, word: bytes) -> None:
     not _has_webrtcbin(),
     reason="needs webrtcbin (Debian: gstreamer1.0-nice gstreamer1.0-plugins-bad gir1.2-gst-plugins-bad-1.0)",
 )
-def test_gstreamer_sends_by_whip_and_watches_by_whep_though_its_certificate_is_rsa() -> None:
+@pytest.mark.parametrize("codec", ["VP8", "H264"])
+def test_gstreamer_sends_by_whip_and_watches_by_whep_though_its_certificate_is_rsa(codec: str) -> None:
     async def test() -> None:
-        async with serving() as server, webrtcbin("whip", server.url + "/whip/door") as sender:
+        async with serving() as server, webrtcbin("whip", codec, server.url + "/whip/door") as sender:
             await until(sender, b"connected")
-            async with webrtcbin("whep", server.url + "/whep/door") as viewer:
+            async with webrtcbin("whep", codec, server.url + "/whep/door") as viewer:
                 for word in (b"connected", b"frame", b"frame"):
                     await until(viewer, word)
 

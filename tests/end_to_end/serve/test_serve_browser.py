@@ -14,6 +14,7 @@ from streamer.evaluate.measures.coverage import UNCOVERED, detail_kept
 from streamer.faces.detect import FaceDetector
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.serve.access import Access
+from streamer.serve.relief import SIDES
 from streamer.types import Image
 from tests.end_to_end.browser import Page, browser, needs_chromium, write_y4m
 from tests.end_to_end.serving import serving
@@ -64,13 +65,16 @@ def test_every_picture_that_comes_back_is_covered_and_as_large_as_the_camera(
             for _ in range(SAMPLES):
                 samples.append(await page.video_frame())
                 await asyncio.sleep(0.05)
-            assert {one.shape for one in samples} == {image.shape}
+            assert {one.shape[1] for one in samples} <= {width, *(side for side in SIDES if side < width)}
             assert detail_kept(image, image, face.box) > UNCOVERED
-            kept = [detail_kept(image, one, face.box) for one in samples]
-            assert max(kept) <= UNCOVERED
+            for one in samples:  # smaller where the machine is too slow
+                size = one.shape[1], one.shape[0]
+                same, box = cv2.resize(image, size, interpolation=cv2.INTER_AREA), face.box * one.shape[1] / width
+                assert detail_kept(same, same, box) > UNCOVERED
+                assert detail_kept(same, one, box) <= UNCOVERED
             assert np.abs(samples[-1][:, :50].astype(int) - 90).mean() < 5
             assert await page.js(text("state")) == "Live"
-            assert float(await page.js(text("fps"))) > 0
+            await page.until(f"{text('fps')} > 0")
             await page.js("document.getElementById('toggle').click()")
             await page.until(f"{text('state')} === 'Camera off'")
             async with asyncio.timeout(10):
@@ -115,7 +119,7 @@ def test_a_page_without_the_token_asks_for_it_and_controls_work(tmp_path: Path) 
     anonymizer = Anonymizer.load(delay_seconds=0.0, device="cpu")
 
     async def test() -> None:
-        access = Access(port=0, token=TOKEN)
+        access = Access(port=0, tokens=(TOKEN,))
         async with serving(anonymizer, access=access) as server, browser(tmp_path, camera) as page:
             await start(page, server.url, 640, 480)
             await page.until("document.getElementById('token-row').checkVisibility()")
@@ -128,7 +132,7 @@ def test_a_page_without_the_token_asks_for_it_and_controls_work(tmp_path: Path) 
             (peer,) = server.peers.by_id.values()
             await page.js("document.querySelector('[name=mode][value=generate]').click()")
             slide = "b.value = 0.5; b.dispatchEvent(new Event('input'))"
-            await page.js(f"{{ const b = document.getElementById('beta'); {slide} }}")
+            await page.js(f"{{ const b = document.getElementById('privacy'); {slide} }}")
             async with asyncio.timeout(10):
                 while (peer.anonymizer.settings.mode, peer.anonymizer.settings.beta) != ("generate", 0.5):
                     await asyncio.sleep(0.1)

@@ -1,0 +1,168 @@
+"""One video: who sends it now, what is done to it, and who watches. It outlives its sender. For the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from aiortc import MediaStreamTrack
+from aiortc.contrib.media import MediaRelay
+from aiortc.mediastreams import MediaStreamError
+
+from streamer.pipeline.anonymizer import Anonymizer
+from streamer.serve.link import Direction, Link, with_start_bitrate
+from streamer.serve.peer_filter import FaceFilter, Meter
+from streamer.serve.prometheus import Metrics
+from streamer.sinks.webrtc import Broadcast, DelayedAudio, Packer, Voice
+from streamer.types import Mode, SafeFrame
+
+QUIET_SECONDS = 1.0  # without a frame of the sender, who is then said to have stopped
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """What becomes of it: "dropped", "kept", or changed by a factor of `streamer.sinks.webrtc.Voice`."""
+
+    kind: Literal["dropped", "kept"] = "dropped"
+    voice: float | None = None
+
+
+class Room:
+    """One video.
+
+    Attributes:
+        name: By which it is found, if it has one; only `owner` may send to it.
+        viewer_id: Lets whoever knows it watch.
+        link: Who sends; None while nobody does.
+        offers: That are being answered, of those who want to.
+        stream: By what name strangers are drawn (`Anonymizer.frames`).
+        left_at: When the last sender left, by `time.monotonic`.
+    """
+
+    def __init__(
+        self, anonymizer: Anonymizer, *, metrics: Metrics, sound: Sound, stream: str | None, name: str | None,
+        viewer_id: str, owner: str | None,
+    ) -> None:  # fmt: skip
+        self.anonymizer, self.stream = anonymizer, stream
+        self.name, self.viewer_id, self.owner = name, viewer_id, owner
+        self.meter, self.broadcast = Meter(), Broadcast()
+        self.link: Link | None = None
+        self.offers = 0
+        self.viewers: dict[str, Link] = {}
+        self.audio: DelayedAudio | None = None
+        self.relay = MediaRelay()
+        self.last_frame = self.left_at = time.monotonic()
+        self._metrics, self._sound, self._packer = metrics, sound, Packer()
+        self._loop = asyncio.get_running_loop()
+        self._filter: FaceFilter | None = None  # made for the first frame: offers are many, and some are nobody's
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing comes of the sender."""
+        return self.link is None or time.monotonic() - self.last_frame > QUIET_SECONDS
+
+    async def answer(self, link: Link, sdp: str, direction: Direction) -> str:
+        """Return the answer to the offer of one who wants to send.
+
+        Raises:
+            OfferError: If it cannot be answered.
+        """
+        link.track = self.broadcast.track() if direction == "sendrecv" else None
+        link.add_video(link.track, direction)
+        link.connection.on("track", lambda track: self._receive(link, track))
+        return with_start_bitrate(await link.answer(sdp))
+
+    def take(self, link: Link | None) -> Link | None:
+        """Let `link` be the one that sends from now on, or nobody, and return who was, to be ended."""
+        old, self.link = self.link, link
+        self.last_frame = self.left_at = time.monotonic()
+        return old
+
+    async def end(self, link: Link) -> None:
+        """End a connection, of one who sent or watches."""
+        self.viewers.pop(link.id, None)
+        self.broadcast.drop(link.track)
+        await link.close()
+
+    async def show(self, viewer: Link, sdp: str) -> str:
+        """Return the answer to the offer of one who watches.
+
+        Raises:
+            OfferError: If it cannot be answered.
+        """
+        viewer.track = self.broadcast.track()
+        viewer.add_video(viewer.track, "sendonly")
+        if self.audio:
+            viewer.connection.addTrack(self.relay.subscribe(self.audio, buffered=False))
+        return await viewer.answer(sdp)
+
+    def control(self, *, beta: float | None, mode: Mode | None) -> None:
+        """Change what is done, from the next frame on.
+
+        Raises:
+            ValueError: If it is out of range, or there is no model to draw with.
+        """
+        if mode == "generate" and self.anonymizer.model is None:
+            raise ValueError("this server only covers")
+        settings = self.anonymizer.settings
+        self.anonymizer.settings = replace(
+            settings, beta=settings.beta if beta is None else beta, mode=mode or settings.mode
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what the page shows."""
+        settings = self.anonymizer.settings
+        modes = ["cover"] if self.anonymizer.model is None else ["generate", "cover"]
+        figures = self.meter.as_dict()
+        if self._filter and self._filter.is_smaller and figures["eased"] != "covered":
+            figures["eased"] = "smaller"
+        return figures | {
+            "beta": settings.beta, "mode": settings.mode, "modes": modes, "viewers": len(self.viewers)
+        }  # fmt: skip
+
+    async def close(self) -> None:
+        """End everything that belongs to it, and wait for that."""
+        for viewer in list(self.viewers.values()):
+            await self.end(viewer)
+        if sender := self.take(None):
+            await self.end(sender)
+        if self.audio:
+            self.audio.stop()
+        await self.broadcast.close()
+        if self._filter:
+            await asyncio.to_thread(self._filter.close)
+
+    def _receive(self, link: Link, track: MediaStreamTrack) -> None:
+        if track.kind == "video":
+            link.run(self._take_frames(track))
+        elif self._sound.kind == "kept" and not link.is_heard:
+            link.is_heard = True
+            link.connection.addTrack(self.relay.subscribe(self._heard(track), buffered=False))
+
+    def _heard(self, track: MediaStreamTrack) -> DelayedAudio:
+        if self.audio is None:
+            voice = Voice(self._sound.voice) if self._sound.voice else None
+            self.audio = DelayedAudio(track, lambda: self.meter.latency, voice)
+        else:
+            self.audio.follow(track)
+        return self.audio
+
+    async def _take_frames(self, track: MediaStreamTrack) -> None:
+        """Take every frame at once: those that wait in aiortc would make the delay grow."""
+        while True:
+            try:
+                frame: Any = await track.recv()
+            except MediaStreamError:
+                return
+            self.last_frame = time.monotonic()
+            self._filter = self._filter or FaceFilter(self.anonymizer, self._publish, stream=self.stream)
+            self._filter.source.put(frame)
+
+    def _publish(self, frame: SafeFrame, dropped: int, latency: float) -> None:
+        """Pass on a safe frame: called in the filter's thread."""
+        packed = self._packer.pack(frame)
+        self.meter.add(frame, dropped, latency)
+        self._metrics.count(frame, dropped=dropped, latency=latency)
+        self._loop.call_soon_threadsafe(self.broadcast.put, packed)

@@ -1,0 +1,127 @@
+// Talks to the server: requests, and connections that begin again by themselves.
+
+import { say } from "./words.js";
+
+const GATHER_MS = 2000; // at most, for candidates: all of them go into the offer
+const QUIET_MS = 1500; // disconnected for so long, ICE begins anew
+const WAITS = [250, 500, 1000, 2000, 4000]; // before calling again
+const FRAGMENT = "application/trickle-ice-sdpfrag";
+
+export class Refused extends Error {
+  constructor(status, text, retry) {
+    super(text);
+    Object.assign(this, { status, retry });
+  }
+}
+
+export async function call(method, path, { body, headers = {}, keepalive = false } = {}) {
+  const token = sessionStorage.getItem("token");
+  const sent = { Accept: "application/json", ...(token && { Authorization: `Bearer ${token}` }), ...headers };
+  const response = await fetch(path, { method, headers: sent, body, keepalive }).catch(() => {
+    throw new Refused(0, say("noServer"));
+  });
+  if (response.ok) return response;
+  const { error } = await response.json().catch(() => ({}));
+  throw new Refused(response.status, response.status === 401 ? say("needsToken") : error ?? response.statusText, response.headers.get("Retry-After"));
+}
+
+export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+// One WebRTC connection: `path` takes its offer, `fill` adds what is sent, `show` takes what comes.
+export class Connection {
+  constructor({ path, fill, show, changed }) {
+    Object.assign(this, { path, fill, show, changed, session: null, pc: null });
+  }
+
+  async open() {
+    try {
+      return await this.begun();
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  async begun() {
+    const iceServers = await call("GET", "/ice").then(async (response) => (await response.json()).iceServers, () => []);
+    const pc = (this.pc = new RTCPeerConnection({ iceServers }));
+    const stream = new MediaStream();
+    pc.ontrack = ({ track }) => {
+      stream.addTrack(track);
+      this.show(stream);
+    };
+    pc.onconnectionstatechange = () => this.note();
+    this.fill(pc);
+    await this.offered();
+    const response = await call("POST", this.path, { body: pc.localDescription.sdp, headers: { "Content-Type": "application/sdp" } });
+    this.etag = response.headers.get("ETag");
+    const isJson = response.headers.get("Content-Type").startsWith("application/json");
+    const said = isJson ? await response.json() : { sdp: await response.text(), session: response.headers.get("Location") };
+    this.session = said.session;
+    this.answer = said.sdp;
+    await pc.setRemoteDescription({ type: "answer", sdp: said.sdp });
+    return said;
+  }
+
+  async offered(options) {
+    await this.pc.setLocalDescription(await this.pc.createOffer(options));
+    if (this.pc.iceGatheringState === "complete") return;
+    await new Promise((resolve) => {
+      setTimeout(resolve, GATHER_MS);
+      this.pc.onicegatheringstatechange = () => this.pc.iceGatheringState === "complete" && resolve();
+    });
+  }
+
+  note() {
+    const state = this.pc?.connectionState;
+    clearTimeout(this.quiet);
+    if (state === "disconnected") this.quiet = setTimeout(() => this.restart(), QUIET_MS);
+    this.changed(state);
+  }
+
+  // Begins ICE anew in the same session, over whatever network there is now.
+  async restart() {
+    if (!this.session || this.pc.signalingState !== "stable") return;
+    try {
+      await this.offered({ iceRestart: true });
+      const wanted = /^(a=(ice-ufrag|ice-pwd|candidate|mid)|m=)/;
+      const body = `${this.pc.localDescription.sdp.split("\r\n").filter((line) => wanted.test(line)).join("\r\n")}\r\n`;
+      const response = await call("PATCH", this.session, { body, headers: { "Content-Type": FRAGMENT, "If-Match": "*" } });
+      this.answer = withIce(this.answer, await response.text());
+      await this.pc.setRemoteDescription({ type: "answer", sdp: this.answer });
+    } catch (error) {
+      if (error.status === 409) this.quiet = setTimeout(() => this.restart(), 1000 * error.retry);
+      else this.changed("failed"); // then all of it begins anew
+    }
+  }
+
+  async close({ keepalive = false } = {}) {
+    clearTimeout(this.quiet);
+    const { session, pc } = this;
+    this.session = this.pc = null;
+    if (pc) pc.onconnectionstatechange = null;
+    if (session) await call("DELETE", session, { keepalive }).catch(() => {});
+    pc?.close(); // not before: the session would be gone already
+  }
+}
+
+// Returns an answer with other ICE credentials and candidates, in each medium.
+function withIce(answer, fragment) {
+  const ice = /^a=(ice-ufrag|ice-pwd|candidate|end-of-candidates)/;
+  const theirs = fragment.split("\r\n").filter((line) => ice.test(line)).join("\r\n");
+  const kept = answer.split("\r\n").filter((line) => !ice.test(line)).join("\r\n");
+  return kept.replace(/(\r\nm=[^\r]*\r\nc=[^\r]*)/g, `$1\r\n${theirs}`);
+}
+
+// Calls `attempt` until it is done or says that it is in vain; ever less often.
+export async function persist(attempt, { isWanted, isVain }) {
+  for (let n = 0; isWanted(); n++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (isVain(error)) throw error;
+      await pause(error.retry ? 1000 * error.retry : WAITS[Math.min(n, WAITS.length - 1)]);
+    }
+  }
+  return null;
+}

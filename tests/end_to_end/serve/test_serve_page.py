@@ -1,0 +1,233 @@
+"""The page over a call's life: the green room, links, other languages, and connections that come back by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from streamer.pipeline.anonymizer import Anonymizer
+from streamer.serve.app import WEB
+from streamer.types import Image
+from tests.end_to_end.browser import Page, browser, needs_chromium, write_y4m
+from tests.end_to_end.serve.test_serve_browser import WIDTH, scene, start, text
+from tests.end_to_end.serving import Playing, Serving, noise, peer, serving
+from tests.serve.test_serve import run
+
+AXE = os.environ.get("VEIL_AXE")  # axe.min.js, which .ci/run fetches
+CLICK = "document.getElementById('{}').click()"
+
+pytestmark = needs_chromium
+
+
+@pytest.fixture
+def camera(tmp_path: Path) -> Path:
+    return write_y4m(tmp_path / "camera.y4m", [scene(640, 480)] * 30)
+
+
+def shown(name: str) -> str:
+    return f"document.getElementById('{name}').checkVisibility()"
+
+
+@asynccontextmanager
+async def live_page(folder: Path, camera: Path) -> AsyncIterator[tuple[Serving, Page]]:
+    async with serving() as server, browser(folder, camera) as page:
+        await start(page, server.url, 640, 480)
+        await page.until(f"{text('state')} === 'Live' && {WIDTH} === 640")
+        yield server, page
+
+
+def test_the_green_room_shows_the_camera_here_and_sends_nothing(camera: Path, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving() as server, browser(tmp_path, camera) as page:
+            await page.go(server.url)
+            await page.js(CLICK.format("check"))
+            await page.until("document.getElementById('mine').videoWidth === 640")
+            await page.until(f"{text('advice')}.includes('Good light')")
+            assert await page.js(shown("mine"))
+            assert await page.js(shown("guide"))
+            assert server.peers.by_id == {}
+            await page.js(CLICK.format("toggle"))
+            await page.until(f"{WIDTH} === 640")
+            assert not await page.js(shown("mine"))  # what is seen now comes from the server
+            assert not await page.js("document.getElementById('mine').srcObject")
+
+    run(test())
+
+
+@pytest.mark.parametrize(("level", "said"), [(15, "Too dark"), (250, "Too bright")])
+def test_the_green_room_says_what_is_wrong_with_the_light(level: int, said: str, tmp_path: Path) -> None:
+    plain: Image = np.full((480, 640, 3), level, np.uint8)
+    camera = write_y4m(tmp_path / "camera.y4m", [plain] * 30)
+
+    async def test() -> None:
+        async with serving() as server, browser(tmp_path, camera) as page:
+            await page.go(server.url)
+            await page.js(CLICK.format("check"))
+            await page.until(f"{text('advice')}.includes('{said}')")
+
+    run(test())
+
+
+def test_a_page_whose_session_is_lost_comes_back_by_itself_and_so_does_who_watches(
+    camera: Path, tmp_path: Path
+) -> None:
+    async def test() -> None:
+        async with live_page(tmp_path, camera) as (server, page):
+            (room,) = server.peers.by_id.values()
+            async with browser(tmp_path / "viewer", camera) as viewer:
+                await viewer.go(f"{server.url}/r/{room.name}")
+                await viewer.until(f"{WIDTH} === 640")
+                await server.peers.close(room)  # both lose everything
+                async with asyncio.timeout(20):
+                    while not (found := server.peers.room_of(str(room.name))) or not found.viewers:
+                        await asyncio.sleep(0.1)
+                assert found is not room
+                for one in (page, viewer):
+                    await one.until(f"{text('state')} === 'Live'")
+
+    run(test())
+
+
+def test_who_watches_is_told_that_the_sender_has_stopped_and_sees_it_come_back(camera: Path, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving() as server, browser(tmp_path, camera) as viewer:
+            await viewer.go(f"{server.url}/r/door")
+            await viewer.until(f"{text('state')} === 'Connecting …'")
+            async with peer(server, Playing([noise()]), path="/whip/door") as (_, _, said):
+                await viewer.until(f"{WIDTH} === 320")
+                await server.client.delete(server.url + said["session"])
+                await viewer.until(f"{shown('hint')} && {text('hint')}.includes('has stopped')")
+            async with peer(server, Playing([noise()]), path="/whip/door"):
+                await viewer.until(f"!{shown('hint')} && {text('state')} === 'Live'")
+
+    run(test())
+
+
+def test_a_room_that_another_page_takes_over_is_left_to_it(camera: Path, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with live_page(tmp_path, camera) as (server, page):
+            (room,) = server.peers.by_id.values()
+            async with peer(server, Playing([noise()]), path=f"/offer?room={room.name}"):
+                await page.until(f"{text('error')}.includes('taken over')")
+                assert await page.js(text("state")) == "Something went wrong"
+                assert len(server.peers.by_id) == 1
+
+    run(test())
+
+
+def test_the_viewer_link_can_be_scanned(camera: Path, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with live_page(tmp_path, camera) as (server, page):
+            (room,) = server.peers.by_id.values()
+            await page.js(CLICK.format("share"))
+            await page.until(shown("qr"))
+            shot = np.ascontiguousarray(await page.screenshot())
+            assert cv2.QRCodeDetector().detectAndDecode(shot)[0] == f"{server.url}/r/{room.name}"
+
+    run(test())
+
+
+def test_camera_and_size_change_while_it_is_live_and_choices_are_remembered(tmp_path: Path) -> None:
+    camera = write_y4m(tmp_path / "camera.y4m", [scene(1280, 720)] * 30)
+
+    async def test() -> None:
+        async with live_page(tmp_path, camera) as (server, page):
+            (session,) = server.peers.by_id
+            name = await page.js("document.getElementById('room').value")
+            choose = "document.getElementById('size').value = '1280x720';"
+            await page.js(f"{choose} document.getElementById('size').dispatchEvent(new Event('change'))")
+            await page.until(f"{WIDTH} > 640")
+            assert list(server.peers.by_id) == [session]
+            await page.go(server.url)
+            assert await page.js("document.getElementById('size').value") == "1280x720"
+            assert await page.js("document.getElementById('room').value") == name
+
+    run(test())
+
+
+def test_a_slider_that_is_dragged_sends_five_changes_a_second_at_most(camera: Path, tmp_path: Path) -> None:
+    async def test() -> None:
+        anonymizer = Anonymizer.load(delay_seconds=0.0, device="cpu")
+        async with serving(anonymizer) as server, browser(tmp_path, camera) as page:
+            await start(page, server.url, 640, 480)
+            await page.until(f"{text('faces')} === '1'", 40)
+            (room,) = server.peers.by_id.values()
+            changes, real = [], room.control
+            room.control = lambda **asked: (changes.append(asked), real(**asked))  # type: ignore[method-assign, assignment]
+            drag = """(async () => { const one = document.getElementById('privacy'), start = performance.now();
+                for (let n = 0; performance.now() - start < 1000; n++) {
+                  one.value = 1 - (n % 20) / 20;
+                  one.dispatchEvent(new Event('input'));
+                  await new Promise((done) => setTimeout(done, 10));
+                }
+                one.value = 0.25; one.dispatchEvent(new Event('input')); return performance.now() - start; })()"""
+            seconds = await page.js(drag) / 1000
+            async with asyncio.timeout(10):
+                while not changes or changes[-1]["beta"] != 0.75:
+                    await asyncio.sleep(0.05)
+            assert 1 <= len(changes) <= 5 * (seconds + 0.2) + 1
+
+    run(test())
+
+
+def words(tmp_path: Path) -> Any:  # noqa: ANN401 - what the page knows to say
+    """The table of words, as JavaScript has it."""
+    source = (WEB / "words.js").read_text()
+    table = source[source.index("const words = {") : source.index("const order")].removeprefix("const words = ")
+
+    async def read() -> str:
+        async with serving() as server, browser(tmp_path, tmp_path / "none") as page:
+            await page.go(server.url)
+            return str(await page.js(f"JSON.stringify({table.strip().rstrip(';')})"))
+
+    return json.loads(asyncio.run(read()))
+
+
+def test_everything_is_said_in_every_language(tmp_path: Path) -> None:
+    said = words(tmp_path)
+    assert {len(each) for each in said.values()} == {5}
+    assert all(all(each) for each in said.values())
+    page = (WEB / "index.html").read_text()
+    asked = {part.partition('"')[0] for mark in ('data-say="', 'data-say-label="') for part in page.split(mark)[1:]}
+    assert asked <= set(said)
+
+    async def test() -> None:
+        async with serving() as server, browser(tmp_path / "german", tmp_path / "none") as page:
+            await page.go(server.url)
+            await page.js("localStorage.setItem('language', 'de')")
+            await page.go(server.url)
+            assert await page.js(text("toggle")) == said["start"][1]
+            assert await page.js("document.documentElement.lang") == "de"
+
+    run(test())
+
+
+@pytest.mark.skipif(AXE is None, reason="needs axe-core (npm pack axe-core) in $VEIL_AXE")
+def test_nothing_of_the_page_is_out_of_reach(camera: Path, tmp_path: Path) -> None:
+    axe = Path(str(AXE)).read_text()
+    find = """axe.run().then(({ violations, passes }) => [passes.length, violations.map(({ id, nodes }) =>
+        `${id}: ${nodes.map(({ target }) => target).join(' ')}`)])"""
+
+    async def test() -> None:
+        async with live_page(tmp_path, camera) as (_, page):
+            await page.js(f"{axe}; 1")
+            still = {"name": "prefers-reduced-motion", "value": "reduce"}
+            await page.do("Emulation.setEmulatedMedia", features=[still])
+            for size in ((1280, 800, False), (390, 844, True), (844, 390, True)):
+                await page.resize(size[0], size[1], mobile=size[2])
+                for theme in ("light", "dark"):
+                    await page.js(f"document.documentElement.dataset.theme = '{theme}'")
+                    passed, violations = await page.js(find)
+                    assert passed > 20
+                    assert violations == []
+
+    run(test())

@@ -1,0 +1,65 @@
+"""Browsers that send by WHIP and watch by WHEP, by the book and in every codec that they have in common with us."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from tests.end_to_end.browser import browser, needs_chromium, write_y4m
+from tests.end_to_end.serve.firefox import firefox, needs_firefox
+from tests.end_to_end.serving import Playing, Serving, noise, peer, serving
+from tests.serve.test_serve import run
+
+SCRIPT = Path(__file__).with_name("browser_peer.js").read_text()
+
+
+class Driven(Protocol):
+    async def go(self, url: str) -> None: ...
+    async def js(self, code: str) -> Any: ...  # noqa: ANN401 - whatever it is worth
+
+
+async def exchanges(page: Driven, server: Serving, codec: str) -> None:
+    """Let a browser send, and then watch, in one codec."""
+    await page.go(server.url + "/healthz")
+    await page.js(f"(() => {{ {SCRIPT} }})()")
+    await page.js(f"peer('/whip/door', {{ video: true }}, '{codec}')")
+    await frames(page, codec)
+    (room,) = server.peers.by_id.values()
+    async with asyncio.timeout(20):
+        while room.meter.as_dict()["frames"] < 5:
+            await asyncio.sleep(0.05)
+    await page.js("fetch(session, { method: 'DELETE' }).then(() => pc.close())")
+    async with peer(server, Playing([noise()]), path="/whip/door"):
+        await page.js(f"peer('/whep/door', null, '{codec}')")
+        await frames(page, codec)
+
+
+async def frames(page: Driven, codec: str) -> None:
+    async with asyncio.timeout(20):
+        while (now := await page.js("seen()"))["frames"] < 5:
+            await asyncio.sleep(0.05)
+    assert now["codec"] == f"video/{codec}"
+
+
+@needs_chromium
+@pytest.mark.parametrize("codec", ["VP8", "H264"])
+def test_chromium_sends_and_watches(codec: str, tmp_path: Path) -> None:
+    camera = write_y4m(tmp_path / "camera.y4m", [noise()] * 30)
+
+    async def test() -> None:
+        async with serving() as server, browser(tmp_path, camera) as page:
+            await exchanges(page, server, codec)
+
+    run(test())
+
+
+@needs_firefox
+def test_firefox_sends_and_watches(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving() as server, firefox(tmp_path) as page:
+            await exchanges(page, server, "VP8")  # H.264 is a plug-in that it fetches when it is first used
+
+    run(test())
