@@ -197,8 +197,8 @@ def play(
     """Play a clip through a stream that `faults` breaks, at its own `pace` or as it is, and write what comes out."""
 
     class Broken(Anonymizer):
-        def stream(self, name: str | None = None, *, frame_seconds: float | None = None) -> FaceAnonymizer:
-            stream = super().stream(name, frame_seconds=frame_seconds)
+        def begin_stream(self, name: str | None = None, *, frame_seconds: float | None = None) -> FaceAnonymizer:
+            stream = super().begin_stream(name, frame_seconds=frame_seconds)
             faults.install(stream)
             return stream
 

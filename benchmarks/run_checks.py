@@ -86,7 +86,7 @@ def watch(clip: Path, mode: str) -> tuple[tuple[list[float], ...], list[float]]:
     from streamer.pipeline.anonymizer import Anonymizer
     from streamer.sources.file_source import open_source
 
-    stream = Anonymizer.load(mode=mode).stream()  # type: ignore[arg-type]
+    stream = Anonymizer.load(mode=mode).begin_stream()  # type: ignore[arg-type]
     spent: tuple[list[float], list[float], list[float]] = ([], [], [])
     kept: list[float] = []
 

@@ -12,9 +12,7 @@ def main(source: str, sink: str) -> None:
     picture = cv2.imread(source)
     if picture is None:
         sys.exit(f"cannot read {source}: is it a picture?")
-    anonymizer = Anonymizer.load()
-    safe = anonymizer.image(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
-    cv2.imwrite(sink, cv2.cvtColor(safe, cv2.COLOR_RGB2BGR))
+    cv2.imwrite(sink, Anonymizer.load().image(picture, order="bgr"))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from streamer.own_models import require_own_models
 
 if TYPE_CHECKING:
+    from streamer.api.program import Anonymizer
     from streamer.errors import AnonymizerError, SinkError, SourceError, StreamerError
-    from streamer.pipeline.anonymizer import Anonymizer
     from streamer.pipeline.cores import share_cores
     from streamer.pipeline.runner import protect
     from streamer.sinks.file_sink import open_sink
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "Anonymizer": "streamer.pipeline.anonymizer",
+    "Anonymizer": "streamer.api.program",
     "AnonymizerError": "streamer.errors",
     "Frame": "streamer.types",
     "SafeFrame": "streamer.types",

@@ -211,6 +211,12 @@ class SafeFrame:
         """Presentation time in seconds."""
         return float(self.pts * self.time_base)
 
+    def _repr_png_(self) -> bytes:
+        """Return the picture as PNG, for a notebook; a `Frame`, which holds real faces, shows none."""
+        import cv2
+
+        return cv2.imencode(".png", self.image[..., ::-1])[1].tobytes()
+
 
 @dataclass(frozen=True, slots=True)
 class Span:

@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "sinks": "sources",
     "audit": "",
     "batch": "sources pipeline sinks audit",
+    "api": "sources pipeline sinks",
     "training": "sources faces render render/textures",
     "serve": "sources pipeline sinks",
     "evaluate": "",
@@ -150,6 +151,7 @@ LOOKERS = """
     types sources.file_source sources.pictures sources.live cli.demo training.extract consent.enroll serve.peer_filter
     pipeline.lookahead pipeline.always pipeline.anonymizer pipeline.stream pipeline.renderer
     sinks.file_sink sinks.picture_sinks sinks.display sinks.encoding sinks.webrtc
+    api.program api.frame_stream
 """
 
 
@@ -157,8 +159,8 @@ def test_only_named_modules_look_at_pictures():
     """A preview or a log that reads `frame.image` would be a way around the pipeline.
 
     The values hold them, the source makes frames, the look-ahead and the regions ask how large they are, the pipeline
-    and its renderer take them, the sink and its encoder get safe ones; the demo shows both, `extract` makes training
-    data, `enroll` reads who may stay visible, and all of `evaluate` compares before and after, on purpose.
+    and its renderer take them, the sink and its encoder get safe ones; programs and the demo show both, `extract` makes
+    training data, `enroll` reads who may stay visible, and all of `evaluate` compares before and after, on purpose.
     """
     lookers = {
         module_of(path)

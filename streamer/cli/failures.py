@@ -20,6 +20,11 @@ from streamer.masking import mask_secrets
 from streamer.own_models import require_own_models
 
 EXIT_WORLD, EXIT_INTERRUPTED = 1, 130  # 2, wrong usage, is typer's
+OPTIONS = {  # of the command, by what the Python API calls them
+    "pass overwrite=True": "allow --overwrite",
+    "pass device='auto'": "use --device auto",
+    "recursive=True": "--recursive",
+}
 INTERRUPTED = "interrupted; nothing was written"
 
 
@@ -133,7 +138,14 @@ def _check_models() -> None:
 
 def _say(message: str) -> None:
     with suppress(OSError):  # the terminal may be gone
-        typer.echo(f"veil: {mask_secrets(' '.join(message.split()))}", err=True)
+        typer.echo(f"veil: {mask_secrets(_by_options(' '.join(message.split())))}", err=True)
+
+
+def _by_options(message: str) -> str:
+    """Return what a library says to a program as it is said to whoever typed the command."""
+    for argument, option in OPTIONS.items():
+        message = message.replace(argument, option)
+    return message
 
 
 class _EchoHandler(logging.Handler):

@@ -62,7 +62,7 @@ class Anonymizer:
         accountant, search = PrivacyAccountant(), Search(settings.min_face)
         self._loaded = Loaded(model, device, recognizer, keeping, attributes, key, mechanism, accountant, search)
         self._settings = settings
-        self._stills = Pool(self.stream, limit=MAX_STILLS)
+        self._stills = Pool(self.begin_stream, limit=MAX_STILLS)
 
     @property
     def model(self) -> FaceModel | None:
@@ -190,7 +190,7 @@ class Anonymizer:
         other._loaded = replace(other._loaded, model=model)
         return other
 
-    def stream(self, name: str | None = None, *, frame_seconds: float | None = None) -> FaceAnonymizer:
+    def begin_stream(self, name: str | None = None, *, frame_seconds: float | None = None) -> FaceAnonymizer:
         """Return what makes the safe frames of one stream, whose settings are this one's at any time.
 
         Args:
@@ -199,7 +199,7 @@ class Anonymizer:
         """
         return FaceAnonymizer(self._loaded, lambda: self._settings, frame_seconds, stream=name)
 
-    def image(self, rgb: Image, *, stream: str | None = None) -> Image:
+    def image(self, picture: Image, *, stream: str | None = None) -> Image:
         """Return a copy of the `(H, W, 3)` uint8 RGB picture without its faces; for any thread.
 
         The same picture, under the same key, gets the same faces, whatever came before it (but not with epsilon).
@@ -211,9 +211,9 @@ class Anonymizer:
             ValueError: If it is no such picture.
             AnonymizerError: If it could not be searched for faces, or this is closed.
         """
-        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
-            raise ValueError(f"a picture must be (H, W, 3) uint8 RGB, got {rgb.shape} {rgb.dtype}")
-        safe = self.picture(Frame(rgb, index=0, pts=0, time_base=Fraction(1)), stream=stream)
+        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+            raise ValueError(f"a picture must be (H, W, 3) uint8 RGB, got {picture.shape} {picture.dtype}")
+        safe = self.picture(Frame(picture, index=0, pts=0, time_base=Fraction(1)), stream=stream)
         if safe.failed:
             raise AnonymizerError(safe.failed)
         return safe.image.copy()  # the caller's, to draw on
@@ -238,7 +238,7 @@ class Anonymizer:
             stream: Its name. Under one key and name the same pictures get the same strangers, under another name
                 others. Without one, the first picture with a face to be drawn stands for it.
         """
-        one = self.stream(stream)
+        one = self.begin_stream(stream)
         try:
             yield from map(one.render, one.ahead(frames))
         finally:

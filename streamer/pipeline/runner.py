@@ -57,7 +57,7 @@ def protect(source: Source, anonymizer: Anonymizer, *, stream: str | None = None
         elif source.info.is_live:
             yield from _live(source, anonymizer, workers, stream=stream)
         else:
-            one = anonymizer.stream(stream)
+            one = anonymizer.begin_stream(stream)
             seen = workers.ahead(_seen(one, workers.ahead(source)))
             yield from workers.ahead(_hidden(one, seen))
     finally:
@@ -66,7 +66,7 @@ def protect(source: Source, anonymizer: Anonymizer, *, stream: str | None = None
 
 def _live(source: Source, anonymizer: Anonymizer, workers: _Workers, *, stream: str | None) -> Iterator[SafeFrame]:
     rate = source.info.rate
-    one = anonymizer.stream(stream, frame_seconds=float(1 / rate) if rate else USUAL_FRAME_SECONDS)
+    one = anonymizer.begin_stream(stream, frame_seconds=float(1 / rate) if rate else USUAL_FRAME_SECONDS)
     one.warm_up()  # before the first frame, which would wait
     seen = workers.ahead(_seen(one, newest(source, workers.stop)), length=1)
     yield from workers.ahead(_hidden(one, seen), length=1)

@@ -46,7 +46,7 @@ class FaceAnonymizer:
         *,
         stream: str | None = None,
     ) -> None:
-        """Begin a stream of this name (`streamer.pipeline.anonymizer.Anonymizer.stream`).
+        """Begin a stream of this name (`streamer.pipeline.anonymizer.Anonymizer.begin_stream`).
 
         `settings` is asked before each frame. With `frame_seconds` between its frames it is live, and draws what it
         has time for.

@@ -111,5 +111,5 @@ def choose_device(name: str) -> torch.device:
     if name not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {name!r}")
     if name == "cuda" and not torch.cuda.is_available():
-        raise AnonymizerError("device 'cuda' was asked for, but torch finds no CUDA GPU; use --device auto or cpu")
+        raise AnonymizerError("device 'cuda' was asked for, but torch finds no CUDA GPU; pass device='auto'")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

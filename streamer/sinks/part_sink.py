@@ -53,7 +53,7 @@ def check_free(path: Path, *, overwrite: bool) -> None:
     """Raise a SinkError if there is something at `path` that may not be replaced."""
     is_empty_folder = path.is_dir() and not any(path.iterdir())
     if path.exists() and not is_empty_folder and not overwrite:
-        raise SinkError(f"cannot write {path}: {path.name} exists; remove it, or allow overwriting")
+        raise SinkError(f"cannot write {path}: {path.name} exists; remove it, or pass overwrite=True")
 
 
 def _overlap(target: Path, source: Path) -> bool:

@@ -84,12 +84,12 @@ def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
     files = files_in(folder, recursive=recursive)
     pictures = [file for file in files if _is_readable_picture(file)]
     if not pictures:
-        hint = "" if recursive or not folders_in(folder) else f"; --recursive searches its {_folders(folder)}"
+        hint = "" if recursive or not folders_in(folder) else f"; recursive=True searches its {_folders(folder)}"
         raise SourceError(f"cannot open {folder}: no picture among its {len(files)} files{hint}")
     if others := [file for file in files if file not in set(pictures)]:
         log.warning("%s: left out, as they are no pictures: %s", folder, _names(others, folder))
     if not recursive and folders_in(folder):
-        log.warning("%s: its %s are left out; --recursive takes them too", folder, _folders(folder))
+        log.warning("%s: its %s are left out; recursive=True takes them too", folder, _folders(folder))
     return pictures
 
 

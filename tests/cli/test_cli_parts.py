@@ -112,3 +112,11 @@ def test_of_several_sources_no_part_is_taken(clip: Callable[..., Path], tmp_path
     done = veil("run", clip("a.mp4"), clip("b.mp4"), tmp_path / "out", *COVER, *option)
     assert done.exit_code == 2
     assert option[0] in done.stderr
+
+
+def test_the_command_names_its_own_options(clip: Callable[..., Path], tmp_path: Path):
+    (tmp_path / "safe.mp4").touch()
+    done = veil("run", clip(), tmp_path / "safe.mp4", *COVER)
+    assert done.exit_code == 1
+    assert "exists; remove it, or allow --overwrite" in done.stderr
+    assert "True" not in done.stderr

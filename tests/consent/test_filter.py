@@ -55,7 +55,7 @@ def enrolled(folder: Path, photo: Path, *, days: int = 1, camera: str = "") -> P
 
 
 def safe_frames(clip: Path, keeping: ConsentContext) -> list[tuple[np.ndarray, SafeFrame]]:
-    stream = Anonymizer.load(mode="cover", device="cpu", keeping=keeping).stream()
+    stream = Anonymizer.load(mode="cover", device="cpu", keeping=keeping).begin_stream()
     with open_source(str(clip)) as source:
         return [(frame.image, stream(frame)) for frame in source]
 
@@ -119,7 +119,7 @@ class AnnAgreed:
 
 def played(frames: Sequence[Sequence[Face]], *, delay: float = 0.0) -> list[Image]:
     """Return what is shown of a noise in which these faces are found, 30 frames a second."""
-    stream = Anonymizer.load(mode="cover", device="cpu", delay_seconds=delay).stream()
+    stream = Anonymizer.load(mode="cover", device="cpu", delay_seconds=delay).begin_stream()
     script = iter(frames)
     stream.detector = lambda image: list(next(script))  # type: ignore[assignment]
     stream._keeper = AnnAgreed()  # type: ignore[assignment]
@@ -167,7 +167,7 @@ def test_a_neighbour_in_doubt_beside_a_visible_face_does_not_cover_it():
 
 
 def test_without_anybody_to_be_kept_a_face_that_hides_another_is_hidden_as_any():
-    stream = Anonymizer.load(mode="cover", device="cpu").stream()
+    stream = Anonymizer.load(mode="cover", device="cpu").begin_stream()
     tracks = [Track(1, ANN, 0.0), Track(1, ANN, 0.0, hides=True)]
     frame = Frame(NOISE, 0, 0, Fraction(1, 30))
     a, b = (stream.render(TrackedFrame(frame, (track,), starts_scene=True)) for track in tracks)

@@ -1,5 +1,7 @@
 """The README's Python and the examples do what they say, on a real clip."""
 
+import ast
+import asyncio
 import json
 import re
 import subprocess
@@ -15,8 +17,12 @@ import av
 import cv2
 import numpy as np
 import pytest
+from av import VideoFrame
 
 from streamer import Anonymizer
+from tests.end_to_end.rtsp_servers import SYSTEM_PYTHON
+from tests.end_to_end.serving import peer, serving
+from tests.end_to_end.test_serve_foreign import has_webrtcbin
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -55,8 +61,10 @@ def test_the_video_code_of_the_readme_runs(portrait_clip: Path, tmp_path: Path):
     assert re.match(r"0\.00 s: track 1 \w+", said)
 
 
-def test_the_picture_code_of_the_readme_runs(tmp_path: Path):
-    python("-c", BLOCKS[1] + "assert safe.shape == picture.shape", cwd=tmp_path)
+def test_the_code_without_a_loop_of_the_readme_runs(portrait_clip: Path, tmp_path: Path):
+    (tmp_path / "clip.mp4").write_bytes(portrait_clip.read_bytes())
+    python("-c", BLOCKS[1] + "assert safe.shape == both[1].shape == (480, 640, 3)", cwd=tmp_path)
+    assert frame_count(tmp_path / "whole.mp4") == 12
 
 
 def test_the_readme_names_every_option_of_run():
@@ -109,6 +117,83 @@ def test_the_folder_example_lists_the_faces_of_each_picture(portrait_clip: Path,
         ("b.png", False, ""),
     ]
     assert sorted(path.name for path in (tmp_path / "safe").iterdir()) == ["a.png", "b.png"]
+
+
+def test_the_webcam_example_writes_every_frame_of_a_file(portrait_clip: Path, tmp_path: Path):
+    before = picture_of(portrait_clip, tmp_path / "first.png").astype(int)
+    python(str(ROOT / "examples" / "webcam.py"), str(portrait_clip), "safe.mp4", cwd=tmp_path)
+    assert frame_count(tmp_path / "safe.mp4") == 12
+    changed = np.abs(picture_of(tmp_path / "safe.mp4", tmp_path / "safe.png") - before).max(axis=2) > 24
+    assert changed[:, :900].sum() > 2000
+    assert changed[:, 900:].mean() < 0.01  # another encoder's loss
+
+
+def test_the_cells_of_the_notebook_run_and_show_only_safe_pictures(
+    portrait_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "clip.mp4").write_bytes(portrait_clip.read_bytes())
+    cv2.imwrite(str(tmp_path / "photo.jpg"), picture_of(portrait_clip, tmp_path / "first.png"))
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads((ROOT / "examples" / "notebook.ipynb").read_text())["cells"]
+    names: dict[str, object] = {}
+    fast = ("Anonymizer.load()", 'Anonymizer.load(mode="cover")')  # what is drawn is tested elsewhere
+    shown = [value_of("".join(cell["source"]).replace(*fast), names) for cell in cells if cell["cell_type"] == "code"]
+    assert type(shown[1]).__name__ == "Image"
+    assert type(shown[2]).__name__ == "SafeFrame"
+    assert getattr(shown[3], "frames", 0) == frame_count(tmp_path / "safe.mp4") == 12
+    names["anonymizer"].close()  # type: ignore[attr-defined]
+
+
+def value_of(code: str, names: dict[str, object]) -> object:
+    """Run a cell, and return what it shows: its last line, if that is an expression."""
+    *before, last = ast.parse(code).body
+    exec(compile(ast.Module(before, []), "cell", "exec"), names)
+    if isinstance(last, ast.Expr):
+        return eval(compile(ast.Expression(last.value), "cell", "eval"), names)
+    exec(compile(ast.Module([last], []), "cell", "exec"), names)
+    return None
+
+
+def test_the_webrtc_example_passes_on_every_frame_without_its_face(
+    portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    from aiortc.contrib.media import MediaPlayer
+    from webrtc_track import SafeTrack
+
+    async def pass_on() -> list[VideoFrame]:
+        with Anonymizer.load(mode="cover", cover="solid", device="cpu") as anonymizer:
+            track = SafeTrack(MediaPlayer(str(portrait_clip)).video, anonymizer)
+            frames = [await track.recv() for _ in range(5)]
+            track.stop()
+            return frames
+
+    frames = asyncio.run(pass_on())
+    assert [frame.pts for frame in frames] == sorted({frame.pts for frame in frames})
+    for frame in frames:
+        assert (frame.to_ndarray(format="rgb24")[:, :900] == 0).all(axis=2).sum() > 10_000
+
+
+@pytest.mark.skipif(
+    not has_webrtcbin(),
+    reason="needs webrtcbin (Debian: gstreamer1.0-nice gstreamer1.0-plugins-bad gir1.2-gst-plugins-bad-1.0)",
+)
+def test_the_gstreamer_example_is_received():
+    async def send() -> None:
+        async with serving() as server:
+            example = str(ROOT / "examples" / "gstreamer_whip.py")
+            process = await asyncio.create_subprocess_exec(SYSTEM_PYTHON, example, server.url + "/whip/door")
+            try:
+                async with asyncio.timeout(30):
+                    while not server.peers.by_id:
+                        await asyncio.sleep(0.1)
+                async with peer(server, path="/whep/door") as (_, received, _):
+                    await received.until(lambda images: len(images) > 3)
+            finally:
+                process.kill()
+                await process.wait()
+
+    asyncio.run(send())
 
 
 @pytest.fixture(scope="module")

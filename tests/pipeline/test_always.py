@@ -124,7 +124,7 @@ def test_a_live_stream_is_covered(clip: Callable[..., Path]):
 
 def test_settings_that_change_take_the_regions_along():
     anonymizer = covering()
-    stream = anonymizer.stream()
+    stream = anonymizer.begin_stream()
     frames = list(stream_of([noise(), noise()]))
     assert_covered(stream(frames[0]).image, noise())
     anonymizer.settings = Settings(mode="cover", cover="solid")

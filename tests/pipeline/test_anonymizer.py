@@ -142,7 +142,7 @@ def test_beta_may_be_an_integer(anonymizer: Anonymizer, hopper: Image) -> None:
 
 
 def test_a_doubtful_face_is_covered_not_drawn(anonymizer: Anonymizer, hopper: Image, face: Face) -> None:
-    stream = anonymizer.stream()
+    stream = anonymizer.begin_stream()
     stream.detector = lambda image: [replace(face, score=0.4)]  # type: ignore[assignment]
     (report,) = stream(frame_of(np.full_like(hopper, 128))).faces  # where no network sees one
     assert (report.tier, report.reason) == ("mosaic", "doubtful")
@@ -155,7 +155,7 @@ def test_a_turned_face_is_drawn_but_for_a_profile(
     assert face.mesh is not None
     mesh = face.mesh.copy()
     mesh[1, :2] = mesh[234, :2] + share * (mesh[454, :2] - mesh[234, :2])  # the tip of the nose
-    stream = anonymizer.stream()
+    stream = anonymizer.begin_stream()
     stream.detector = lambda image: [replace(face, mesh=mesh)]  # type: ignore[assignment]
     (report,) = stream(frame_of(hopper)).faces
     assert (report.tier, report.reason) == (tier, "" if tier == "generated" else "turned")
@@ -183,7 +183,7 @@ class Broken:
 
 @pytest.mark.parametrize("error", [AnonymizerError("graph died"), RuntimeError("x"), MemoryError(), ValueError("x")])
 def test_a_frame_that_cannot_be_searched_shows_nothing(error: Exception, hopper: Image) -> None:
-    stream = Anonymizer.load(mode="cover", device="cpu").stream()
+    stream = Anonymizer.load(mode="cover", device="cpu").begin_stream()
     stream.detector = Broken(error)  # type: ignore[assignment]
     safe = stream(frame_of(hopper))
     assert np.ptp(safe.image) == 0
@@ -191,7 +191,7 @@ def test_a_frame_that_cannot_be_searched_shows_nothing(error: Exception, hopper:
 
 
 def test_a_detector_that_never_works_ends_the_job(hopper: Image) -> None:
-    stream = Anonymizer.load(mode="cover", device="cpu").stream()
+    stream = Anonymizer.load(mode="cover", device="cpu").begin_stream()
     stream.detector = Broken(RuntimeError("x"))  # type: ignore[assignment]
     for index in range(MAX_FAILURES):
         stream(frame_of(hopper, index))

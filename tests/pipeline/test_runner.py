@@ -125,7 +125,7 @@ def test_why_a_frame_could_not_be_searched_is_said_without_data(
     def fail(image: Image) -> list[Face]:
         raise error
 
-    stream = only_cover.stream()
+    stream = only_cover.begin_stream()
     stream.detector = fail
     with caplog.at_level(logging.DEBUG):
         safe = stream(frame())

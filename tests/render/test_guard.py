@@ -106,7 +106,7 @@ def test_a_score_that_is_no_number_is_caught(guard: Guard, hopper: Image, track:
 
 def test_a_network_that_draws_the_person_is_covered_and_gives_up_its_stranger(hopper: Image):
     anonymizer = Anonymizer.load(device="cpu", key=b"k" * 32)
-    stream = anonymizer.stream()
+    stream = anonymizer.begin_stream()
     drawer = stream.renderer.drawer
     assert drawer is not None
 
@@ -143,7 +143,7 @@ def test_under_a_mechanism_no_face_is_compared_so_that_nothing_depends_on_the_pe
 
 
 def test_a_stranger_who_is_too_like_the_person_is_replaced_before_the_frame_leaves(hopper: Image):
-    stream = Anonymizer.load(device="cpu", key=b"k" * 32).stream()
+    stream = Anonymizer.load(device="cpu", key=b"k" * 32).begin_stream()
     drawer = stream.renderer.drawer
     assert drawer is not None
     calls: list[int] = []
@@ -163,7 +163,7 @@ def test_a_stranger_who_is_too_like_the_person_is_replaced_before_the_frame_leav
 
 
 def test_a_face_that_fades_in_is_compared_in_full_not_under_its_cover(hopper: Image):
-    stream = Anonymizer.load(device="cpu", key=b"k" * 32).stream()
+    stream = Anonymizer.load(device="cpu", key=b"k" * 32).begin_stream()
     drawer = stream.renderer.drawer
     assert drawer is not None
     honest = drawer.draw
@@ -179,7 +179,7 @@ def test_a_face_that_fades_in_is_compared_in_full_not_under_its_cover(hopper: Im
 
 
 def test_a_made_face_is_drawn_again_for_a_moment_and_never_at_another_beta(hopper: Image):
-    stream = Anonymizer.load(device="cpu", key=b"k" * 32).stream()
+    stream = Anonymizer.load(device="cpu", key=b"k" * 32).begin_stream()
     seen = stream.detect(frame_of(hopper, 0))
     drawer = stream.renderer.drawer
     assert drawer is not None

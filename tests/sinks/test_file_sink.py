@@ -460,7 +460,7 @@ def test_no_frame_at_all_is_an_error_and_leaves_nothing(tmp_path: Path, name: st
 def test_an_existing_output_is_kept_unless_told_otherwise(tmp_path: Path, name: str) -> None:
     info = VideoInfo(64, 48, Fraction(10), Fraction(1, 10), 1)
     write_all(tmp_path / name, 1, info)
-    with pytest.raises(SinkError, match="exists; remove it, or allow overwriting"):
+    with pytest.raises(SinkError, match="exists; remove it, or pass overwrite=True"):
         open_sink(tmp_path / name, info)
     with open_sink(tmp_path / name, info, overwrite=True) as sink:
         sink.write(frame_at(0))

@@ -164,11 +164,11 @@ def test_what_is_left_out_of_a_folder_is_named_and_subfolders_are_counted(
 ):
     assert [path.name for path in pictures_in(folder)] == ["a.heic", "a.jpg", "b.jfif"]
     assert "no pictures: notes.txt" in caplog.text
-    assert "its 2 subfolders are left out; --recursive takes them too" in caplog.text
+    assert "its 2 subfolders are left out; recursive=True takes them too" in caplog.text
     shutil.rmtree(folder / "empty")
     for path in pictures_in(folder):
         path.unlink()
-    with pytest.raises(SourceError, match="no picture among its 1 files; --recursive searches its 1 subfolder"):
+    with pytest.raises(SourceError, match="no picture among its 1 files; recursive=True searches its 1 subfolder"):
         open_source(folder)
 
 

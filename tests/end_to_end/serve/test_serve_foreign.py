@@ -23,7 +23,7 @@ IMPORTS = (
 )
 
 
-def _has_webrtcbin() -> bool:
+def has_webrtcbin() -> bool:
     asked = [SYSTEM_PYTHON, "-c", IMPORTS]
     return Path(SYSTEM_PYTHON).exists() and not subprocess.run(asked, capture_output=True, check=False).returncode
 
@@ -52,7 +52,7 @@ async def until(said: asyncio.StreamReader, word: bytes) -> None:
 
 
 @pytest.mark.skipif(
-    not _has_webrtcbin(),
+    not has_webrtcbin(),
     reason="needs webrtcbin (Debian: gstreamer1.0-nice gstreamer1.0-plugins-bad gir1.2-gst-plugins-bad-1.0)",
 )
 @pytest.mark.parametrize("codec", ["VP8", "H264"])

@@ -1,0 +1,1 @@
+"""What a Python program calls: pictures as it has them, streams frame by frame, whole videos."""
