@@ -2,6 +2,7 @@
 
 import asyncio
 
+import numpy as np
 from aiortc import MediaStreamTrack
 from av import VideoFrame
 
@@ -21,7 +22,8 @@ class SafeTrack(MediaStreamTrack):
         """Return the next frame."""
         frame = await self._track.recv()
         assert isinstance(frame, VideoFrame)
-        safe = await asyncio.to_thread(self._stream, frame.to_ndarray(format="rgb24"), seconds=frame.time)
+        picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+        safe = await asyncio.to_thread(self._stream, picture, seconds=frame.time)
         passed = VideoFrame.from_ndarray(safe, "rgb24")
         passed.pts, passed.time_base = frame.pts, frame.time_base
         return passed
