@@ -22,6 +22,7 @@ FAINT = 0.04  # logarithm: what is stronger than three times this is a mole or a
 CHEEKS = (0.45, 0.62)  # of the side, from where to where
 SHINE = (0.06, 0.07)  # logarithm: brighter than the skin around by this much is shine, and how much of it stays
 SURE = (0.25, 0.6)  # weight of skin below which a pixel is replaced, and above which it stays
+KNOWN = 0.2  # share of skin around, from which on it tells
 WHITES = (float(np.log(126.0)), float(np.log(176.0)))  # logarithm of how bright they may be
 WHITE_TINT_KEPT = 0.35  # share of the tint of the whites of the eyes: the rest is the light's
 
@@ -60,6 +61,7 @@ def clean(crop: Floats, skin: Skin, mean_light: Floats, regions: Regions) -> Tex
 def kept(skin: Skin, regions: Regions) -> Floats:
     """Return where a picture is taken as it is, `(S, S)` in [0, 1]: skin and features, neither hair nor the rim."""
     sides = np.maximum(regions.forehead, regions.core - _shrunk(regions.core, 0.06))  # hair is nowhere else
+    sides = cv2.GaussianBlur(sides, (0, 0), 0.015 * len(sides))
     return np.asarray(_edge(regions) * (1 - sides * (1 - surely_skin(skin, regions))), np.float32)
 
 
@@ -69,7 +71,9 @@ def surely_skin(skin: Skin, regions: Regions) -> Floats:
     around = cv2.GaussianBlur(regions.skin, (0, 0), sigma)
     share = cv2.GaussianBlur(skin.weight, (0, 0), sigma) / np.maximum(around, 0.02)
     low, high = SURE
-    return np.asarray(np.where(around > 0.02, np.clip((share - low) / (high - low), 0, 1), 1), np.float32)
+    sure = np.clip((share - low) / (high - low), 0, 1)
+    known = np.clip(around / KNOWN - 0.1, 0, 1)  # softly: a brow must not end at an edge
+    return np.asarray(1 + known * (sure - 1), np.float32)
 
 
 def without_shine(detail: Floats, regions: Regions) -> Floats:

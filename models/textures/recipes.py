@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,10 @@ class Donors:
     female: Floats
     age: Floats
     tone: Floats
+
+    def of(self, rows: npt.NDArray[np.int64]) -> Donors:
+        """Return those donors alone."""
+        return Donors(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
 @dataclass(frozen=True)

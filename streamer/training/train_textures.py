@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -15,6 +15,7 @@ from models.attributes.attributes import AttributeNet
 from models.face_model import Template
 from models.identity.recognizer import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, FaceRecognizer
 from models.textures import Textures, TexturesConfig
+from models.textures.average import softened
 from models.textures.clean import Texture, clean
 from models.textures.fit_shapes import fit_expression, fit_features
 from models.textures.fitness import Fitness, judge
@@ -100,6 +101,7 @@ def train_textures(
     yield Progress("mended", 0, len(donors))
     mended, mean_light = mend(donors, points)
     table = _table(mended)
+    mended = _softened(mended, table, make_regions(points, SIZE))
     usable = bool(table.upper.any() and table.lower.any() and table.skin.any())
     recipes = make_recipes(table, strangers, seed=0) if usable else []
     used = sorted({number for r in recipes for number in (r.upper, r.lower, r.skin, r.colour)})
@@ -161,6 +163,16 @@ def _table(mended: Sequence[Mended]) -> Donors:
         age=np.array([m.donor.label.age for m in mended], np.float32),
         tone=np.array([m.tone for m in mended], np.float32),
     )
+
+
+def _softened(mended: Sequence[Mended], table: Donors, regions: Regions) -> list[Mended]:
+    """Return all donors, those of whom something can be used softened toward others alike."""
+    rows = np.flatnonzero(table.upper | table.lower | table.skin)
+    details = softened([mended[row].texture.detail for row in rows], table.of(rows), regions)
+    result = list(mended)
+    for row, detail in zip(rows, details, strict=True):
+        result[row] = replace(mended[row], texture=replace(mended[row].texture, detail=detail))
+    return result
 
 
 @torch.no_grad()
