@@ -22,19 +22,23 @@ HEIGHTS = ((159, 145), (386, 374))  # the middles of upper and lower lid
 IRISES = (slice(468, 473), slice(473, 478))
 SIDE, RADIUS = 72, 10.0  # pixels of a kept eyeball, and of its iris
 REACH = SIDE / 2 / RADIUS
-IRIS_SHARE = (0.16, 0.235)  # radius of an iris over the width of the eye, in faces as they are
+IRIS_SHARE = (0.19, 0.215)  # radius of an iris over the width of the eye, in faces as they are
 RINGS = np.arange(0.0, 1.3, 0.1, dtype=np.float32)  # radii at which an iris' colour is kept
-WHITE, WHITE_HUE = (105.0, 172.0), (1.02, 0.99, 0.96)  # grey levels that the white of an eye may have, and its hue
-DARKER = 0.42  # of the white's brightness, at most, that of an iris: seen small, a pale one looks blind
-VIVID = 1.3  # times the hue that is left of an iris behind lashes and shadow
-PUPIL, PUPIL_GREY = 0.36, 18.0  # radius in irises, and grey level
-ROUNDNESS = 0.3  # how much darker the white is towards the corners
+CHEEKS = (50, 280, 117, 346)  # points whose colour tells how fair somebody is
+WHITE, WHITES, WHITE_HUE = (40.0, 0.56), (72.0, 142.0), (1.02, 1.0, 0.98)  # grey level of an eye's white, by the skin's
+FAIR = (150.0, 190.0)  # grey level of skin, from which on irises may be light, and from which on they are as they are
+BROWN, DARK_IRIS, LIGHT_IRIS = (1.3, 0.95, 0.75), 0.3, 0.45  # hue, and brightness over that of the white, at most
+MUTED = 0.6  # of the hue of an iris: seen small, a vivid one stares
+PUPIL, PUPIL_GREY = 0.38, 18.0  # radius in irises, and grey level
+ROUNDNESS = 0.38  # how much darker the white is towards the corners
 LIMBUS = 0.3  # how much darker the ring around an iris is
-GLINT = (-0.28, -0.34, 0.2)  # where the light mirrors in an eye, and how large, in irises
+GLINT = (-0.26, -0.34, 0.16)  # where the light mirrors in an eye, and how large, in irises
 BESIDE = 0.55  # cosine: only what lies beside the pupil tells the iris' colours; lids and lashes lie over the rest
 SHUT = (0.05, 0.11)  # height over width of an eye: below, it is closed; from the second on its ball is all drawn
 LEAST_WIDTH = 7.0  # pixels; a smaller eye is as it is in the texture
-SHADE, SHADED = 0.35, 0.09  # how dark it is beneath the upper lid, and how far down, in widths of the eye
+COVERED = 0.14  # of its radius, that the upper lid covers of an iris
+MOST_RAISED = 0.3  # of its radius, that an iris is drawn higher for it
+SHADE, SHADED = 0.5, 0.13  # how dark it is beneath the upper lid, and how far down, in widths of the eye
 LASHES = 0.045  # of the eye's width: how thick the line of closed lashes is
 CORNER = 0.1  # of the eye's width: there it is the texture's own, with its caruncle
 
@@ -72,7 +76,7 @@ def eyeball(texture: Image, fine: Floats) -> Eyeball:
     pixels = texture.astype(np.float32)
     y, x = (np.mgrid[:SIDE, :SIDE].astype(np.float32) - (SIDE - 1) / 2) / RADIUS
     distance = np.hypot(x, y)
-    rings, whites, shares = np.zeros((len(RINGS), 4), np.float32), [], []
+    rings, shares = np.zeros((len(RINGS), 4), np.float32), []
     for eye, (a, b) in enumerate(CORNERS):
         iris, width = fine[IRISES[eye], :2], float(np.linalg.norm(fine[b, :2] - fine[a, :2]))
         across, down = (float(np.linalg.norm(iris[i] - iris[j])) / 2 for i, j in ((1, 3), (2, 4)))
@@ -81,12 +85,28 @@ def eyeball(texture: Image, fine: Floats) -> Eyeball:
         between = _between_lids(fine, eye, len(texture), margin=0.04 * width)
         shown = cv2.remap(between, where, None, cv2.INTER_LINEAR)
         rings += _rings(seen, distance, shown * (np.abs(x) > BESIDE * distance))
-        whites.append(seen[(shown > 0.5) & (distance > 1.25)].mean(axis=1))
         shares.append(across / max(width, 1e-6))
-    white = np.concatenate([*whites, np.array([WHITE[1]], np.float32)])
-    brightness = float(np.clip(np.percentile(white, 80), *WHITE))
+    skin = np.median([pixels[tuple(np.clip(fine[n, 1::-1], 0, len(texture) - 1).astype(int))] for n in CHEEKS], axis=0)
     share = float(np.clip(np.mean(shares), *IRIS_SHARE))
-    return Eyeball(_ball(rings[:, :3] / rings[:, 3:], brightness, x, y), share)
+    return Eyeball(_ball(_natural(rings[:, :3] / rings[:, 3:], skin), _white(skin), x, y), share)
+
+
+def _white(skin: Floats) -> float:
+    """Return the grey level of the white of an eye in a face whose skin is `skin`, `(3,)`: it lies in its shade."""
+    base, slope = WHITE
+    return float(np.clip(base + slope * skin.mean(), *WHITES))
+
+
+def _natural(rings: Floats, skin: Floats) -> Floats:
+    """Return the colours of an iris `(R, 3)` as they go with `skin` `(3,)`: brown, but for fair people."""
+    grey = rings.mean(axis=1, keepdims=True)
+    low, high = FAIR
+    fair = float(np.clip((skin.mean() - low) / (high - low), 0.0, 1.0))
+    own = grey + MUTED * (rings - grey)
+    mixed = grey * np.array(BROWN, np.float32)
+    mixed = mixed + fair * (own - mixed)
+    most = (DARK_IRIS + fair * (LIGHT_IRIS - DARK_IRIS)) * _white(skin)
+    return np.asarray(mixed * min(1.0, most / max(float(mixed[4:10].mean()), 1.0)), np.float32)
 
 
 def _between_lids(fine: Floats, eye: int, side: int, *, margin: float) -> Floats:
@@ -109,12 +129,9 @@ def _rings(seen: Floats, distance: Floats, weight: Floats) -> Floats:
 def _ball(rings: Floats, white: float, x: Floats, y: Floats) -> Floats:
     """Return a whole eyeball, `(SIDE, SIDE, 3)`, of the colours of its rings and the brightness of its white."""
     distance, angle = np.hypot(x, y), np.arctan2(y, x)
-    middle = float(rings[4:10].mean())
-    rings = rings * min(1.0, DARKER * white / max(middle, 1.0))
     threads = 1.0 + 0.1 * np.sin(17 * angle + 3 * np.sin(5 * angle)) * np.exp(-(((distance - 0.65) / 0.25) ** 2))
     iris = np.stack([np.interp(distance, RINGS, rings[:, channel]) for channel in range(3)], axis=-1)
-    grey = iris.mean(axis=2, keepdims=True)
-    iris = (grey + VIVID * (iris - grey)) * threads[..., None]
+    iris = iris * threads[..., None]
     pupil = np.clip((PUPIL - distance) / 0.12 + 0.5, 0.0, 1.0)[..., None]
     iris += pupil * (PUPIL_GREY - iris)
     iris *= (1.0 - LIMBUS * np.exp(-(((distance - 0.98) / 0.12) ** 2)))[..., None]
@@ -123,7 +140,7 @@ def _ball(rings: Floats, white: float, x: Floats, y: Floats) -> Floats:
     sclera = white * np.array(WHITE_HUE, np.float32) * shading
     ball = sclera + alpha * (iris - sclera)
     glint = np.exp(-((((x - GLINT[0]) ** 2 + (y - GLINT[1]) ** 2) / GLINT[2] ** 2) ** 2))
-    return np.asarray(ball + 0.85 * glint[..., None] * (1.25 * white - ball), np.float32)
+    return np.asarray(ball + 0.7 * glint[..., None] * (1.25 * white - ball), np.float32)
 
 
 def draw(patch: Floats, mesh: Floats, ball: Eyeball, look: Floats, gain: Floats, start: Floats) -> None:
@@ -154,6 +171,8 @@ def draw(patch: Floats, mesh: Floats, ball: Eyeball, look: Floats, gain: Floats,
         axes = np.stack([along, [-along[1], along[0]]])
         centre = (points[a] + points[b]) / 2 + look[eye] * np.array([widths[eye], max(widths)], np.float32) @ axes
         radii = ball.share * np.array([widths[eye], max(widths)], np.float32)
+        bare = float((centre - points[top]) @ axes[1]) - (1.0 - COVERED) * radii[1]  # white above the iris, if positive
+        centre = centre - np.clip(bare, 0.0, MOST_RAISED * radii[1]) * axes[1]
         _draw_ball(patch, lids, ball.ball * gain[eye], (centre, axes, np.asarray(radii, np.float32)), shown)
 
 

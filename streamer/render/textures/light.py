@@ -27,6 +27,7 @@ PRIOR = 0.04  # of the weight around a place: with less skin than this the polyn
 OUTSIDE = 0.96  # of the oval: the rim of a mesh lies on background now and then
 OTHER = 0.25  # as little like skin as what may lie before a face
 STRAND = 5  # pixels down that hair hangs at least; the bows of glasses do not, and are painted over with the glasses
+HAIR = 0.25  # of the brow's surface, that is surely hair
 BROW_GAP = 0.02  # of the crop's side between brows and what may
 SIDES = 0.2  # of the oval's radius: how deep it may lie at the sides
 # fmt: off
@@ -46,7 +47,7 @@ class Light:
         cells: `(CELLS, CELLS, 3)` log colours of skin in it.
         skin: `(SIDE, SIDE)` in [0, 1], how much each pixel of the crop looks like skin.
         spread: Of the log colours of skin about it.
-        brows: How dark the brows are: their mean logarithm less that of skin in the same light.
+        brows: How dark the brows are where they are: the logarithm of their darker part, less that of skin there.
     """
 
     cells: Floats
@@ -101,7 +102,7 @@ class LightReader:
         total = cv2.GaussianBlur(rest * weight[..., None], (0, 0), sigma)
         light = fit + total / (cv2.GaussianBlur(weight, (0, 0), sigma) + PRIOR)[..., None]
         cells = cv2.resize(light, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
-        return Light(np.asarray(cells, np.float32), skin, spread, float((logs - light)[self.brows].mean()))
+        return Light(np.asarray(cells, np.float32), skin, spread, _darkness((logs - light)[self.brows]))
 
     def front(self, skin: Floats) -> Floats:
         """Return what of a crop is certain to lie before the face, `(SIDE, SIDE)` in [0, 1]: a fringe, a cap.
@@ -145,6 +146,11 @@ class LightReader:
             rest = logs - (terms @ factors)[:, None]
             spread = max(LEAST_SPREAD, min(spread, 2.0 * float(np.sqrt(np.median(distance(rest))))))
         return np.asarray(self._terms @ factors, np.float32), spread
+
+
+def _darkness(rest: Floats) -> float:
+    """Return how dark a brow is, of the log colours `(n, 3)` where it may be, some of which are skin."""
+    return float(np.quantile(rest.mean(axis=1), HAIR))
 
 
 def distance(rest: Floats) -> Floats:

@@ -15,6 +15,8 @@ STRIP = (96, 40)  # pixels, width and height of a strip
 UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)  # the inner lips, image-left first
 LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
 SHUT = (0.02, 0.05)  # of the mouth's width: below, lips touch; from the second on all between them is drawn
+LIP = 0.008  # of the texture's side: how far from the edge of a lip its colour is taken
+PARTING, PARTED = 0.018, 0.42  # of the mouth's width, how thick the line between closed lips is, and how dark
 BLEND = 0.05  # opening and width, in eye distances, over which one mouth passes into the next
 SHADE = 0.35  # how much darker it is beneath the upper lip
 SHADED = 0.3  # of the opening, how far down
@@ -39,6 +41,33 @@ def strip(image: Image, mesh: Floats) -> Image:
     )
 
 
+def closed(texture: Image, points: Floats) -> Image:
+    """Return a texture `(S, S, 3)` with lips between its lips, in whose template `points` they are apart.
+
+    Where a mouth is closed, what lies between the lips is drawn thin, and must not be teeth.
+    """
+    side = len(texture)
+    mesh = points * side
+    left, right = int(np.ceil(mesh[78, 0])), int(np.floor(mesh[308, 0]))
+    x = np.arange(left, right + 1, dtype=np.float32)
+    upper, lower = (np.interp(x, *mesh[list(edge)].T) for edge in (UPPER, LOWER))
+    y = np.arange(side, dtype=np.float32)[:, None]
+    share = np.clip((y - upper) / np.maximum(lower - upper, 1.0), 0.0, 1.0)[..., None]
+    lips = [_along(texture, x, edge + sign * LIP * side) for edge, sign in ((upper, -1.0), (lower, 1.0))]
+    between = lips[0] + share * (lips[1] - lips[0])
+    alpha = np.clip(np.minimum(y - upper, lower - y) + 1.0, 0.0, 1.0)[..., None]
+    result = texture.copy()
+    part = result[:, left : right + 1]
+    part[:] = np.asarray(part + alpha * (between - part) + 0.5, np.uint8)
+    return result
+
+
+def _along(texture: Image, x: Floats, y: Floats) -> Floats:
+    """Return the colours of a texture along a curve, `(1, n, 3)`, smooth."""
+    where = np.stack([x, y], axis=-1)[None].astype(np.float32)
+    return np.asarray(cv2.blur(cv2.remap(texture, where, None, cv2.INTER_LINEAR).astype(np.float32), (5, 1)))
+
+
 def weights(openings: Floats, wanted: Floats) -> Floats:
     """Return how much of each mouth `(M, 2)` there is in one that is as open and wide as `wanted` `(2,)`, `(M,)`."""
     distance = np.linalg.norm((openings - wanted) * np.array([1.0, 0.5], np.float32), axis=1)
@@ -61,7 +90,11 @@ def draw(patch: Floats, mesh: Floats, inside: Floats, *, start: Floats) -> None:
     width = float(np.linalg.norm(along))
     gap = float(np.linalg.norm(mesh[13, :2] - mesh[14, :2]))
     shown = (gap / max(width, 1e-6) - SHUT[0]) / (SHUT[1] - SHUT[0])
-    if width < 4.0 or shown <= 0.0:
+    if width < 4.0:
+        return
+    if shown < 1.0:
+        _draw_parting(patch, (mesh[list(UPPER), :2] + mesh[list(LOWER), :2]) / 2 - start, width)
+    if shown <= 0.0:
         return
     lips = np.concatenate([mesh[list(UPPER), :2], mesh[list(LOWER[::-1]), :2]]) - start
     x1, y1 = np.maximum(np.floor(lips.min(axis=0)).astype(int) - 1, 0)
@@ -75,6 +108,20 @@ def draw(patch: Floats, mesh: Floats, inside: Floats, *, start: Floats) -> None:
     alpha = smooth_polygon(lips - np.array([x1, y1], np.float32), (x2 - x1, y2 - y1))[..., None] * min(1.0, shown)
     part = patch[y1:y2, x1:x2]
     part += alpha * (colours - part)
+
+
+def _draw_parting(patch: Floats, line: Floats, width: float) -> None:
+    """Darken where closed lips meet, along `line` `(n, 2)`, in place."""
+    reach = int(np.ceil(2 * PARTING * width)) + 1
+    x1, y1 = np.maximum(np.floor(line.min(axis=0)).astype(int) - reach, 0)
+    x2, y2 = np.minimum(np.ceil(line.max(axis=0)).astype(int) + reach + 1, patch.shape[1::-1])
+    if x2 - x1 < 2 or y2 - y1 < 2:
+        return
+    drawn = np.zeros((y2 - y1, x2 - x1), np.uint8)
+    inner = np.round((line[1:-1] - [x1, y1]) * 16).astype(np.int32)
+    cv2.polylines(drawn, [inner], False, 255, max(1, round(PARTING * width)), cv2.LINE_AA, 4)
+    dark = cv2.GaussianBlur(drawn.astype(np.float32) / 255.0, (0, 0), max(0.6, 0.6 * PARTING * width))
+    patch[y1:y2, x1:x2] *= (1.0 - PARTED * dark)[..., None]
 
 
 def _to_strip(mesh: Floats, roi: tuple[int, int, int, int], along: Floats, width: float) -> Floats:

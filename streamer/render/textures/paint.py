@@ -17,8 +17,9 @@ from streamer.render.textures.stranger import Stranger, enlarged
 from streamer.types import Face, Floats, Image
 
 EYE_GAIN = (-2.0, 0.1)  # logarithm of the light on eyes and teeth over that of the texture
-MOUTH_GAIN = 0.85  # of the light that falls on lips, what falls behind them
-BROW_REACH = 0.02  # of the oval's width around the person's own brows, that is always painted over
+LIGHT_HUE = 0.3  # how much of the hue of lit skin is the light's
+MOUTH_GAIN = 0.72  # of the light that falls on lips, what falls behind them
+BROW_REACH = 0.03  # of the oval's width around the person's own brows, that is always painted over
 TURNED = (0.7, 0.9)  # where the nose lies across the oval, from which on a face reaches past its mesh
 LEAST_SPREAD = 0.12  # of log colours: sharper tells noise from skin
 FILLED = 0.05  # of the oval's width, the blur of what takes the place of what is not known
@@ -131,11 +132,23 @@ def face(
     patch = cv2.subtract(cv2.exp(cv2.add(flat, lit)), (DARK,) * 4)
     plain = patch.copy() if own else patch
     start = np.array(canvas.roi[:2], np.float32)
-    more = enlarged(look.light - stranger.light, SIDE)
-    gains = np.exp(np.clip(np.stack([more[place] for place in places]), *EYE_GAIN)).astype(np.float32)
+    more, skin = enlarged(look.light - stranger.light, SIDE), enlarged(look.light, SIDE)
+    gains = np.stack([_gain(more[place], skin[place]) for place in places])
     eyes.draw(patch, mesh, stranger.eyeball, look.gaze, gains[:2], start)
     mouth.draw(patch, mesh, inside_mouth * (MOUTH_GAIN * gains[2]), start=start)
     return np.asarray(cv2.addWeighted(plain, own, patch, 1.0 - own, 0.0) if own else patch, np.float32)
+
+
+def _gain(more: Floats, skin: Floats) -> Floats:
+    """Return what to multiply eyes and teeth with, `(3,)`: as much as skin, in the light's hue, which skin tells a little of.
+
+    Args:
+        more: `(3,)` log light on the person's skin over that on the stranger's: its hue is that of two skins.
+        skin: `(3,)` log colour of the person's skin there.
+    """
+    colour = np.maximum(np.exp(skin) - DARK, 1.0)
+    hue = (colour / colour.mean()) ** LIGHT_HUE
+    return np.asarray(hue * np.exp(np.clip(more.mean(), *EYE_GAIN)), np.float32)
 
 
 def expected(canvas: Canvas, look: Look) -> Floats:

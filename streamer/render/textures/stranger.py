@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 
 from streamer.faces.fine_mesh import FineMesh
-from streamer.render.textures import eyes
+from streamer.render.textures import eyes, mouth
 from streamer.render.textures.light import CELLS, DARK, Light, LightReader
 from streamer.types import Floats, Image
 
 LEVELS = 3  # sizes a stranger is kept in, each half the one before
-BROW_RANGE = (0.35, 1.15)  # times as dark as in their texture a stranger's brows may be drawn
+BROW_RANGE = (0.4, 1.5)  # times as dark as in their texture a stranger's brows may be drawn
 BROW_REACH = 5  # cells around the brows of the mesh, past which those of some strangers reach
 OWN_LIGHT = (-0.2, 0.25)  # of the logarithm: how much of a texture's own light may be left in it, beyond what all have
 
@@ -50,6 +50,7 @@ def prepare(texture: Image, points: Floats, common: Floats, *, reader: LightRead
     side = len(texture)
     read = reader(texture)
     light = _light(read, common, reader)
+    texture = mouth.closed(texture, points)
     flat = np.log(texture.astype(np.float32) + DARK) - enlarged(light, side)
     levels = [flat]
     for _ in range(LEVELS - 1):

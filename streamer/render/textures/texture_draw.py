@@ -25,6 +25,7 @@ from streamer.render.smooth import OneEuro, OneEuroConfig
 from streamer.render.textures import eyes, finish, mouth, paint
 from streamer.render.textures.finish import Finish
 from streamer.render.textures.light import SIDE, LightReader, logarithm
+from streamer.render.textures.openings import as_open
 from streamer.render.textures.stranger import Stranger, enlarged, prepare, with_brows
 from streamer.types import Face, Floats, Image, Track
 
@@ -142,6 +143,7 @@ class TextureDrawer(Drawer[_Drawn]):
         boxes = [_corners(track.face.box) for track in covered]
         for track, own, mesh in zip(tracks, finer, meshes, strict=True):
             hidden = boxes + [outline for n, outline in outlines.items() if n != track.id]
+            mesh = as_open(mesh, own)
             drawn = replace(track.face, mesh=mesh)
             canvas = paint.canvas(original, track.face, own, drawn, aligner=self._large)
             if canvas is not None:
@@ -176,6 +178,7 @@ class TextureDrawer(Drawer[_Drawn]):
         one = torch.tensor([number], device=self._device)
         own = torch.from_numpy(view.face.mesh[None].copy()).to(self._device)
         mesh = self._model.reshape(own, torch.zeros(1, device=self._device), one)[0].cpu().numpy()
+        mesh = as_open(mesh, view.face.mesh)
         drawn = replace(track.face, mesh=mesh)
         canvas = paint.canvas(image, track.face, view.face.mesh, drawn, aligner=self._large)
         result = image.copy()
