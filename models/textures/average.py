@@ -11,7 +11,7 @@ from models.textures.recipes import Donors
 from models.textures.regions import Floats, Regions
 
 ALIKE = 4  # others, and their mirror images, in the mean that a donor is softened toward
-OWN = {"upper": 0.75, "lower": 0.5, "skin": 0.35}  # how much of a part stays the donor's own
+OWN = {"upper": 0.6, "lower": 0.5, "skin": 0.35}  # how much of a part stays the donor's own
 FINE = 0.007  # of the side: what is finer is one donor's, since a mean of it is a blur
 PORES = 2.5  # deviations: what skin shows beyond is a line, a mole or a hair
 MOST_PORES = 0.022  # logarithm, deviation of the fine detail of cheeks that nobody takes for a fault
@@ -21,6 +21,7 @@ BEARD = 0.02  # logarithm: as much darker than cheeks a jaw without one is
 SHAVEN = 0.6  # of what is seen on jaw and upper lip is taken out: most of it is hair
 LINE_TINT = 0.02  # logarithm: how far lines in the skin may differ in tint from what is around
 MOST_RED = 0.17  # logarithm, how far the tint of lips lies from that of skin
+MOST_SHADOW_TINT = 0.1  # logarithm, the same of brows and sockets: red shadows are sore eyes
 SEEN = 40  # pixels: at this size donors are compared
 UNLIKE_SEX, YEARS, TONE = 2.0, 12.0, 25.0  # what one of the other sex costs, and what costs as much as one
 LOOKS = 6.0  # what a mean difference of 1 (logarithm) costs
@@ -73,9 +74,11 @@ def _held_tint(tint: Floats, skin: Floats, bearded: Floats, regions: Regions) ->
     broad = cv2.GaussianBlur(tint, (0, 0), FOLD * len(tint))
     tint = tint + skin[..., None] * (np.clip(tint - broad, -LINE_TINT, LINE_TINT) + broad - tint)
     tint = tint * (1 - SHAVEN * bearded[..., None])
-    length = np.linalg.norm(tint, axis=-1)
-    less = MOST_RED * np.tanh(length / MOST_RED) / np.maximum(length, 1e-6) - 1
-    return np.asarray(tint * (1 + (regions.lower * less)[..., None]), np.float32)
+    for mask, most in ((regions.lower, MOST_RED), (regions.upper, MOST_SHADOW_TINT)):
+        length = np.linalg.norm(tint, axis=-1)
+        less = most * np.tanh(length / most) / np.maximum(length, 1e-6) - 1
+        tint = tint * (1 + (mask * less)[..., None])
+    return np.asarray(tint, np.float32)
 
 
 def _inward(mask: Floats) -> Floats:

@@ -79,6 +79,7 @@ class LightReader:
         features += [polygon(points, eye, scale=1.45) for eye in EYES] + [polygon(points, b, scale=1.2) for b in BROWS]
         self.face = polygon(points, FACE_OVAL, scale=OUTSIDE)
         self.skin = self.face & ~np.any(features, axis=0)  # (SIDE, SIDE)
+        self.eyes = np.any([polygon(points, eye, scale=1.3) for eye in EYES], axis=0)
         self.brows = np.any([polygon(points, brow, scale=0.9) for brow in BROWS], axis=0)
         self._around = self._edges(points)
         y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32) / SIDE - 0.5

@@ -13,7 +13,8 @@ from streamer.render.textures.light import CELLS, DARK, Light, LightReader
 from streamer.types import Floats, Image
 
 LEVELS = 3  # sizes a stranger is kept in, each half the one before
-BROW_RANGE = (0.4, 1.5)  # times as dark as in their texture a stranger's brows may be drawn
+HAIR = 0.3  # logarithm: what is darker than skin by so much is hair, and alone grows darker
+BROW_RANGE = (0.4, 1.2)  # times as dark as in their texture a stranger's brows may be drawn
 BROW_REACH = 5  # cells around the brows of the mesh, past which those of some strangers reach
 OWN_LIGHT = (-0.2, 0.25)  # of the logarithm: how much of a texture's own light may be left in it, beyond what all have
 
@@ -57,7 +58,8 @@ def prepare(texture: Image, points: Floats, common: Floats, *, reader: LightRead
         levels.append(np.asarray(cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)))
     mesh = np.pad(points * side, ((0, 0), (0, 1))).astype(np.float32)
     reach = np.ones((BROW_REACH, BROW_REACH), np.uint8)
-    mask = cv2.GaussianBlur(cv2.dilate(reader.brows.astype(np.float32), reach), (0, 0), 0.8)
+    mask = cv2.dilate(reader.brows.astype(np.float32), reach) * (1.0 - reader.eyes)
+    mask = cv2.GaussianBlur(mask, (0, 0), 0.8)
     ball = eyes.eyeball(texture, network(texture, mesh))
     return Stranger(tuple(levels), light, ball, read.brows, np.asarray(mask, np.float32))
 
@@ -68,7 +70,8 @@ def with_brows(stranger: Stranger, brows: float) -> Stranger:
     levels = []
     for level in stranger.levels:
         mask = cv2.resize(stranger.brow_mask, level.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-        levels.append(level * (1.0 + (times - 1.0) * mask)[..., None])
+        hair = np.clip(level.mean(axis=2) * (-1.0 / HAIR) - 0.3, 0.0, 1.0) if times > 1.0 else 1.0
+        levels.append(level * (1.0 + (times - 1.0) * mask * hair)[..., None])
     return replace(stranger, levels=tuple(levels))
 
 
