@@ -48,7 +48,7 @@ def softened(details: list[Floats], donors: Donors, regions: Regions) -> list[Fl
 
 
 def held(detail: Floats, regions: Regions) -> Floats:
-    """Return `detail` with skin that has no dark lines, bright spots, coarse pores or beard, and lips that are no paint.
+    """Return `detail` with skin that has no dark lines, bright spots, coarse pores or beard, and unpainted lips.
 
     A beard is drawn where the person has one: half of one, or another's, is seen at once.
     """
@@ -84,12 +84,11 @@ def _held_tint(tint: Floats, skin: Floats, bearded: Floats, regions: Regions) ->
 def _inward(mask: Floats) -> Floats:
     """Return a mask that comes in softly from its edge."""
     radius = max(1, round(0.01 * len(mask)))
-    return np.asarray(cv2.GaussianBlur(cv2.erode(mask, np.ones((2 * radius + 1,) * 2)), (0, 0), 0.6 * radius), np.float32)
+    eroded = cv2.erode(mask, np.ones((2 * radius + 1,) * 2))
+    return np.asarray(cv2.GaussianBlur(eroded, (0, 0), 0.6 * radius), np.float32)
 
 
-def _parts(
-    details: list[Floats], usable: npt.NDArray[np.bool_], unlike: Floats, *, own: float
-) -> dict[int, Floats]:
+def _parts(details: list[Floats], usable: npt.NDArray[np.bool_], unlike: Floats, *, own: float) -> dict[int, Floats]:
     """Return the softened details of those usable, by row."""
     rows = np.flatnonzero(usable)
     made = {}

@@ -39,6 +39,7 @@ SHAPE_DIRECTIONS = 40  # that tell whose it is
 MANY = 200  # faces, from which on those of identity are found anew
 MOUTHS = 26  # insides of mouths that are kept
 OPEN = 0.05  # of the distance of the eyes' outer corners, from which on a mouth shows its inside
+TEETH, TEETH_TINT = 165.0, 0.75  # grey level of the brightest, at most, and how much of their hue stays
 EVERY = 10  # strangers between two whose light is read: all are lit alike
 
 
@@ -101,8 +102,8 @@ def train_textures(
     yield Progress("mended", 0, len(donors))
     mended, mean_light = mend(donors, points)
     table = _table(mended)
-    mended = _softened(mended, table, make_regions(points, SIZE))
     usable = bool(table.upper.any() and table.lower.any() and table.skin.any())
+    mended = _softened(mended, table, make_regions(points, SIZE)) if usable else mended
     recipes = make_recipes(table, strangers, seed=0) if usable else []
     used = sorted({number for r in recipes for number in (r.upper, r.lower, r.skin, r.colour)})
     if not recipes:
@@ -238,7 +239,15 @@ def _mouths(donors: Sequence[Donor]) -> tuple[Image, Floats]:
     wide = [one for one in found if named or one[0][0] > OPEN] or found
     openings = np.stack([opening for opening, _ in wide]).astype(np.float32)
     chosen = _apart(openings, MOUTHS)
-    return np.stack([wide[row][1] for row in chosen]).astype(np.uint8), openings[chosen]
+    return np.stack([_in_shade(wide[row][1]) for row in chosen]), openings[chosen]
+
+
+def _in_shade(strip: Image) -> Image:
+    """Return the inside of a mouth no brighter than teeth behind lips are, and less yellow and red."""
+    pixels = strip.astype(np.float32)
+    grey = pixels.mean(axis=2, keepdims=True)
+    pixels = grey + TEETH_TINT * (pixels - grey)
+    return np.asarray(pixels * min(1.0, TEETH / max(float(np.percentile(grey, 95)), 1.0)), np.uint8)
 
 
 def _apart(points: Floats, count: int) -> list[int]:

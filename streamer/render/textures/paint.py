@@ -140,7 +140,7 @@ def face(
 
 
 def _gain(more: Floats, skin: Floats) -> Floats:
-    """Return what to multiply eyes and teeth with, `(3,)`: as much as skin, in the light's hue, which skin tells a little of.
+    """Return what to multiply eyes and teeth with, `(3,)`: skin's light, in a little of skin's hue.
 
     Args:
         more: `(3,)` log light on the person's skin over that on the stranger's: its hue is that of two skins.

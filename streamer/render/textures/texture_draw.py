@@ -23,6 +23,7 @@ from streamer.render.drawer import MAX_MESH_LAG, MESH_FILTER, Drawer, Made, mesh
 from streamer.render.pseudonym import Pseudonyms
 from streamer.render.smooth import OneEuro, OneEuroConfig
 from streamer.render.textures import eyes, finish, mouth, paint
+from streamer.render.textures.beard import Beard, BeardReader, with_beard
 from streamer.render.textures.finish import Finish
 from streamer.render.textures.light import SIDE, LightReader, logarithm
 from streamer.render.textures.openings import as_open
@@ -52,7 +53,8 @@ class _View:
         look: Of the person.
         fine: `(F, 2)`, by what lips and lids differ from the mesh that found the face.
         inside_mouth: `(40, 96, 3)` float32 RGB.
-        brows: How dark the person's are, as `streamer.render.textures.light.Light` says it.
+        brows: How dark the person's are, as `Light` says it.
+        beard: The person's.
     """
 
     face: Face
@@ -60,6 +62,7 @@ class _View:
     fine: Floats
     inside_mouth: Floats
     brows: float
+    beard: Beard
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class TextureDrawer(Drawer[_Drawn]):
         self._textures, self._network = model, network
         points = np.array(model.template.points, np.float32)
         self._points, self._reader = points, LightReader(points)
+        self._beards = BeardReader(points, self._reader.skin)
         self._common = model.light.cpu().numpy()
         self._strips = model.mouths.cpu().numpy().astype(np.float32)  # (M, 40, 96, 3)
         self._openings = model.mouth_openings.cpu().numpy()  # (M, 2)
@@ -198,7 +202,8 @@ class TextureDrawer(Drawer[_Drawn]):
         exact = mesh.copy()
         exact[FINE_POINTS] = fine[FINE_POINTS] + lag
         face = Face(track.face.box, track.face.landmarks, exact, track.face.score)
-        light = self._reader(self._small.whole(image, face))
+        crop = self._small.whole(image, face)
+        light = self._reader(crop)
         look = paint.Look(
             self._steady("light", track.id, light.cells, seconds),
             light.spread,
@@ -208,7 +213,8 @@ class TextureDrawer(Drawer[_Drawn]):
         weights = mouth.weights(self._openings, mouth.opening(fine))[:, None]
         weights = self._steady("mouth", track.id, weights, seconds)[:, 0]
         inside = np.tensordot(weights, self._strips, axes=1).astype(np.float32)
-        return _View(face, look, exact[FINE_POINTS, :2] - mesh[FINE_POINTS, :2], inside, light.brows)
+        beard = self._beards(logarithm(crop), light.cells)
+        return _View(face, look, exact[FINE_POINTS, :2] - mesh[FINE_POINTS, :2], inside, light.brows, beard)
 
     def _stranger(self, image: Image, view: _View, number: int, *, beta: float) -> Stranger:
         """Return who is drawn: a stranger, mixed with the person as far as beta asks for it."""
@@ -219,7 +225,7 @@ class TextureDrawer(Drawer[_Drawn]):
         self._prepared[number] = prepared  # to the end, as the last that was asked for
         if len(self._prepared) > PREPARED:
             del self._prepared[next(iter(self._prepared))]
-        stranger = with_brows(prepared, view.brows)
+        stranger = with_beard(with_brows(prepared, view.brows), view.beard)
         if beta == 0.0:
             return stranger
         own = logarithm(self._large.crop(image, view.face)) - enlarged(view.look.light, self._large.size)

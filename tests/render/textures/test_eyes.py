@@ -65,18 +65,45 @@ def test_closed_lids_show_neither_white_nor_iris():
     assert 20 < patch[50, 60, 0] < 90  # the line of the lashes
 
 
-def test_an_eyeball_is_read_behind_the_lids():
-    """An iris of which lids hide the upper and the lower third is whole again, and dark in its middle."""
-    texture = np.full((100, 220, 3), (200, 150, 130), np.uint8)
+def read(skin: tuple[int, int, int], iris: tuple[int, int, int]):
+    """The eyeball of a texture of that skin, with an iris of which lids hide the upper and the lower third."""
+    texture = np.full((100, 220, 3), skin, np.uint8)
     fine = mesh(height=16)
     y, x = np.mgrid[:100, :220].astype(np.float32)
     for centre in (60.0, 160.0):
         inside = np.abs(y - 50) < 8 * np.cos(np.clip((x - centre) / WIDTH, -0.5, 0.5) * np.pi)
         texture[inside] = 230
-        texture[inside & (np.hypot(x - centre, y - 50) < 12)] = (40, 70, 140)
-    read = eyes.eyeball(texture, fine)
-    middle, radius = eyes.SIDE // 2, int(eyes.RADIUS)
-    above = read.ball[middle - int(0.75 * radius), middle]
-    assert above[2] > 1.5 * above[0]  # blue, where there was a lid
-    assert read.ball[middle, middle].mean() < 60 < 110 < read.ball[4, 4].mean()
-    assert read.share == pytest.approx(0.2, abs=0.01)
+        texture[inside & (np.hypot(x - centre, y - 50) < 12)] = iris
+    return eyes.eyeball(texture, fine)
+
+
+FAIR, BROWN, BLUE = (225, 195, 180), (110, 75, 55), (40, 70, 140)
+MIDDLE = eyes.SIDE // 2
+ABOVE = MIDDLE - int(0.7 * eyes.RADIUS)  # where there was a lid
+
+
+def test_an_eyeball_is_read_behind_the_lids():
+    """An iris is whole again, and dark in its middle."""
+    ball = read(FAIR, BLUE)
+    assert ball.ball[ABOVE, MIDDLE, 2] > 1.2 * ball.ball[ABOVE, MIDDLE, 0]  # blue
+    assert ball.ball[MIDDLE, MIDDLE].mean() < 60 < 110 < ball.ball[4, MIDDLE].mean()
+    assert ball.share == pytest.approx(0.2, abs=0.01)
+
+
+def test_dark_people_have_brown_eyes():
+    ball = read(BROWN, BLUE)
+    assert ball.ball[ABOVE, MIDDLE, 0] > 1.2 * ball.ball[ABOVE, MIDDLE, 2]
+
+
+@pytest.mark.parametrize("skin", [FAIR, BROWN])
+def test_the_white_of_an_eye_is_no_brighter_than_shade_allows(skin: tuple[int, int, int]):
+    white = read(skin, BLUE).ball[MIDDLE, 4:10].mean()
+    assert white < 0.9 * np.mean(skin) + 10
+
+
+def test_an_upper_lid_covers_the_top_of_an_iris_that_would_stare():
+    """In an eye so far open that there is white all around the iris, its top goes below the upper lid."""
+    tall = drawn(height=29.0)[..., 0]
+    rows = np.flatnonzero(tall[:, 60] < 60)
+    assert rows.min() <= 50 - 29 / 2 + 2
+    assert rows.max() < 50 + 29 / 2 - 4

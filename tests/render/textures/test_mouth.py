@@ -1,5 +1,6 @@
 """The inside of a mouth lies between the lips, and nowhere else."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -28,8 +29,25 @@ def test_opening_is_measured_in_distances_of_the_eyes():
     np.testing.assert_allclose(mouth.opening(lips(16)), [16 / 80, 40 / 80], rtol=1e-5)
 
 
-def test_a_closed_mouth_stays_as_it_is():
-    assert (drawn(0) == 100).all()
+def test_a_closed_mouth_shows_where_the_lips_meet_and_nothing_else():
+    patch = drawn(0)[..., 0]
+    assert patch[60, 50] < 75
+    assert patch.max() <= 100
+    patch[57:64, 28:73] = 100
+    assert (patch == 100).all()
+
+
+def test_between_the_lips_of_a_texture_there_is_lip():
+    """In the template the mouth is open: of what shows between the lips nothing is left, and around them all."""
+    points = lips(24)[:, :2] / 100
+    texture = np.full((100, 100, 3), (170, 90, 90), np.uint8)
+    inside = np.zeros((100, 100), np.uint8)
+    cv2.fillPoly(inside, [np.round(points[[*mouth.UPPER, *mouth.LOWER[::-1]]] * 100).astype(np.int32)], 1)
+    texture[cv2.erode(inside, np.ones((3, 3))) > 0] = 250  # teeth
+    texture[40:45] = 10
+    closed = mouth.closed(texture, points)
+    assert np.abs(closed[50:71, 32:69].astype(int) - (170, 90, 90)).max() < 40
+    assert (closed[40:45] == 10).all()
 
 
 def test_an_open_mouth_is_filled_between_the_lips_alone():
