@@ -13,31 +13,37 @@ from streamer.types import Floats
 BLURS = (0.0, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)  # pixels of the frame, to choose from
 SHARPER = 1.15  # than the frame a drawn face may be; exactly as soft looked softer than the hair around it
 COARSE = 3.0  # pixels: detail is what is finer than one, of what is finer than this
-PALER, CONTRASTS = 0.7, (0.55, 1.05)  # power of the ratio of both contrasts that is taken over, and its limits
+PALER, CONTRASTS = 0.7, (0.55, 1.1)  # power of the ratio of both contrasts that is taken over, and its limits
 MAX_GRAIN = 14.0  # grey levels
 MIN_GRAIN = 0.5
+BAND = (0.8, 2.2)  # pixels: between these lie pores, and what compression leaves of noise
+MOST_PORES, PORES = 2.5, 0.6  # grey levels, and what of the difference is added: folds are seen as pores, too
 TILE = 512  # pixels, side of the noise that grain is cut from
 _LAPLACE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # sees noise, not edges (Immerkaer 1996)
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How soft a face is to be drawn, in pixels, how much of its contrast it has, and its noise, in grey levels."""
+    """How soft a face is to be drawn, in pixels, how much of its contrast it has, and its noise, in grey levels.
+
+    Grain is another in each frame; pores, which are coarser, stay on the face.
+    """
 
     blur: float = 0.0
     contrast: float = 1.0
     grain: float = 0.0
+    pores: float = 0.0
 
     def between(self, other: Finish, share: float) -> Finish:
         """Return a finish that is `share` of the way to `other`."""
-        ours, theirs = (np.array([f.blur, f.contrast, f.grain]) for f in (self, other))
+        ours, theirs = (np.array([f.blur, f.contrast, f.grain, f.pores]) for f in (self, other))
         return Finish(*(ours + share * (theirs - ours)).tolist())
 
 
 def measure(below: Floats, patch: Floats, inside: npt.NDArray[np.bool_]) -> Finish:
     """Return what makes `patch` like `below`, both `(h, w, 3)` float32 RGB, within `inside`.
 
-    Of the person three numbers are read: the contrast, how much of it is fine, and how noisy it is.
+    Of the person four numbers are read: the contrast, how much of it is fine, and how rough skin is at two scales.
     """
     known = cv2.erode(inside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     if known.sum() < 64:
@@ -52,36 +58,59 @@ def measure(below: Floats, patch: Floats, inside: npt.NDArray[np.bool_]) -> Fini
         if _detail(blurred, known, 0.0) <= limit:
             break
     grain = float(np.sqrt(max(0.0, noise**2 - _noise(blurred, known) ** 2)))
-    return Finish(blur, contrast, min(MAX_GRAIN, grain))
+    rough = _roughness(frame, known) ** 2 - (contrast * _roughness(blurred, known)) ** 2
+    pores = PORES * float(np.sqrt(max(0.0, rough)))
+    return Finish(blur, contrast, min(MAX_GRAIN, grain), min(MOST_PORES, pores))
 
 
-def apply(patch: Floats, plain: Floats, finish: Finish, *, noise: Floats, seed: int) -> Floats:
+def apply(
+    patch: Floats, plain: Floats, finish: Finish, *, noise: tuple[Floats, Floats], seed: int, start: tuple[int, int]
+) -> Floats:
     """Return `patch` `(h, w, 3)` with that finish.
 
     Args:
         patch: `(h, w, 3)` float32 RGB.
         plain: The same without any feature, which contrast is towards.
         finish: As `measure` tells it.
-        noise: `noise_tile`.
-        seed: Another for every frame: so is the noise.
+        noise: `noise_tiles`.
+        seed: Another for every frame: so is the grain.
+        start: Of the pores in their tile, down and across: they move with the face.
     """
     if abs(finish.contrast - 1.0) > 0.02:
         patch = np.asarray(cv2.addWeighted(patch, finish.contrast, plain, 1.0 - finish.contrast, 0.0))
     if finish.blur >= 0.3:
         patch = np.asarray(cv2.GaussianBlur(patch, (0, 0), finish.blur))
+    grain, pores = noise
+    height, width = patch.shape[:2]
+    rough = np.zeros((height, width), np.float32)
     if finish.grain >= MIN_GRAIN:
-        height, width = patch.shape[:2]
-        y, x = (seed * 2654435761 >> 8) % TILE, (seed * 40503 >> 3) % TILE
-        rows, columns = np.arange(y, y + height) % TILE, np.arange(x, x + width) % TILE
-        patch = patch + finish.grain * noise[rows[:, None], columns][..., None]
-    return patch
+        rough += finish.grain * _cut(grain, ((seed * 2654435761 >> 8), (seed * 40503 >> 3)), height, width)
+    if finish.pores >= MIN_GRAIN:
+        rough += finish.pores * _cut(pores, start, height, width)
+    return patch + rough[..., None] if rough.any() else patch
 
 
-def noise_tile() -> Floats:
-    """Return `(TILE, TILE)` noise of deviation 1, a little wider than a pixel as that of video is."""
-    noise = np.random.default_rng(0).standard_normal((TILE, TILE)).astype(np.float32)
-    noise = cv2.GaussianBlur(noise, (0, 0), 0.5)
-    return np.asarray(noise / noise.std(), np.float32)
+def _cut(tile: Floats, start: tuple[int, int], height: int, width: int) -> Floats:
+    rows, columns = (np.arange(at, at + n) % TILE for at, n in zip(start, (height, width), strict=True))
+    return np.asarray(tile[rows[:, None], columns])
+
+
+def noise_tiles() -> tuple[Floats, Floats]:
+    """Return `(TILE, TILE)` noise of deviation 1, a little wider than a pixel as that of video is, and wider: pores."""
+    noise = np.random.default_rng(0).standard_normal((2, TILE, TILE)).astype(np.float32)
+    grain = cv2.GaussianBlur(noise[0], (0, 0), 0.5)
+    pores = _band(noise[1])
+    return np.asarray(grain / grain.std(), np.float32), np.asarray(pores / pores.std(), np.float32)
+
+
+def _band(grey: Floats) -> Floats:
+    fine, coarse = (cv2.GaussianBlur(grey, (0, 0), sigma) for sigma in BAND)
+    return np.asarray(fine - coarse, np.float32)
+
+
+def _roughness(grey: Floats, known: npt.NDArray[np.bool_]) -> float:
+    """Return the deviation of detail of the size of pores: of the flattest third of what is `known`."""
+    return float(np.quantile(np.abs(_band(grey)[known]), 1 / 3)) / 0.4307
 
 
 def _noise(grey: Floats, known: npt.NDArray[np.bool_]) -> float:

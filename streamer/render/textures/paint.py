@@ -173,6 +173,7 @@ def blend(image: Image, canvas: Canvas, patch: Floats, look: Look, *, lit: Float
     """
     skin = likeness(cv2.subtract(logarithm(canvas.below), lit), max(look.spread, LEAST_SPREAD))
     inside = canvas.inside.astype(np.uint8)
+    skin = rim.without_strokes(skin, canvas.width)
     depth = rim.depth(inside, canvas.width)
     patch = rim.matched(patch, canvas.below, depth=depth * canvas.known, skin=skin, width=canvas.width)
     opacity = rim.opacity(depth, skin, canvas.kept)

@@ -17,6 +17,7 @@ STEP = 0.035  # over which it comes in
 MATCHED = (0.0, 0.1)  # of the oval's width, the depth of skin whose colour the new face takes over at its rim
 REACH = 0.14  # of the oval's width over which that dies away inwards
 SMOOTH = 0.05  # of the oval's width, the blur of it
+STROKE = 0.07  # of the oval's width: how high bows of glasses and brows are, at most
 LEAST_KNOWN = 0.03  # of a place's surroundings must be skin
 
 
@@ -31,6 +32,16 @@ def depth(inside: Image, width: float) -> Floats:
     """
     framed = cv2.copyMakeBorder(inside, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     return np.asarray(cv2.distanceTransform(framed, cv2.DIST_L2, 3)[1:-1, 1:-1] * (1.0 / width), np.float32)
+
+
+def without_strokes(skin: Floats, width: float) -> Floats:
+    """Return `skin` with what is low and lies across it counted to it: the bows of glasses, which end, and brows.
+
+    Args:
+        skin: `(h, w)` in [0, 1], how much each pixel looks like the person's skin.
+        width: Of the oval, in pixels.
+    """
+    return np.asarray(cv2.morphologyEx(skin, cv2.MORPH_CLOSE, np.ones((max(1, round(STROKE * width)), 1), np.uint8)))
 
 
 def opacity(depth: Floats, skin: Floats, kept: Floats) -> Floats:

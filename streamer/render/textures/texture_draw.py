@@ -91,7 +91,7 @@ class TextureDrawer(Drawer[_Drawn]):
         self._common = model.light.cpu().numpy()
         self._strips = model.mouths.cpu().numpy().astype(np.float32)  # (M, 40, 96, 3)
         self._openings = model.mouth_openings.cpu().numpy()  # (M, 2)
-        self._noise = finish.noise_tile()
+        self._noise = finish.noise_tiles()
         self._prepared: dict[int, Stranger] = {}
         self._small = MeshAligner(points, SIDE)
         self._large = MeshAligner(points, model.crop_size, map_size=MAP_SIZE)
@@ -264,7 +264,9 @@ class TextureDrawer(Drawer[_Drawn]):
         """Return `patch` as soft, pale and noisy as the frame."""
         wanted = self._finish(track, canvas, patch, seconds)
         seed = round(seconds * 90_000) + track
-        return finish.apply(patch, paint.plain(lit), wanted, noise=self._noise, seed=seed)
+        y, x = ((a + b) // 2 for a, b in zip(canvas.roi[1::-1], canvas.roi[3:1:-1], strict=True))
+        start = (canvas.roi[1] - y, canvas.roi[0] - x)
+        return finish.apply(patch, paint.plain(lit), wanted, noise=self._noise, seed=seed, start=start)
 
     def _finish(self, track: int, canvas: paint.Canvas, patch: Floats, seconds: float) -> Finish:
         """Return how soft and noisy to draw a track, looked at anew now and then."""

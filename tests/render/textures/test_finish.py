@@ -30,7 +30,8 @@ def test_a_noisy_frame_gets_as_much_noise(deviation: float):
 def test_noise_has_the_deviation_that_is_asked_for_and_is_another_every_frame():
     flat = np.full((200, 200, 3), 128, np.float32)
     first, second = (
-        finish.apply(flat, flat, finish.Finish(grain=5.0), noise=finish.noise_tile(), seed=s) for s in (1, 40_000)
+        finish.apply(flat, flat, finish.Finish(grain=5.0), noise=finish.noise_tiles(), seed=s, start=(0, 0))
+        for s in (1, 40_000)
     )
     assert first.std() == pytest.approx(5.0, rel=0.1)
     assert abs(np.corrcoef(first[..., 0].ravel(), second[..., 0].ravel())[0, 1]) < 0.1
@@ -40,5 +41,19 @@ def test_a_pale_frame_gets_a_pale_face():
     strong = picture()
     pale = 128 + 0.6 * (strong - 128)
     wanted = finish.measure(pale, strong, INSIDE)
-    drawn = finish.apply(strong, np.full_like(strong, 128), wanted, noise=finish.noise_tile(), seed=1)
+    drawn = finish.apply(strong, np.full_like(strong, 128), wanted, noise=finish.noise_tiles(), seed=1, start=(0, 0))
     assert pale.std() < drawn.std() < 0.85 * strong.std()
+
+
+def test_rough_skin_gets_pores_that_stay_where_they_are():
+    smooth = np.full((200, 200, 3), 128, np.float32)
+    grain, pores = finish.noise_tiles()
+    rough = smooth + 4.0 * pores[100:300, 50:250, None]
+    wanted = finish.measure(rough, smooth, np.ones((200, 200), bool))
+    assert 1.0 < wanted.pores < 4.0
+    first, later = (
+        finish.apply(smooth, smooth, finish.Finish(pores=2.0), noise=(grain, pores), seed=s, start=(-s, s))
+        for s in (0, 20)
+    )
+    np.testing.assert_allclose(first[:100, 40:140], later[20:120, 20:120])
+    assert first.std() == pytest.approx(2.0, rel=0.15)

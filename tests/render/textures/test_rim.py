@@ -58,3 +58,12 @@ def test_hair_lends_no_colour():
     patch = np.full(below.shape, 130, np.float32)
     matched = rim.matched(patch, below, depth=depth, skin=np.zeros(depth.shape, np.float32), width=WIDTH)
     np.testing.assert_allclose(matched, patch, atol=0.01)
+
+
+def test_bows_of_glasses_are_counted_to_the_skin_and_strands_of_hair_are_not():
+    skin = np.ones((200, 200), np.float32)
+    skin[60:66], skin[:, 20:26], skin[:30] = 0, 0, 0  # a bow, a strand, a cap
+    counted = rim.without_strokes(skin, 150.0)
+    assert (counted[58:68, 40:] == 1).all()
+    assert (counted[80:, 21:25] == 0).all()
+    assert (counted[:20] == 0).all()
