@@ -11,7 +11,7 @@ from models.textures.recipes import Donors
 from models.textures.regions import Floats, Regions
 
 ALIKE = 4  # others, and their mirror images, in the mean that a donor is softened toward
-OWN = {"upper": 0.6, "lower": 0.5, "skin": 0.35}  # how much of a part stays the donor's own
+OWN_UPPER, OWN_LOWER, OWN_SKIN = 0.6, 0.5, 0.35  # how much of a part stays the donor's own
 FINE = 0.007  # of the side: what is finer is one donor's, since a mean of it is a blur
 PORES = 2.5  # deviations: what skin shows beyond is a line, a mole or a hair
 MOST_PORES = 0.022  # logarithm, deviation of the fine detail of cheeks that nobody takes for a fault
@@ -35,15 +35,17 @@ def softened(details: list[Floats], donors: Donors, regions: Regions) -> list[Fl
         donors: Which parts of them can be used, and who they are.
         regions: At S.
     """
-    parts = {"upper": donors.upper, "lower": donors.lower, "skin": donors.skin}
-    masks = {"upper": regions.upper, "lower": regions.lower, "skin": regions.skin}
-    made = {
-        name: _parts(details, usable, _unlike(details, donors, masks[name]), own=OWN[name])
-        for name, usable in parts.items()
-    }
+    upper, lower, skin = (
+        _parts(details, usable, _unlike(details, donors, mask), own=own)
+        for usable, mask, own in (
+            (donors.upper, regions.upper, OWN_UPPER),
+            (donors.lower, regions.lower, OWN_LOWER),
+            (donors.skin, regions.skin, OWN_SKIN),
+        )
+    )
     return [
-        held(compose(*(made[name].get(row, detail) for name in parts), regions), regions)
-        for row, detail in enumerate(details)
+        held(compose(upper.get(row, one), lower.get(row, one), skin.get(row, one), regions), regions)
+        for row, one in enumerate(details)
     ]
 
 
