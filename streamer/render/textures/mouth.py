@@ -18,7 +18,7 @@ SHUT = (0.02, 0.05)  # of the mouth's width: below, lips touch; from the second 
 LIP = 0.008  # of the texture's side: how far from the edge of a lip its colour is taken
 PARTING, PARTED = 0.018, 0.42  # of the mouth's width, how thick the line between closed lips is, and how dark
 BLEND = 0.05  # opening and width, in eye distances, over which one mouth passes into the next
-SHADE = 0.35  # how much darker it is beneath the upper lip
+SHADE = 0.3  # how much darker it is beneath the upper lip
 SHADED = 0.3  # of the opening, how far down
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from streamer.types import Floats
 
@@ -26,45 +27,50 @@ CLOSED = (0.035, 0.07)  # of the mouth's width: lips so near touch; from the sec
 WIDEST_EYE = 0.44  # of its width: further open is a slip of the mesh, or a stare
 
 
+_OPENINGS = ((MOUTH, UPPER_LIP, LOWER_LIP), *zip(EYES, UPPER_LIDS, LOWER_LIDS, strict=True))
+_CORNERS = np.array([corners for corners, _, _ in _OPENINGS]).T  # (2, 3)
+_UPPER, _LOWER = (np.concatenate([opening[n][0] for opening in _OPENINGS]) for n in (1, 2))  # the edges, (23,) each
+_OF = np.repeat(np.arange(3), [len(upper[0]) for _, upper, _ in _OPENINGS])  # which opening they are of
+_FIRST = np.array([0, 9, 16])  # edge of each
+
+
+def _followers() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
+    """Return the points that move, which edge each goes along with, and how far: down is positive."""
+    points, edges, shares = [], [], []
+    for first, (_, *both) in zip(_FIRST, _OPENINGS, strict=True):
+        for sign, rows in zip((-1.0, 1.0), both, strict=True):
+            for row, share in zip(rows, LIPS_FOLLOW if first == 0 else LIDS_FOLLOW, strict=True):
+                points += row
+                edges += range(first, first + len(row))
+                shares += [sign * share / 2] * len(row)
+    return np.array(points), np.array(edges), np.array(shares, np.float32)
+
+
+_POINTS, _EDGES, _SHARES = _followers()
+
+
 def as_open(drawn: Floats, own: Floats) -> Floats:
-    """Return the mesh `drawn` `(468, 3)` with lips and lids as far open as those of `own` are, by their width."""
+    """Return the mesh `drawn` `(468, 3)` with lips and lids as far open as those of `own` are, by their width.
+
+    Lips that about touch are shut, and eyes do not open further than eyes do.
+    """
+    there, down, widths = _gaps(drawn)
+    wanted = np.maximum(_gaps(own)[0], 0.0)
+    start, full = CLOSED
+    widest = np.maximum.reduceat(wanted, _FIRST)  # (3,)
+    shares = np.minimum(1.0, WIDEST_EYE / np.maximum(widest, 1e-6))
+    shares[0] = np.clip((widest[0] - start) / (full - start), 0.0, 1.0)
+    change = (wanted * shares[_OF] - there) * widths[_OF]  # (23,)
     result = drawn.copy()
-    _open(result, own, MOUTH, (UPPER_LIP, LOWER_LIP), follow=LIPS_FOLLOW, touching=CLOSED, widest=np.inf)
-    for corners, upper, lower in zip(EYES, UPPER_LIDS, LOWER_LIDS, strict=True):
-        _open(result, own, corners, (upper, lower), follow=LIDS_FOLLOW, touching=(0.0, 0.0), widest=WIDEST_EYE)
+    result[_POINTS, :2] += (_SHARES * change[_EDGES])[:, None] * down[_OF[_EDGES]]
     return result
 
 
-def _open(
-    mesh: Floats,
-    own: Floats,
-    corners: tuple[int, int],
-    rows: tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]],
-    *,
-    follow: tuple[float, ...],
-    touching: tuple[float, float],
-    widest: float,
-) -> None:
-    """Move the edges of an opening of `mesh`, and the rows beyond them, in place."""
-    upper, lower = rows
-    there, down, width = _gaps(mesh, corners, upper[0], lower[0])
-    wanted, _, _ = _gaps(own, corners, upper[0], lower[0])
-    start, full = touching
-    if full > 0.0:
-        wanted = wanted * np.clip((wanted.max() - start) / (full - start), 0.0, 1.0)
-    wanted = np.clip(wanted, 0.0, None)
-    wanted = wanted * min(1.0, widest / max(float(wanted.max()), 1e-6))
-    change = np.outer((wanted - there) * width / 2, down)  # (n, 2)
-    for up, low, share in zip(upper, lower, follow, strict=True):
-        mesh[list(up), :2] -= share * change
-        mesh[list(low), :2] += share * change
-
-
-def _gaps(
-    mesh: Floats, corners: tuple[int, int], upper: tuple[int, ...], lower: tuple[int, ...]
-) -> tuple[Floats, Floats, float]:
-    """Return how far apart the edges are by the width, `(n,)`, the direction down, `(2,)`, and the width."""
-    along = mesh[corners[1], :2] - mesh[corners[0], :2]
-    width = max(float(np.linalg.norm(along)), 1e-6)
-    down = np.array([-along[1], along[0]], np.float32) / width
-    return (mesh[list(lower), :2] - mesh[list(upper), :2]) @ down / width, down, width
+def _gaps(mesh: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return how far the edges are apart by the widths, `(23,)`, the directions down, and the widths."""
+    ends = mesh[_CORNERS, :2]
+    along = ends[1] - ends[0]
+    widths = np.maximum(np.linalg.norm(along, axis=1), 1e-6)
+    down = along[:, ::-1] * np.array([-1.0, 1.0], np.float32) / widths[:, None]
+    gaps = ((mesh[_LOWER, :2] - mesh[_UPPER, :2]) * down[_OF]).sum(axis=1) / widths[_OF]
+    return gaps, down, widths

@@ -16,9 +16,9 @@ from streamer.render.textures.light import BROWS, DARK, SIDE, likeness, logarith
 from streamer.render.textures.stranger import Stranger, enlarged
 from streamer.types import Face, Floats, Image
 
-EYE_GAIN = (-2.0, 0.1)  # logarithm of the light on eyes and teeth over that of the texture
+GAINS = (-2.0, 0.25)  # logarithm of the light on eyes and teeth over that of the texture
 LIGHT_HUE = 0.3  # how much of the hue of lit skin is the light's
-MOUTH_GAIN = 0.8  # of the light that falls on lips, what falls behind them
+MOUTH_GAIN = 0.88  # of the light that falls on lips, what falls behind them
 BROW_REACH = 0.03  # of the oval's width around the person's own brows, that is always painted over
 TURNED = (0.7, 0.9)  # where the nose lies across the oval, from which on a face reaches past its mesh
 LEAST_SPREAD = 0.12  # of log colours: sharper tells noise from skin
@@ -148,7 +148,7 @@ def _gain(more: Floats, skin: Floats) -> Floats:
     """
     colour = np.maximum(np.exp(skin) - DARK, 1.0)
     hue = (colour / colour.mean()) ** LIGHT_HUE
-    return np.asarray(hue * np.exp(np.clip(more.mean(), *EYE_GAIN)), np.float32)
+    return np.asarray(hue * np.exp(np.clip(more.mean(), *GAINS)), np.float32)
 
 
 def expected(canvas: Canvas, look: Look) -> Floats:

@@ -213,7 +213,8 @@ class TextureDrawer(Drawer[_Drawn]):
         weights = mouth.weights(self._openings, mouth.opening(fine))[:, None]
         weights = self._steady("mouth", track.id, weights, seconds)[:, 0]
         inside = np.tensordot(weights, self._strips, axes=1).astype(np.float32)
-        beard = self._beards(logarithm(crop), light.cells)
+        known = self._made.get(track.id)  # who has a beard has it in the next frame
+        beard = known.view.beard if known else self._beards(logarithm(crop), light.cells)
         return _View(face, look, exact[FINE_POINTS, :2] - mesh[FINE_POINTS, :2], inside, light.brows, beard)
 
     def _stranger(self, image: Image, view: _View, number: int, *, beta: float) -> Stranger:
