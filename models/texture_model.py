@@ -21,3 +21,7 @@ class TextureModel(FaceModel):
     @abstractmethod
     def texture(self, pseudonym: int) -> npt.NDArray[np.uint8]:
         """Return the face of a stranger, `(S, S, 3)` uint8 RGB: evenly lit, eyes open and ahead, mouth closed."""
+
+    @abstractmethod
+    def may_be_bearded(self, pseudonym: int) -> bool:
+        """Return whether a beard would suit a stranger: a grown man."""

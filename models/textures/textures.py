@@ -25,6 +25,7 @@ from models.textures.regions import Floats, Regions, make_regions
 from models.textures.shape import StrangerShape
 from models.textures.skin import SMALL, logarithm
 
+GROWN = 17.0  # years, from which on men may have beards
 CELLS = 16  # per side of the light that varies with the frame
 
 
@@ -136,6 +137,10 @@ class Textures(TextureModel):
         colours = self.colours[[colour, upper]].cpu().numpy()
         picture = coloured(detail, colours[0], colours[1], self._enlarged_light, self._regions)
         return np.asarray(picture + 0.5, np.uint8)
+
+    def may_be_bearded(self, pseudonym: int) -> bool:
+        """Return whether a stranger is a grown man."""
+        return bool(self.female[pseudonym] < 0.5 and self.age[pseudonym] >= GROWN)
 
     @cached_property
     def _regions(self) -> Regions:

@@ -41,13 +41,15 @@ def folder(shipped: Textures, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def drawn(model: Textures, stranger: int) -> Image:
-    """A picture that a stranger fills, facing the camera with the mouth shut."""
+    """A picture that a stranger fills, facing the camera with the mouth shut, with the grain that photographs have."""
     mesh = model.shape.mean.numpy()
     mesh = (mesh / np.ptp(mesh[:, 1]) * 250 + [128, 128, 0]).astype(np.float32)
     face = Face(np.array([0, 0, 256, 256], np.float32), five_points(mesh), mesh, 1.0)
     aligner = MeshAligner(np.array(model.template.points, np.float32), model.crop_size)
     where, _ = aligner.frame_to_crop(face, (0, 0, 256, 256))
-    return np.asarray(cv2.remap(model.texture(stranger), where, None, cv2.INTER_AREA))
+    picture = cv2.remap(model.texture(stranger), where, None, cv2.INTER_AREA)
+    grain = np.random.default_rng(stranger).normal(0, 4, picture.shape[:2])[..., None]
+    return np.clip(picture + grain, 0, 255).astype(np.uint8)
 
 
 @pytest.fixture

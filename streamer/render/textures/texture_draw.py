@@ -226,7 +226,9 @@ class TextureDrawer(Drawer[_Drawn]):
         self._prepared[number] = prepared  # to the end, as the last that was asked for
         if len(self._prepared) > PREPARED:
             del self._prepared[next(iter(self._prepared))]
-        stranger = with_beard(with_brows(prepared, view.brows), view.beard)
+        stranger = with_brows(prepared, view.brows)
+        if self._textures.may_be_bearded(number):
+            stranger = with_beard(stranger, view.beard)
         if beta == 0.0:
             return stranger
         own = logarithm(self._large.crop(image, view.face)) - enlarged(view.look.light, self._large.size)

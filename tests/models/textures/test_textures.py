@@ -75,6 +75,13 @@ def test_a_stranger_is_of_the_same_sex_about_as_old_and_of_the_same_skin(
     assert float(np.mean([abs(float(model.tone[n]) - skin) for n in chosen])) < 30
 
 
+def test_beards_suit_grown_men(model: Textures) -> None:
+    allowed = [n for n in range(0, 2000, 10) if model.may_be_bearded(n)]
+    assert 20 < len(allowed) < 120
+    assert model.female[allowed].max() < 0.5
+    assert model.age[allowed].min() > 16
+
+
 def test_of_those_that_suit_the_least_like_are_taken(model: Textures) -> None:
     twin = next(n for n in range(len(model.age)) if model.age[n] > 40)
     person = seen(model, WOMAN if model.female[twin] > 0.5 else MAN, float(model.age[twin]), float(model.tone[twin]))

@@ -47,6 +47,9 @@ class Strangers(TextureModel):
     def texture(self, pseudonym: int) -> Image:
         return self.pictures[pseudonym]
 
+    def may_be_bearded(self, pseudonym: int) -> bool:
+        return pseudonym == 0
+
     def pseudonyms(self, sighting: object, seeds: Tensor) -> Tensor:
         return seeds % len(self.pictures)
 
