@@ -36,7 +36,9 @@ _FIRST = np.array([0, 9, 16])  # edge of each
 
 def _followers() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
     """Return the points that move, which edge each goes along with, and how far: down is positive."""
-    points, edges, shares = [], [], []
+    points: list[int] = []
+    edges: list[int] = []
+    shares: list[float] = []
     for first, (_, *both) in zip(_FIRST, _OPENINGS, strict=True):
         for sign, rows in zip((-1.0, 1.0), both, strict=True):
             for row, share in zip(rows, LIPS_FOLLOW if first == 0 else LIDS_FOLLOW, strict=True):
