@@ -77,8 +77,14 @@ def judge(texture: Texture, skin: Skin, mesh: Floats, regions: Regions) -> Fitne
         skin=bool(
             evenly_lit and clear_skin and fine > LEAST_SHARPNESS and _mean(uneven, regions.skin) < MOST_ASYMMETRY
         ),
-        beard=max(-_mean(grey, regions.jaw), -_mean(grey, regions.moustache)),
+        beard=beard(texture.detail, regions),
     )
+
+
+def beard(detail: Floats, regions: Regions) -> float:
+    """Return how much darker jaw and upper lip are than cheeks, in logarithms, of a detail `(S, S, 3)`."""
+    grey = cv2.GaussianBlur(detail.mean(axis=-1), (0, 0), 0.01 * len(detail))
+    return max(-_mean(grey, regions.jaw), -_mean(grey, regions.moustache))
 
 
 def _mean(values: Floats, weight: Floats) -> float:

@@ -18,7 +18,7 @@ from models.textures import Textures, TexturesConfig
 from models.textures.average import softened
 from models.textures.clean import Texture, clean
 from models.textures.fit_shapes import fit_expression, fit_features
-from models.textures.fitness import Fitness, judge
+from models.textures.fitness import Fitness, beard, judge
 from models.textures.recipes import Donors, Recipe, make_recipes
 from models.textures.regions import Regions, make_regions
 from models.textures.shape import outline_spans
@@ -172,7 +172,9 @@ def _softened(mended: Sequence[Mended], table: Donors, regions: Regions) -> list
     details = softened([mended[row].texture.detail for row in rows], table.of(rows), regions)
     result = list(mended)
     for row, detail in zip(rows, details, strict=True):
-        result[row] = replace(mended[row], texture=replace(mended[row].texture, detail=detail))
+        texture = replace(mended[row].texture, detail=detail)
+        fitness = replace(mended[row].fitness, beard=beard(detail, regions))
+        result[row] = replace(mended[row], texture=texture, fitness=fitness)
     return result
 
 
