@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import random
 import select
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from typing import Self
 import av
 from av.container.output import OutputContainer
 
+from streamer.backoff import LONGEST_WAIT, Backoff
 from streamer.errors import SinkError
 from streamer.masking import mask_secrets
 from streamer.sinks.delivery import RemoteSink
@@ -45,7 +45,6 @@ LIVE_H264 = Encoder(
     },
 )  # fmt: skip
 WRITE_SECONDS = 5.0  # that the child may take no data; then it hangs
-FIRST_WAIT, LONGEST_WAIT = 0.25, 2.0  # seconds before starting again: doubled each time, and up to half of it by chance
 
 
 def publishes_to(target: str) -> bool:
@@ -74,7 +73,7 @@ class Publisher(RemoteSink):
         self._url, self._info, self._crf = url, info, crf
         self._label = mask_secrets(url)
         self._link: _Link | None = None
-        self._call_at, self._wait = 0.0, FIRST_WAIT
+        self._call_at, self._backoff = 0.0, Backoff()
 
     def __enter__(self) -> Self:
         self._call()
@@ -109,7 +108,7 @@ class Publisher(RemoteSink):
         else:
             self.frames_taken += self._link.newly_taken()
             if self._link.age > LONGEST_WAIT:
-                self._wait = FIRST_WAIT
+                self._backoff.reset()
 
     def _call(self) -> None:
         try:
@@ -121,8 +120,7 @@ class Publisher(RemoteSink):
         self.trouble = self._close_link() or getattr(error, "strerror", None) or type(error).__name__
         log.warning("%s takes nothing: %s; calling again", self._label, self.trouble)
         self.restarts += 1
-        self._call_at = now + self._wait * random.uniform(1.0, 1.5)
-        self._wait = min(2 * self._wait, LONGEST_WAIT)
+        self._call_at = now + self._backoff.next_wait()
 
     def _close_link(self) -> str:
         """End the link; return what it said of the reason, or ""."""

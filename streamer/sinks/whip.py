@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import threading
 from types import TracebackType
 from typing import Self
@@ -14,6 +13,7 @@ from urllib.parse import urljoin
 import aiohttp
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
+from streamer.backoff import Backoff
 from streamer.errors import SinkError
 from streamer.masking import mask_secrets
 from streamer.sinks.delivery import RemoteSink
@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 
 TOKEN_VARIABLE = "VEIL_WHIP_TOKEN"
 ANSWER_SECONDS, CONNECT_SECONDS, CHECK_SECONDS = 10.0, 15.0, 0.5
-FIRST_WAIT, LONGEST_WAIT = 0.25, 2.0  # seconds before calling again: doubled each time, and up to half of it by chance
 MAX_ANSWER = 64 << 10  # bytes
 
 
@@ -79,18 +78,18 @@ class WhipPublisher(RemoteSink):
     async def _work(self) -> None:
         self._broadcast = Broadcast()
         self._ready.set()
-        wait = FIRST_WAIT
+        backoff = Backoff()
         while not self._ends.is_set():
             try:
                 await self._publish(self._broadcast)
-                wait, reason = FIRST_WAIT, "the connection was lost"
+                backoff.reset()
+                reason = "the connection was lost"
             except Exception as error:  # never its message, which may carry the address with its password
                 reason = str(error) if isinstance(error, SinkError) else type(error).__name__
             if not self._ends.is_set():
                 self.trouble = reason
                 log.warning("%s takes nothing: %s; calling again", self._label, reason)
-                await self._pause(wait * random.uniform(1.0, 1.5))
-                wait = min(2 * wait, LONGEST_WAIT)
+                await self._pause(backoff.next_wait())
         await self._broadcast.close()
 
     async def _pause(self, seconds: float) -> None:

@@ -6,7 +6,6 @@ Knows no face. While the source is gone its frames are blank, so that whatever t
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ from av.container.input import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from streamer.backoff import Backoff
 from streamer.errors import SourceError
 from streamer.sources.address import Address
 from streamer.sources.decoding import Converter, describe, is_of_shape, letterbox, video_stream
@@ -35,7 +35,6 @@ STALL_SECONDS = 3.0  # without a frame; then it is left and called again
 QUIET_SECONDS = 1.0  # without a frame; then blank ones take its place
 KEY_FRAME_SECONDS = 60.0  # that a stream may send before its first key frame: some have one in 40 s
 GIVE_UP_SECONDS = 600.0  # without a frame; then it is not called again
-FIRST_WAIT, LONGEST_WAIT = 0.25, 2.0  # seconds before calling again: doubled each time, and up to half of it by chance
 MAX_FAILURES = 300  # packets in a row that cannot be decoded, after a picture; then the connection is of no use
 TIME_BASE = Fraction(1, 90_000)
 MAX_DRIFT = 0.5  # seconds between the clock of the stream and ours; then it starts anew
@@ -218,7 +217,7 @@ class LiveSource:
         self._blank_image = blank(self.info.width, self.info.height)
         self._clock, self._index = _LiveClock(), -1
         self._last_frame = time.monotonic()
-        self._is_gone, self._wait, self._call_at = False, FIRST_WAIT, 0.0
+        self._is_gone, self._backoff, self._call_at = False, Backoff(), 0.0
 
     @property
     def corrupt_packets(self) -> int:
@@ -284,7 +283,8 @@ class LiveSource:
             if self._is_gone:
                 log.warning("%s is back after %.1f s", self._address.label, now - self._last_frame)
             self._last_frame = now
-            self._is_gone, self._wait = False, FIRST_WAIT
+            self._is_gone = False
+            self._backoff.reset()
             return
         self._is_gone = True
         if now - self._last_frame > self._give_up:
@@ -307,8 +307,7 @@ class LiveSource:
         self._corrupt_before += self._connection.corrupt_packets
         self._connection.leave()
         self._connection = None
-        self._call_at = now + self._wait * random.uniform(1.0, 1.5)
-        self._wait = min(2 * self._wait, LONGEST_WAIT)
+        self._call_at = now + self._backoff.next_wait()
 
     def _fitted(self, arrival: Arrival) -> Frame:
         image, width, height = arrival.image, self.info.width, self.info.height
