@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from models.checkpoint import weights_path
-from models.identity.recognizer import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, FaceRecognizer
+from models.identity.recognizer import FaceRecognizer
 from streamer.consent.entries import RecognizerId
-from streamer.render.align import SimilarityAligner
+from streamer.render.embed import FaceEmbedder
 from streamer.types import Face, Floats, Image
 
 MIN_SIZE = 64.0  # pixels; what is smaller is enlarged twice or more for the recogniser
@@ -64,11 +64,8 @@ class FaceReader:
     """
 
     def __init__(self, recognizer: FaceRecognizer, device: torch.device) -> None:
-        self._recognizer, self._device = recognizer, device
-        landmarks = np.array(IDENTITY_LANDMARKS, np.float32) / IDENTITY_CROP_SIZE
-        self._aligner = SimilarityAligner(landmarks, IDENTITY_CROP_SIZE)
+        self._embedder = FaceEmbedder(recognizer, device)
 
-    @torch.inference_mode()
     def __call__(self, image: Image, face: Face) -> Sighting:
         """Return the sighting of a face.
 
@@ -76,9 +73,8 @@ class FaceReader:
             image: `(H, W, 3)` uint8 RGB, the frame.
             face: In pixels of the frame.
         """
-        crop = self._aligner.crop(image, face)
-        pixels = torch.from_numpy(crop).to(self._device).permute(2, 0, 1)[None].float() / 127.5 - 1
-        embedding = self._recognizer(pixels)[0].float().cpu().numpy()
+        crop = self._embedder.crop(image, face)
+        embedding = self._embedder.embed([crop])[0].cpu().numpy()
         grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
         variance = float(grey.var())
         sharpness = float(cv2.Laplacian(grey, cv2.CV_32F).var()) / max(variance, 1.0)

@@ -7,14 +7,14 @@ is each look by itself, and all looks of a track together: one small or dim look
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
 
-from models.identity.recognizer import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, TOO_LIKE, FaceRecognizer
-from streamer.render.align import SimilarityAligner
+from models.identity.recognizer import TOO_LIKE, FaceRecognizer
+from streamer.render.embed import FaceEmbedder
 from streamer.types import Floats, GuardReport, Image, Track
 
 CHECK_SECONDS = 0.3  # between two comparisons of one track; a new face, or a new stranger, is compared at once
@@ -61,7 +61,6 @@ class Compared:
     report: GuardReport
 
 
-@dataclass
 class Guard:
     """Watches the drawn faces of one stream.
 
@@ -76,19 +75,13 @@ class Guard:
     # looks of one person do by themselves, and 92 and 89 of the means of four.
     limits: ClassVar = (0.3, 0.3, TOO_LIKE)
 
-    recognizer: FaceRecognizer
-    device: torch.device
-    _watched: dict[int, _Watched] = field(default_factory=dict)  # by track
-    _aligner: SimilarityAligner = field(
-        default_factory=lambda: SimilarityAligner(
-            np.array(IDENTITY_LANDMARKS, np.float32) / IDENTITY_CROP_SIZE, IDENTITY_CROP_SIZE
-        )
-    )
+    def __init__(self, recognizer: FaceRecognizer, device: torch.device) -> None:
+        self.embedder = FaceEmbedder(recognizer, device)
+        self._watched: dict[int, _Watched] = {}  # by track
 
-    @torch.inference_mode()
     def warm_up(self) -> None:
         """Run the recogniser once: its first run is slow."""
-        self.recognizer(torch.zeros(2, 3, IDENTITY_CROP_SIZE, IDENTITY_CROP_SIZE, device=self.device))
+        self.embedder.warm_up()
 
     def keep_only(self, alive: set[int]) -> None:
         """Forget all tracks but those."""
@@ -131,12 +124,10 @@ class Guard:
         self._watched[track].stranger = _Mean(np.zeros(1, np.float32))
         self._watched[track].seconds = None
 
-    @torch.inference_mode()
     def _compare(self, original: Image, drawn: Image, tracks: Sequence[Track]) -> Floats:
         """Return how like the person the drawn face of each track is, now or all in all, `(N,)` cosines."""
-        crops = np.stack([self._aligner.crop(image, track.face) for image in (original, drawn) for track in tracks])
-        tensor = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        before, after = self.recognizer(tensor).float().cpu().numpy().reshape(2, len(tracks), -1)
+        faces = [(image, track.face) for image in (original, drawn) for track in tracks]
+        before, after = self.embedder(faces).cpu().numpy().reshape(2, len(tracks), -1)
         scores = []
         for track, person, stranger in zip(tracks, before, after, strict=True):
             nothing = np.zeros(1, np.float32)

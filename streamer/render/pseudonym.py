@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from models.face_model import Attributes, FaceModel, Sighting
-from models.identity.recognizer import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, SAME_PERSON, FaceRecognizer
+from models.identity.recognizer import SAME_PERSON, FaceRecognizer
 from models.privacy import GaussianMechanism, PrivacyAccountant, PseudonymBook, pseudonym_seed, stream_name
-from streamer.render.align import SimilarityAligner
+from streamer.render.embed import FaceEmbedder
 from streamer.types import Floats, Image, Track
 
 TryOn = Callable[[Track, int], Image]  # a track and a stranger to the frame `(H, W, 3)` with the one drawn as the other
@@ -45,9 +45,8 @@ class Pseudonyms:
         accountant: PrivacyAccountant,
     ) -> None:
         self._model, self._device, self._key = model, device, key
-        self._recognizer, self._mechanism, self._accountant = recognizer, mechanism, accountant
-        landmarks = np.array(IDENTITY_LANDMARKS, np.float32) / IDENTITY_CROP_SIZE
-        self._aligner = SimilarityAligner(landmarks, IDENTITY_CROP_SIZE)
+        self._mechanism, self._accountant = mechanism, accountant
+        self._embedder = FaceEmbedder(recognizer, device) if recognizer else None
         self.reset(None)
 
     def reset(self, stream: str | None) -> None:
@@ -164,13 +163,7 @@ class Pseudonyms:
         return Attributes(*(torch.tensor([value], device=self._device) for value in values))
 
     def _embed(self, image: Image, tracks: list[Track]) -> torch.Tensor | None:
-        if self._recognizer is None:
-            return None
-        cut = np.stack([self._aligner.crop(image, track.face) for track in tracks])
-        embedded: torch.Tensor = self._recognizer(
-            torch.from_numpy(cut).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        )
-        return embedded
+        return self._embedder([(image, track.face) for track in tracks]) if self._embedder else None
 
     def _remember(self, track: int, *, person: int, stranger: int) -> None:
         self._people[track] = person

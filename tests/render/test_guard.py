@@ -86,7 +86,7 @@ class Named(FaceRecognizer):
 def test_looks_that_pass_one_by_one_are_caught_together(guard: Guard, hopper: Image, track: Track):
     # What is alike of person and stranger, .39 of each look, stays; the rest is chance, another in each look.
     looks = [[0.8, *(float(n == k) for n in range(1, 9))] for k in range(1, 9)]
-    guard.recognizer = Named(looks)
+    guard.embedder.recognizer = Named(looks)
     caught = [guard.check(hopper, hopper, [track], seconds=float(n), limit=0.55).alike for n in range(4)]
     assert caught == [[], [track], [], [track]]  # after the first catch another stranger is judged by its own looks
 
@@ -94,13 +94,13 @@ def test_looks_that_pass_one_by_one_are_caught_together(guard: Guard, hopper: Im
 def test_what_was_seen_of_the_person_outlives_a_stranger(guard: Guard, hopper: Image, track: Track):
     nobody, other = [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]
     person, noisy = [1.0, 0.0, 0.0], [0.1, 0.0, 1.0]
-    guard.recognizer = Named([person, person, person, other, nobody, noisy, nobody, person])
+    guard.embedder.recognizer = Named([person, person, person, other, nobody, noisy, nobody, person])
     caught = [guard.check(hopper, hopper, [track], seconds=float(n), limit=0.6).alike for n in range(4)]
     assert caught == [[track], [], [track], [track]]  # the last look shows nobody, but the person is known by then
 
 
 def test_a_score_that_is_no_number_is_caught(guard: Guard, hopper: Image, track: Track):
-    guard.recognizer = lambda crops: torch.full((len(crops), 128), float("nan"))  # type: ignore[assignment]
+    guard.embedder.recognizer = lambda crops: torch.full((len(crops), 128), float("nan"))  # type: ignore[assignment]
     assert guard.check(hopper, hopper, [track], seconds=0.0, limit=SAME_PERSON).alike == [track]
 
 

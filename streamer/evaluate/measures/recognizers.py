@@ -15,11 +15,11 @@ import torch
 from scipy.spatial.distance import cdist
 
 from models.checkpoint_errors import CheckpointError
-from models.identity.recognizer import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, FaceRecognizer
+from models.identity.recognizer import IDENTITY_CROP_SIZE, FaceRecognizer
 from models.metrics import cosine_similarity
 from models.pretrained.imported import load_recognizer
 from streamer.errors import StreamerError
-from streamer.render.align import SimilarityAligner
+from streamer.render.embed import FaceEmbedder, identity_aligner
 from streamer.types import Face, Floats, Image
 
 Doubles = npt.NDArray[np.float64]
@@ -133,8 +133,7 @@ class _OfCrops(_ByCosine, ABC):
     def __init__(self, name: str) -> None:
         self.name = name
         self.usual_threshold: float | None = USUAL_THRESHOLDS.get(name)
-        points = np.array(IDENTITY_LANDMARKS, np.float32) / IDENTITY_CROP_SIZE
-        self._aligner = SimilarityAligner(points, IDENTITY_CROP_SIZE)
+        self._aligner = identity_aligner()
 
     def __call__(self, image: Image, face: Face) -> Floats:
         """Return the embedding `(D,)`."""
@@ -149,12 +148,10 @@ class TorchRecognizer(_OfCrops):
 
     def __init__(self, name: str, network: FaceRecognizer) -> None:
         super().__init__(name)
-        self._network = network.eval()
+        self._embedder = FaceEmbedder(network.eval(), torch.device("cpu"))
 
-    @torch.inference_mode()
     def _embed(self, crop: Image) -> Floats:
-        tensor = torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 127.5 - 1
-        return np.asarray(self._network(tensor)[0].numpy())
+        return np.asarray(self._embedder.embed([crop])[0].numpy())
 
 
 class OnnxRecognizer(_OfCrops):
