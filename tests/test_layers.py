@@ -49,7 +49,7 @@ MODELS_MAY_IMPORT = {
     "training": " private_encoder identity pretrained attributes training/inputs training/losses training/fits",
     "training/inputs": " training",
     "training/losses": " identity pretrained",
-    "training/fits": " identity training/inputs",
+    "training/fits": " private_encoder identity training/inputs",
 }
 
 

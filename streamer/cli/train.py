@@ -158,6 +158,44 @@ def train_encoder(
     typer.echo(f"{run / 'private-encoder.safetensors'}: use it with `veil run --model`")
 
 
+@train_app.command("strangers")
+def train_strangers(
+    model: Annotated[Path, typer.Argument(help="Checkpoint of `veil train encoder`.")],
+    data: Crops,
+    recognizer: Annotated[Path, typer.Option(help="A face recogniser's file or name.")],
+    shape: Annotated[
+        str, typer.Option(help="Weights whose strangers' shapes are taken; `none` keeps shapes.")
+    ] = "linear-refined",
+    directions: Annotated[int, typer.Option(min=1, help="Of the latents, that tell who somebody is.")] = 60,
+    strangers: Annotated[int, typer.Option(min=1, help="How many to make.")] = 2048,
+    seed: Annotated[int, typer.Option(min=0, help="Of who they are.")] = 0,
+    out: Annotated[Path, typer.Option(help="The checkpoint to write.")] = Path("runs/private-encoder.safetensors"),
+) -> None:
+    """Give a Private-Encoder strangers: then keys, `--epsilon` and who comes back work with it as with the default."""
+    with errors_in_one_line(), files_may_be_wrong():
+        from models.checkpoint import weights_path
+        from models.linear_refined import LinearRefined
+        from models.pretrained.imported import load_recognizer
+        from models.private_encoder.private_encoder import PrivateEncoder
+        from models.registry import load_as
+        from models.training.fits.fit_strangers import with_strangers
+        from models.training.inputs.dataset import open_crops
+
+        plain = load_as(PrivateEncoder, model).eval()
+        made = with_strangers(
+            plain,
+            open_crops(data, plain.crop_size),
+            load_recognizer(str(recognizer)),
+            directions=directions,
+            strangers=strangers,
+            shape=None if shape == "none" else load_as(LinearRefined, weights_path(shape)).shape,
+            seed=seed,
+        )
+        out.parent.mkdir(parents=True, exist_ok=True)
+        made.save(out)
+    typer.echo(f"{out}: use it with `veil run --model`")
+
+
 @train_app.command("linear")
 def train_linear(
     data: PreparedData,
