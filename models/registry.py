@@ -16,6 +16,7 @@ from models.textures import Textures, TexturesConfig
 
 _OTHER_KINDS = {  # of checkpoints that are read elsewhere (`models.pretrained.imported`)
     "stylegan2-generator": "a generator without an encoder; `veil train encoder` makes one for it",
+    "principal-codes": "what a generator drew crops again from; `veil train encoder --codes` follows it",
     "recognizer": "a face recogniser: it draws no faces, it tells them apart",
 }
 

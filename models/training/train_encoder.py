@@ -34,6 +34,7 @@ from models.private_encoder.encoder import EncoderConfig
 from models.private_encoder.private_encoder import PrivateEncoder, PrivateEncoderConfig
 from models.training.inputs.augment import as_a_frame_later
 from models.training.inputs.dataset import CropSet, open_crops
+from models.training.inputs.principal_codes import read_codes
 from models.training.inputs.samples import grid
 from models.training.loop import RunConfig, Stateful, TrainStep, average_decay, follow, update_average
 from models.training.losses.losses import (
@@ -76,6 +77,8 @@ class EncoderTrainConfig(RunConfig):
         beta_zero: Share of faces with a beta of exactly 0, the default of `veil run`; the others' are uniform.
         outside: Weight of the pixels outside the oval that the paste shows; 1 as in the paper.
         temporal: Weight of the distance between latents of one face in two views.
+        codes: What the generator's reconstruction drew crops again from: then there are latents to follow.
+        codes_until: Step until which the encoder follows only these, which costs a tenth: no picture is made.
         joint_from: Step from which the generator trains too, against the discriminator; never by default.
         adversarial: Weight of the discriminator then.
         joint_learning_rate: Of generator and discriminator then (Adam): they are trained already.
@@ -99,6 +102,8 @@ class EncoderTrainConfig(RunConfig):
     beta_zero: float = 0.25
     outside: float = 1.0
     temporal: float = 0.0
+    codes: Path | None = None
+    codes_until: int = 0
     joint_from: int | None = None
     adversarial: float = 0.05
     joint_learning_rate: float = 2e-4
@@ -113,13 +118,15 @@ class EncoderTrainConfig(RunConfig):
             raise ValueError("LPIPS needs both lpips_heads and lpips_backbone")
         if self.joint_from is not None and self.discriminator is None:
             raise ValueError("joint_from needs the discriminator that the generator was trained against")
+        if self.codes_until and self.codes is None:
+            raise ValueError("codes_until needs the codes that the generator was trained with")
         if not self.recognizers:
             raise ValueError("recognizers must name at least one")
 
     @property
     def networks(self) -> list[Path]:
         """The files of the networks that the encoder is trained with."""
-        given = (self.discriminator, self.lpips_heads, self.lpips_backbone)
+        given = (self.discriminator, self.codes, self.lpips_heads, self.lpips_backbone)
         named = [weights_path(str(name)) for name in (self.generator, *self.recognizers)]
         return named + [path for path in given if path is not None]
 
@@ -173,6 +180,7 @@ class EncoderTrainer:
         if config.discriminator is not None:
             load_tensors(self.discriminator, read_checkpoint(config.discriminator).tensors, config.discriminator)
         self.discriminator.to(ranks.device)
+        self.codes = None if config.codes is None else read_codes(config.codes).to(ranks.device)
         self.perceptual = self._perceptual()
         self.shown = config.outside + (1 - config.outside) * face_oval(self.template, model.crop_size).to(ranks.device)
         self.optimizer = torch.optim.RAdam(model.encoder.parameters(), config.learning_rate, betas=(0.9, 0.99))
@@ -199,6 +207,8 @@ class EncoderTrainer:
         beta = draws.uniform() * (draws.uniform() >= self.config.beta_zero)
         self.model.encoder.train()
         self.model.generator.requires_grad_(joint)
+        if self.codes is not None and draws.step < self.config.codes_until:
+            return self._follow_codes(self.codes(crops), crops, beta=beta, draws=draws)
         with mixed_precision(self.ranks.device):
             latents = self.model.encoder(crops, beta) + self.model.latent_avg
             made = self.model.generator(latents)
@@ -211,9 +221,23 @@ class EncoderTrainer:
         self.ranks.descend(total, self.optimizer, *([self.generator_optimizer] if joint else []))
         if joint:
             terms |= self._discriminator_step(crops, (made * known).detach(), draws)
+        self._average(draws)
+        return terms
+
+    def _follow_codes(self, codes: Tensor, crops: Tensor, *, beta: Tensor, draws: Draws) -> Mapping[str, Tensor]:
+        """Take one step towards the latents that the generator draws crops again from, whatever beta asks for."""
+        with mixed_precision(self.ranks.device):
+            latents = self.model.encoder(crops, beta) + self.model.latent_avg
+        with torch.no_grad():
+            wanted = self.model.generator.map(codes)[:, None].expand_as(latents)
+        loss = (latents - wanted).square().mean()
+        self.ranks.descend(loss, self.optimizer)
+        self._average(draws)
+        return {"codes": loss}
+
+    def _average(self, draws: Draws) -> None:
         decay = average_decay(self.config.half_life, batch=self.config.batch, step=draws.step + 1)
         update_average(self.average, self.model, decay)
-        return terms
 
     def _perceptual(self) -> Perceptual:
         """Return how different crops look: by LPIPS, a discriminator or a recogniser, the best of what there is.

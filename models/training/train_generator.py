@@ -1,7 +1,7 @@
 """Train a StyleGAN2 generator from scratch on aligned crops (Karras et al. 2020, arXiv 1912.04958 and 2006.06676).
 
 Writes `generator.safetensors` (averaged weights and average latent), which `models.training.train_encoder` builds on,
-and `discriminator.safetensors`.
+and `discriminator.safetensors`; with a reconstruction `principal-codes.safetensors`, too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from models.private_encoder.discriminator import STDDEV_GROUP, Discriminator
 from models.private_encoder.generator import Generator, GeneratorConfig
 from models.training.inputs.augment import AdaptiveAugment
 from models.training.inputs.dataset import CropSet, open_crops
-from models.training.inputs.principal_codes import principal_codes
+from models.training.inputs.principal_codes import CODES_KIND, principal_codes
 from models.training.inputs.samples import grid
 from models.training.loop import RunConfig, Stateful, TrainStep, average_decay, follow, update_average
 from models.training.losses.losses import discriminator_loss, generator_loss, pyramid_loss, r1_penalty
@@ -124,8 +124,8 @@ class GeneratorTrainer:
         )
 
     def parts(self) -> Mapping[str, Stateful]:
-        """Return everything that changes during training."""
-        return {
+        """Return everything that changes during training, and the codes, which another library finds a little else."""
+        parts: dict[str, Stateful] = {
             "generator": self.generator,
             "average": self.average,
             "discriminator": self.discriminator,
@@ -133,6 +133,9 @@ class GeneratorTrainer:
             "generator_optimizer": self.generator_optimizer,
             "discriminator_optimizer": self.discriminator_optimizer,
         }
+        if self.codes is not None:
+            parts["codes"] = self.codes
+        return parts
 
     def train_step(self, draws: Draws) -> Mapping[str, Tensor]:
         """Take one step of both networks, on the same fakes: that saves a forward of the generator."""
@@ -207,10 +210,12 @@ class GeneratorTrainer:
 
     @torch.no_grad()
     def ship(self, folder: Path) -> None:
-        """Write both networks, the generator with its average latent `(D,)`."""
+        """Write both networks, the generator with its average latent `(D,)`, and the codes if there are any."""
         latent_avg = average_latent(self.average)
         self._write(self.average.state_dict() | {"latent_avg": latent_avg}, GENERATOR_KIND, folder / "generator")
         self._write(self.discriminator.state_dict(), DISCRIMINATOR_KIND, folder / "discriminator")
+        if self.codes is not None:
+            self._write(self.codes.state_dict(), CODES_KIND, folder / CODES_KIND)
 
     def _write(self, tensors: Mapping[str, Tensor], kind: str, path: Path) -> None:
         config, template = dataclasses.asdict(self.config.network), dataclasses.asdict(self.crops.template)

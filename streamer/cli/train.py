@@ -134,6 +134,8 @@ def train_encoder(
     identity: Annotated[float | None, typer.Option(min=0, help="Weight of the identity loss.")] = None,
     outside: Annotated[float | None, typer.Option(min=0, help="Weight of pixels that the paste hides.")] = None,
     temporal: Annotated[float | None, typer.Option(min=0, help="Weight of steadiness over time.")] = None,
+    codes: Annotated[Path | None, typer.Option(help="Of a generator with --reconstruction: latents to follow.")] = None,
+    codes_until: Annotated[int | None, typer.Option(min=0, help="Step until which only they are followed.")] = None,
     joint_from: Annotated[int | None, typer.Option(min=0, help="Step from which the generator trains too.")] = None,
     steps: Steps = None,
     minutes: Minutes = None,
@@ -152,6 +154,7 @@ def train_encoder(
             run=run,
             **_given(discriminator=discriminator, lpips_heads=lpips_heads, lpips_backbone=lpips_backbone),
             **_given(width=width, identity=identity, outside=outside, temporal=temporal, joint_from=joint_from),
+            **_given(codes=codes, codes_until=codes_until),
             **_given(steps=steps, minutes=minutes, batch=batch, seed=seed),
         )
         _show(train(config), config, tensorboard=tensorboard)

@@ -105,4 +105,5 @@ def _fit(part: LatentStrangers, latents: Tensor, embeddings: Tensor) -> Tensor:
 def _mixed(coordinates: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Return `(count, k)` sums of the coordinates of people drawn by chance."""
     rows = torch.randint(len(coordinates), (count, TOGETHER), generator=generator)
-    return coordinates[rows].sum(dim=1) / TOGETHER**0.5
+    mixed: Tensor = coordinates[rows].sum(dim=1) / TOGETHER**0.5
+    return mixed

@@ -5,16 +5,23 @@ They are read from coarse pictures, where a few thousand values hold what all fa
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.checkpoint import read_checkpoint
+from models.checkpoint_errors import CheckpointError
 from models.training.inputs.dataset import CropSet
 
 CODE_SIZE = 32  # pixels a side that codes are read at: 3,072 values, whose covariance is cheap
 CHUNK = 1024  # crops at a time
 ENOUGH = 10_000  # crops, to tell the first few hundred components
 SPARE, ROUNDS = 20, 12  # vectors more than are wanted, and how often they are turned towards the largest
+
+
+CODES_KIND = "principal-codes"  # of the checkpoint
 
 
 class PrincipalCodes(nn.Module):
@@ -36,6 +43,18 @@ class PrincipalCodes(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """Return codes `(N, K)` of `pictures` `(N, 3, S, S)` in [-1, 1]."""
         return (_coarse(pictures) - self.mean) @ self.basis
+
+
+def read_codes(path: Path) -> PrincipalCodes:
+    """Return the codes that `veil train generator --reconstruction` wrote.
+
+    Raises:
+        CheckpointError: If the file cannot be used.
+    """
+    stored = read_checkpoint(path)
+    if stored.kind != CODES_KIND:
+        raise CheckpointError(f"{path}: holds a {stored.kind}, not principal codes")
+    return PrincipalCodes(stored.tensors["mean"], stored.tensors["basis"])
 
 
 def principal_codes(crops: CropSet, count: int) -> PrincipalCodes:
@@ -65,7 +84,9 @@ def _largest(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:
     for _ in range(ROUNDS):
         block = torch.linalg.qr(matrix @ block).Q
     values, turned = torch.linalg.eigh(block.T @ matrix @ block)
-    return values.flip(0)[:count], (block @ turned.flip(1)[:, :count]).contiguous()
+    vectors = block @ turned.flip(1)[:, :count]
+    largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))  # of either sign by chance
+    return values.flip(0)[:count], vectors * largest.sign()
 
 
 def _coarse(pictures: Tensor) -> Tensor:

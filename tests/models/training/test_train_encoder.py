@@ -7,6 +7,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from models.checkpoint_errors import CheckpointError
 from models.face_model import DEFAULT_TEMPLATE
 from models.pretrained.imported import load_generator
 from models.private_encoder.private_encoder import PrivateEncoder
@@ -14,8 +15,9 @@ from models.registry import load_face_model
 from models.training.inputs.dataset import open_crops
 from models.training.ranks import Draws, Ranks
 from models.training.train_encoder import EncoderTrainConfig, EncoderTrainer, face_oval, train, untrained
+from models.training.train_generator import train as train_generator
 from streamer.cli import main as cli
-from tests.models.training.crops import encoder_config
+from tests.models.training.crops import assert_resumes_exactly, encoder_config, generator_config
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 
@@ -63,6 +65,44 @@ def test_the_loss_falls_and_the_generator_stays(config: EncoderTrainConfig) -> N
     pixels = [learning.train_step(draws(step))["pixel"].item() for step in range(20)]
     assert sum(pixels[-5:]) < 0.8 * sum(pixels[:5])
     torch.testing.assert_close(dict(learning.model.generator.state_dict()), before, rtol=0, atol=0)
+
+
+def with_codes(config: EncoderTrainConfig) -> EncoderTrainConfig:
+    """Of a generator that drew pictures again."""
+    folder = config.run.with_name("drawn-again")
+    again = dataclasses.replace(generator_config(config.run.parent), run=folder, reconstruction=1.0)
+    list(train_generator(dataclasses.replace(again, steps=2)))
+    files = {name: folder / f"{name}.safetensors" for name in ("generator", "discriminator")}
+    return dataclasses.replace(config, codes=folder / "principal-codes.safetensors", **files)
+
+
+def test_an_encoder_follows_the_latents_that_crops_were_drawn_again_from(config: EncoderTrainConfig) -> None:
+    learning = trainer(dataclasses.replace(with_codes(config), codes_until=30, learning_rate=0.01))
+    crops = learning.crops.images.float() / 127.5 - 1
+    assert learning.codes is not None
+    with torch.no_grad():
+        wanted = learning.model.generator.map(learning.codes(crops))[:, None]
+
+    def error() -> float:
+        learning.model.encoder.train()
+        with torch.no_grad():
+            found = learning.model.encoder(crops, torch.zeros(len(crops))) + learning.model.latent_avg
+        return float((found - wanted).square().mean())
+
+    before = error()
+    assert [set(learning.train_step(draws(step))) for step in range(30)] == [{"codes"}] * 30
+    assert error() < 0.85 * before
+    assert {"pixel", "identity"} <= learning.train_step(draws(30)).keys()
+
+
+def test_following_codes_resumes_exactly_and_needs_them(config: EncoderTrainConfig, tmp_path: Path) -> None:
+    assert_resumes_exactly(train, dataclasses.replace(with_codes(config), codes_until=3), tmp_path / "cut")
+    with pytest.raises(ValueError, match="needs the codes"):
+        dataclasses.replace(config, codes_until=3)
+    with pytest.raises(CheckpointError, match="not principal codes"):
+        trainer(dataclasses.replace(config, codes=config.generator, codes_until=3))
+    with pytest.raises(CheckpointError, match="--codes"):
+        load_face_model(config.run.with_name("drawn-again") / "principal-codes.safetensors")
 
 
 def test_joint_training_moves_the_generator_from_its_step_on_and_not_before(config: EncoderTrainConfig) -> None:

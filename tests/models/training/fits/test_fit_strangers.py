@@ -139,7 +139,7 @@ def test_keys_and_epsilon_choose_whom_a_face_becomes(model: PrivateEncoder) -> N
     def drawn(settings: Settings) -> Tensor:
         safe = Anonymizer(model, torch.device("cpu"), settings, load_recognizer("identity")).picture(frame)
         assert [face.tier for face in safe.faces] == ["generated"]
-        return torch.from_numpy(safe.image).float()
+        return torch.from_numpy(safe.image.copy()).float()
 
     first, same, *others = (drawn(Settings(key=bytes([key] * 32))) for key in (0, 0, 1, 2, 3))
     assert (same - first).abs().max() == 0
