@@ -117,7 +117,11 @@ async def offer_of(connection: RTCPeerConnection) -> str:
 
 @asynccontextmanager
 async def peer(
-    server: Serving, *tracks: MediaStreamTrack, path: str = "/offer", sdp: Callable[[str], str] = str
+    server: Serving,
+    *tracks: MediaStreamTrack,
+    path: str = "/offer",
+    sdp: Callable[[str], str] = str,
+    prepare: Callable[[RTCPeerConnection], None] = lambda _: None,
 ) -> AsyncIterator[tuple[RTCPeerConnection, Received, dict[str, str]]]:
     """Yield a peer that sends `tracks`, what it receives, and what the server said: session and viewer."""
     connection = RTCPeerConnection(ALONE)
@@ -126,6 +130,7 @@ async def peer(
         connection.addTrack(track)
     if not tracks:
         connection.addTransceiver("video", direction="recvonly")
+    prepare(connection)
     try:
         body = sdp(await offer_of(connection))
         async with server.client.post(server.url + path, data=body, headers=SDP) as response:

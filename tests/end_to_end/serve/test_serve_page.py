@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 
 from streamer.pipeline.anonymizer import Anonymizer
+from streamer.serve.access import Access
 from streamer.serve.app import WEB
 from streamer.types import Image
 from tests.end_to_end.browser import Page, browser, needs_chromium, write_y4m
+from tests.end_to_end.rtsp_servers import free_port
 from tests.end_to_end.serve.test_serve_browser import WIDTH, scene, start, text
 from tests.end_to_end.serving import Playing, Serving, noise, peer, serving
 from tests.serve.test_serve import run
@@ -93,6 +95,23 @@ def test_a_page_whose_session_is_lost_comes_back_by_itself_and_so_does_who_watch
                 assert found is not room
                 for one in (page, viewer):
                     await one.until(f"{text('state')} === 'Live'")
+
+    run(test())
+
+
+def test_a_page_comes_back_by_itself_after_the_server_was_started_anew(camera: Path, tmp_path: Path) -> None:
+    async def test() -> None:
+        access = Access(port=free_port())
+        async with browser(tmp_path, camera) as page:
+            async with serving(access=access) as server:
+                await start(page, server.url, 640, 480)
+                await page.until(f"{text('state')} === 'Live'")
+            await page.until(f"{text('state')}.includes('connecting again')")
+            async with serving(access=access) as server:
+                await page.until(f"{text('state')} === 'Live'", 40)
+                assert len(server.peers.by_id) == 1
+                await page.js(CLICK.format("toggle"))
+                await page.until(f"{text('state')} === 'Camera off'")
 
     run(test())
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from aiortc import RTCPeerConnection, RTCRtpSender
 
+from streamer.serve.offers import codecs_of
 from tests.end_to_end.browser import browser, needs_chromium, write_y4m
 from tests.end_to_end.serve.firefox import firefox, needs_firefox
 from tests.end_to_end.serving import Playing, Serving, noise, peer, serving
@@ -42,6 +44,28 @@ async def frames(page: Driven, codec: str) -> None:
         while (now := await page.js("seen()"))["frames"] < 5:
             await asyncio.sleep(0.05)
     assert now["codec"] == f"video/{codec}"
+
+
+def in_codec(connection: RTCPeerConnection, codec: str) -> None:
+    known = RTCRtpSender.getCapabilities("video").codecs
+    wanted = [one for one in known if one.mimeType == f"video/{codec}"]
+    for transceiver in connection.getTransceivers():
+        transceiver.setCodecPreferences(wanted)
+
+
+@pytest.mark.parametrize("codec", ["VP8", "H264"])
+def test_aiortc_sends_and_watches(codec: str) -> None:
+    async def test() -> None:
+        async with (
+            serving() as server,
+            peer(server, Playing([noise()]), path="/whip/door", prepare=lambda one: in_codec(one, codec)) as sender,
+            peer(server, path="/whep/door", prepare=lambda one: in_codec(one, codec)) as (_, received, said),
+        ):
+            await received.until(lambda images: len(images) > 5)
+            for answer in (sender[2]["sdp"], said["sdp"]):
+                assert codecs_of(answer) == [codec]
+
+    run(test())
 
 
 @needs_chromium
