@@ -22,7 +22,7 @@ import numpy as np
 from aiohttp import web
 from aiortc import RTCPeerConnection, RTCSessionDescription
 
-from streamer.cli.demo import _photo
+from streamer.cli.demo import free_portrait
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.cores import share_cores
 from streamer.serve.link import with_start_bitrate
@@ -81,7 +81,8 @@ class Loop:
 
 def numbered(width: int, height: int) -> list[Image]:
     """Return the frames of the camera: a portrait, and a strip with the number of the frame."""
-    photo = cv2.resize(_photo(), (round(512 * (height - BLOCK) / 600), height - BLOCK), interpolation=cv2.INTER_AREA)
+    size = (round(512 * (height - BLOCK) / 600), height - BLOCK)
+    photo = cv2.resize(free_portrait(), size, interpolation=cv2.INTER_AREA)
     scene = np.full((height, width, 3), 90, np.uint8)
     left = (width - photo.shape[1]) // 2
     scene[: height - BLOCK, left : left + photo.shape[1]] = photo

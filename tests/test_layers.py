@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "audit": "",
     "batch": "sources pipeline sinks audit",
     "api": "sources pipeline sinks",
+    "bench": "sources pipeline sinks",
     "training": "sources faces render render/textures",
     "serve": "sources pipeline sinks",
     "evaluate": "",

@@ -74,7 +74,7 @@ def render_clip(path: Path, shots: tuple[Shot, ...] = SHOTS) -> None:
         SourceError: If the photo is not where matplotlib keeps it.
         SinkError: If the clip cannot be written.
     """
-    photo = _photo()
+    photo = free_portrait()
     scene = _background()
     try:
         with av.open(str(path), "w") as container:
@@ -114,7 +114,7 @@ def contact_sheet(before: str, after: str, sheet: Path, *, frames: int, moments:
         raise SinkError(f"cannot write the contact sheet {sheet}: is the folder writable?")
 
 
-def _photo() -> Image:
+def free_portrait() -> Image:
     """Return Rear Admiral Grace Hopper (US Navy, public domain), a photo that matplotlib ships, as RGB."""
     package = find_spec("matplotlib")
     if package is None or package.origin is None:

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -30,9 +30,11 @@ from streamer.cli.failures import (
 from streamer.cli.jobs.job import Job
 from streamer.cli.run import anonymize, run
 from streamer.errors import StreamerError
+from streamer.pipeline.cores import share_cores
 
 if TYPE_CHECKING:
     from streamer.cli.doctor import Finding
+    from streamer.types import Mode
 
 app = typer.Typer(
     name="veil",
@@ -90,6 +92,48 @@ def demo(
         contact_sheet(before, str(after), sheet, frames=report.summary.frames)
     typer.echo("\n".join(report.lines()))
     typer.echo(f"\nLook at {after}\n    and {sheet}: its left column shows real faces, do not publish it.")
+
+
+@app.command()
+def bench(
+    sizes: Annotated[str, typer.Option(help="Such as 640x480,720p,1080p,4k.")] = "640x480,720p",
+    faces: Annotated[str, typer.Option(help="How many in the picture, such as 1,2,4,8.")] = "1,4",
+    modes: Annotated[Literal["both", "generate", "cover"], typer.Option(help="What to do with them.")] = "both",
+    model: Annotated[str, typer.Option(help="Weights: a name that `veil doctor` lists, or a file.")] = "default",
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the networks run.")] = "auto",
+    frames: Annotated[int, typer.Option(min=2, help="Length of each clip.")] = 45,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is measured, for the noise.")] = 3,
+    compare: Annotated[
+        Path | None, typer.Option(metavar="JSON", help="What --json said before.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure frames per second and what each stage takes, on clips of one photograph; `make bench` adds deface."""
+    with errors_in_one_line():
+        from streamer.bench.measure import Plan, Row, machine, measure
+        from streamer.bench.table import comparison, counts_of, lines_of, machine_line, read_rows, sizes_of
+        from streamer.cli.demo import free_portrait
+
+        try:
+            chosen: tuple[Mode, ...] = ("generate", "cover") if modes == "both" else (modes,)
+            plan = Plan(sizes_of(sizes), counts_of(faces), chosen, frames, rounds, model, device)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+        old = read_rows(compare) if compare else []
+        share_cores()
+        ceilings = machine()
+        if not as_json:
+            typer.echo(machine_line(ceilings))
+
+        def show(row: Row) -> None:
+            if not as_json:
+                typer.echo("\n".join(lines_of(row)))
+
+        rows = measure(plan, free_portrait(), show)
+        if as_json:
+            typer.echo(json.dumps({"veil": streamer.__version__, "machine": ceilings, "rows": rows}))
+        if compare:
+            typer.echo("\n".join(comparison(old, rows)), err=as_json)
 
 
 app.command()(run)

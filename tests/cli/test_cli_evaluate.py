@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from streamer.cli import main as cli
-from streamer.cli.demo import _photo
+from streamer.cli.demo import free_portrait
 from streamer.evaluate.figures import Chart, Figure, Findings, Table
 
 COMMANDS = ("images", "video", "tables", "attack")
@@ -25,7 +25,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of four photos of one face, in different light."""
     folder = tmp_path_factory.mktemp("photos")
     for name, light in {"a": 1.0, "b": 0.8, "c": 0.6, "d": 1.1}.items():
-        picture = (_photo().astype(np.float32) * light).clip(0, 255).astype(np.uint8)
+        picture = (free_portrait().astype(np.float32) * light).clip(0, 255).astype(np.uint8)
         cv2.imwrite(str(folder / f"{name}.png"), picture[..., ::-1])
     return folder
 

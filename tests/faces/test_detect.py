@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.cli.demo import SHOTS, _background, _images, _photo
+from streamer.cli.demo import SHOTS, _background, _images, free_portrait
 from streamer.errors import AnonymizerError
 from streamer.faces import detect
 from streamer.faces.detect import (
@@ -388,7 +388,7 @@ def face(x: float, y: float, radius: float, *, score: float = 0.9, mesh: bool = 
 
 @pytest.mark.parametrize("frame", [17, 18, 20])  # the left lens of the spectacles and what is beside it
 def test_the_demo_shows_one_face_and_not_an_eye_as_another(detector: FaceDetector, frame: int):
-    image = next(itertools.islice(_images(_photo(), _background(), SHOTS), frame, None))
+    image = next(itertools.islice(_images(free_portrait(), _background(), SHOTS), frame, None))
     assert len(sure(detector(image))) == 1
 
 

@@ -27,7 +27,7 @@ from aiortc.mediastreams import AudioStreamTrack
 from av.video.frame import VideoFrame
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamer.cli.demo import _photo
+from streamer.cli.demo import free_portrait
 from streamer.evaluate.measures.coverage import UNCOVERED, detail_kept
 from streamer.faces.detect import FaceDetector
 from streamer.pipeline import stream as stream_module
@@ -51,7 +51,7 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 @pytest.fixture(scope="module")
 def portrait() -> tuple[Image, Floats]:
     """A picture of 640x480 with a face, and where it is."""
-    photo = cv2.resize(_photo(), (512, 600))[:480]
+    photo = cv2.resize(free_portrait(), (512, 600))[:480]
     image = np.ascontiguousarray(cv2.copyMakeBorder(photo, 0, 0, 64, 64, cv2.BORDER_CONSTANT, value=(60, 70, 80)))
     with FaceDetector() as detector:
         (face,) = detector(image)

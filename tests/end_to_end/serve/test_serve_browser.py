@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from streamer.cli.demo import _photo
+from streamer.cli.demo import free_portrait
 from streamer.evaluate.measures.coverage import UNCOVERED, detail_kept
 from streamer.faces.detect import FaceDetector
 from streamer.pipeline.anonymizer import Anonymizer
@@ -30,7 +30,7 @@ pytestmark = needs_chromium
 
 def scene(width: int, height: int) -> Image:
     """The portrait in a grey room."""
-    photo = _photo()
+    photo = free_portrait()
     photo = cv2.resize(photo, (round(photo.shape[1] * height / photo.shape[0]), height), interpolation=cv2.INTER_AREA)
     image = np.full((height, width, 3), 90, np.uint8)
     left = (width - photo.shape[1]) // 2

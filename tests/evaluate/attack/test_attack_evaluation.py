@@ -11,7 +11,7 @@ import pytest
 
 from models.identity.recognizer import CompactRecognizer
 from models.pretrained.imported import load_recognizer
-from streamer.cli.demo import Pose, Shot, _photo, render_clip
+from streamer.cli.demo import Pose, Shot, free_portrait, render_clip
 from streamer.errors import SourceError
 from streamer.evaluate.attack.attack_evaluation import AttackConfig, _broken, _few, evaluate_attacks
 from streamer.evaluate.attack.averaging import FollowedFace, Recovered, followed, fused, name_them, recover
@@ -161,7 +161,7 @@ def test_too_few_crops_for_a_batch_are_refused(recognizer: CompactRecognizer):
 
 def hopper(count: int, size: int = 200) -> tuple[list[Image], list[Face]]:
     """Return a smaller photo that anyone may show, and its face."""
-    photo = _photo()
+    photo = free_portrait()
     image = cv2.resize(photo, None, fx=size / photo.shape[1], fy=size / photo.shape[1], interpolation=cv2.INTER_AREA)
     face = max(Sitting(()).detector(image), key=lambda face: face.size)
     return [image] * count, [face] * count
