@@ -39,7 +39,10 @@ SHAPE_DIRECTIONS = 40  # that tell whose it is
 MANY = 200  # faces, from which on those of identity are found anew
 MOUTHS = 26  # insides of mouths that are kept
 OPEN = 0.05  # of the distance of the eyes' outer corners, from which on a mouth shows its inside
-TEETH, TEETH_TINT = 165.0, 0.75  # grey level of the brightest, at most, and how much of their hue stays
+DARK_MOUTH = 75.0  # grey level: where the brighter parts are darker, there are no teeth
+MOST_BRIGHTER = 1.4  # times: teeth far back stay in the dark
+TEETH, TEETH_TINT = 155.0, 0.75  # grey level of the brighter ones, and how much of their hue stays
+EVEN_TEETH = 0.6  # of the dark between teeth goes: seen small it is a brace
 EVERY = 10  # strangers between two whose light is read: all are lit alike
 
 
@@ -245,11 +248,14 @@ def _mouths(donors: Sequence[Donor]) -> tuple[Image, Floats]:
 
 
 def _in_shade(strip: Image) -> Image:
-    """Return the inside of a mouth no brighter than teeth behind lips are, and less yellow and red."""
+    """Return the inside of a mouth with teeth as bright as they are behind lips, even, and less yellow and red."""
     pixels = strip.astype(np.float32)
+    bright = max(float(np.percentile(pixels.min(axis=2), 90)), 1.0)  # white, not lips and tongue
+    if bright > DARK_MOUTH:  # there are teeth
+        even = cv2.GaussianBlur(cv2.morphologyEx(pixels, cv2.MORPH_CLOSE, np.ones((3, 7))), (0, 0), 1.2)
+        pixels = min(MOST_BRIGHTER, TEETH / bright) * (pixels + EVEN_TEETH * (even - pixels))
     grey = pixels.mean(axis=2, keepdims=True)
-    pixels = grey + TEETH_TINT * (pixels - grey)
-    return np.asarray(pixels * min(1.0, TEETH / max(float(np.percentile(grey, 95)), 1.0)), np.uint8)
+    return np.asarray(np.clip(grey + TEETH_TINT * (pixels - grey), 0.0, 255.0), np.uint8)
 
 
 def _apart(points: Floats, count: int) -> list[int]:

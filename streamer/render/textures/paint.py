@@ -18,7 +18,7 @@ from streamer.types import Face, Floats, Image
 
 GAINS = (-2.0, 0.25)  # logarithm of the light on eyes and teeth over that of the texture
 LIGHT_HUE = 0.3  # how much of the hue of lit skin is the light's
-MOUTH_GAIN = 0.88  # of the light that falls on lips, what falls behind them
+MOUTH_GAIN = 1.15  # of the light that falls on skin, what teeth send back: they are brighter than skin, and in shade
 BROW_REACH = 0.03  # of the oval's width around the person's own brows, that is always painted over
 TURNED = (0.7, 0.9)  # where the nose lies across the oval, from which on a face reaches past its mesh
 LEAST_SPREAD = 0.12  # of log colours: sharper tells noise from skin
