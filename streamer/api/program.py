@@ -112,12 +112,13 @@ class Anonymizer(pipeline.Anonymizer):
         stream: str | None = None,
         start_seconds: float = 0.0,
         end_seconds: float | None = None,
+        mark: bool = True,
     ) -> Written:
         """Write a video file without its faces, or a folder of pictures; an error leaves no output.
 
         Args:
             source, start_seconds, end_seconds: As of `open_source`.
-            sink, overwrite, keep_audio, codec, crf: As of `open_sink`.
+            sink, overwrite, keep_audio, codec, crf, mark: As of `open_sink`; what is only covered is never marked.
             progress: Called after each frame with how many are done, and how many there are, or None.
             stream: As of `frames`.
 
@@ -136,6 +137,7 @@ class Anonymizer(pipeline.Anonymizer):
             open_sink(
                 sink, opened.info,
                 source_path=source, keep_audio=keep_audio, codec=codec, crf=crf, overwrite=overwrite,
+                mark=mark and self.settings.mode == "generate",
             ) as written,
             closing(protect(opened, self, stream=stream)) as frames,
         ):  # fmt: skip

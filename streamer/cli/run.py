@@ -113,6 +113,9 @@ def run(
         list[str] | None,
         typer.Option(metavar="X,Y,W,H", help="Cover this, too, in every frame: pixels, or all in %; can be repeated."),
     ] = None,
+    no_mark: Annotated[
+        bool, typer.Option("--no-mark", help="Do not say in the file that its faces were generated.")
+    ] = False,
     keep: Annotated[
         Path | None, typer.Option(metavar="LIST", help="Who agreed to stay visible: `veil consent` makes the list.")
     ] = Job.keep,
@@ -135,7 +138,8 @@ def run(
         sources[0], sink, tuple(also or ()), beta, model, device, mode, cover, keep_audio, overwrite, codec, crf, key,
         stream, epsilon, delta, policy, delay_ms, min_face, realtime, transport,
         seconds_of(start, "--from") or 0.0, seconds_of(end, "--to"), preview,
-        tuple(always or ()), keep, keep_key, camera, keep_recognizer, keep_crowd, audit, audit_key, as_json, recursive,
+        tuple(always or ()), not no_mark, keep, keep_key, camera, keep_recognizer, keep_crowd,
+        audit, audit_key, as_json, recursive,
     )  # fmt: skip
     with errors_in_one_line():
         pairs = _pairs(sources, job)

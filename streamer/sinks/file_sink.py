@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 from streamer.errors import SinkError
 from streamer.sinks.copied import CopiedStreams, seconds_of
 from streamer.sinks.encoding import HELD, Encoder, VideoEncoder, choose_encoder
+from streamer.sinks.marks.mark import TAGS, append_xmp
 from streamer.sinks.part_sink import PartSink, check_place, final_place
 from streamer.sinks.picture_sinks import PICTURE_SUFFIXES, FolderSink, PictureSink
 from streamer.types import Codec, SafeFrame, VideoInfo
@@ -29,6 +30,7 @@ VIDEO_SUFFIXES = tuple(HELD)
 # What is written is whole up to about a second before the end, however that comes.
 FRAGMENTS = {"movflags": "empty_moov+default_base_moof", "frag_duration": "1000000", "flush_packets": "1"}
 CLUSTERS = {"cluster_time_limit": "1000", "flush_packets": "1"}
+TAGS_BY_NAME = "+use_metadata_tags"  # or MP4 and QuickTime hold only the tags that they have codes for
 RECORDING = {"mp4": FRAGMENTS, "mov": FRAGMENTS, "matroska": CLUSTERS, "webm": CLUSTERS}
 
 
@@ -41,6 +43,7 @@ def open_sink(
     codec: Codec = "auto",
     crf: int = 21,
     overwrite: bool = False,
+    mark: bool = True,
 ) -> VideoSink | PictureSink | FolderSink:
     """Return the sink that writes `path`: a video or a picture by its suffix, a folder of pictures without one.
 
@@ -53,6 +56,8 @@ def open_sink(
         codec: Of a video; "auto" is VP9 in webm and H.264 elsewhere.
         crf: Quality on the scale of x264: 18 is visually lossless, 28 is poor.
         overwrite: Replace an existing file. In an existing folder, replace files of the same name only.
+        mark: Say in the file that faces in it were generated (`streamer.sinks.marks.mark`): in a picture where one was
+            drawn, in a video always. Leave it out of a video in which faces are only covered.
 
     Raises:
         SinkError: If `path` exists, is the input, or cannot hold what it should; on entering the sink, which makes
@@ -78,13 +83,14 @@ def open_sink(
     if is_folder:
         if path.is_file():
             raise SinkError(f"cannot write {path}: it is a file; name a folder, or a file with an ending")
-        return FolderSink(path, info, overwrite=overwrite)
+        return FolderSink(path, info, overwrite=overwrite, mark=mark)
     if suffix in PICTURE_SUFFIXES:
-        return PictureSink(path, info, overwrite=overwrite)
+        return PictureSink(path, info, overwrite=overwrite, mark=mark)
     encoder = choose_encoder(path, codec)
     return VideoSink(
-        path, info, source_path=source_path, keep_audio=keep_audio, encoder=encoder, crf=crf, overwrite=overwrite
-    )
+        path, info,
+        source_path=source_path, keep_audio=keep_audio, encoder=encoder, crf=crf, overwrite=overwrite, mark=mark,
+    )  # fmt: skip
 
 
 class VideoSink(PartSink):
@@ -104,8 +110,10 @@ class VideoSink(PartSink):
         encoder: Encoder,
         crf: int,
         overwrite: bool,
+        mark: bool,
     ) -> None:
         super().__init__(path, info, overwrite=overwrite)
+        self._mark = mark
         self._last_pts = -inf
         self._copies: CopiedStreams | None = None
         with self._discarding_on_failure():
@@ -116,6 +124,10 @@ class VideoSink(PartSink):
                 span = info.spans[0] if info.spans else None
                 self._copies = CopiedStreams(source, self._container, keep_audio=keep_audio, span=span)
             self._container.container_options.update(_timing_options(self._container, info))
+            if mark:
+                self._container.metadata.update(TAGS)
+                flags = self._container.container_options.get("movflags", "")
+                self._container.container_options["movflags"] = flags + TAGS_BY_NAME
 
     def _open(self) -> None:
         self._container.start_encoding()  # PyAV makes the file only here
@@ -143,7 +155,10 @@ class VideoSink(PartSink):
     def _complete(self) -> None:
         self._mux(self._video.flush())
         self._mux_copies(inf)
+        is_boxed = self._container.format.name in ("mp4", "mov")
         self._opened.close()
+        if self._mark and is_boxed:
+            append_xmp(self._part)
 
 
 def _timing_options(container: OutputContainer, info: VideoInfo) -> dict[str, str]:

@@ -26,13 +26,14 @@ def open_outputs(
     codec: Codec,
     crf: int,
     overwrite: bool,
+    mark: bool,
     on_quit: Callable[[], None],
 ) -> Sink:
     """Return the sink that writes to all of `targets`: paths, addresses, "preview:" and "virtual-camera:".
 
     Args:
         info: Of the source.
-        source_path, keep_audio, codec, crf, overwrite: See `streamer.sinks.file_sink.open_sink`.
+        source_path, keep_audio, codec, crf, overwrite, mark: See `streamer.sinks.file_sink.open_sink`.
         on_quit: Called when a preview window is closed.
 
     Raises:
@@ -44,6 +45,7 @@ def open_outputs(
         sink = _open_streaming(target, info, crf=crf) or open_sink(
             target, info,
             source_path=source_path, keep_audio=keep_audio, codec=codec, crf=crf, overwrite=overwrite,
+            mark=mark,
         )  # fmt: skip
         sinks.append((mask_secrets(target), sink))
     if len(targets) == 1 and sinks and not info.is_live:

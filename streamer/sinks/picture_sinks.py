@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import cv2
 
 from streamer.errors import SinkError
+from streamer.sinks.marks.mark import marked, shows_generated
 from streamer.sinks.part_sink import PartSink
 from streamer.types import Image, SafeFrame, VideoInfo
 
@@ -20,15 +21,16 @@ PICTURE_OPTIONS = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_WEBP_QUALITY, 95]  
 class PictureSink(PartSink):
     """One picture; a second frame is an error."""
 
-    def __init__(self, path: Path, info: VideoInfo, *, overwrite: bool) -> None:
+    def __init__(self, path: Path, info: VideoInfo, *, overwrite: bool, mark: bool) -> None:
         super().__init__(path, info, overwrite=overwrite)
+        self._mark = mark
         if (info.frame_count or 1) > 1:
             raise SinkError(f"cannot write {path}: a picture holds one frame of {info.frame_count}; name a folder")
 
     def _write(self, frame: SafeFrame) -> None:
         if self._count:
             raise SinkError(f"cannot write {self._path}: a picture holds one frame; name a folder instead")
-        self._part.write_bytes(_encode_picture(frame.image, self._path))
+        self._part.write_bytes(_encoded(frame, self._path, mark=self._mark))
 
 
 class FolderSink(PartSink):
@@ -38,8 +40,9 @@ class FolderSink(PartSink):
     pictures are moved one by one when all are whole; its other files stay.
     """
 
-    def __init__(self, path: Path, info: VideoInfo, *, overwrite: bool) -> None:
+    def __init__(self, path: Path, info: VideoInfo, *, overwrite: bool, mark: bool) -> None:
         super().__init__(path, info, overwrite=overwrite)
+        self._mark = mark
         self._names = _picture_names(info.names)
 
     def _open(self) -> None:
@@ -49,7 +52,7 @@ class FolderSink(PartSink):
         name = self._names[frame.index] if self._names else f"{frame.index:06d}.png"
         picture = self._part / name
         picture.parent.mkdir(parents=True, exist_ok=True)
-        picture.write_bytes(_encode_picture(frame.image, self._path / name))
+        picture.write_bytes(_encoded(frame, self._path / name, mark=self._mark))
 
     def _install(self) -> None:
         if not self._path.exists():
@@ -77,6 +80,12 @@ def _picture_names(names: Sequence[str]) -> list[str]:
             taken.add(name)
         found.append(name)
     return found
+
+
+def _encoded(frame: SafeFrame, path: Path, *, mark: bool) -> bytes:
+    """Return the file of a frame; one in which a face was drawn says so, unless it is not to."""
+    data = _encode_picture(frame.image, path)
+    return marked(data) if mark and shows_generated(frame) else data
 
 
 def _encode_picture(image: Image, path: Path) -> bytes:

@@ -120,3 +120,14 @@ def test_the_command_names_its_own_options(clip: Callable[..., Path], tmp_path: 
     assert done.exit_code == 1
     assert "exists; remove it, or allow --overwrite" in done.stderr
     assert "True" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "is_marked"), [(("--cover", "mosaic"), True), (("--no-mark",), False), (COVER, False)]
+)
+def test_a_run_that_draws_marks_its_output_unless_told_not_to(
+    clip: Callable[..., Path], tmp_path: Path, options: tuple[str, ...], is_marked: bool
+):
+    done = veil("run", clip(pts=range(2)), tmp_path / "safe.mp4", *options)
+    assert done.exit_code == 0, done.stderr
+    assert (b"compositeWithTrainedAlgorithmicMedia" in (tmp_path / "safe.mp4").read_bytes()) == is_marked

@@ -42,6 +42,7 @@ class Job:
     end: float | None = None
     preview: float | None = None
     always: tuple[str, ...] = ()
+    mark: bool = True
     keep: Path | None = None
     keep_key: Path | None = None
     camera: str | None = None

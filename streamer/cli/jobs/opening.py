@@ -84,6 +84,7 @@ def open_job_sink(job: Job, info: VideoInfo, on_quit: Callable[[], None]) -> Sin
         codec=job.codec,
         crf=job.crf,
         overwrite=job.overwrite,
+        mark=job.mark and job.mode == "generate",
         on_quit=on_quit,
     )
 

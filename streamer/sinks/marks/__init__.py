@@ -1,0 +1,1 @@
+"""What outputs say of themselves: that faces in them were generated."""
