@@ -76,7 +76,7 @@ def _in_jpeg(data: bytes) -> bytes:
 def _in_webp(data: bytes) -> bytes:
     """Make the simple file an extended one, which alone has a place for XMP; other kinds stay as they are."""
     if data[8:16] == b"WEBPVP8 ":  # lossy
-        width, height = ((size & 0x3FFF) - 1 for size in struct.unpack("<HH", data[26:30]))
+        width, height = (int.from_bytes(data[at : at + 2], "little") % 0x4000 - 1 for at in (26, 28))
         alpha = 0
     elif data[8:16] == b"WEBPVP8L":  # lossless
         bits = int.from_bytes(data[21:25], "little")
