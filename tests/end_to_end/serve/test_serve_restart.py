@@ -8,21 +8,20 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.browser import Page, browser, needs_chromium, write_y4m
-from tests.end_to_end.serving import Playing, noise, peer, serving
+from tests.end_to_end.browser import browser, needs_chromium, write_y4m
+from tests.end_to_end.serve.firefox import firefox, needs_firefox
+from tests.end_to_end.serve.test_serve_peers import SCRIPT, Driven
+from tests.end_to_end.serving import Playing, Serving, noise, peer, serving
 from tests.serve.test_serve import run
 
-pytestmark = needs_chromium
-
-SCRIPT = Path(__file__).with_name("browser_peer.js").read_text()
 CAMERA = "{ video: { width: 320, height: 240 } }"
 
 
-async def seen(page: Page) -> dict[str, Any]:
+async def seen(page: Driven) -> dict[str, Any]:
     return dict(await page.js("seen()"))
 
 
-async def until_frames(page: Page, more: int) -> dict[str, Any]:
+async def until_frames(page: Driven, more: int) -> dict[str, Any]:
     """Wait until `more` frames have passed, and return what is seen then."""
     last = (await seen(page))["frames"]
     async with asyncio.timeout(30):
@@ -31,32 +30,47 @@ async def until_frames(page: Page, more: int) -> dict[str, Any]:
     return now
 
 
+async def begins_anew(page: Driven, server: Serving, kind: str) -> None:
+    """Let a browser send or watch, begin ICE anew, and go on."""
+    await page.go(server.url + "/healthz")
+    await page.js(f"(() => {{ {SCRIPT} }})()")
+    if kind == "whip":
+        await page.js(f"peer('/whip/door', {CAMERA}, 'VP8')")
+        await goes_on(page)
+    else:
+        async with peer(server, Playing([noise()]), path="/whip/door"):
+            await page.js("peer('/whep/door', null, 'VP8')")
+            await goes_on(page)
+
+
+async def goes_on(page: Driven) -> None:
+    before = await until_frames(page, 10)
+    await page.js("anew()")
+    async with asyncio.timeout(10):
+        while (now := await seen(page))["port"] == before["port"]:
+            assert now["state"] == "connected"
+            await asyncio.sleep(0.05)
+    after = await until_frames(page, 30)
+    assert (after["port"], after["state"]) == (now["port"], "connected")
+    assert await page.js("fetch(session).then(({ status }) => status)") == 204
+
+
+@needs_chromium
 @pytest.mark.parametrize("kind", ["whip", "whep"])
 def test_a_browser_that_begins_ice_anew_goes_on_in_its_session(kind: str, tmp_path: Path) -> None:
     camera = write_y4m(tmp_path / "camera.y4m", [noise()] * 30)
 
     async def test() -> None:
         async with serving() as server, browser(tmp_path, camera) as page:
-            await page.go(server.url + "/healthz")
-            await page.js(SCRIPT)
-            if kind == "whip":
-                await page.js(f"peer('/whip/door', {CAMERA}, 'VP8')")
-                await check(page)
-            else:
-                async with peer(server, Playing([noise()]), path="/whip/door"):
-                    await page.js("peer('/whep/door', null, 'VP8')")
-                    await check(page)
+            await begins_anew(page, server, kind)
 
-    async def check(page: Page) -> None:
-        before = await until_frames(page, 10)
-        await page.js("anew()")
-        async with asyncio.timeout(10):
-            while (now := await seen(page))["port"] == before["port"]:
-                assert now["state"] == "connected"
-                await asyncio.sleep(0.05)
-        after = await until_frames(page, 30)
-        assert (after["port"], after["state"]) == (now["port"], "connected")
-        again = await page.js("fetch(session).then(({ status }) => status)")
-        assert again == 204
+    run(test())
+
+
+@needs_firefox
+def test_firefox_begins_ice_anew_as_well(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving() as server, firefox(tmp_path) as page:
+            await begins_anew(page, server, "whip")
 
     run(test())
