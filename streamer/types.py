@@ -70,6 +70,7 @@ class Face:
             x and y in pixels; z in the same unit, smaller is nearer to the camera.
         score: Detector confidence in [0, 1].
         hides: Whether something was found in its place that may be another face, and is not among the image's faces.
+        is_verified: Whether two unlike networks agree that it is a face.
     """
 
     box: Floats
@@ -77,6 +78,7 @@ class Face:
     mesh: Floats | None = field(repr=False)
     score: float
     hides: bool = False
+    is_verified: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "box", read_only(self.box))

@@ -107,14 +107,11 @@ class SmallFaces:
 
     Args:
         search: What is looked for, and where to note what came of it.
-
-    Raises:
-        AnonymizerError: When the weights are missing or damaged.
+        network: May be shared with others in the same thread.
     """
 
-    def __init__(self, search: Search) -> None:
-        self._search = search
-        self._network = CenterFace()
+    def __init__(self, search: Search, network: CenterFace) -> None:
+        self._search, self._network = search, network
         self._cuts = SceneCuts()
         self._places: list[_Place] = []
         self._close_shape = self._coarse_shape = (0, 0)

@@ -16,14 +16,16 @@ import numpy.typing as npt
 from streamer.types import Face, Floats, Image, Track
 
 COAST_SECONDS = 0.5  # a blink of the detector (a hand, motion blur) is shorter; a person who left is gone
-GLIMPSE_SECONDS = 0.15  # the same for a face seen once and doubtfully: most false alarms last for one frame
+GLIMPSE_SECONDS = 0.15  # the same for what was only ever seen doubtfully: most of it is a pattern of the background
 CERTAIN_SCORE = 0.7  # from here one sighting is enough to coast in full: YuNet confirms 74 of 75 such detections
 START_SCORE = 0.5  # a weaker face without a mesh, or beside a better one, starts no track at once: a hand, hair
 HINTS = 3  # sightings of a weaker one, on one way, that make a face of it: profiles and passers-by
 HINT_SECONDS = 0.35  # from one to the next, at most
+START_SECONDS = 1.0  # time constant with which what is doubted forgets where it began: patterns drift, people walk
 HINT_MOVE = 0.2  # face sizes, at least, on that way: what stands still and is doubtful is a pattern of the background
 BODY = np.array([2.0, 0.4, 4.5])  # face sizes: how far beside, and from where to where below a sure face its body lies
 BODY_PART = 2.5  # of that face's size: what is smaller, doubtful and on the body is a hand or clothes
+VERIFIED_SECONDS = 1.0  # after which a verified face is to be verified anew: a pattern may have taken its place
 RESET_SECONDS = 2.0  # after a longer gap nothing is where it was
 
 REACH = 0.5  # face sizes: how far from its prediction a face may be found, plus
@@ -52,10 +54,12 @@ class TrackState:
         face: As last seen.
         velocity: `(2,)` float32, pixels per second.
         seen: Time of the last sighting in seconds.
-        coast_seconds: How long it may stay lost.
+        coast_seconds: How long it is covered while it is lost; it is known again for `COAST_SECONDS`.
         hints: Sightings so far of what is not yet taken for a face; 0 once it is.
-        start: `(2,)` float32, where it was first seen, in pixels.
+        start: `(2,)` float32, where it was first seen, in pixels; what is doubted forgets it bit by bit.
+        sure: Time of the last sighting that was sure.
         hid: Time when another face last lay at its place that is not covered by itself.
+        verified: Time of the last sighting that two networks agreed on.
     """
 
     id: int
@@ -65,7 +69,9 @@ class TrackState:
     coast_seconds: float
     hints: int
     start: Floats
+    sure: float
     hid: float = -math.inf
+    verified: float = -math.inf
 
 
 class SceneCuts:
@@ -105,6 +111,10 @@ class FaceTracker:
         self._cuts = SceneCuts()
         self._seconds = -math.inf
 
+    def verified(self, seconds: float) -> list[Face]:
+        """Return where those faces should be at `seconds` that were verified in the last `VERIFIED_SECONDS`."""
+        return [predicted(t, seconds) for t in self._trails if 0 <= seconds - t.verified <= VERIFIED_SECONDS]
+
     def update(self, faces: Sequence[Face], seconds: float, image: Image) -> list[Track]:
         """Return the tracks of this frame by id: those seen, and those lost a moment ago where they should be now.
 
@@ -127,7 +137,7 @@ class FaceTracker:
         lost = [t for t in self._trails if t.id not in found and self._may_coast(t, seconds)]
         matched = {id(face) for face in found.values()}
         clear = {id(face) for face in sure_faces(faces, self._start_score)}
-        seen = [_continued(t, f, seconds, is_confirmed=id(f) in clear) for t in self._trails if (f := found.get(t.id))]
+        seen = [self._continued(t, f, seconds, is_sure=id(f) in clear) for t in self._trails if (f := found.get(t.id))]
         new = [face for face in faces if id(face) not in matched]
         seen += self._started([face for face in new if id(face) in clear], seconds, hints=0)
         doubted = [face for face in new if not (id(face) in clear or is_on_body(face, seen))]
@@ -136,10 +146,10 @@ class FaceTracker:
         under = {t.id: _over(predicted(t, seconds).box, sure, HIDDEN_SHARE) for t in lost if not t.hints}
         hiding = _over_doubted(faces, sure).union(*under.values())
         seen = [replace(t, hid=seconds) if t.id in hiding or t.face.hides else t for t in seen]
+        shown = [t for t in lost if t.id in under and not under[t.id] and self._may_show(t, seconds)]
         self._seconds = seconds
         self._trails = lost + seen
-        tracks = [_seen(trail, seconds) for trail in seen]
-        tracks += [_coasting(t, seconds) for t in lost if t.id in under and not under[t.id]]
+        tracks = [_seen(trail, seconds) for trail in seen] + [_coasting(trail, seconds) for trail in shown]
         return sorted(tracks, key=lambda track: track.id)
 
     def _resize(self, image: Image) -> None:
@@ -150,17 +160,40 @@ class FaceTracker:
         self._size = size
 
     def _may_coast(self, trail: TrackState, seconds: float) -> bool:
+        known = HINT_SECONDS if trail.hints else COAST_SECONDS
         seen_in_last_frame = trail.seen == self._seconds  # at two frames per second, half a second would cover nothing
-        return seconds - trail.seen <= trail.coast_seconds or seen_in_last_frame
+        return seconds - trail.seen <= known or seen_in_last_frame
+
+    def _may_show(self, trail: TrackState, seconds: float) -> bool:
+        return seconds - trail.seen <= trail.coast_seconds or trail.seen == self._seconds
 
     def _started(self, faces: list[Face], seconds: float, *, hints: int) -> list[TrackState]:
         trails = []
         for face in sorted(faces, key=lambda face: tuple(face.box)):
-            lasting = COAST_SECONDS if face.score >= CERTAIN_SCORE else HINT_SECONDS if hints else GLIMPSE_SECONDS
             still, (start,) = np.zeros(2, np.float32), _centres_and_sizes([face])[0]
-            trails.append(TrackState(self._next_id, face, still, seconds, lasting, hints, start))
+            sure, verified = (seconds if is_so else -math.inf for is_so in (not hints, face.is_verified))
+            lasting = COAST_SECONDS if _is_clear(face) else GLIMPSE_SECONDS
+            trail = TrackState(self._next_id, face, still, seconds, lasting, hints, start, sure, verified=verified)
+            trails.append(trail)
             self._next_id += 1
         return trails
+
+    def _continued(self, trail: TrackState, face: Face, seconds: float, *, is_sure: bool) -> TrackState:
+        """Return `trail` with one more sighting; from the first clear one on it may coast in full."""
+        elapsed = seconds - trail.seen
+        velocity = trail.velocity
+        (before, now), (_, size) = _centres_and_sizes([trail.face, face])
+        if elapsed > 0:
+            share = -math.expm1(-elapsed / VELOCITY_SECONDS)
+            velocity = velocity + share * ((now - before) / elapsed - velocity)
+        has_come = np.linalg.norm(now - trail.start) >= HINT_MOVE * size
+        hints = 0 if is_sure else _doubted_again(trail, seconds, has_come=bool(has_come))
+        start = trail.start if is_sure else trail.start - math.expm1(-elapsed / START_SECONDS) * (now - trail.start)
+        is_clear = _is_clear(face) or bool(trail.hints and not hints) or self._start_score < START_SCORE
+        lasting = COAST_SECONDS if is_clear else trail.coast_seconds
+        sure, verified = seconds if is_sure else trail.sure, seconds if face.is_verified else trail.verified
+        velocity, start = velocity.astype(np.float32), start.astype(np.float32)
+        return TrackState(trail.id, face, velocity, seconds, lasting, hints, start, sure, trail.hid, verified)
 
 
 def alone(faces: Sequence[Face], start_score: float = START_SCORE) -> list[Track]:
@@ -247,18 +280,20 @@ def correlation(a: Floats, b: Floats) -> float:
     return float(((a - a.mean()) * (b - b.mean())).mean() / (a.std() * b.std()))
 
 
-def _continued(trail: TrackState, face: Face, seconds: float, *, is_confirmed: bool) -> TrackState:
-    """Return `trail` with one more sighting; from the second sure one it may coast in full."""
-    elapsed = seconds - trail.seen
-    velocity = trail.velocity
-    (before, now), (_, size) = _centres_and_sizes([trail.face, face])
-    if elapsed > 0:
-        share = -math.expm1(-elapsed / VELOCITY_SECONDS)
-        velocity = velocity + share * ((now - before) / elapsed - velocity)
-    has_come = trail.hints + 1 >= HINTS and np.linalg.norm(now - trail.start) >= HINT_MOVE * size
-    hints = 0 if not trail.hints or is_confirmed or has_come else trail.hints + 1
-    lasting = HINT_SECONDS if hints else COAST_SECONDS
-    return TrackState(trail.id, face, velocity.astype(np.float32), seconds, lasting, hints, trail.start, trail.hid)
+def _is_clear(face: Face) -> bool:
+    """Return whether one sighting is enough to cover a face for long: two networks agree, or one is certain."""
+    return face.is_verified or face.score >= CERTAIN_SCORE
+
+
+def _doubted_again(trail: TrackState, seconds: float, *, has_come: bool) -> int:
+    """Return how many hints there are of a face that is seen doubtfully once more, 0 if it is one all the same.
+
+    What was once verified is a face as long as anything is found there; what was not must be seen surely, or move.
+    """
+    if not trail.hints:
+        is_face = has_come or trail.verified > -math.inf or seconds - trail.sure <= COAST_SECONDS
+        return 0 if is_face else 1
+    return 0 if trail.hints + 1 >= HINTS and has_come else trail.hints + 1
 
 
 def _scaled(trail: TrackState, by: Floats) -> TrackState:

@@ -14,7 +14,9 @@ from dataclasses import replace
 import numpy as np
 
 from streamer.errors import AnonymizerError
+from streamer.faces.center_face import CenterFace
 from streamer.faces.detect import LEAST_SCORE, FaceDetector
+from streamer.faces.second_look import SecondLook
 from streamer.faces.small_faces import SmallFaces
 from streamer.faces.track import START_SCORE, FaceTracker, alone
 from streamer.pipeline.always import AlwaysCovered
@@ -53,7 +55,9 @@ class FaceAnonymizer:
         """
         self._current_settings = settings
         self.renderer = Renderer(loaded, frame_seconds)
-        self.detector, self._small = FaceDetector(), SmallFaces(loaded.search)
+        network = CenterFace()
+        self.detector, self._small = FaceDetector(), SmallFaces(loaded.search, network)
+        self._look_again = SecondLook(network)
         self.tracker = FaceTracker(self._start_score)
         self._keeper, self._traits = keeper_of(loaded.keeping), traits_of(loaded)
         self._failures = 0
@@ -119,6 +123,8 @@ class FaceAnonymizer:
 
     def _follow(self, frame: Frame) -> TrackedFrame:
         faces = self._small.in_frame(frame.image, self.detector(frame.image), seconds=frame.seconds)
+        if self.settings.policy != "strict":  # which covers what may be a face, whatever else says
+            faces = self._look_again(frame.image, faces, known=self.tracker.verified(frame.seconds))
         tracks = self.tracker.update(faces, frame.seconds, frame.image)
         return TrackedFrame(frame, self._described(frame, tracks), self.tracker.starts_scene)
 

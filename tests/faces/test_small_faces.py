@@ -123,8 +123,8 @@ class Recording:
 def watched(size: tuple[int, int], found: list[Candidate], near: list[Face]) -> tuple[Recording, Search]:
     """Return what two seconds of a video of `size` were looked at, and what is said of it."""
     search = Search()
-    small, network = SmallFaces(search), Recording(found)
-    small._network = network  # type: ignore[assignment]
+    network = Recording(found)
+    small = SmallFaces(search, network)  # type: ignore[arg-type]
     image = np.zeros((size[1], size[0], 3), np.uint8)
     for n in range(2 * RATE):
         network.seconds = n / RATE
@@ -235,10 +235,10 @@ def test_damaged_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     damaged = tmp_path / "center-face.onnx"
     monkeypatch.setattr(center_face, "WEIGHTS", damaged)
     with pytest.raises(AnonymizerError, match="cannot be read; reinstall"):
-        SmallFaces(Search())
+        CenterFace()
     damaged.write_bytes(b"no network")
     with pytest.raises(AnonymizerError, match="sha256 does not match; reinstall"):
-        SmallFaces(Search())
+        CenterFace()
 
 
 @pytest.mark.parametrize("least", [7.9, 201.0, float("nan")])

@@ -244,7 +244,7 @@ def test_a_coasting_face_moves_on_and_slows_down():
 
 
 def test_predicted_is_the_integral_of_a_velocity_that_decays():
-    trail = TrackState(1, face(100), np.array([80, -40], np.float32), 2.0, 0.5, 0, np.zeros(2, np.float32))
+    trail = TrackState(1, face(100), np.array([80, -40], np.float32), 2.0, 0.5, 0, np.zeros(2, np.float32), 2.0)
     moments = (np.arange(100_000) + 0.5) / 100_000 * 0.4
     travelled = np.exp(-moments / track.DAMPING_SECONDS).mean() * 0.4
     assert centre(predicted(trail, 2.4)) == pytest.approx([100 + 80 * travelled, 100 - 40 * travelled], abs=1e-3)
@@ -429,7 +429,53 @@ def test_every_sure_face_is_in_exactly_one_track_and_ids_are_unique(frames: list
 
 def test_match_pairs_each_trail_with_at_most_one_face():
     still = np.zeros(2, np.float32)
-    trails = [TrackState(n, face(100 + 5 * n), still, 0.0, 0.5, 0, still) for n in (1, 2)]
+    trails = [TrackState(n, face(100 + 5 * n), still, 0.0, 0.5, 0, still, 0.0) for n in (1, 2)]
     one = replace(face(107), score=0.9)
     assert match(trails, [one], 0.1) == {1: one}
     assert match([], [one], 0.1) == match(trails, [], 0.1) == {}
+
+
+def doubted(x: float, *, score: float = 0.4, is_verified: bool = False) -> Face:
+    return replace(face(x, score=score), mesh=None, is_verified=is_verified)
+
+
+def test_what_was_sure_once_and_is_only_doubted_since_is_no_face_for_long():
+    tracker = FaceTracker()
+    show(tracker, 0.0, doubted(100, score=0.6))
+    seen = {n: bool(show(tracker, n / 10, doubted(100))) for n in range(1, 20)}
+    assert all(seen[n] for n in range(1, 6))
+    assert not any(seen[n] for n in range(6, 20))
+
+
+def test_what_was_verified_once_is_a_face_as_long_as_anything_is_seen_there():
+    tracker = FaceTracker()
+    show(tracker, 0.0, doubted(100, score=0.6, is_verified=True))
+    assert all(show(tracker, n / 10, doubted(100)) for n in range(1, 30))
+
+
+def test_what_is_doubted_and_walks_stays_a_face():
+    tracker = FaceTracker()
+    show(tracker, 0.0, doubted(100, score=0.6))
+    assert all(show(tracker, n / 10, doubted(100 + 8 * n)) for n in range(1, 30))
+
+
+def test_what_is_doubted_and_drifts_is_no_face():
+    tracker = FaceTracker()
+    assert not any(show(tracker, n / 10, doubted(100 + 0.5 * n)) for n in range(60))  # 30 pixels of 40 in six seconds
+
+
+def test_what_was_never_clear_is_covered_for_a_glimpse_only_but_known_again():
+    tracker = FaceTracker()
+    for n in range(3):
+        show(tracker, n / 10, doubted(100, score=0.6))
+    assert [bool(show(tracker, seconds)) for seconds in (0.3, 0.4, 0.5)] == [True, False, False]
+    (again,) = show(tracker, 0.6, doubted(100, score=0.6))
+    assert again.id == 1
+
+
+def test_a_verified_face_is_to_be_verified_anew_after_a_second():
+    tracker = FaceTracker()
+    show(tracker, 0.0, doubted(100, score=0.6, is_verified=True))
+    for n in range(1, 15):
+        show(tracker, n / 10, doubted(100))
+        assert bool(tracker.verified(n / 10)) == (n <= 10)

@@ -28,7 +28,7 @@ from streamer.pipeline.stream import MAX_FAILURES
 from streamer.render.align import SimilarityAligner, profile_ratio
 from streamer.render.blend import fill, inner_face
 from streamer.render.draw import choose_device
-from streamer.types import Face, Frame, Image, VideoInfo
+from streamer.types import Face, Frame, Image, Policy, VideoInfo
 
 SHARED = Path(__file__).parents[3] / "shared"
 MATCH = 0.336  # cosine of MobileFaceNet at a false accept rate of 1e-3
@@ -142,7 +142,7 @@ def test_beta_may_be_an_integer(anonymizer: Anonymizer, hopper: Image) -> None:
 
 
 def test_a_doubtful_face_is_covered_not_drawn(anonymizer: Anonymizer, hopper: Image, face: Face) -> None:
-    stream = anonymizer.begin_stream()
+    stream = Anonymizer(anonymizer.model, anonymizer.device, Settings(policy="strict")).begin_stream()
     stream.detector = lambda image: [replace(face, score=0.4)]  # type: ignore[assignment]
     (report,) = stream(frame_of(np.full_like(hopper, 128))).faces  # where no network sees one
     assert (report.tier, report.reason) == ("mosaic", "doubtful")
@@ -390,3 +390,16 @@ def test_people_become_others_and_beta_brings_them_back(anonymizer: Anonymizer, 
     assert np.mean(scores[0.0]) < 0.25
     assert np.mean(np.array(scores[0.0]) < MATCH) > 0.8
     assert np.mean(scores[1.0]) > np.mean(scores[0.0]) + 0.2
+
+
+@pytest.mark.parametrize(("policy", "covered"), [("balanced", 0), ("strict", 1)])
+def test_a_pattern_that_only_one_network_takes_for_a_face_is_covered_by_strict_alone(policy: Policy, covered: int):
+    grey = np.random.default_rng(0).integers(0, 255, (240, 320, 1), np.uint8)
+    box = np.array([100, 60, 180, 140], np.float32)
+    points = np.array([[125, 90], [155, 90], [140, 105], [128, 120], [152, 120]], np.float32)
+    one = Anonymizer.load(mode="cover", policy=policy, device="cpu").begin_stream()
+    one.close()
+    one.detector = lambda image: [Face(box, points, None, 0.6)]  # type: ignore[assignment]
+    seen = one.detect(frame_of(np.repeat(grey, 3, axis=2)))
+    assert not seen.failed
+    assert sum(track.is_confirmed for track in seen.tracks) == covered

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from streamer.errors import AnonymizerError
+from streamer.faces.center_face import CenterFace
 from streamer.pipeline import stream as stream_module
 from streamer.pipeline.anonymizer import Anonymizer, Settings
 from streamer.pipeline.renderer import Rendered, Renderer
@@ -35,6 +36,16 @@ class FirstFrameOnly:
 
     def close(self) -> None:
         """Hold nothing."""
+
+
+class Agreeing:
+    """A second opinion that is the first."""
+
+    def __init__(self, network: CenterFace) -> None:
+        """Need no network."""
+
+    def __call__(self, image: Image, faces: Sequence[Face], *, known: Sequence[Face]) -> list[Face]:
+        return list(faces)
 
 
 @dataclass
@@ -61,6 +72,7 @@ def frame(index: int = 0) -> Frame:
 def only_cover(monkeypatch: pytest.MonkeyPatch) -> Anonymizer:
     """An anonymizer that covers what `FirstFrameOnly` finds."""
     monkeypatch.setattr(stream_module, "FaceDetector", FirstFrameOnly)
+    monkeypatch.setattr(stream_module, "SecondLook", Agreeing)
     return Anonymizer(None, None, Settings(mode="cover"))
 
 

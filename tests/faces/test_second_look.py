@@ -1,0 +1,145 @@
+"""The second opinion: what two unlike networks agree on is a face, what only one sees is doubted or left out."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from streamer.faces.center_face import CenterFace
+from streamer.faces.detect import FaceDetector
+from streamer.faces.second_look import LIKE, MAX_LOOKS, NOTHING, SURELY, VAGUE, SecondLook
+from streamer.types import Face, Floats, Image
+
+PATTERN = np.repeat(np.random.default_rng(0).integers(0, 255, (480, 480, 1), np.uint8), 3, axis=2)
+SIDE = 480
+
+
+class Fixed:
+    """Stands for the network: has one opinion, and remembers the boxes that it was asked about."""
+
+    def __init__(self, likeness: float) -> None:
+        self.value, self.boxes = likeness, list[Floats]()
+
+    def likeness(self, image: Image, box: Floats, tilt: float = 0.0) -> float:
+        self.boxes.append(box)
+        return self.value
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image:
+    import matplotlib
+
+    photo = cv2.imread(str(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"))[:, :, ::-1]
+    return np.ascontiguousarray(photo[:SIDE, 24 : 24 + SIDE])
+
+
+@pytest.fixture(scope="module")
+def found(picture: Image) -> Face:
+    with FaceDetector() as detector:
+        return max(detector(picture), key=lambda face: face.size)
+
+
+@pytest.fixture(scope="module")
+def second_look() -> SecondLook:
+    return SecondLook(CenterFace())
+
+
+def judged(face: Face, likeness: float) -> list[Face]:
+    return SecondLook(Fixed(likeness))(PATTERN, [face], known=[])  # type: ignore[arg-type]
+
+
+def turned(picture: Image, face: Face, degrees: float) -> tuple[Image, Face]:
+    """Return a picture turned about its middle, and the face in it."""
+    turn = cv2.getRotationMatrix2D((SIDE / 2, SIDE / 2), degrees, 1.0)
+    landmarks = (face.landmarks @ turn[:, :2].T + turn[:, 2]).astype(np.float32)
+    centre = turn[:, :2] @ ((face.box[:2] + face.box[2:]) / 2) + turn[:, 2]
+    box = np.concatenate([centre - face.size / 2, centre + face.size / 2]).astype(np.float32)
+    image = np.asarray(cv2.warpAffine(picture, turn, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE))
+    return image, replace(face, box=box, landmarks=landmarks)
+
+
+@pytest.mark.parametrize("score", [0.35, 0.55])
+def test_a_doubted_face_becomes_sure(second_look: SecondLook, picture: Image, found: Face, score: float):
+    (face,) = second_look(picture, [replace(found, mesh=None, score=score)], known=[])
+    assert face.score >= 0.5
+    assert face.is_verified
+
+
+def test_a_pattern_that_one_network_doubts_is_left_out(second_look: SecondLook, found: Face):
+    assert second_look(PATTERN, [replace(found, mesh=None, score=0.45)], known=[]) == []
+
+
+def test_a_mesh_on_a_pattern_is_left_out(second_look: SecondLook, found: Face):
+    assert second_look(PATTERN, [found], known=[]) == []
+
+
+@pytest.mark.parametrize("score", [0.55, 0.9])
+def test_what_the_detector_is_sure_of_stays_a_hint_even_on_a_pattern(
+    second_look: SecondLook, found: Face, score: float
+):
+    (face,) = second_look(PATTERN, [replace(found, mesh=None, score=score)], known=[])
+    assert face.score == 0.49
+
+
+@pytest.mark.parametrize("degrees", [45, 90, -90])
+def test_a_head_that_lies_is_looked_at_upright(second_look: SecondLook, picture: Image, found: Face, degrees: float):
+    image, lying = turned(picture, found, degrees)
+    (face,) = second_look(image, [replace(lying, mesh=None, score=0.4)], known=[])
+    assert face.is_verified
+
+
+def test_a_mesh_on_a_head_that_hangs_upside_down_is_no_mistake(second_look: SecondLook, picture: Image, found: Face):
+    image, hanging = turned(picture, found, 180)
+    upright = replace(hanging, landmarks=found.landmarks)  # the mesh model does not notice
+    (face,) = second_look(image, [upright], known=[])
+    assert face.is_verified
+
+
+def test_a_face_over_the_border_of_the_picture_is_known(second_look: SecondLook, picture: Image, found: Face):
+    left = int(found.box[0] + 0.4 * found.size)
+    shift = np.tile(np.array([left, 0], np.float32), 2)
+    cut = replace(found, box=found.box - shift, landmarks=found.landmarks - shift[:2], mesh=None, score=0.4)
+    (face,) = second_look(np.ascontiguousarray(picture[:, left:]), [cut], known=[])
+    assert face.score >= 0.4
+
+
+def test_a_box_whose_middle_is_outside_of_the_picture_is_no_error(second_look: SecondLook, found: Face):
+    outside = replace(found, box=found.box + 2 * SIDE, score=0.9)
+    assert len(second_look(PATTERN, [outside], known=[])) <= 1
+
+
+def test_where_a_face_is_known_nobody_looks_again(found: Face):
+    network = Fixed(0.0)
+    moved = replace(found, box=found.box + 0.2 * found.size)
+    weak = replace(found, mesh=None, score=0.31)
+    assert SecondLook(network)(PATTERN, [weak], known=[moved]) == [weak]  # type: ignore[arg-type]
+    assert network.boxes == []
+
+
+def test_there_is_an_end_to_looking_and_what_is_left_stays_as_it_is(found: Face):
+    network = Fixed(0.0)
+    step = np.float32(2 * found.size)
+    faces = [replace(found, box=found.box + n * step) for n in range(MAX_LOOKS + 1)]
+    kept = SecondLook(network)(PATTERN, faces, known=[])  # type: ignore[arg-type]
+    assert len(network.boxes) == 2 * MAX_LOOKS  # as they are, and upside down
+    assert kept == faces[MAX_LOOKS:]
+
+
+def test_the_less_it_is_like_a_face_the_less_it_counts(found: Face):
+    doubted = replace(found, mesh=None, score=0.55)
+    assert judged(replace(doubted, score=0.45), NOTHING - 0.01) == []
+    (hint,), (as_it_was,), (agreed,) = (judged(doubted, at) for at in (NOTHING, VAGUE, LIKE))
+    assert (hint.score, hint.is_verified) == (0.49, False)
+    assert as_it_was == doubted
+    (glimpsed,) = judged(replace(doubted, score=0.9), NOTHING)
+    assert 0.5 <= glimpsed.score < 0.7
+    assert (agreed.score, agreed.is_verified) == (0.55, True)
+
+
+def test_a_weak_detection_is_verified_only_by_a_strong_likeness(found: Face):
+    weak = replace(found, mesh=None, score=0.31)
+    (sure,), (verified,) = judged(weak, LIKE), judged(weak, SURELY)
+    assert (sure.score, sure.is_verified) == (0.5, False)
+    assert (verified.score, verified.is_verified) == (0.5, True)
