@@ -15,11 +15,11 @@ from models.textures.shape import outline_spans
 if TYPE_CHECKING:
     from models.textures.textures import Textures
 
-SUITABLE = 160  # strangers that suit best, among whom the least like are taken
+SUITABLE = 300  # strangers that suit best, among whom the least like are taken
 POOL = 32  # of those, the least like the person
 CANDIDATES = 16  # of those, unlike each other, of which the seed takes one
-LIKENESS_OF_MISFIT = 0.5  # cosine that somebody may be more like the person than another who suits less by one
-SHAPE = 0.5  # weight of the cosine of features: a mesh that moves far changes more of who it is than a texture
+LIKENESS_OF_MISFIT = 0.3  # cosine that somebody may be more like the person than another who suits less by one
+SHAPE = 0.25  # weight of the cosine of features: embeddings are of strangers as drawn, and foretell more
 YEARS = (3.0, 0.12)  # off in age that nobody sees: at birth, and what each year of age adds
 DEGREES = 12.0  # off in skin tone that nobody sees
 SURE_SEX = (0.4, 2.0)  # logits: below, either sex suits; from the second on, the other is out of the question

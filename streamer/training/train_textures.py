@@ -115,12 +115,13 @@ def train_textures(
             f"forehead, open eyes and a shut mouth"
         )
     model = _filled(mended, used, recipes, mean_light, template=base.template, donors=donors)
+    _give_shapes(model, recipes, mended, donors, base=base)
+    sitters = nearest_to_mean(model, donors)
     for number in range(len(recipes)):
-        model.embeddings[number] = _embedded(model, number, mended[recipes[number].upper].donor, recognizer)
+        model.embeddings[number] = _embedded(model, number, sitters, recognizer)
         yield Progress("drawn", number + 1, len(recipes))
     _centre(model.embeddings)
     model.light.copy_(_common_light(model, points))
-    _give_shapes(model, recipes, mended, donors, base=base)
     out.parent.mkdir(parents=True, exist_ok=True)
     model.save(out)
 
@@ -269,13 +270,27 @@ def _apart(points: Floats, count: int) -> list[int]:
 
 
 @torch.inference_mode()
-def _embedded(model: Textures, stranger: int, donor: Donor, recognizer: FaceRecognizer) -> torch.Tensor:
-    """Return the embedding `(E,)` of a stranger, drawn on the picture of the donor of their eyes."""
-    picture, face = photo(donor)
-    drawn = picture.copy()
+def _embedded(model: Textures, stranger: int, sitters: list[Donor], recognizer: FaceRecognizer) -> torch.Tensor:
+    """Return the mean embedding `(E,)` of a stranger drawn on pictures of sitters; what is theirs `_centre` takes."""
     aligner = MeshAligner(np.array(model.template.points, np.float32), SIZE)
-    paste(drawn, picture, model.texture(stranger), face=face, drawn=face, aligner=aligner)
-    return _embed(drawn, face, recognizer)
+    texture, looks = model.texture(stranger), []
+    for sitter in sitters:
+        picture, face = photo(sitter)
+        own = torch.from_numpy(np.array(face.mesh, np.float32))[None]
+        mesh = model.reshape(own, torch.zeros(1), torch.tensor([stranger]))[0].numpy()
+        drawn = picture.copy()
+        paste(drawn, picture, texture, face=face, drawn=replace(face, mesh=mesh), aligner=aligner)
+        looks.append(_embed(drawn, face, recognizer))
+    return torch.stack(looks).mean(dim=0)
+
+
+@torch.no_grad()
+def nearest_to_mean(model: Textures, donors: Sequence[Donor]) -> list[Donor]:
+    """Return the woman and the man nearest to the mean in shape: all strangers are drawn on them to be compared."""
+    aligned, _ = model.shape.aligned(torch.from_numpy(np.stack([_mesh(donor) for donor in donors])))
+    order = (aligned - model.shape.mean).square().sum(dim=(1, 2)).argsort().tolist()
+    nearest = {donors[row].label.female > 0.5: donors[row] for row in reversed(order)}
+    return [nearest[sex] for sex in sorted(nearest)]
 
 
 def _embed(picture: Image, face: Face, recognizer: FaceRecognizer) -> torch.Tensor:

@@ -17,7 +17,8 @@ from streamer.cli.main import app
 from streamer.errors import SourceError
 from streamer.faces.detect import five_points
 from streamer.render.align import MeshAligner
-from streamer.training.donors import Label, pictures, read_donors, read_labels
+from streamer.training.donors import Donor, Label, pictures, read_donors, read_labels
+from streamer.training.train_textures import nearest_to_mean
 from streamer.types import Face, Image
 
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"  # US Navy, public domain
@@ -135,3 +136,17 @@ def test_a_folder_without_pictures_is_named(labels: Path, tmp_path: Path) -> Non
     code, output = train(tmp_path, "--labels", labels)
     assert code == 1
     assert "no picture in it" in output
+
+
+def test_strangers_are_compared_on_the_woman_and_the_man_who_are_nearest_to_the_mean(shipped: Textures) -> None:
+    """Or the hair and jaw of whoever a stranger is made of would count as theirs."""
+    mean, nothing = shipped.shape.mean.numpy() * 100, np.zeros((8, 8, 3), np.uint8)
+
+    def donor(female: float, longer: float) -> Donor:
+        mesh = (mean * (1.0, longer, 1.0)).astype(np.float32)
+        face = Face(np.zeros(4, np.float32), five_points(mesh), mesh, 1.0)
+        return Donor(f"{female} {longer}", Label(female, 30.0), nothing, face, nothing)
+
+    people = [donor(female, longer) for female in (0.0, 1.0) for longer in (1.3, 1.05, 1.2)]
+    assert [one.name for one in nearest_to_mean(shipped, people)] == ["0.0 1.05", "1.0 1.05"]
+    assert [one.name for one in nearest_to_mean(shipped, people[:3])] == ["0.0 1.05"]
