@@ -74,10 +74,12 @@ def lines_of(row: Row) -> list[str]:
         f"{row['faces_found']:g} faces a frame found"
     )
     stages = [(stage, row["stages"][stage]) for stage in STAGES if stage in row["stages"]]
-    return [first] + [
-        f"{'':11}{stage:8} p50 {each['p50_ms']:7.2f} ms  p95 {each['p95_ms']:7.2f} ms  {each['share']:5.1%} of the CPU"
-        for stage, each in stages
-    ]
+    return [first, *(_stage_line(stage, each) for stage, each in stages)]
+
+
+def _stage_line(stage: str, each: dict[str, float]) -> str:
+    wall = f"p50 {each['p50_ms']:7.2f} ms  p95 {each['p95_ms']:7.2f} ms"
+    return f"{'':11}{stage:8} {wall}  CPU {each['cpu_ms']:7.2f} ms {each['share']:6.1%}"
 
 
 def comparison(old: Sequence[Row], new: Sequence[Row]) -> list[str]:

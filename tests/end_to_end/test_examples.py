@@ -18,10 +18,10 @@ import cv2
 import numpy as np
 import pytest
 from av import VideoFrame
-from tests.end_to_end.test_serve_foreign import has_webrtcbin
 
 from streamer import Anonymizer
 from tests.end_to_end.rtsp_servers import SYSTEM_PYTHON
+from tests.end_to_end.serve.test_serve_foreign import has_webrtcbin
 from tests.end_to_end.serving import peer, serving
 
 ROOT = Path(__file__).parents[2]
