@@ -72,7 +72,7 @@ def test_every_picture_that_comes_back_is_covered_and_as_large_as_the_camera(
                 same, box = cv2.resize(image, size, interpolation=cv2.INTER_AREA), face.box * one.shape[1] / width
                 assert detail_kept(same, same, box) > UNCOVERED
                 assert detail_kept(same, one, box) <= UNCOVERED
-            assert np.abs(samples[-1][:, :50].astype(int) - 90).mean() < 5
+            assert min(np.abs(one[:, :50].astype(int) - 90).mean() for one in samples) < 5  # not slates alone
             assert await page.js(text("state")) == "Live"
             await page.until(f"{text('fps')} > 0")
             await page.js("document.getElementById('toggle').click()")
