@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "sinks/marks": "",
     "sinks": "sources sinks/marks",
     "audit": "",
-    "batch": "sources pipeline sinks audit",
+    "batch": "sources pipeline sinks audit sinks/marks",
     "api": "sources pipeline sinks",
     "bench": "sources pipeline sinks",
     "training": "sources faces render render/textures",

@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 from streamer.errors import SinkError
 from streamer.sinks.copied import CopiedStreams, seconds_of
 from streamer.sinks.file_sink import pts_options
+from streamer.sinks.marks.mark import add_tags, append_xmp, is_marked
 from streamer.sinks.part_sink import reason_of
 
 Part = tuple[Path, Fraction]
@@ -23,6 +24,8 @@ Part = tuple[Path, Fraction]
 
 def join_parts(parts: Sequence[Part], target: Path, *, source: Path, keep_audio: bool) -> int:
     """Write `target` from parts that one encoder made, with subtitles, and sound if asked for, of `source`.
+
+    It says that faces in it were generated if its first part does.
 
     Args:
         parts: In order: each begins at time 0, with the seconds at which it begins in the whole.
@@ -48,12 +51,17 @@ def join_parts(parts: Sequence[Part], target: Path, *, source: Path, keep_audio:
             stream.time_base = template.time_base
             copies = CopiedStreams(original, output, keep_audio=keep_audio)
             output.container_options.update(pts_options(output, template.time_base))
+            if has_mark := is_marked(first):
+                add_tags(output)
             count = 0
             for (packet, pts), dts in zip(_packets(parts), decode_times, strict=True):
                 packet.pts, packet.dts, packet.stream = pts, dts, stream
                 count += _copy_until(copies, output, seconds_of(packet))
                 output.mux(packet)
-            return count + _copy_until(copies, output, inf)
+            count += _copy_until(copies, output, inf)
+        if has_mark:
+            append_xmp(target)
+        return count
     except (av.FFmpegError, OSError) as error:
         target.unlink(missing_ok=True)
         raise SinkError(f"cannot write {target}: {reason_of(error)}") from error

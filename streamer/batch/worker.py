@@ -103,6 +103,7 @@ class Worker:
                 keep_audio=self._settings.keep_audio and not whole,
                 codec="auto" if source.info.names else _codec(self._settings.codec, task.name),
                 crf=self._settings.crf,
+                mark=self._settings.mode == "generate",
             )
             with sink, closing(protect(source, self._anonymizer, stream=task.name)) as frames:
                 for frame in frames:

@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 from streamer.errors import SinkError
 from streamer.sinks.copied import CopiedStreams, seconds_of
 from streamer.sinks.encoding import HELD, Encoder, VideoEncoder, choose_encoder
-from streamer.sinks.marks.mark import TAGS, append_xmp
+from streamer.sinks.marks.mark import add_tags, append_xmp
 from streamer.sinks.part_sink import PartSink, check_place, final_place
 from streamer.sinks.picture_sinks import PICTURE_SUFFIXES, FolderSink, PictureSink
 from streamer.types import Codec, SafeFrame, VideoInfo
@@ -30,7 +30,6 @@ VIDEO_SUFFIXES = tuple(HELD)
 # What is written is whole up to about a second before the end, however that comes.
 FRAGMENTS = {"movflags": "empty_moov+default_base_moof", "frag_duration": "1000000", "flush_packets": "1"}
 CLUSTERS = {"cluster_time_limit": "1000", "flush_packets": "1"}
-TAGS_BY_NAME = "+use_metadata_tags"  # or MP4 and QuickTime hold only the tags that they have codes for
 RECORDING = {"mp4": FRAGMENTS, "mov": FRAGMENTS, "matroska": CLUSTERS, "webm": CLUSTERS}
 
 
@@ -125,9 +124,7 @@ class VideoSink(PartSink):
                 self._copies = CopiedStreams(source, self._container, keep_audio=keep_audio, span=span)
             self._container.container_options.update(_timing_options(self._container, info))
             if mark:
-                self._container.metadata.update(TAGS)
-                flags = self._container.container_options.get("movflags", "")
-                self._container.container_options["movflags"] = flags + TAGS_BY_NAME
+                add_tags(self._container)
 
     def _open(self) -> None:
         self._container.start_encoding()  # PyAV makes the file only here
@@ -155,9 +152,8 @@ class VideoSink(PartSink):
     def _complete(self) -> None:
         self._mux(self._video.flush())
         self._mux_copies(inf)
-        is_boxed = self._container.format.name in ("mp4", "mov")
         self._opened.close()
-        if self._mark and is_boxed:
+        if self._mark:
             append_xmp(self._part)
 
 

@@ -11,6 +11,9 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+from av.container.input import InputContainer
+from av.container.output import OutputContainer
+
 import streamer
 from streamer.types import SafeFrame
 
@@ -27,6 +30,8 @@ XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <?xpacket end="r"?>""".encode()
 XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # the type of XMP's box in MP4 and QuickTime
 TAGS = {"comment": NOTE, "DigitalSourceType": SOURCE_TYPE}  # of a container
+TAGS_BY_NAME = "+use_metadata_tags"  # or MP4 and QuickTime hold only the tags that they have codes for
+BOXED = (".mp4", ".mov")
 TIFF_DESCRIPTION, TIFF_XMP = 270, 700
 ASCII, BYTE = 2, 1
 
@@ -44,8 +49,26 @@ def marked(data: bytes) -> bytes:
     return data
 
 
+def is_marked(container: InputContainer) -> bool:
+    """Return whether a container carries the tags."""
+    return SOURCE_TYPE in container.metadata.values()
+
+
+def add_tags(container: OutputContainer) -> None:
+    """Let a container carry the tags; before its first packet, and after its other options are set."""
+    container.metadata.update(TAGS)
+    flags = container.container_options.get("movflags", "")
+    container.container_options["movflags"] = flags + TAGS_BY_NAME
+
+
 def append_xmp(path: Path) -> None:
-    """Add the mark to the end of a whole MP4 or QuickTime file, as a box that players pass over."""
+    """Add the mark to the end of a whole MP4 or QuickTime file, as a box that players pass over; others have no place.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    if path.suffix.lower() not in BOXED:
+        return
     with path.open("ab") as file:
         file.write(struct.pack(">I4s", 24 + len(XMP), b"uuid") + XMP_BOX + XMP)
 

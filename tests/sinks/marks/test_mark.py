@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from streamer import open_sink, open_source
+from streamer.batch.joining import join_parts
 from streamer.sinks.marks.mark import NOTE, SOURCE_TYPE, marked
 from streamer.types import FaceReport, Frame, SafeFrame, Tier, VideoInfo
 from tests.clips import picture
@@ -135,3 +136,16 @@ def test_a_live_recording_is_marked_from_its_first_byte(tmp_path: Path):
         (part,) = tmp_path.glob("*.part.mp4")
         assert SOURCE_TYPE.encode() in part.read_bytes()
     assert read(tmp_path / "safe.mp4")["XMP-iptcExt:DigitalSourceType"] == SOURCE_TYPE
+
+
+@pytest.mark.parametrize("suffix", VIDEOS)
+@pytest.mark.parametrize("mark", [True, False])
+def test_what_is_joined_of_parts_is_marked_as_they_are(
+    clip: Callable[..., Path], tmp_path: Path, suffix: str, mark: bool
+):
+    source, part, whole = clip(), tmp_path / f"part.{suffix}", tmp_path / f"whole.{suffix}"
+    write_video(part, source, mark=mark)
+    join_parts([(part, Fraction(0)), (part, Fraction(2))], whole, source=source, keep_audio=False)
+    with av.open(str(whole)) as container:
+        assert len(list(container.decode(video=0))) == 24
+    assert (SOURCE_TYPE.encode() in whole.read_bytes()) == mark
