@@ -209,6 +209,11 @@ class AuditLog:
         finally:
             self._release()
 
+    @property
+    def last_line_sha256(self) -> str:
+        """The hash of the last line so far: what is signed with it belongs to this log."""
+        return self._written.previous
+
     def add(self, frame: SafeFrame, *, dropped: int = 0, guard: GuardFigures | None = None) -> None:
         """Count one frame; the line of a second is written when the next one begins, and is in the file at once.
 

@@ -116,6 +116,12 @@ def run(
     no_mark: Annotated[
         bool, typer.Option("--no-mark", help="Do not say in the file that its faces were generated.")
     ] = False,
+    mark_key: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="Sign it, with a C2PA manifest, by this key", show_default=False)
+    ] = Job.mark_key,
+    mark_cert: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="and this certificate with its chain.", show_default=False)
+    ] = Job.mark_cert,
     keep: Annotated[
         Path | None, typer.Option(metavar="LIST", help="Who agreed to stay visible: `veil consent` makes the list.")
     ] = Job.keep,
@@ -138,7 +144,7 @@ def run(
         sources[0], sink, tuple(also or ()), beta, model, device, mode, cover, keep_audio, overwrite, codec, crf, key,
         stream, epsilon, delta, policy, delay_ms, min_face, realtime, transport,
         seconds_of(start, "--from") or 0.0, seconds_of(end, "--to"), preview,
-        tuple(always or ()), not no_mark, keep, keep_key, camera, keep_recognizer, keep_crowd,
+        tuple(always or ()), not no_mark, mark_key, mark_cert, keep, keep_key, camera, keep_recognizer, keep_crowd,
         audit, audit_key, as_json, recursive,
     )  # fmt: skip
     with errors_in_one_line():
@@ -230,7 +236,7 @@ def anonymize(job: Job, loaded: Anonymizer | None = None) -> Report:
         with (
             suppress(LostOutputError),
             open_audit(job) as audit,
-            open_job_sink(job, source.info, interrupt) as sink,
+            open_job_sink(job, source.info, interrupt, audit) as sink,
         ):
             anonymizer = loaded or load_anonymizer(job, is_live=source.info.is_live)
             start = time.perf_counter()

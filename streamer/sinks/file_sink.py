@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 from streamer.errors import SinkError
 from streamer.sinks.copied import CopiedStreams, seconds_of
 from streamer.sinks.encoding import HELD, Encoder, VideoEncoder, choose_encoder
+from streamer.sinks.marks.credentials import Credentials
 from streamer.sinks.marks.mark import add_tags, append_xmp
 from streamer.sinks.part_sink import PartSink, check_place, final_place
 from streamer.sinks.picture_sinks import PICTURE_SUFFIXES, FolderSink, PictureSink
@@ -43,6 +44,7 @@ def open_sink(
     crf: int = 21,
     overwrite: bool = False,
     mark: bool = True,
+    credentials: Credentials | None = None,
 ) -> VideoSink | PictureSink | FolderSink:
     """Return the sink that writes `path`: a video or a picture by its suffix, a folder of pictures without one.
 
@@ -57,6 +59,7 @@ def open_sink(
         overwrite: Replace an existing file. In an existing folder, replace files of the same name only.
         mark: Say in the file that faces in it were generated (`streamer.sinks.marks.mark`): in a picture where one was
             drawn, in a video always. Leave it out of a video in which faces are only covered.
+        credentials: Sign what is written with a C2PA manifest.
 
     Raises:
         SinkError: If `path` exists, is the input, or cannot hold what it should; on entering the sink, which makes
@@ -79,16 +82,19 @@ def open_sink(
     if codec != "auto" and suffix not in VIDEO_SUFFIXES:
         raise SinkError(f"cannot write {path}: pictures have no codec; write a video, or leave the codec out")
     check_place(path, source_path, overwrite=overwrite)
+    if credentials:
+        credentials.check(path)
     if is_folder:
         if path.is_file():
             raise SinkError(f"cannot write {path}: it is a file; name a folder, or a file with an ending")
-        return FolderSink(path, info, overwrite=overwrite, mark=mark)
+        return FolderSink(path, info, overwrite=overwrite, mark=mark, credentials=credentials)
     if suffix in PICTURE_SUFFIXES:
-        return PictureSink(path, info, overwrite=overwrite, mark=mark)
+        return PictureSink(path, info, overwrite=overwrite, mark=mark, credentials=credentials)
     encoder = choose_encoder(path, codec)
     return VideoSink(
         path, info,
         source_path=source_path, keep_audio=keep_audio, encoder=encoder, crf=crf, overwrite=overwrite, mark=mark,
+        credentials=credentials,
     )  # fmt: skip
 
 
@@ -110,9 +116,9 @@ class VideoSink(PartSink):
         crf: int,
         overwrite: bool,
         mark: bool,
+        credentials: Credentials | None,
     ) -> None:
-        super().__init__(path, info, overwrite=overwrite)
-        self._mark = mark
+        super().__init__(path, info, overwrite=overwrite, mark=mark, credentials=credentials)
         self._last_pts = -inf
         self._copies: CopiedStreams | None = None
         with self._discarding_on_failure():

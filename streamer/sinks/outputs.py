@@ -10,6 +10,7 @@ from streamer.masking import encoding_advice, mask_secrets
 from streamer.sinks.display import PreviewWindow, VirtualCamera
 from streamer.sinks.fanout import Fanout
 from streamer.sinks.file_sink import open_sink
+from streamer.sinks.marks.credentials import Credentials
 from streamer.sinks.rtsp import MUXERS, Publisher, publishes_to
 from streamer.sources.address import URL
 from streamer.types import Codec, Sink, VideoInfo
@@ -27,13 +28,14 @@ def open_outputs(
     crf: int,
     overwrite: bool,
     mark: bool,
+    credentials: Credentials | None,
     on_quit: Callable[[], None],
 ) -> Sink:
     """Return the sink that writes to all of `targets`: paths, addresses, "preview:" and "virtual-camera:".
 
     Args:
         info: Of the source.
-        source_path, keep_audio, codec, crf, overwrite, mark: See `streamer.sinks.file_sink.open_sink`.
+        source_path, keep_audio, codec, crf, overwrite, mark, credentials: See `streamer.sinks.file_sink.open_sink`.
         on_quit: Called when a preview window is closed.
 
     Raises:
@@ -45,7 +47,7 @@ def open_outputs(
         sink = _open_streaming(target, info, crf=crf) or open_sink(
             target, info,
             source_path=source_path, keep_audio=keep_audio, codec=codec, crf=crf, overwrite=overwrite,
-            mark=mark,
+            mark=mark, credentials=credentials,
         )  # fmt: skip
         sinks.append((mask_secrets(target), sink))
     if len(targets) == 1 and sinks and not info.is_live:

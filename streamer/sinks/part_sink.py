@@ -16,6 +16,7 @@ import av
 import cv2
 
 from streamer.errors import SinkError
+from streamer.sinks.marks.credentials import Credentials
 from streamer.sources.special_files import special_kind
 from streamer.types import SafeFrame, VideoInfo
 
@@ -69,8 +70,11 @@ class PartSink(ABC):
         audio_packets: Packets of sound copied so far.
     """
 
-    def __init__(self, path: Path, info: VideoInfo, *, overwrite: bool) -> None:
+    def __init__(
+        self, path: Path, info: VideoInfo, *, overwrite: bool, mark: bool, credentials: Credentials | None
+    ) -> None:
         self.audio_packets = 0
+        self._mark, self._credentials = mark, credentials
         self._path = path
         self._info = info
         self._overwrite = overwrite
@@ -99,6 +103,8 @@ class PartSink(ABC):
             if not self._count:
                 raise SinkError(f"cannot write {self._path}: there was no frame to write")
             self._complete()
+            if self._credentials:
+                self._sign(self._credentials)
             check_free(self._path, overwrite=self._overwrite)  # another run may have been faster
             self._install()
         self._is_open = False
@@ -145,6 +151,10 @@ class PartSink(ABC):
 
     def _complete(self) -> None:  # noqa: B027 - a picture is written at once
         """Write what is missing of the part."""
+
+    def _sign(self, credentials: Credentials) -> None:
+        """Sign what was written."""
+        credentials.sign(self._part, is_generated=self._mark)
 
     def _install(self) -> None:
         """Give the part its final name."""

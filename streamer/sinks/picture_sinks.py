@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 import cv2
 
 from streamer.errors import SinkError
-from streamer.sinks.marks.mark import marked, shows_generated
+from streamer.sinks.marks.credentials import Credentials
+from streamer.sinks.marks.mark import SOURCE_TYPE, marked, shows_generated
 from streamer.sinks.part_sink import PartSink
 from streamer.types import Image, SafeFrame, VideoInfo
 
@@ -21,9 +22,10 @@ PICTURE_OPTIONS = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_WEBP_QUALITY, 95]  
 class PictureSink(PartSink):
     """One picture; a second frame is an error."""
 
-    def __init__(self, path: Path, info: VideoInfo, *, overwrite: bool, mark: bool) -> None:
-        super().__init__(path, info, overwrite=overwrite)
-        self._mark = mark
+    def __init__(
+        self, path: Path, info: VideoInfo, *, overwrite: bool, mark: bool, credentials: Credentials | None
+    ) -> None:
+        super().__init__(path, info, overwrite=overwrite, mark=mark, credentials=credentials)
         if (info.frame_count or 1) > 1:
             raise SinkError(f"cannot write {path}: a picture holds one frame of {info.frame_count}; name a folder")
 
@@ -31,6 +33,7 @@ class PictureSink(PartSink):
         if self._count:
             raise SinkError(f"cannot write {self._path}: a picture holds one frame; name a folder instead")
         self._part.write_bytes(_encoded(frame, self._path, mark=self._mark))
+        self._mark = self._mark and shows_generated(frame)
 
 
 class FolderSink(PartSink):
@@ -40,10 +43,14 @@ class FolderSink(PartSink):
     pictures are moved one by one when all are whole; its other files stay.
     """
 
-    def __init__(self, path: Path, info: VideoInfo, *, overwrite: bool, mark: bool) -> None:
-        super().__init__(path, info, overwrite=overwrite)
-        self._mark = mark
+    def __init__(
+        self, path: Path, info: VideoInfo, *, overwrite: bool, mark: bool, credentials: Credentials | None
+    ) -> None:
+        super().__init__(path, info, overwrite=overwrite, mark=mark, credentials=credentials)
         self._names = _picture_names(info.names)
+        if credentials:
+            for name in self._names:
+                credentials.check(path / name)
 
     def _open(self) -> None:
         self._part.mkdir()
@@ -53,6 +60,10 @@ class FolderSink(PartSink):
         picture = self._part / name
         picture.parent.mkdir(parents=True, exist_ok=True)
         picture.write_bytes(_encoded(frame, self._path / name, mark=self._mark))
+
+    def _sign(self, credentials: Credentials) -> None:
+        for picture in sorted(path for path in self._part.rglob("*") if path.is_file()):
+            credentials.sign(picture, is_generated=self._mark and SOURCE_TYPE.encode() in picture.read_bytes())
 
     def _install(self) -> None:
         if not self._path.exists():

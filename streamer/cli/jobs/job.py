@@ -43,6 +43,8 @@ class Job:
     preview: float | None = None
     always: tuple[str, ...] = ()
     mark: bool = True
+    mark_key: Path | None = None
+    mark_cert: Path | None = None
     keep: Path | None = None
     keep_key: Path | None = None
     camera: str | None = None

@@ -11,9 +11,11 @@ from streamer.errors import StreamerError
 from streamer.settings import DEFAULT_DELAY, LIVE_DELAY
 
 if TYPE_CHECKING:
+    from streamer.audit.log import AuditLog
     from streamer.cli.jobs.job import Job
     from streamer.consent.filter import ConsentContext
     from streamer.pipeline.anonymizer import Anonymizer
+    from streamer.sinks.marks.credentials import Credentials
     from streamer.types import Sink, Source, Span, VideoInfo
 
 
@@ -67,7 +69,7 @@ def _parts(job: Job, source: Source) -> tuple[Span, ...]:
     return spread(job.preview, within=Span(job.start, end))
 
 
-def open_job_sink(job: Job, info: VideoInfo, on_quit: Callable[[], None]) -> Sink:
+def open_job_sink(job: Job, info: VideoInfo, on_quit: Callable[[], None], audit: AuditLog | None) -> Sink:
     """Return the sink; `on_quit` is called when a preview window is closed."""
     from streamer.sinks.outputs import open_outputs
     from streamer.sources.address import live_address
@@ -85,8 +87,21 @@ def open_job_sink(job: Job, info: VideoInfo, on_quit: Callable[[], None]) -> Sin
         crf=job.crf,
         overwrite=job.overwrite,
         mark=job.mark and job.mode == "generate",
+        credentials=_credentials(job, audit),
         on_quit=on_quit,
     )
+
+
+def _credentials(job: Job, audit: AuditLog | None) -> Credentials | None:
+    if job.mark_key is None and job.mark_cert is None:
+        return None
+    if not job.mark:
+        raise typer.BadParameter("signs the mark, which --no-mark leaves out", param_hint="--mark-key")
+    if job.mark_key is None or job.mark_cert is None:
+        raise typer.BadParameter("a key and its certificates belong together", param_hint="--mark-key, --mark-cert")
+    from streamer.sinks.marks.credentials import Credentials
+
+    return Credentials(job.mark_key, job.mark_cert, audit_sha256=lambda: audit.last_line_sha256 if audit else "")
 
 
 def load_anonymizer(job: Job, *, is_live: bool) -> Anonymizer:
