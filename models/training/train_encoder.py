@@ -78,7 +78,7 @@ class EncoderTrainConfig(RunConfig):
         outside: Weight of the pixels outside the oval that the paste shows; 1 as in the paper.
         temporal: Weight of the distance between latents of one face in two views.
         codes: What the generator's reconstruction drew crops again from: then there are latents to follow.
-        codes_until: Step until which the encoder follows only these, which costs a tenth: no picture is made.
+        codes_until: Step until which the encoder follows only these, which costs a fifth: no picture is made.
         joint_from: Step from which the generator trains too, against the discriminator; never by default.
         adversarial: Weight of the discriminator then.
         joint_learning_rate: Of generator and discriminator then (Adam): they are trained already.

@@ -54,7 +54,7 @@ class GeneratorTrainConfig(RunConfig):
         mapping_rate: Their learning rate, as a share of the rest's.
         reconstruction: Weight of drawing half of the pictures like those whose principal components were their z; 0 as
             in the paper. A generator that knows where faces lie needs far fewer pictures to learn what they look like.
-        adversarial_from: Step until which only that is learnt, at a third of the cost and four times the rate.
+        adversarial_from: Step until which only that is learnt, at .4 of the cost and four times the rate.
     """
 
     data: tuple[Path, ...]
