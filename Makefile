@@ -1,4 +1,5 @@
 # make demo    see it work on a clip made here, or on yours: make demo CLIP=path
+# make check   what tells most in two minutes: style, types, and every test that is not slow
 # make test    every check there is
 # make bench   frames per second beside deface: make bench CLIPS="a.mp4 b.mp4"
 # make clean   remove everything that was made here, .venv included
@@ -16,13 +17,20 @@ BIN := $(VENV)/bin
 PINNED := pyproject.toml constraints.txt
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test bench clean
+.PHONY: demo check test bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/veil demo $(if $(CLIP),"$(CLIP)")
 
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --no-unmarked
+
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -rs -n 2 --dist loadfile
 

@@ -101,9 +101,7 @@ def _check_version(metadata: Mapping[str, str], path: Path | str) -> None:
     if version is None:
         raise CheckpointError(f"{path}: not a checkpoint of veil (no veil_format in its metadata)")
     if version != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path}: format {version}, this version of veil reads {FORMAT_VERSION}; update Veil"
-        )
+        raise CheckpointError(f"{path}: format {version}, this version of veil reads {FORMAT_VERSION}; update Veil")
 
 
 def config_from_json(config_type: type[Config], values: Mapping[str, Any]) -> Config:

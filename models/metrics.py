@@ -6,7 +6,6 @@ The mean squared error of pictures is `models.training.losses.losses.pixel_loss`
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -182,20 +181,6 @@ def rate_interval(successes: int, count: int) -> tuple[float, float]:
     half = _NORMAL_95 * math.sqrt(rate * (1 - rate) / count + z2 / (4 * count**2))
     low, high = ((center + sign * half) / (1 + z2 / count) for sign in (-1, 1))
     return low if successes else 0.0, high if successes < count else 1.0  # exact, where round-off would show
-
-
-def subgroup_means(values: Array, groups: Sequence[str]) -> dict[str, float]:
-    """Return the mean of each group, from the highest to the lowest: the worst is at one of the ends.
-
-    Args:
-        values: `(N,)`.
-        groups: N names.
-    """
-    if len(values) != len(groups):
-        raise ValueError(f"need a group for each of {len(values)} values, got {len(groups)}")
-    names = np.asarray(groups)
-    means = {str(name): float(values[names == name].mean()) for name in np.unique(names)}
-    return dict(sorted(means.items(), key=lambda pair: -pair[1]))
 
 
 def _unit(embeddings: Array) -> Doubles:

@@ -307,11 +307,3 @@ class Sink(Protocol):
     def write(self, frame: SafeFrame) -> None:
         """Take one frame; its index and pts increase."""
         ...
-
-
-class Detector(Protocol):
-    """Finds faces in one `(H, W, 3)` uint8 RGB image, without memory of earlier ones."""
-
-    def __call__(self, image: Image) -> list[Face]:
-        """Return the faces, in no particular order."""
-        ...

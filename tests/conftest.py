@@ -11,6 +11,10 @@ import pytest
 
 from tests.clips import encode_clip
 
+WAITING = {"end_to_end", "serve"}  # folders of tests
+SLOW_SECONDS = 1.0  # of the processor; whoever takes as much is marked
+BUSY = 2.0  # times as many a machine takes that does other work, too: from there on a test without its mark fails
+
 
 def _forbidden(reason: str) -> bool:
     """Return whether this machine promised what the skipped test lacked."""
@@ -32,6 +36,34 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     report = yield
     _fail_if_forbidden(report)
     return report
+
+
+def _cpu_seconds() -> float:
+    """Return what this process and those it waited for have used so far: other work on the machine does not count."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Fail a test that takes over a second and is not marked as slow: `make check` would come to take minutes."""
+    before = _cpu_seconds()
+    yield
+    used = _cpu_seconds() - before
+    if item.config.getoption("--no-unmarked") and used > BUSY * SLOW_SECONDS and not item.get_closest_marker("slow"):
+        pytest.fail(f"took {used:.1f} s of the processor: make it faster, or mark it @pytest.mark.slow")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what talks to processes, peers and browsers: it waits more than it works."""
+    for item in items:
+        if WAITING & set(item.path.relative_to(Path(__file__).parent).parts):
+            item.add_marker("slow")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let CI hold tests to their marks; on a machine that is slow they may be as slow."""
+    parser.addoption("--no-unmarked", action="store_true", help="fail a test over a second that is not marked slow")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -137,6 +137,7 @@ def test_imports_are_absolute(path: Path):
     assert not [name for name in imported(path) if name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_only_the_pipeline_makes_a_safe_frame():
     nodes = [(module_of(path), node) for path in STREAMER for node in ast.walk(ast.parse(path.read_text()))]
     makers = {module for module, node in nodes if makes_safe(node)}

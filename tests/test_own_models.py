@@ -28,6 +28,7 @@ def python(*arguments: object, cwd: Path, **environment: str) -> subprocess.Comp
     return subprocess.run(command, cwd=cwd, env=BARE | environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_command_started_beside_a_foreign_models_uses_its_own(foreign: Path):
     (foreign / "streamer" / "__init__.py").unlink()
     (foreign / "streamer" / "remux.py").unlink()

@@ -46,11 +46,6 @@ class Verification:
         """How many frames the intact lines count."""
         return self.totals.frames
 
-    @property
-    def complete(self) -> bool:
-        """Whether the log is intact and was closed."""
-        return not self.problem and not self.unfinished
-
 
 def verify(path: Path, public_key: Path | None = None) -> Verification:
     """Return what the log at `path` proves; nothing in it is trusted.

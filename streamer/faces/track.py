@@ -105,12 +105,6 @@ class FaceTracker:
         self._cuts = SceneCuts()
         self._size: Floats | None = None  # of the pictures
 
-    def reset(self) -> None:
-        """Forget all faces, as for a new video."""
-        self._trails = []
-        self._cuts = SceneCuts()
-        self._seconds = -math.inf
-
     def verified(self, seconds: float) -> list[Face]:
         """Return where those faces should be at `seconds` that were verified in the last `VERIFIED_SECONDS`."""
         return [predicted(t, seconds) for t in self._trails if 0 <= seconds - t.verified <= VERIFIED_SECONDS]

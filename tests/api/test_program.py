@@ -184,6 +184,7 @@ def test_a_closed_stream_refuses_frames_and_a_stream_takes_no_alpha(covering: An
         stream(photo)
 
 
+@pytest.mark.slow
 def test_a_video_is_one_call(covering: Anonymizer, portrait_clip: Path, tmp_path: Path):
     said: list[tuple[int, int | None]] = []
     written = covering.video(portrait_clip, tmp_path / "safe.mp4", progress=lambda *counts: said.append(counts))
@@ -195,6 +196,7 @@ def test_a_video_is_one_call(covering: Anonymizer, portrait_clip: Path, tmp_path
             assert frame.image.shape == original.image.shape
 
 
+@pytest.mark.slow
 def test_a_part_of_a_video_is_written(covering: Anonymizer, portrait_clip: Path, tmp_path: Path):
     assert covering.video(portrait_clip, tmp_path / "a.mp4", start_seconds=0.1, end_seconds=0.3).frames == 6
 

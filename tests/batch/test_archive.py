@@ -36,6 +36,7 @@ def memory() -> Iterator[fsspec.AbstractFileSystem]:
     files.pseudo_dirs[:] = [""]
 
 
+@pytest.mark.slow
 def test_an_archive_is_done_and_a_corrupt_file_named(folder: Path, tmp_path: Path):
     out = tmp_path / "out"
     result = cover(folder, "--out", out)
@@ -48,6 +49,7 @@ def test_an_archive_is_done_and_a_corrupt_file_named(folder: Path, tmp_path: Pat
     assert said["counts"]["frames"] == 52
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_and_does_nothing_twice(folder: Path, tmp_path: Path):
     out = tmp_path / "out"
     cover(folder, "--out", out)
@@ -62,6 +64,7 @@ def test_the_same_command_goes_on_and_does_nothing_twice(folder: Path, tmp_path:
     assert batch("verify", "--out", out).exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_long_file_is_done_in_parts_that_join_exactly(folder: Path, tmp_path: Path):
     whole, split = tmp_path / "whole", tmp_path / "split"
     cover(folder / "long.mp4", "--out", whole, "--keep-audio")
@@ -88,6 +91,7 @@ def test_parts_join_in_every_container(tmp_path: Path, suffix: str):
     assert seconds_of(split / source.name) == seconds_of(whole / source.name)
 
 
+@pytest.mark.slow
 def test_no_face_shows_at_a_seam(tmp_path: Path, portrait_clip: Path):
     face = first_picture(portrait_clip)
     size = (face.shape[1], face.shape[0])
@@ -99,6 +103,7 @@ def test_no_face_shows_at_a_seam(tmp_path: Path, portrait_clip: Path):
     assert done["counts"] == {"faces": 24, "faces_mosaic": 24, "frames": 24, "frames_covered_whole": 0}
 
 
+@pytest.mark.slow
 def test_what_was_killed_goes_on_with_the_parts_that_are_missing(folder: Path, tmp_path: Path):
     out = tmp_path / "out"
     arguments = (folder / "long.mp4", "--out", out, *IN_PARTS)
@@ -119,6 +124,7 @@ def test_what_was_killed_goes_on_with_the_parts_that_are_missing(folder: Path, t
     assert files_below(out) == ["long.mp4", "manifest.jsonl"]
 
 
+@pytest.mark.slow
 def test_sources_and_outputs_lie_wherever_fsspec_reaches(folder: Path, memory: fsspec.AbstractFileSystem):
     memory.put(str(folder), "/in", recursive=True)
     result = cover("memory://in", "--out", "memory://out", *IN_PARTS)

@@ -33,6 +33,7 @@ def frames_of(path: Path) -> list[int]:
         return [frame.pts for frame in container.decode(video=0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"]])
 def test_help_and_version_load_nothing_heavy(arguments: list[str]):
     code = (
@@ -50,6 +51,7 @@ def test_version_is_that_of_the_package():
     assert veil("--version").stdout == f"veil {streamer.__version__}\n"
 
 
+@pytest.mark.slow
 def test_run_writes_every_frame_and_says_how_faces_were_covered(portrait_clip: Path, tmp_path: Path):
     result = veil("run", portrait_clip, tmp_path / "safe.mp4", *COVER)
     assert result.exit_code == 0, result.stderr
@@ -59,6 +61,7 @@ def test_run_writes_every_frame_and_says_how_faces_were_covered(portrait_clip: P
     assert result.stderr == ""
 
 
+@pytest.mark.slow
 def test_a_key_and_a_privacy_budget_are_taken_and_accounted_for(portrait_clip: Path, tmp_path: Path):
     (tmp_path / "key").write_bytes(bytes(range(32)))
     options = ("--key", tmp_path / "key", "--epsilon", 2, "--delta", 1e-6, "--device", "cpu")
@@ -68,6 +71,7 @@ def test_a_key_and_a_privacy_budget_are_taken_and_accounted_for(portrait_clip: P
     assert "none with --epsilon: no face is compared with the person" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_key_and_a_name_decide_who_is_drawn_in_every_run(tmp_path: Path):
     import matplotlib
 
@@ -104,6 +108,7 @@ def test_a_wrong_key_or_budget_is_wrong_usage_and_writes_nothing(
     assert not (tmp_path / "safe.mp4").exists()
 
 
+@pytest.mark.slow
 def test_json_is_one_object_on_stdout_and_agrees_with_the_output(portrait_clip: Path, tmp_path: Path):
     result = veil("run", portrait_clip, tmp_path / "safe.mkv", *COVER, "--cover", "solid", "--json")
     assert result.exit_code == 0, result.stderr
@@ -115,6 +120,7 @@ def test_json_is_one_object_on_stdout_and_agrees_with_the_output(portrait_clip: 
     assert (said["audio_streams"], said["audio_packets"]) == (1, None)
 
 
+@pytest.mark.slow
 def test_audio_is_kept_only_when_asked_for(portrait_clip: Path, tmp_path: Path):
     kinds = {}
     for name, options in (("without.mp4", ()), ("with.mp4", ("--keep-audio",))):
@@ -124,6 +130,7 @@ def test_audio_is_kept_only_when_asked_for(portrait_clip: Path, tmp_path: Path):
     assert kinds == {"without.mp4": ["video"], "with.mp4": ["video", "audio"]}
 
 
+@pytest.mark.slow
 def test_the_summary_counts_the_packets_of_sound_that_were_copied(portrait_clip: Path, tmp_path: Path):
     result = veil("run", portrait_clip, tmp_path / "safe.mp4", *COVER, "--keep-audio", "--json")
     with av.open(str(tmp_path / "safe.mp4")) as container:
@@ -138,18 +145,21 @@ def test_small_faces_are_looked_for_as_asked(portrait_clip: Path, tmp_path: Path
     assert json.loads(result.stdout)["searched"]["least_face"] == 50.0
 
 
+@pytest.mark.slow
 def test_a_codec_can_be_chosen(portrait_clip: Path, tmp_path: Path):
     assert veil("run", portrait_clip, tmp_path / "safe.mp4", *COVER, "--codec", "hevc").exit_code == 0
     with av.open(str(tmp_path / "safe.mp4")) as container:
         assert container.streams.video[0].codec_context.name == "hevc"
 
 
+@pytest.mark.slow
 def test_av1_is_written_without_a_word(portrait_clip: Path, tmp_path: Path):
     command = [sys.executable, "-m", "streamer", "run", portrait_clip, tmp_path / "safe.webm", *COVER, "--codec", "av1"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True)
     assert done.stderr == ""  # the encoder itself writes there, below Python
 
 
+@pytest.mark.slow
 def test_a_folder_of_pictures_becomes_a_folder_of_pictures(portrait_clip: Path, tmp_path: Path):
     assert veil("run", portrait_clip, tmp_path / "frames", *COVER).exit_code == 0
     result = veil("run", tmp_path / "frames", tmp_path / "safe", *COVER, "--json")
@@ -259,6 +269,7 @@ def test_the_traceback_is_shown_on_request(portrait_clip: Path, tmp_path: Path, 
     assert "ZeroDivisionError: why" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_real_signal_ends_a_real_run_with_130_and_no_output(name: str, portrait_clip: Path, tmp_path: Path):
     slow = tmp_path / "slow.py"  # the clip is over too soon to hit: every frame of it takes a while
@@ -287,6 +298,7 @@ def test_a_real_signal_ends_a_real_run_with_130_and_no_output(name: str, portrai
     assert sorted(path.name for path in tmp_path.iterdir()) == ["slow.py", "working"]
 
 
+@pytest.mark.slow
 def test_a_run_whose_summary_nobody_reads_is_done_all_the_same(tmp_path: Path):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((16, 16, 3), np.uint8))
     unread, written = os.pipe()
@@ -298,6 +310,7 @@ def test_a_run_whose_summary_nobody_reads_is_done_all_the_same(tmp_path: Path):
     assert (tmp_path / "b.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_a_name_that_the_console_cannot_show_does_not_fail_the_work(encoding: str, tmp_path: Path):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((16, 16, 3), np.uint8))
@@ -315,6 +328,7 @@ def only_cover(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli_run, "load_anonymizer", lambda *_, **__: pipeline.Anonymizer.load(mode="cover"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("only_cover")
 def test_the_demo_of_a_clip_writes_video_and_sheet_and_warns(portrait_clip: Path, tmp_path: Path):
     result = veil("demo", portrait_clip, "--out", tmp_path / "out")
@@ -323,6 +337,7 @@ def test_the_demo_of_a_clip_writes_video_and_sheet_and_warns(portrait_clip: Path
     assert "real faces, do not publish" in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("only_cover")
 def test_the_demo_makes_its_own_clip(portrait_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("streamer.cli.demo.render_clip", lambda path: path.write_bytes(portrait_clip.read_bytes()))
@@ -374,6 +389,7 @@ def test_training_without_data_says_which_file_is_missing(kind: list[str], tmp_p
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_an_audited_run_leaves_a_log_that_verifies(portrait_clip: Path, tmp_path: Path):
     log, key, public = tmp_path / "log.jsonl", tmp_path / "audit.pem", tmp_path / "public.pem"
     made = veil("audit-key", key)

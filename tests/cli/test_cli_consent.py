@@ -26,6 +26,8 @@ from streamer.faces.detect import FaceDetector
 from streamer.types import Image
 from tests.clips import encode_clip
 
+pytestmark = pytest.mark.slow
+
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"  # US Navy, public domain
 COLLINS = Path(skimage.__file__).parent / "data" / "astronaut.png"  # NASA, public domain
 

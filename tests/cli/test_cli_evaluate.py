@@ -36,6 +36,7 @@ def gate(folder: Path, text: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_loads_nothing_heavy(command: str):
     code = (
@@ -47,6 +48,7 @@ def test_help_loads_nothing_heavy(command: str):
     assert "--thresholds" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_missing_extra_is_named_with_what_to_install(photos: Path):
     code = "import sys; sys.modules['sklearn'] = None; from streamer.cli.main import main; main()"
     arguments = [sys.executable, "-c", code, "evaluate", "images", str(photos)]
@@ -103,6 +105,7 @@ def test_wrong_usage_is_exit_code_two(arguments: list[str], says: str):
     assert says in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["images", "video"])
 def test_originals_that_are_not_there_are_named(command: str, tmp_path: Path):
     result = veil(command, tmp_path / "gone", tmp_path, *RECOGNIZER)
@@ -111,6 +114,7 @@ def test_originals_that_are_not_there_are_named(command: str, tmp_path: Path):
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_copies_are_recognised_and_break_the_gate(photos: Path, tmp_path: Path):
     path = gate(tmp_path, '[images]\n"similarity.identity" = { max = 0.1 }\n"ssim" = { min = 0.65 }\n')
     report = tmp_path / "new" / "report.html"
@@ -124,6 +128,7 @@ def test_copies_are_recognised_and_break_the_gate(photos: Path, tmp_path: Path):
     assert "This page shows real faces" not in report.read_text()
 
 
+@pytest.mark.slow
 def test_our_own_output_is_made_and_the_page_says_with_what(photos: Path, tmp_path: Path):
     path = gate(tmp_path, '[images]\n"similarity.identity" = { max = 0.5 }\n')
     options = ("--limit", 2, "--thresholds", path, "--report", tmp_path / "report.html", "--show-faces")
@@ -136,6 +141,7 @@ def test_our_own_output_is_made_and_the_page_says_with_what(photos: Path, tmp_pa
     assert "This page shows real faces" in page
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_video_leaks_every_face_and_breaks_the_gate(portrait_clip: Path, tmp_path: Path):
     path = gate(tmp_path, '[video]\n"leak_rate" = { max = 0 }\n')
     result = veil("video", portrait_clip, portrait_clip, *RECOGNIZER, "--every", "6", "--thresholds", path)

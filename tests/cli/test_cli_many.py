@@ -47,6 +47,7 @@ def folder(made: Path, tmp_path: Path) -> Path:
     return shutil.copytree(made, tmp_path / "in")
 
 
+@pytest.mark.slow
 def test_several_sources_are_written_to_a_folder_with_weights_loaded_once(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -63,6 +64,7 @@ def test_several_sources_are_written_to_a_folder_with_weights_loaded_once(
         assert sum(1 for _ in container.decode(video=0)) == 12
 
 
+@pytest.mark.slow
 def test_a_folder_with_videos_becomes_such_a_folder_and_says_what_it_leaves_out(folder: Path, tmp_path: Path):
     result = veil(folder, tmp_path / "out")
     assert result.exit_code == 0, result.output

@@ -37,6 +37,7 @@ def test_what_is_no_time_is_wrong_usage(text: str, tmp_path: Path):
     assert "--to" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_part_is_written(clip: Callable[..., Path], tmp_path: Path):
     done = veil("run", clip(**LONG), tmp_path / "safe.mp4", *COVER, "--from", "0:07", "--to", "8.5")
     assert done.exit_code == 0, done.stderr
@@ -74,6 +75,7 @@ def test_a_region_that_covers_nothing_is_wrong_usage(clip: Callable[..., Path], 
     assert not (tmp_path / "safe.mp4").exists()
 
 
+@pytest.mark.slow
 def test_a_preview_is_three_places_in_a_file_of_its_own(clip: Callable[..., Path], tmp_path: Path):
     done = veil("run", clip(**LONG), tmp_path / "safe.mp4", *COVER, "--preview", "1")
     assert done.exit_code == 0, done.stderr

@@ -1,5 +1,6 @@
 """What a run loads: covering needs none of what draws."""
 
+import pytest
 import json
 import subprocess
 import sys
@@ -44,6 +45,7 @@ def test_whoever_else_uses_mediapipe_in_the_process_finds_all_of_it():
     assert output_of(RUNTIME) == ["set() False 0.10.21 FaceMesh"]
 
 
+@pytest.mark.slow
 def test_the_faces_of_a_run_in_a_process_of_its_own_are_found(portrait_clip: Path, tmp_path: Path):
     report = json.loads(output_of(COVER, portrait_clip, tmp_path / "out.mp4")[0])
     assert report["covered"]["mosaic"]["mode"] >= 9

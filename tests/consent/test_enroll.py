@@ -22,6 +22,8 @@ from streamer.faces.track import FaceTracker
 from streamer.sources.file_source import open_source
 from streamer.types import Track
 
+pytestmark = pytest.mark.slow
+
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"  # US Navy, public domain
 COLLINS = Path(skimage.__file__).parent / "data" / "astronaut.png"  # NASA, public domain
 CROWD = Cohort(0.65, np.eye(128, dtype=np.float32))  # nobody's

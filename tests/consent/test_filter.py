@@ -64,6 +64,7 @@ def tiers(frames: list[tuple[np.ndarray, SafeFrame]]) -> Counter[str]:
     return Counter(face.tier for _, safe in frames for face in safe.faces)
 
 
+@pytest.mark.slow
 def test_an_enrolled_person_is_covered_first_and_then_stays_as_they_are(clip: Path, portrait: Path, tmp_path: Path):
     keeping = ConsentContext.load(enrolled(tmp_path, portrait), key=KEY, camera=None)
     frames = safe_frames(clip, keeping)
@@ -75,11 +76,13 @@ def test_an_enrolled_person_is_covered_first_and_then_stays_as_they_are(clip: Pa
     assert (image == safe.image).all()
 
 
+@pytest.mark.slow
 def test_consent_for_another_camera_keeps_nobody_visible(clip: Path, portrait: Path, tmp_path: Path):
     keeping = ConsentContext.load(enrolled(tmp_path, portrait, camera="door"), key=KEY, camera="window")
     assert set(tiers(safe_frames(clip, keeping))) == {"mosaic"}
 
 
+@pytest.mark.slow
 def test_a_look_that_fails_keeps_nobody_visible(clip: Path, portrait: Path, tmp_path: Path):
     keeping = ConsentContext.load(enrolled(tmp_path, portrait), key=KEY, camera=None)
 

@@ -217,6 +217,7 @@ def test_people_in_a_street_are_found_by_the_tiles(detector: FaceDetector):
         assert len(sure(detector(image))) >= len(sure(untiled(image))) + 3
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CLIPS.is_dir(), reason="shared/clips is absent")
 def test_light_gives_more_meshes_on_a_dark_stage(detector: FaceDetector, monkeypatch: pytest.MonkeyPatch):
     import av
@@ -559,6 +560,7 @@ def test_an_image_that_cannot_be_sampled_leaves_no_answers_for_the_next(hopper: 
         only(detector(hopper))
 
 
+@pytest.mark.slow
 def test_threads_that_share_a_detector_find_what_one_finds(hopper: Image):
     images = [hopper, np.zeros((200, 200, 3), np.uint8), place(hopper, width=1200, height=800, at=(600, 100))]
     with FaceDetector() as detector, ThreadPoolExecutor(6) as threads:

@@ -65,6 +65,7 @@ def uncovered(before: Image, after: Image, boxes: Floats) -> int:
     return sum(changed[y1:y2, x1:x2].mean() < 0.7 for x1, y1, x2, y2 in boxes.astype(int))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "across", "down", "pixels"),
     [((1600, 1000), 10, 5, (20, 26, 32)), ((640, 480), 9, 4, (18, 24)), ((2400, 400), 12, 2, (30,))],
@@ -83,6 +84,7 @@ def seconds_of(*shots: list[Image]) -> Iterator[Frame]:
     return (Frame(image, index, index, Fraction(1, RATE)) for index, image in enumerate(images))
 
 
+@pytest.mark.slow
 def test_no_face_of_a_moving_crowd_stays_open_in_a_video(anonymizer: Anonymizer, portrait: Image):
     places = rows((480, 360), 7, 3, (24, 30))
     made = [crowd(portrait, (480, 360), [(x + 2 * n, y, p) for x, y, p in places]) for n in range(14)]

@@ -16,7 +16,6 @@ from models.metrics import (
     match_rate,
     rate_interval,
     ssim,
-    subgroup_means,
 )
 
 
@@ -181,10 +180,3 @@ def test_the_interval_of_a_rate_is_wilson_s() -> None:
 def test_no_match_among_few_faces_proves_little() -> None:
     """z^2 / (n + z^2), though a bootstrap of zeros would say zero."""
     assert rate_interval(0, 100) == pytest.approx((0, 1.96**2 / (100 + 1.96**2)), rel=1e-4)
-
-
-def test_subgroups_come_from_the_highest_mean_to_the_lowest() -> None:
-    means = subgroup_means(np.array([1.0, 2.0, 6.0, 8.0]), ["old", "young", "old", "child"])
-    assert list(means.items()) == [("child", 8.0), ("old", 3.5), ("young", 2.0)]
-    with pytest.raises(ValueError, match="a group for each"):
-        subgroup_means(np.ones(2), ["old"])

@@ -100,6 +100,7 @@ def psp_output(content: dict[str, object], crops: Tensor) -> Tensor:
 # What is recognised
 
 
+@pytest.mark.slow
 def test_the_published_psp_is_the_network_of_the_paper() -> None:
     shapes = psp_shapes(PUBLISHED_ENCODER, generator_shapes(1024, ffhq_channels(2), latent=512, mapping=8))
     content = {"state_dict": weightless(shapes), "latent_avg": torch.empty(18, 512, device="meta"), "opts": {}}
@@ -346,6 +347,7 @@ def test_a_generator_saved_before_noises_were_gets_the_same_ones_each_time(tmp_p
     assert abs(float(first[-1].std()) - 1) < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "stages", "squeeze", "affine"),
     [(ArcFace, IR_SE_50, 16, True), (CurricularFace, IR_101, None, False)],

@@ -115,6 +115,7 @@ def test_cover_mode_needs_no_weights_and_leaves_a_few_flat_colours(cover: str, h
     assert len(np.unique(safe.image[inside(face, hopper)], axis=0)) <= (1 if cover == "solid" else 49)
 
 
+@pytest.mark.slow
 def test_all_faces_of_a_frame_are_drawn(anonymizer: Anonymizer, hopper: Image, face: Face) -> None:
     x1, y1, x2, y2 = (face.box + np.float32([-60, -60, 60, 60])).astype(int)
     tile = cv2.resize(hopper[max(0, y1) : y2, max(0, x1) : x2], (150, 170))
@@ -130,6 +131,7 @@ def test_a_face_stays_the_same_stranger_from_frame_to_frame(hopper: Image, face:
     assert {report.track_id for report in last.faces} == {report.track_id for report in first.faces}
 
 
+@pytest.mark.slow
 def test_another_key_makes_another_stranger(hopper: Image, face: Face) -> None:
     oval = inside(face, hopper)
     pictures = [Anonymizer.load(device="cpu", key=key * 32).image(hopper)[oval].astype(int) for key in (b"a", b"b")]
@@ -372,6 +374,7 @@ def test_turn_is_half_when_facing_the_camera_and_near_one_in_profile() -> None:
     assert profile_ratio(mesh) == pytest.approx(0.95)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared: photos and a recogniser")
 def test_people_become_others_and_beta_brings_them_back(anonymizer: Anonymizer, tmp_path: Path) -> None:
     with tarfile.open(SHARED / "faces" / "eval-lfw.tar") as tar:

@@ -19,6 +19,7 @@ def shown(first: str, then: str, **environment: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "then"),
     [("share_cores()", "import torch"), ("import numpy, torch", "share_cores()")],
@@ -28,9 +29,11 @@ def test_the_network_gets_half_of_the_cores_and_numpy_one(first: str, then: str)
     assert shown(first, then) == f"{max(1, CORES // 2)} 1"
 
 
+@pytest.mark.slow
 def test_what_the_user_set_stays() -> None:
     assert shown("share_cores()", "import torch", OMP_NUM_THREADS=str(CORES)) == f"{CORES} 1"
 
 
+@pytest.mark.slow
 def test_threads_of_the_network_sleep_while_they_wait() -> None:
     assert shown("share_cores()", "import os, torch; print(os.environ['OMP_WAIT_POLICY'])").startswith("passive")

@@ -47,6 +47,7 @@ def still(image: Image) -> Frame:
     return Frame(image, 0, 0, Fraction(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [2, 16])
 def test_every_thread_gets_what_it_would_get_alone(anonymizer: Anonymizer, pictures: list[Image], threads: int):
     alone = [anonymizer.image(picture) for picture in pictures]
@@ -67,6 +68,7 @@ def drawing() -> Iterator[Anonymizer]:
         yield made
 
 
+@pytest.mark.slow
 def test_a_key_and_a_picture_give_one_face_in_any_order_thread_and_process(drawing: Anonymizer, pictures: list[Image]):
     first = [digest(drawing.image(picture)) for picture in pictures[:2]]
     with ThreadPoolExecutor(4) as workers:
@@ -82,6 +84,7 @@ def test_a_key_and_a_picture_give_one_face_in_any_order_thread_and_process(drawi
     assert done.stdout.decode().strip() == first[1]
 
 
+@pytest.mark.slow
 def test_a_recording_under_a_key_has_the_same_strangers_again(drawing: Anonymizer, pictures: list[Image]):
     frames = [Frame(picture, n, n, Fraction(1, 25)) for n, picture in enumerate([pictures[3], *pictures[2:3] * 2])]
     one, two = ([digest(safe.image) for safe in drawing.frames(frames)] for _ in range(2))

@@ -104,6 +104,7 @@ def test_a_score_that_is_no_number_is_caught(guard: Guard, hopper: Image, track:
     assert guard.check(hopper, hopper, [track], seconds=0.0, limit=SAME_PERSON).alike == [track]
 
 
+@pytest.mark.slow
 def test_a_network_that_draws_the_person_is_covered_and_gives_up_its_stranger(hopper: Image):
     anonymizer = Anonymizer.load(device="cpu", key=b"k" * 32)
     stream = anonymizer.begin_stream()
@@ -127,6 +128,7 @@ def test_a_network_that_draws_the_person_is_covered_and_gives_up_its_stranger(ho
     assert tiers[-1] == "generated"
 
 
+@pytest.mark.slow
 def test_under_a_mechanism_no_face_is_compared_so_that_nothing_depends_on_the_person_but_its_release(hopper: Image):
     loaded = Anonymizer.load(device="cpu", epsilon=1.0)
     asked: list[int] = []

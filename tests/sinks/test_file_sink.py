@@ -673,6 +673,7 @@ def test_an_ordinary_copy_logs_no_warning(clip: Clip, tmp_path: Path, caplog: py
     assert caplog.records == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED_CLIPS.is_dir(), reason="needs ../shared/clips")
 @pytest.mark.parametrize(
     "name",

@@ -332,6 +332,7 @@ def test_a_frame_of_another_size_is_letterboxed(clip: Clip, caplog: pytest.LogCa
     assert caplog.text.count("letterboxed") == 1
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_length_of_a_clip(clip: Clip) -> None:
     def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

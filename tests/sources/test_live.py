@@ -162,6 +162,7 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch
         assert time.monotonic() - start < 10
 
 
+@pytest.mark.slow
 @needs_rtsp_server
 def test_connections_that_come_and_go_leave_no_thread_or_descriptor() -> None:
     def descriptors() -> int:
@@ -204,6 +205,7 @@ def wait_for(find: Callable[[], Path], size: int, run: subprocess.Popen[str], se
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 @needs_rtsp_server
 @needs_ffmpeg
 def test_from_one_server_to_another_with_a_recording_that_survives_a_kill(face_clip: Path, tmp_path: Path) -> None:
@@ -225,6 +227,7 @@ def test_from_one_server_to_another_with_a_recording_that_survives_a_kill(face_c
     assert kept[0].image.shape == sent[0].image.shape == (720, 1280, 3)
 
 
+@pytest.mark.slow
 @needs_rtsp_server
 def test_a_live_run_ends_well_with_sigterm_and_keeps_what_it_recorded(face_clip: Path, tmp_path: Path) -> None:
     with rtsp_server(str(face_clip)) as server:
@@ -248,6 +251,7 @@ def test_a_window_without_a_screen_is_one_line(portrait_clip: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "veil: cannot open a window: there is no screen\n")
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_does_not_stop_the_other_outputs_but_is_a_failure(
     portrait_clip: Path, tmp_path: Path
 ) -> None:
@@ -263,6 +267,7 @@ def test_a_server_that_is_not_there_does_not_stop_the_other_outputs_but_is_a_fai
         assert kept == {"sink": str(tmp_path / "kept.mp4"), "state": "done", "frames": len(list(source)), "reason": ""}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("address", ["rtmp://127.0.0.1:{}/live/S3CRET", "whip:http://127.0.0.1:{}/whip/room"])
 def test_an_only_output_that_never_took_a_frame_is_a_failure(address: str, portrait_clip: Path) -> None:
     run = veil_run(portrait_clip, address.format(free_port()))
@@ -273,6 +278,7 @@ def test_an_only_output_that_never_took_a_frame_is_a_failure(address: str, portr
     assert [output["state"] for output in json.loads(printed)["outputs"]] == ["failed"]
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 def test_what_a_server_took_is_counted(portrait_clip: Path, tmp_path: Path) -> None:
     hub = tmp_path / "hub.mkv"

@@ -142,6 +142,7 @@ def test_what_is_cut_off_a_recording_stays_cut_off(clip: Callable[..., Path], tm
     assert "wr0ng" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_recording_and_ends(portrait_clip: Path, tmp_path: Path) -> None:
     with serving(portrait_clip.parent) as url, open_source(portrait_clip) as source:
         command = [sys.executable, "-m", "streamer", "run", f"{url}/{portrait_clip.name}", str(tmp_path / "safe.mp4")]

@@ -24,6 +24,8 @@ from streamer.render.align import umeyama
 from streamer.training.extract import extract, extract_crops, named_frames
 from streamer.types import Frame
 
+pytestmark = pytest.mark.slow
+
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 
 

@@ -21,6 +21,8 @@ from streamer.training.donors import Donor, Label, pictures, read_donors, read_l
 from streamer.training.train_textures import nearest_to_mean
 from streamer.types import Face, Image
 
+pytestmark = pytest.mark.slow
+
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"  # US Navy, public domain
 HEADER = "file,sex,age,unfit,mouth\n"
 DONORS = (3, 400, 801, 1202, 1603)  # strangers we ship: evenly lit faces of nobody, as donors should be

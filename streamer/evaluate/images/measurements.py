@@ -158,25 +158,6 @@ def measure_methods(
     return {name: (each.measurements(), shared + each.problems()) for name, each in recorders.items()}
 
 
-def measure_anonymizer(
-    photos: Iterable[PhotoFile], anonymizer: Anonymizer, judge: Judge
-) -> tuple[Measurements, list[Problem]]:
-    """Return what our own pipeline makes of photos, with how it covered each.
-
-    Raises:
-        SourceError: If none could be measured.
-    """
-    recorder = Recorder(judge)
-    for original in originals_of(photos, judge, recorder.wrong):
-        try:
-            output, tier = anonymized(anonymizer, original)
-        except AnonymizerError:
-            recorder.wrong[NO_OUTPUT].append(original.photo.name)
-            continue
-        recorder.add(original, output, tier=tier)
-    return recorder.measurements(), recorder.problems()
-
-
 def anonymize_with(anonymizer: Anonymizer) -> Method:
     """Return our own pipeline as a method among others."""
     return lambda original: anonymized(anonymizer, original)[0]

@@ -108,6 +108,7 @@ def test_linking_finds_faces_that_stay_and_is_blind_where_all_are_alike():
     assert max(map(named, link(views_of(before), blank, cast).values())) < 0.5  # of 12: chance is .08
 
 
+@pytest.mark.slow
 def test_the_parrot_names_people_through_a_cover_that_only_turns_embeddings(recognizer: CompactRecognizer):
     before, cast = faces_of(PEOPLE), cast_of(PEOPLE, seed=0)
     turned = before @ np.linalg.qr(np.random.default_rng(1).standard_normal((SIZE, SIZE)))[0]
@@ -116,6 +117,7 @@ def test_the_parrot_names_people_through_a_cover_that_only_turns_embeddings(reco
     assert named(found["linear map"]) > 0.9
 
 
+@pytest.mark.slow
 def test_training_makes_the_parrot_see_the_photo_in_its_cover(recognizer: CompactRecognizer):
     rng = np.random.default_rng(0)
     before = rng.integers(0, 255, (16, 8, 8, 3), np.uint8).repeat(16, axis=1).repeat(16, axis=2)
@@ -136,6 +138,7 @@ def test_the_recogniser_that_the_parrot_trains_is_a_copy(recognizer: CompactReco
     assert all((value == untouched[name]).all() for name, value in recognizer.state_dict().items())
 
 
+@pytest.mark.slow
 def test_an_inverter_learns_to_undo_what_can_be_undone(recognizer: CompactRecognizer):
     rng = np.random.default_rng(0)
     before = rng.integers(100, 255, (24, 4, 4, 3), np.uint8).repeat(CROP // 4, axis=1).repeat(CROP // 4, axis=2)
@@ -196,6 +199,7 @@ def test_the_known_part_of_a_track_is_not_attacked():
     assert (person.known, person.attacked) == (list(range(5, 10)), list(range(10, 25)))
 
 
+@pytest.mark.slow
 def test_a_person_of_an_uncovered_clip_is_named_among_strangers(tmp_path: Path):
     render_clip(tmp_path / "clip.mp4", (Shot(1.8, (Pose(0.8, 0.56, 0.8),), (Pose(0.9, 0.56, 0.8),)),))
     recognizers = load_recognizers(["identity"])
@@ -207,6 +211,7 @@ def test_a_person_of_an_uncovered_clip_is_named_among_strangers(tmp_path: Path):
     assert scores["solid", "average"][0, 0] < scores["unchanged", "average"][0, 0]
 
 
+@pytest.mark.slow
 def test_the_key_decides_whether_a_photo_becomes_the_same_stranger_again():
     (image,), (face,) = hopper(1)
     loaded = Anonymizer.load()
@@ -217,6 +222,7 @@ def test_the_key_decides_whether_a_photo_becomes_the_same_stranger_again():
     assert any((output != outputs[0]).any() for output in outputs)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not LFW.exists(), reason="needs ../shared")
 def test_a_weak_blur_is_read_a_solid_cover_less_and_a_black_picture_not_at_all():
     sitting = Sitting(load_recognizers(["identity"]))
@@ -233,6 +239,7 @@ def test_a_weak_blur_is_read_a_solid_cover_less_and_a_black_picture_not_at_all()
     assert found["black"] < 0.35  # of 15: six or more by chance, 1 in 4,000
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not LFW.exists(), reason="needs ../shared")
 def test_every_method_meets_every_attacker():
     told: list[tuple[str, int, int]] = []

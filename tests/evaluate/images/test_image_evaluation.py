@@ -68,6 +68,7 @@ def problems_of(findings: Findings) -> dict[str, tuple[str, ...]]:
     return {problem.what: problem.names for problem in findings.problems}
 
 
+@pytest.mark.slow
 def test_a_tool_that_returns_its_input_keeps_everything_and_hides_nobody(
     portraits: Path, copies: Path, recognizers: list[Recognizer]
 ):
@@ -79,6 +80,7 @@ def test_a_tool_that_returns_its_input_keeps_everything_and_hides_nobody(
     assert figures["ssim"].count == 3
 
 
+@pytest.mark.slow
 def test_our_own_pipeline_is_measured_with_how_it_covered_each_face(portraits: Path, recognizers: list[Recognizer]):
     anonymizer = Anonymizer.load(key=bytes(32))
     findings = evaluate_images(portraits, anonymizer=anonymizer, recognizers=recognizers, limit=1)
@@ -88,6 +90,7 @@ def test_our_own_pipeline_is_measured_with_how_it_covered_each_face(portraits: P
     assert [row[:2] for row in tiers.rows] == [("generated", "1")]
 
 
+@pytest.mark.slow
 def test_every_bad_input_is_named_and_the_rest_is_measured(
     portraits: Path, tmp_path: Path, hopper: Image, recognizers: list[Recognizer]
 ):
@@ -121,6 +124,7 @@ def test_a_folder_of_other_pictures_is_refused(portraits: Path, tmp_path: Path, 
         evaluate_images(portraits, outputs=tmp_path, recognizers=recognizers)
 
 
+@pytest.mark.slow
 def test_photos_without_any_face_are_an_error_that_counts_them(tmp_path: Path, recognizers: list[Recognizer]):
     cv2.imwrite(str(tmp_path / "a.png"), np.full((90, 90, 3), 90, np.uint8))
     with pytest.raises(SourceError, match="1 no face found in the original"):
@@ -132,6 +136,7 @@ def test_either_outputs_or_an_anonymizer_must_be_given(portraits: Path, recogniz
         evaluate_images(portraits, recognizers=recognizers)
 
 
+@pytest.mark.slow
 def test_the_worst_faces_are_covered_unless_they_were_asked_for(
     portraits: Path, copies: Path, recognizers: list[Recognizer], hopper: Image
 ):
@@ -150,6 +155,7 @@ def test_the_worst_faces_are_covered_unless_they_were_asked_for(
     assert "similarity 1" in findings.worst[0].why
 
 
+@pytest.mark.slow
 def test_a_method_that_gives_nothing_is_counted(portraits: Path, recognizers: list[Recognizer]):
     judge = Judge(recognizers)
     photos = find_photos(portraits)
@@ -159,6 +165,7 @@ def test_a_method_that_gives_nothing_is_counted(portraits: Path, recognizers: li
     assert [(problem.what, problem.names) for problem in problems] == [(NO_OUTPUT, ("before/dark.png",))]
 
 
+@pytest.mark.slow
 def test_an_output_of_another_size_is_refused_by_the_judge(portraits: Path, recognizers: list[Recognizer]):
     judge = Judge(recognizers)
     original = judge.original(find_photos(portraits)[0])
@@ -249,6 +256,7 @@ def test_of_real_people_the_input_matches_always_and_solid_squares_by_chance(
     assert hidden["found"].value < 0.3
 
 
+@pytest.mark.slow
 @needs_shared
 def test_real_outputs_under_the_wrong_names_are_caught(lfw: Path, tmp_path: Path, recognizers: list[Recognizer]):
     files = sorted(lfw.iterdir())[:8]

@@ -54,6 +54,7 @@ def test_outputs_that_are_the_input_all_match_and_all_rank_first():
     assert figures["kernel.made"].value == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_outputs_that_know_nothing_of_the_person_are_at_chance():
     before, people = faces(200, 2)
     after = np.random.default_rng(1).normal(size=before.shape).astype(np.float32)

@@ -123,6 +123,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Pat
         write_tables(Findings("x", {}, problems=(Problem("y", ("z",)),)), tmp_path / "file" / "out")
 
 
+@pytest.mark.slow
 def test_photos_without_any_face_are_an_error_that_says_so(tmp_path: Path):
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((64, 64, 3), 90, np.uint8))
     with pytest.raises(SourceError, match="1: no face found"):

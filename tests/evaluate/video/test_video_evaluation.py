@@ -112,16 +112,19 @@ def test_a_copy_leaks_every_face_frame(copied: Findings):
     assert not copied.problems
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crf", [28, 35])
 def test_a_copy_through_a_codec_leaks_every_face_frame_too(portrait: Path, annotations: Path, crf: int):
     assert scored(portrait, annotations, same, crf=crf).figures["leak_rate"].value == 10_000
 
 
+@pytest.mark.slow
 def test_a_copy_that_was_shifted_by_a_pixel_leaks_too(portrait: Path, annotations: Path):
     findings = scored(portrait, annotations, lambda image, _: np.roll(image, (1, 1), (0, 1)))
     assert findings.figures["leak_rate"].value == 10_000
 
 
+@pytest.mark.slow
 def test_a_solid_cover_leaks_nothing_and_says_how_little_that_proves(portrait: Path, annotations: Path):
     leak = scored(portrait, annotations, solid).figures["leak_rate"]
     assert leak.value == 0
@@ -129,17 +132,20 @@ def test_a_solid_cover_leaks_nothing_and_says_how_little_that_proves(portrait: P
     assert leak.high == pytest.approx(10_000 * (1 - 0.025 ** (1 / COUNT)))  # Clopper and Pearson's for none of n
 
 
+@pytest.mark.slow
 def test_a_strong_blur_covers_and_one_of_a_pixel_does_not(portrait: Path, annotations: Path):
     assert scored(portrait, annotations, blurred(20)).figures["leak_rate"].value == 0
     assert scored(portrait, annotations, blurred(1)).figures["leak_rate"].value == 10_000
 
 
+@pytest.mark.slow
 def test_one_uncovered_frame_is_found_and_named(portrait: Path, annotations: Path):
     findings = scored(portrait, annotations, lambda image, index: image if index == 5 else solid(image, index))
     assert findings.figures["leak_rate"].value == pytest.approx(10_000 / COUNT)
     assert [row[0] for row in findings.tables[1].rows] == ["5"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["generate", "cover"])
 def test_our_own_output_leaks_nothing(portrait: Path, annotations: Path, mode: str):
     anonymizer = Anonymizer.load(mode=mode, key=bytes(32))
@@ -148,6 +154,7 @@ def test_our_own_output_leaks_nothing(portrait: Path, annotations: Path, mode: s
     assert findings.figures["frames"].value == COUNT
 
 
+@pytest.mark.slow
 def test_a_flickering_output_flickers_more_than_a_steady_one(portrait: Path, annotations: Path, copied: Findings):
     def flash(image: Image, index: int) -> Image:
         return np.asarray(cv2.convertScaleAbs(image, alpha=1 - 0.2 * (index % 2)), np.uint8)
@@ -158,6 +165,7 @@ def test_a_flickering_output_flickers_more_than_a_steady_one(portrait: Path, ann
     assert flashing.figures["shimmer_ratio"].value > 4
 
 
+@pytest.mark.slow
 def test_an_output_that_slides_flickers_but_does_not_shimmer(portrait: Path, annotations: Path, copied: Findings):
     sliding = scored(portrait, annotations, lambda image, index: np.roll(image, 2 * index, 1))
     assert copied.figures["shimmer_ratio"].value == pytest.approx(1)
@@ -165,12 +173,14 @@ def test_an_output_that_slides_flickers_but_does_not_shimmer(portrait: Path, ann
     assert sliding.figures["flicker_ratio"].value > 1.5 * sliding.figures["shimmer_ratio"].value
 
 
+@pytest.mark.slow
 def test_a_trembling_output_has_more_jitter_than_a_steady_one(portrait: Path, annotations: Path, copied: Findings):
     trembling = scored(portrait, annotations, lambda image, index: np.roll(image, 8 * (index % 2), 1))
     assert copied.figures["jitter_ratio"].value == pytest.approx(1)
     assert trembling.figures["jitter_ratio"].value > 4
 
 
+@pytest.mark.slow
 def test_a_hard_edge_is_a_seam_and_a_copy_has_none(portrait: Path, annotations: Path, copied: Findings):
     assert math.isnan(copied.figures["seam"].value)
     soft, hard = (scored(portrait, annotations, change).figures["seam_ratio"] for change in (brightened, white))
@@ -178,6 +188,7 @@ def test_a_hard_edge_is_a_seam_and_a_copy_has_none(portrait: Path, annotations: 
     assert hard.value > 1.5
 
 
+@pytest.mark.slow
 def test_lost_frames_are_counted_and_named(portrait: Path, annotations: Path):
     output = changed(portrait, portrait.with_name("lost.mp4"), same, keep=slice(0, 5))
     findings = evaluate_video(portrait, output=output, annotations=annotations)
@@ -186,6 +197,7 @@ def test_lost_frames_are_counted_and_named(portrait: Path, annotations: Path):
     assert ("frame 5", "frame 6", "frame 7") in [problem.names for problem in findings.problems]
 
 
+@pytest.mark.slow
 def test_another_frame_size_is_named_and_scaled(portrait: Path, annotations: Path):
     with open_source(portrait) as source:
         half = [cv2.resize(f.image, (640, 360), interpolation=cv2.INTER_AREA) for f in source]

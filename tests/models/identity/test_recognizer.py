@@ -24,6 +24,7 @@ def recogniser() -> MobileFaceNet:
     return MobileFaceNet().eval().requires_grad_(False)
 
 
+@pytest.mark.slow
 def test_embeddings_are_unit_vectors_of_128_numbers(recogniser: MobileFaceNet) -> None:
     embeddings = recogniser(random_crops(3))
     assert embeddings.shape == (3, 128)

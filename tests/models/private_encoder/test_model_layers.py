@@ -64,6 +64,7 @@ def test_upsampling_equals_scipys_zero_filling_and_filtering(height: int, width:
     np.testing.assert_allclose(upsampled.numpy(), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_upsampling_keeps_a_constant_away_from_the_border() -> None:
     upsampled = Upsample()(torch.full((1, 3, 6, 6), 0.7))
     torch.testing.assert_close(upsampled[:, :, 2:-2, 2:-2], torch.full((1, 3, 8, 8), 0.7))

@@ -54,6 +54,7 @@ def test_what_one_picture_becomes_does_not_depend_on_the_others() -> None:
     assert torch.equal(at(0.5)(plain, draws(8))[:4], at(0.5)(others, draws(8))[:4])
 
 
+@pytest.mark.slow
 def test_augmentation_is_affine_in_the_picture_and_its_gradient_is_that_map() -> None:
     plain, direction = pictures(8), pictures(8, size=16).flip(0)
     augment = at(0.8)

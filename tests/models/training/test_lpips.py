@@ -74,6 +74,7 @@ def save(path: Path, state: object) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["alex", "vgg"])
 def test_the_distance_is_the_published_one(network: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
@@ -142,6 +143,7 @@ def test_a_file_that_is_missing_or_broken_is_named(tmp_path: Path, alexnet: Path
             load_lpips(tmp_path / f"{name}.pth", alexnet)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "shapes"),
     [

@@ -36,6 +36,7 @@ def test_without_batch_norms_the_recogniser_is_the_same_but_at_the_edge(teacher:
     torch.testing.assert_close(whole.layers[-3:](features), embedded, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_with_all_channels_kept_nothing_changes(teacher: MobileFaceNet) -> None:
     whole = folded(teacher)
     same = thinned(whole, FULL_WIDTHS, crops(40))
@@ -52,6 +53,7 @@ def test_channels_go_without_which_the_others_can_do_the_same() -> None:
     torch.testing.assert_close(read(inputs)[:, :, 0, 0], torch.cat([a + b + 1, a - b], dim=1), atol=0.05, rtol=0.02)
 
 
+@pytest.mark.slow
 def test_half_the_channels_do_some_of_the_work_before_any_training(teacher: MobileFaceNet) -> None:
     whole, few = folded(teacher), crops(40)
     half = thinned(whole, COMPACT_WIDTHS, few)
@@ -61,6 +63,7 @@ def test_half_the_channels_do_some_of_the_work_before_any_training(teacher: Mobi
     assert likeness > (untrained(few) * whole(few)).sum(dim=1).mean() + 0.3
 
 
+@pytest.mark.slow
 def test_thinning_is_the_same_each_time(teacher: MobileFaceNet) -> None:
     first, second = (thinned(folded(teacher), COMPACT_WIDTHS, crops(8)).state_dict() for _ in range(2))
     torch.testing.assert_close(first, second, atol=0, rtol=0)

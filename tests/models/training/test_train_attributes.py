@@ -14,6 +14,8 @@ from models.training.ranks import Draws, Ranks
 from models.training.train_attributes import AttributeTrainConfig, AttributeTrainer, read_labels, train
 from tests.models.training.crops import assert_resumes_exactly, write_crops
 
+pytestmark = pytest.mark.slow
+
 ALONE = Ranks(0, 1, torch.device("cpu"))
 NAN = float("nan")
 

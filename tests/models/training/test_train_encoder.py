@@ -19,6 +19,8 @@ from models.training.train_generator import train as train_generator
 from streamer.cli import main as cli
 from tests.models.training.crops import assert_resumes_exactly, encoder_config, generator_config
 
+pytestmark = pytest.mark.slow
+
 ALONE = Ranks(0, 1, torch.device("cpu"))
 
 

@@ -20,6 +20,8 @@ from models.training.train_generator import R1_EVERY, GeneratorTrainConfig, Gene
 from streamer.cli import main as cli
 from tests.models.training.crops import assert_resumes_exactly, generator_config, write_crops
 
+pytestmark = pytest.mark.slow
+
 ALONE = Ranks(0, 1, torch.device("cpu"))
 
 

@@ -18,6 +18,8 @@ from streamer.render.align import umeyama
 from tests.models.training.crops import assert_resumes_exactly, calibrated, write_crops
 from tests.models.training.test_train_linear import write_faces
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def config(tmp_path: Path) -> IdentityTrainConfig:

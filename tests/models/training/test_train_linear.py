@@ -18,6 +18,8 @@ from models.training.fits.fit_shape import ridge
 from models.training.inputs.dataset import open_dataset, unpack_valid
 from models.training.train_linear import SHIPPED, LinearTrainConfig, relight, train
 
+pytestmark = pytest.mark.slow
+
 SIZE, FACES = 32, 96
 
 

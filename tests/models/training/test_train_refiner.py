@@ -13,6 +13,8 @@ from models.training.train_refiner import SHIPPED, RefinerTrainConfig, edge_loss
 from tests.models.training.crops import assert_resumes_exactly
 from tests.models.training.test_train_linear import SIZE, write_faces
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def teacher(tmp_path: Path) -> LinearRefined:
