@@ -105,7 +105,7 @@ def _ray() -> Any:  # noqa: ANN401 - a module
     try:
         import ray
     except ImportError as error:
-        raise StreamerError("Ray is not installed: pip install 'veil-stream[cluster]'") from error
+        raise StreamerError("Ray is not installed: pip install ray") from error
     return ray
 
 

@@ -93,7 +93,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_one_that_was_not(folder: Path
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds the workers of Ray in /proc")
 def test_ray_does_a_lost_worker_s_task_again_and_the_outputs_are_the_same(folder: Path, tmp_path: Path):
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'veil-stream[cluster]'")
+    pytest.importorskip("ray", reason="Ray is not installed: pip install ray")
     cover(folder, "--out", tmp_path / "expected", *IN_PARTS)
     out = tmp_path / "out"
     run = start(folder, out, "--engine", "ray", "--workers", "2", *IN_PARTS)

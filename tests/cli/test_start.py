@@ -1,11 +1,12 @@
 """What a run loads: covering needs none of what draws."""
 
-import pytest
 import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from tests.clips import picture
 
