@@ -31,11 +31,13 @@ LIKE = 0.35  # from here it is a face, for now
 SURELY = 0.5  # 1 in 100 of what is no face have it: from here it is one, whatever the detector says
 GLIMPSED = CERTAIN - 0.01  # at most, for what is vague but certain by itself: it is covered, and not for long
 TILTED = 30.0  # degrees; CenterFace knows few faces that lie on their side
+RECALL_SECONDS = 0.2  # for which a place where there was nothing is not looked at again: patterns stay
+SAME_PLACE = 0.7  # IoU
 MAX_LOOKS = 8  # per frame, 6 ms each; what is left stays as the detector has it
 
 
 class SecondLook:
-    """A second opinion; for one thread at a time.
+    """A second opinion on the faces of one stream; for one thread at a time.
 
     Args:
         network: May be shared with others in the same thread.
@@ -43,23 +45,35 @@ class SecondLook:
 
     def __init__(self, network: CenterFace) -> None:
         self._network = network
+        self._empty: list[tuple[float, Floats]] = []  # when and where there was nothing
 
-    def __call__(self, image: Image, faces: Sequence[Face], *, known: Sequence[Face]) -> list[Face]:
+    def __call__(self, image: Image, faces: Sequence[Face], *, known: Sequence[Face], seconds: float) -> list[Face]:
         """Return `faces`, in order: surer, less sure or, with nothing like a face in them, left out.
 
         Args:
             image: `(H, W, 3)` uint8 RGB.
             faces: What was found in it.
             known: Where verified faces are: what is found there is one of them, seen badly, and stays as it is.
+            seconds: Presentation time of the frame.
 
         Raises:
             AnonymizerError: When the network fails.
         """
         boxes = np.array([face.box for face in known], np.float32).reshape(-1, 4)
+        self._empty = [(at, box) for at, box in self._empty if 0 <= seconds - at < RECALL_SECONDS]
+        faces = [face for face in faces if _is_at(face.box, boxes) or not self._was_nothing(face)]
         new = [face for face in faces if not _is_at(face.box, boxes)][:MAX_LOOKS]
         likeness = {id(face): self._likeness(image, face) for face in new}
+        self._empty += [(seconds, face.box) for face in new if likeness[id(face)] < NOTHING]
         judged = (_judged(face, likeness[id(face)]) if id(face) in likeness else face for face in faces)
         return [face for face in judged if face is not None]
+
+    def _was_nothing(self, face: Face) -> bool:
+        """Return whether something doubted was looked at here a moment before, and there was nothing like a face."""
+        if face.mesh is not None or face.score >= SURE or not self._empty:
+            return False
+        ious, _ = overlaps(face.box, np.stack([box for _, box in self._empty]))
+        return bool((ious >= SAME_PLACE).any())
 
     def _likeness(self, image: Image, face: Face) -> float:
         """Return the highest likeness, as the head is, turned upright or, where a mesh fits, upside down."""

@@ -124,7 +124,8 @@ class FaceAnonymizer:
     def _follow(self, frame: Frame) -> TrackedFrame:
         faces = self._small.in_frame(frame.image, self.detector(frame.image), seconds=frame.seconds)
         if self.settings.policy != "strict":  # which covers what may be a face, whatever else says
-            faces = self._look_again(frame.image, faces, known=self.tracker.verified(frame.seconds))
+            known = self.tracker.verified(frame.seconds)
+            faces = self._look_again(frame.image, faces, known=known, seconds=frame.seconds)
         tracks = self.tracker.update(faces, frame.seconds, frame.image)
         return TrackedFrame(frame, self._described(frame, tracks), self.tracker.starts_scene)
 

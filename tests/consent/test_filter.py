@@ -125,7 +125,7 @@ def played(frames: Sequence[Sequence[Face]], *, delay: float = 0.0) -> list[Imag
     stream = Anonymizer.load(mode="cover", device="cpu", delay_seconds=delay).begin_stream()
     script = iter(frames)
     stream.detector = lambda image: list(next(script))  # type: ignore[assignment]
-    stream._look_again = lambda image, faces, known: list(faces)  # type: ignore[assignment]
+    stream._look_again = lambda image, faces, known, seconds: list(faces)  # type: ignore[assignment]
     stream._keeper = AnnAgreed()  # type: ignore[assignment]
     shown = (Frame(NOISE, n, n, Fraction(1, 30)) for n in range(len(frames)))
     return [stream.render(seen).image for seen in stream.ahead(shown)]

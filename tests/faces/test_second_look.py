@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -42,12 +43,17 @@ def found(picture: Image) -> Face:
 
 
 @pytest.fixture(scope="module")
-def second_look() -> SecondLook:
-    return SecondLook(CenterFace())
+def network() -> CenterFace:
+    return CenterFace()
+
+
+@pytest.fixture
+def second_look(network: CenterFace) -> SecondLook:
+    return SecondLook(network)
 
 
 def judged(face: Face, likeness: float) -> list[Face]:
-    return SecondLook(Fixed(likeness))(PATTERN, [face], known=[])  # type: ignore[arg-type]
+    return SecondLook(Fixed(likeness))(PATTERN, [face], known=[], seconds=0.0)  # type: ignore[arg-type]
 
 
 def turned(picture: Image, face: Face, degrees: float) -> tuple[Image, Face]:
@@ -62,38 +68,38 @@ def turned(picture: Image, face: Face, degrees: float) -> tuple[Image, Face]:
 
 @pytest.mark.parametrize("score", [0.35, 0.55])
 def test_a_doubted_face_becomes_sure(second_look: SecondLook, picture: Image, found: Face, score: float):
-    (face,) = second_look(picture, [replace(found, mesh=None, score=score)], known=[])
+    (face,) = second_look(picture, [replace(found, mesh=None, score=score)], known=[], seconds=0.0)
     assert face.score >= 0.5
     assert face.is_verified
 
 
 def test_a_pattern_that_one_network_doubts_is_left_out(second_look: SecondLook, found: Face):
-    assert second_look(PATTERN, [replace(found, mesh=None, score=0.45)], known=[]) == []
+    assert second_look(PATTERN, [replace(found, mesh=None, score=0.45)], known=[], seconds=0.0) == []
 
 
 def test_a_mesh_on_a_pattern_is_left_out(second_look: SecondLook, found: Face):
-    assert second_look(PATTERN, [found], known=[]) == []
+    assert second_look(PATTERN, [found], known=[], seconds=0.0) == []
 
 
 @pytest.mark.parametrize("score", [0.55, 0.9])
 def test_what_the_detector_is_sure_of_stays_a_hint_even_on_a_pattern(
     second_look: SecondLook, found: Face, score: float
 ):
-    (face,) = second_look(PATTERN, [replace(found, mesh=None, score=score)], known=[])
+    (face,) = second_look(PATTERN, [replace(found, mesh=None, score=score)], known=[], seconds=0.0)
     assert face.score == 0.49
 
 
 @pytest.mark.parametrize("degrees", [45, 90, -90])
 def test_a_head_that_lies_is_looked_at_upright(second_look: SecondLook, picture: Image, found: Face, degrees: float):
     image, lying = turned(picture, found, degrees)
-    (face,) = second_look(image, [replace(lying, mesh=None, score=0.4)], known=[])
+    (face,) = second_look(image, [replace(lying, mesh=None, score=0.4)], known=[], seconds=0.0)
     assert face.is_verified
 
 
 def test_a_mesh_on_a_head_that_hangs_upside_down_is_no_mistake(second_look: SecondLook, picture: Image, found: Face):
     image, hanging = turned(picture, found, 180)
     upright = replace(hanging, landmarks=found.landmarks)  # the mesh model does not notice
-    (face,) = second_look(image, [upright], known=[])
+    (face,) = second_look(image, [upright], known=[], seconds=0.0)
     assert face.is_verified
 
 
@@ -101,20 +107,20 @@ def test_a_face_over_the_border_of_the_picture_is_known(second_look: SecondLook,
     left = int(found.box[0] + 0.4 * found.size)
     shift = np.tile(np.array([left, 0], np.float32), 2)
     cut = replace(found, box=found.box - shift, landmarks=found.landmarks - shift[:2], mesh=None, score=0.4)
-    (face,) = second_look(np.ascontiguousarray(picture[:, left:]), [cut], known=[])
+    (face,) = second_look(np.ascontiguousarray(picture[:, left:]), [cut], known=[], seconds=0.0)
     assert face.score >= 0.4
 
 
 def test_a_box_whose_middle_is_outside_of_the_picture_is_no_error(second_look: SecondLook, found: Face):
     outside = replace(found, box=found.box + 2 * SIDE, score=0.9)
-    assert len(second_look(PATTERN, [outside], known=[])) <= 1
+    assert len(second_look(PATTERN, [outside], known=[], seconds=0.0)) <= 1
 
 
 def test_where_a_face_is_known_nobody_looks_again(found: Face):
     network = Fixed(0.0)
     moved = replace(found, box=found.box + 0.2 * found.size)
     weak = replace(found, mesh=None, score=0.31)
-    assert SecondLook(network)(PATTERN, [weak], known=[moved]) == [weak]  # type: ignore[arg-type]
+    assert SecondLook(network)(PATTERN, [weak], known=[moved], seconds=0.0) == [weak]  # type: ignore[arg-type]
     assert network.boxes == []
 
 
@@ -122,7 +128,7 @@ def test_there_is_an_end_to_looking_and_what_is_left_stays_as_it_is(found: Face)
     network = Fixed(0.0)
     step = np.float32(2 * found.size)
     faces = [replace(found, box=found.box + n * step) for n in range(MAX_LOOKS + 1)]
-    kept = SecondLook(network)(PATTERN, faces, known=[])  # type: ignore[arg-type]
+    kept = SecondLook(network)(PATTERN, faces, known=[], seconds=0.0)  # type: ignore[arg-type]
     assert len(network.boxes) == 2 * MAX_LOOKS  # as they are, and upside down
     assert kept == faces[MAX_LOOKS:]
 
@@ -143,3 +149,22 @@ def test_a_weak_detection_is_verified_only_by_a_strong_likeness(found: Face):
     (sure,), (verified,) = judged(weak, LIKE), judged(weak, SURELY)
     assert (sure.score, sure.is_verified) == (0.5, False)
     assert (verified.score, verified.is_verified) == (0.5, True)
+
+
+def test_a_pattern_is_not_looked_at_again_at_once_but_soon(found: Face):
+    network = Fixed(0.0)
+    look, pattern = SecondLook(network), replace(found, mesh=None, score=0.4)  # type: ignore[arg-type]
+    looks = []
+    for seconds in (0.0, 0.1, 0.15, 0.2, 0.3):
+        assert look(PATTERN, [pattern], known=[], seconds=seconds) == []
+        looks.append(len(network.boxes))
+    assert looks == [1, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("better", [{"score": 0.55}, {"box": np.array([5, 5, 100, 100], np.float32)}])
+def test_where_there_was_nothing_a_better_detection_or_one_beside_it_is_looked_at(found: Face, better: dict[str, Any]):
+    network = Fixed(0.0)
+    look, pattern = SecondLook(network), replace(found, mesh=None, score=0.4)  # type: ignore[arg-type]
+    for seconds, face in ((0.0, pattern), (0.1, replace(pattern, **better))):
+        look(PATTERN, [face], known=[], seconds=seconds)
+    assert len(network.boxes) == 2

@@ -44,7 +44,7 @@ class Agreeing:
     def __init__(self, network: CenterFace) -> None:
         """Need no network."""
 
-    def __call__(self, image: Image, faces: Sequence[Face], *, known: Sequence[Face]) -> list[Face]:
+    def __call__(self, image: Image, faces: Sequence[Face], *, known: Sequence[Face], seconds: float) -> list[Face]:
         return list(faces)
 
 
