@@ -11,7 +11,7 @@ from models.textures.recipes import Donors
 from models.textures.regions import Floats, Regions
 
 ALIKE = 4  # others, and their mirror images, in the mean that a donor is softened toward
-OWN_UPPER, OWN_LOWER, OWN_SKIN = 0.6, 0.5, 0.35  # how much of a part stays the donor's own
+OWN_UPPER, OWN_LOWER, OWN_SKIN = 0.8, 0.75, 0.4  # how much of a part stays the donor's own: less is more like anybody
 FINE = 0.007  # of the side: what is finer is one donor's, since a mean of it is a blur
 PORES = 2.5  # deviations: what skin shows beyond is a line, a mole or a hair
 MOST_PORES = 0.022  # logarithm, deviation of the fine detail of cheeks that nobody takes for a fault

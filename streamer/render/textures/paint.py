@@ -202,12 +202,14 @@ def _whole(patch: Floats, skin: Floats, shown: Floats, *, sigma: float) -> Float
     """
     shrink = max(1.0, sigma / 2.0)
     size = (max(1, round(patch.shape[1] / shrink)), max(1, round(patch.shape[0] / shrink)))
+    more = cv2.subtract(patch, skin)
+    more *= shown[..., None]
     colours, weight = (
         cv2.GaussianBlur(cv2.resize(part, size, interpolation=cv2.INTER_AREA), (0, 0), sigma / shrink)
-        for part in ((patch - skin) * shown[..., None], shown)
+        for part in (more, shown)
     )
     field = cv2.resize(colours / (weight + 0.02)[..., None], patch.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    return np.asarray(skin + field + shown[..., None] * (patch - skin - field), np.float32)
+    return np.asarray(cv2.blendLinear(patch, cv2.add(skin, field), shown, 1.0 - shown))
 
 
 def _warped(values: Floats, canvas: Canvas) -> Floats:
