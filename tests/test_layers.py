@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "sinks": "sources sinks/marks",
     "audit": "",
     "batch": "sources pipeline sinks audit sinks/marks",
-    "api": "sources pipeline sinks",
+    "api": "sources pipeline sinks sinks/marks",
     "bench": "sources pipeline sinks",
     "training": "sources faces render render/textures",
     "serve": "sources pipeline sinks",

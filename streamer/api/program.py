@@ -18,6 +18,7 @@ from streamer.errors import AnonymizerError, SourceError
 from streamer.pipeline import anonymizer as pipeline
 from streamer.pipeline.runner import protect
 from streamer.sinks.file_sink import open_sink
+from streamer.sinks.marks.credentials import Credentials
 from streamer.sources.address import live_address
 from streamer.sources.file_source import open_source
 from streamer.types import Codec, Tier
@@ -113,12 +114,14 @@ class Anonymizer(pipeline.Anonymizer):
         start_seconds: float = 0.0,
         end_seconds: float | None = None,
         mark: bool = True,
+        credentials: Credentials | None = None,
     ) -> Written:
         """Write a video file without its faces, or a folder of pictures; an error leaves no output.
 
         Args:
             source, start_seconds, end_seconds: As of `open_source`.
-            sink, overwrite, keep_audio, codec, crf, mark: As of `open_sink`; what is only covered is never marked.
+            sink, overwrite, keep_audio, codec, crf, mark, credentials: As of `open_sink`; what is only covered is not
+                marked as generated.
             progress: Called after each frame with how many are done, and how many there are, or None.
             stream: As of `frames`.
 
@@ -137,7 +140,7 @@ class Anonymizer(pipeline.Anonymizer):
             open_sink(
                 sink, opened.info,
                 source_path=source, keep_audio=keep_audio, codec=codec, crf=crf, overwrite=overwrite,
-                mark=mark and self.settings.mode == "generate",
+                mark=mark and self.settings.mode == "generate", credentials=credentials,
             ) as written,
             closing(protect(opened, self, stream=stream)) as frames,
         ):  # fmt: skip

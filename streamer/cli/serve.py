@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,6 +13,7 @@ import typer
 from streamer.cli.failures import errors_in_one_line
 from streamer.errors import StreamerError
 from streamer.pipeline.cores import share_cores
+from streamer.region import Region, regions_of
 from streamer.settings import LEAST_FACE, LIVE_DELAY, MAX_FACE, Settings
 
 if TYPE_CHECKING:
@@ -59,6 +61,9 @@ def serve(
     min_face: Annotated[
         float | None, typer.Option(min=LEAST_FACE, max=MAX_FACE, show_default="30", help="As of `veil run`.")
     ] = None,
+    always: Annotated[
+        list[str] | None, typer.Option(metavar="X%,Y%,W%,H%", help="As of `veil run`, for all.", show_default=False)
+    ] = None,
     max_peers: Annotated[int, typer.Option(min=1, help="Who send at the same time.")] = 4,
     max_viewers: Annotated[int, typer.Option(min=0, help="Of each of them.")] = 8,
     max_minutes: Annotated[float, typer.Option(min=0, help="That one may stay; 0 for any time.")] = 0.0,
@@ -89,7 +94,10 @@ def serve(
             raise typer.BadParameter("makes a certificate, where --cert gives one", param_hint="--self-signed")
         certificate: Path | Literal["self-signed"] | None = "self-signed" if self_signed else cert
         access = Access(host, port, tokens, certificate, key_file, tuple(origin or ()), tuple(proxy or ()))
-        settings = Settings(beta, mode, key=_key(key), policy=policy, delay_seconds=delay_ms / 1000, min_face=min_face)
+        settings = Settings(
+            beta, mode, key=_key(key), policy=policy, delay_seconds=delay_ms / 1000, min_face=min_face,
+            always=_regions(always or ()),
+        )  # fmt: skip
         limits, sound = Limits(max_peers, max_viewers, max_minutes), Sound("kept" if keep_audio else "dropped", voice)
         share_cores()
         anonymizer = _load(model, device, settings)
@@ -126,6 +134,17 @@ def _key(file: Path | None) -> bytes | None:
         raise typer.BadParameter(str(error), param_hint="--key") from error
 
 
+def _regions(values: Iterable[str]) -> tuple[Region, ...]:
+    """Return regions in percent: what browsers send changes its size."""
+    try:
+        regions = regions_of(values)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--always") from error
+    if not all(region.is_share for region in regions):
+        raise typer.BadParameter("must be in percent, as what browsers send changes its size", param_hint="--always")
+    return regions
+
+
 def _load(model: str, device: str, settings: Settings) -> Anonymizer:
     """Return the weights, asked in batches by all peers."""
     from models.checkpoint_errors import CheckpointError
@@ -134,7 +153,7 @@ def _load(model: str, device: str, settings: Settings) -> Anonymizer:
     try:
         anonymizer = Anonymizer.load(
             model, beta=settings.beta, device=device, mode=settings.mode, key=settings.key, policy=settings.policy,
-            delay_seconds=settings.delay_seconds, min_face=settings.min_face,
+            delay_seconds=settings.delay_seconds, min_face=settings.min_face, always=settings.always,
         )  # fmt: skip
     except CheckpointError as error:
         raise StreamerError(str(error)) from error

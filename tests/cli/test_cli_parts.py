@@ -10,7 +10,10 @@ from typer.testing import CliRunner, Result
 
 from streamer.cli import main as cli
 from streamer.cli import run as cli_run
+from streamer.cli import serve as cli_serve
 from streamer.cli.jobs.job import seconds_of
+from streamer.region import regions_of
+from streamer.settings import Settings
 
 COVER = ("--mode", "cover", "--cover", "solid")
 LONG = {"pts": range(120), "options": {"g": "10"}}
@@ -133,3 +136,16 @@ def test_a_run_that_draws_marks_its_output_unless_told_not_to(
     done = veil("run", clip(pts=range(2)), tmp_path / "safe.mp4", *options)
     assert done.exit_code == 0, done.stderr
     assert (b"compositeWithTrainedAlgorithmicMedia" in (tmp_path / "safe.mp4").read_bytes()) == is_marked
+
+
+@pytest.mark.parametrize(("region", "said"), [("10,10,5,5", "must be in percent"), ("x", "always must be")])
+def test_what_a_server_always_covers_is_in_percent(region: str, said: str):
+    done = veil("serve", "--always", region)
+    assert done.exit_code == 2
+    assert said in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_a_server_covers_what_it_is_told_to():
+    settings = Settings(mode="cover", always=regions_of(["0%,0%,50%,100%"]))
+    with cli_serve._load("default", "cpu", settings) as anonymizer:
+        assert anonymizer.settings.always == settings.always
