@@ -37,11 +37,11 @@ def test_every_package_that_is_imported_is_declared():
 
 
 def test_messages_name_no_package_index_where_we_are_not():
-    for path in [*SOURCES, ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for path in [*SOURCES, *ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         assert "veil-stream[" not in path.read_text(), path
 
 
 def test_extras_that_messages_and_documents_name_exist():
-    for path in [*SOURCES, ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for path in [*SOURCES, *ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for names in re.findall(r"'\.\[([a-z,]+)\]'", path.read_text()):
             assert set(names.split(",")) <= set(EXTRAS), path

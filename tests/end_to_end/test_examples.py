@@ -1,4 +1,4 @@
-"""The README's Python and the examples do what they say, on a real clip."""
+"""The Python of the documents and the examples do what they say, on a real clip."""
 
 import ast
 import asyncio
@@ -27,7 +27,7 @@ from tests.end_to_end.serving import peer, serving
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
 
 
 def frame_count(path: Path) -> int:
@@ -54,20 +54,20 @@ def test_the_readme_starts_with_one_sentence_and_the_two_commands():
     assert [line.split()[:2] for line in lines[2:4]] == [["make", "demo"], ["make", "test"]]
 
 
-def test_the_video_code_of_the_readme_runs(portrait_clip: Path, tmp_path: Path):
+def test_the_video_code_of_the_documents_runs(portrait_clip: Path, tmp_path: Path):
     (tmp_path / "clip.mp4").write_bytes(portrait_clip.read_bytes())
     said = python("-c", BLOCKS[0], cwd=tmp_path)
     assert frame_count(tmp_path / "safe.mp4") == 12
     assert re.match(r"0\.00 s: track 1 \w+", said)
 
 
-def test_the_code_without_a_loop_of_the_readme_runs(portrait_clip: Path, tmp_path: Path):
+def test_the_code_without_a_loop_of_the_documents_runs(portrait_clip: Path, tmp_path: Path):
     (tmp_path / "clip.mp4").write_bytes(portrait_clip.read_bytes())
     python("-c", BLOCKS[1] + "assert safe.shape == both[1].shape == (480, 640, 3)", cwd=tmp_path)
     assert frame_count(tmp_path / "whole.mp4") == 12
 
 
-def test_the_readme_names_every_option_of_run():
+def test_the_quickstart_names_every_option_of_run():
     from typer.main import get_command
 
     from streamer.cli.main import app
@@ -75,7 +75,8 @@ def test_the_readme_names_every_option_of_run():
     options = {
         name for parameter in get_command(app).commands["run"].params for name in parameter.opts if name[:2] == "--"
     }
-    assert {option for option in options if f"`{option}" not in README} == set()
+    quickstart = (ROOT / "docs" / "quickstart.md").read_text()
+    assert {option for option in options if f"`{option}" not in quickstart} == set()
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
