@@ -127,6 +127,7 @@ def test_the_command_names_its_own_options(clip: Callable[..., Path], tmp_path: 
     assert "True" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "is_marked"), [(("--cover", "mosaic"), True), (("--no-mark",), False), (COVER, False)]
 )

@@ -56,6 +56,7 @@ def test_every_frame_is_covered_through_the_look_ahead():
         assert_covered(frame.image, pictures[0])
 
 
+@pytest.mark.slow
 def test_the_region_is_not_drawn_over():
     """A face that lies in it is drawn first, and covered with it."""
     import matplotlib
