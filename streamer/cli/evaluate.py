@@ -59,7 +59,8 @@ Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where our 
 Inception = Annotated[Path | None, typer.Option(help="Inception v3 weights: without, no FID.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most so many photos a folder, evenly spread.")]
 Thresholds = Annotated[
-    Path | None, typer.Option(help="A file such as examples/thresholds.toml; one broken, and the exit code is 3.")
+    Path | None,
+    typer.Option(help="A file such as examples/thresholds.toml; one broken or not settled, and the exit code is 3."),
 ]
 Report = Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write one page, to be read and signed.")]
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Write tables as markdown and CSV, charts as PNG.")]
@@ -97,7 +98,7 @@ def images(
     thresholds: Thresholds = None,
     report: Report = None,
     out: Out = None,
-    show_faces: Annotated[bool, typer.Option("--show-faces", help="Leave the report's worst faces uncovered.")] = False,
+    show_faces: Annotated[bool, typer.Option("--show-faces", help="Show the report's worst faces.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Score pictures beside their originals: who is still recognised, and what is left of the picture."""
@@ -322,7 +323,7 @@ def _with_provenance(findings: Findings, model: str, anonymizer: Anonymizer | No
 
 
 def _end(findings: Findings, gate: list[Threshold], ending: Ending) -> None:
-    """Write and print what was found, and exit with `EXIT_THRESHOLD` if a threshold is broken."""
+    """Write and print what was found, and exit with `EXIT_THRESHOLD` if a threshold does not hold."""
     from streamer.evaluate.report.summary import as_dict, summary
     from streamer.evaluate.report.thresholds import check
 
@@ -335,7 +336,7 @@ def _end(findings: Findings, gate: list[Threshold], ending: Ending) -> None:
         Console().print(summary(findings, verdict), soft_wrap=True)
         for path in written:
             typer.echo(f"written: {path}")
-    if verdict.broken:
+    if verdict.outcome in ("fail", "too few"):
         raise typer.Exit(EXIT_THRESHOLD)
 
 

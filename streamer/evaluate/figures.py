@@ -93,13 +93,29 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class HashedFile:
+    """One file that was measured, so that nobody can exchange it afterwards.
+
+    Attributes:
+        name: As it is called in problems.
+        original: The SHA-256 of the original file, in hex.
+        output: The same of what was made of it; of our own output that was never written, "pixels " and that of its
+            pixels; "" where there is none.
+    """
+
+    name: str
+    original: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
 class Specimen:
     """One of the worst faces, before and after.
 
     Attributes:
         name: The file or frame.
         why: Such as "dlib: distance .31".
-        before, after: PNGs; covered, unless whoever asked wanted to see faces.
+        before, after: PNGs; drawings of landmarks, unless whoever asked wanted to see faces.
     """
 
     name: str
@@ -118,6 +134,7 @@ class Findings:
             what each means.
         tables, charts, problems, worst: In the order of the report.
         settings: What was run on what: model, its hash, beta, versions, seeds, date.
+        files: What was measured, with hashes; none where they are not kept.
     """
 
     title: str
@@ -127,6 +144,7 @@ class Findings:
     problems: tuple[Problem, ...] = ()
     worst: tuple[Specimen, ...] = ()
     settings: dict[str, str] = field(default_factory=dict)
+    files: tuple[HashedFile, ...] = ()
 
 
 def mean_figure(values: Values, *, note: str = "") -> Figure:

@@ -1,4 +1,5 @@
 import base64
+import hashlib
 import itertools
 import json
 import math
@@ -10,7 +11,7 @@ import cv2
 import numpy as np
 from rich.console import Console
 
-from streamer.evaluate.figures import Chart, Figure, Findings, Problem, Specimen, Table
+from streamer.evaluate.figures import Chart, Figure, Findings, HashedFile, Problem, Specimen, Table
 from streamer.evaluate.report.glossary import GLOSSARY, TOPICS, by_topic, meaning_of
 from streamer.evaluate.report.report import html
 from streamer.evaluate.report.summary import as_dict, summary
@@ -107,14 +108,14 @@ def test_nothing_is_loaded_from_elsewhere_and_nothing_runs():
 
 def test_plots_and_faces_are_inside_and_described():
     images = page(findings()).all("img")
-    assert [base64.b64decode(str(image["src"]).partition(",")[2]) for image in images] == [png(1), png(2), png(3)]
-    assert [image["alt"] for image in images] == ["x", "before, covered", "after, covered"]
+    assert [base64.b64decode(str(image["src"]).partition(",")[2]) for image in images] == [png(2), png(3), png(1)]
+    assert [image["alt"] for image in images] == ["before, landmarks", "after, landmarks", "x"]
 
 
 def test_a_banner_warns_of_real_faces_only_where_they_are_shown():
     assert "This page shows real faces." in page(findings(), faces_shown=True).text
     assert "This page shows real faces." not in page(findings()).text
-    assert [image["alt"] for image in page(findings(), faces_shown=True).all("img")][1:] == ["before", "after"]
+    assert [image["alt"] for image in page(findings(), faces_shown=True).all("img")][:2] == ["before", "after"]
 
 
 def test_headings_are_in_order_and_tables_say_what_their_heads_are_of():
@@ -137,7 +138,7 @@ def test_the_verdict_is_on_top_and_names_what_is_broken():
 
 def test_a_threshold_stands_beside_what_was_measured_and_its_interval():
     shown = words(page(findings(), verdict_on(findings())).text)
-    assert "match_rate.dlib at most 0.01 0.002 0.0005 to 0.007 ✓ Holds" in shown
+    assert "match_rate.dlib at most 1 % 0.2 % 0.05 % to 0.7 % ✓ Holds" in shown
 
 
 def test_a_figure_is_explained_once_and_an_unknown_one_not_at_all():
@@ -157,17 +158,61 @@ def test_a_table_that_only_repeats_the_figures_is_left_out():
 
 def test_a_threshold_that_holds_by_luck_says_so():
     found = Findings("t", {"rank1.dlib": Figure(0.0, 0.0, 0.2, 16)})
-    verdict = check(found.figures, [Threshold("rank1.dlib", most=0.01)], "gate.toml")
+    verdict = check(found.figures, [Threshold("rank1.dlib", most=0.01, bound="value")], "gate.toml")
     assert "Holds not for sure" in words(page(found, verdict).text)
-    assert "not for sure: rank1.dlib 0 (0 to 0.2), at most 0.01" in summary(found, verdict).plain
+    assert "not for sure: rank1.dlib 0 (0 to 0.2), at most 0.01 (the value alone)" in summary(found, verdict).plain
+
+
+def test_too_few_photos_neither_hold_nor_break_a_threshold_and_no_page_says_pass():
+    found = Findings("t", {"rank1.dlib": Figure(0.0, 0.0, 0.2, 16), "ssim": Figure(0.7)})
+    verdict = check(found.figures, [Threshold("rank1.dlib", most=0.01), Threshold("ssim", least=0.5)], "gate.toml")
+    shown = words(page(found, verdict).text)
+    assert "Too few to pass None of 2 thresholds is broken" in shown
+    assert "these hold: First hit in a search (dlib)." in shown
+    assert "at most 1 % 0 % 0 % to 20 % ? Too few to pass" in shown
+    assert "✗" not in shown
+    assert "too few to pass: rank1.dlib, at most 0.01: 0.2 is above 0.01" in summary(found, verdict).plain
+    assert as_dict(found, verdict)["verdict"] == {
+        "outcome": "too few", "broken": {}, "too_few": {"rank1.dlib": "0.2 is above 0.01"},
+    }  # fmt: skip
+
+
+def test_chance_stands_beside_every_rank_and_in_no_row_of_its_own():
+    figures = {"rank1.a": Figure(0.1, 0.05, 0.2, 50), "rank1_chance": Figure(0.02), "parrot.ours": Figure(0.5)}
+    shown = words(page(Findings("t", figures | {"parrot_chance.ours": Figure(0.25)})).text)
+    assert "rank1.a Share of faces for which" in shown
+    assert "10 % 5 % to 20 % chance 2 %" in shown
+    assert "50 % chance 25 %" in shown
+    assert "First hit: chance" not in shown
+
+
+def test_what_was_not_measured_is_said_once_for_each_reason():
+    nothing = {name: Figure(math.nan, note="needs two photos") for name in ("tar_after.a", "eer_after.a")}
+    shown = words(page(Findings("t", nothing | {"fid": Figure(math.nan, note="needs weights")})).text)
+    both = "Verified afterwards (a), Error of verification afterwards (a): needs two photos"
+    assert both in shown
+    assert shown.index("What may not be claimed") < shown.index(both) < shown.index("(FID): needs weights")
+
+
+def test_files_are_listed_with_hashes_and_one_hash_over_all_stands_above_the_signature():
+    files = (HashedFile("lfw/b.jpg", "0a" * 32, "0b" * 32), HashedFile("lfw/a.jpg", "0c" * 32, "pixels 0d"))
+    listed = f"{'0a' * 32} {'0b' * 32} lfw/b.jpg\n{'0c' * 32} pixels 0d lfw/a.jpg\n"
+    found = Findings("t", {}, worst=(Specimen("lfw/a.jpg", "why", png(1), png(1)),), files=files)
+    shown = words(page(found).text)
+    together = hashlib.sha256(listed.encode()).hexdigest()
+    signature = shown[shown.index("I have read this report") :]
+    assert together in signature[:200]
+    assert all(line in shown for line in listed.splitlines())
+    assert "file 2 why" in shown  # under a number, for names name people
+    assert "lfw/a.jpg why" in words(page(found, faces_shown=True).text)
 
 
 def test_problems_are_counted_and_every_name_is_listed():
     shown = words(page(findings()).text)
     assert "1 kind of problems is listed below" in shown
-    assert "no face x: 4 lfw/x.jpg b.jpg c.jpg d.jpg" in shown
+    assert "no face x: 4 Names lfw/x.jpg b.jpg c.jpg d.jpg" in shown
     nameless = Findings("t", {}, problems=(Problem("fid needs 2,049 photos, got 3", ()),))
-    assert "named here. fid needs 2,049 photos, got 3 How" in words(page(nameless).text)
+    assert "not printed. fid needs 2,049 photos, got 3 How" in words(page(nameless).text)
     assert "None: everything that was given was measured." in words(page(Findings("t", {})).text)
 
 

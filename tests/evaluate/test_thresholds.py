@@ -1,10 +1,11 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from streamer.errors import SourceError
-from streamer.evaluate.figures import Figure
+from streamer.evaluate.figures import Figure, rate_figure
 from streamer.evaluate.report.thresholds import Threshold, Verdict, check, read_thresholds
 
 NAN = math.nan
@@ -51,7 +52,7 @@ def test_a_name_with_a_dot_needs_no_quotes(tmp_path: Path):
         ("[images]\nssim = { max = nan }\n", "max must be a number, not nan"),
         ("[images]\nssim = { max = inf }\n", "max must be a number, not inf"),
         ("[images]\nssim = { min = 0.7, max = 0.6 }\n", "min 0.7 is above max 0.6"),
-        ('[images]\nssim = { min = 0.5, bound = "low" }\n', 'bound must be "value" or "interval", not \'low\''),
+        ('[images]\nssim = { min = 0.5, bound = "low" }\n', 'bound must be "auto", "value" or "interval", not \'low\''),
         ("[images]\nssim = { min = 0.5 }\n[video]\nleak_rate = { mx = 1 }\n", "[video] leak_rate has an unknown key"),
     ],
 )
@@ -71,9 +72,14 @@ def test_a_file_that_cannot_be_read_is_named(content: bytes | None, tmp_path: Pa
         read_thresholds(path, "images")
 
 
+def unsettled(figure: Figure, **limits: float | str) -> str:
+    return check({"ssim": figure}, [Threshold("ssim", **limits)], "gate.toml").checks[0].unsettled
+
+
 @pytest.mark.parametrize("figure", [Figure(0.5), Figure(0.5, 0.1, 0.9)])
-def test_a_limit_itself_holds_and_intervals_are_not_looked_at_unless_asked(figure: Figure):
-    assert broken(figure, least=0.5) == broken(figure, most=0.5) == ""
+def test_a_limit_itself_holds_and_intervals_are_not_looked_at_where_the_value_alone_counts(figure: Figure):
+    for limits in ({"least": 0.5}, {"most": 0.5}):
+        assert broken(figure, **limits, bound="value") == unsettled(figure, **limits, bound="value") == ""
 
 
 def test_a_value_past_a_limit_is_broken():
@@ -81,11 +87,21 @@ def test_a_value_past_a_limit_is_broken():
     assert broken(Figure(0.6501), most=0.65) == "0.6501 is above 0.65"
 
 
-def test_the_worse_end_of_the_interval_is_held_against_the_limit_on_request():
+def test_an_interval_that_reaches_past_a_limit_settles_nothing():
     figure = Figure(0.5, 0.4, 0.6)
-    assert broken(figure, most=0.55, bound="interval") == "0.6 is above 0.55"
-    assert broken(figure, least=0.45, bound="interval") == "0.4 is below 0.45"
-    assert broken(figure, least=0.4, most=0.6, bound="interval") == ""
+    for bound in ("interval", "auto"):
+        assert unsettled(figure, most=0.55, bound=bound) == "0.6 is above 0.55"
+        assert unsettled(figure, most=0.45, bound=bound) == "0.6 is above 0.45"  # too few to say that it is broken
+        assert unsettled(figure, least=0.45, bound=bound) == "0.4 is below 0.45"
+        assert unsettled(figure, least=0.4, most=0.6, bound=bound) == ""
+        assert broken(figure, least=0.4, most=0.6, bound=bound) == ""
+
+
+def test_a_threshold_is_broken_where_all_of_the_interval_lies_past_it():
+    figure = Figure(0.5, 0.4, 0.6)
+    assert broken(figure, most=0.39) == "0.5 is above 0.39"
+    assert broken(figure, least=0.61, bound="interval") == "0.5 is below 0.61"
+    assert unsettled(figure, most=0.39) == ""
 
 
 @pytest.mark.parametrize(
@@ -93,7 +109,7 @@ def test_the_worse_end_of_the_interval_is_held_against_the_limit_on_request():
     [(Figure(0.0, 0.0, 0.2), True), (Figure(0.0, 0.0, 0.01), False), (Figure(0.0), False), (Figure(0.5, 0, 1), False)],
 )
 def test_a_limit_that_holds_by_the_value_alone_is_uncertain(figure: Figure, expected: bool):
-    assert check({"rank1": figure}, [Threshold("rank1", most=0.01)], "").checks[0].uncertain is expected
+    assert check({"rank1": figure}, [Threshold("rank1", most=0.01, bound="value")], "").checks[0].uncertain is expected
 
 
 def test_what_could_not_be_measured_is_broken():
@@ -118,16 +134,30 @@ def test_the_verdict_counts_what_is_broken():
     thresholds = [Threshold("ssim", least=0.65), Threshold("mse", most=0.03)]
     assert str(check(figures, thresholds, "gate.toml")) == "FAIL: 1 of 2 thresholds of gate.toml are broken"
     assert str(check(figures, thresholds[:1], "gate.toml")) == "PASS: 1 of 1 thresholds of gate.toml hold"
+    few = check({"ssim": Figure(0.7, 0.6, 0.8)}, thresholds[:1], "gate.toml")
+    assert (few.outcome, str(few)) == ("too few", "TOO FEW TO PASS: 1 of 1 thresholds of gate.toml need more")
 
 
 def test_the_example_is_what_the_project_promises():
     example = Path(__file__).parents[2] / "examples" / "thresholds.toml"
     assert read_thresholds(example, "images") == [
-        Threshold("match_rate.dlib", most=0.01),
-        Threshold("rank1.dlib", most=0.01),
+        Threshold("match_rate.dlib", most=0.03),
+        Threshold("match_rate.identity", most=0.03),
+        Threshold("rank1.dlib", most=0.05),
         Threshold("similarity.dlib", most=0.1),
         Threshold("mse", most=0.03),
         Threshold("ssim", least=0.65),
-        Threshold("hog", least=0.99),
+        Threshold("hog", least=0.95),
         Threshold("landmarks", most=0.07),
     ]
+
+
+@pytest.mark.parametrize(("count", "outcome"), [(200, "pass"), (60, "too few")])
+def test_the_example_can_be_passed_with_two_hundred_photos_without_a_match_and_not_with_sixty(count: int, outcome: str):
+    example = read_thresholds(Path(__file__).parents[2] / "examples" / "thresholds.toml", "images")
+    nobody = rate_figure(np.zeros(count))
+    figures = {
+        each.name: nobody if "rank" in each.name or "match" in each.name else Figure(max(each.least, 0.0))
+        for each in example
+    }
+    assert check(figures, example, "").outcome == outcome

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from streamer.errors import AnonymizerError, SourceError
-from streamer.evaluate.figures import Figure, Findings, Problem
+from streamer.evaluate.figures import Figure, Findings, HashedFile, Problem
 from streamer.evaluate.images import image_tables
 from streamer.evaluate.images.before_after import Judge, Judged, Method, Original, anonymized
 from streamer.evaluate.images.identity_figures import FAR
@@ -26,7 +27,7 @@ from streamer.evaluate.images.measurements import (
 from streamer.evaluate.images.pairing import pairing_figure
 from streamer.evaluate.images.photos import PhotoFile, find_photos, pair_with, spread
 from streamer.evaluate.images.scores import SMALLEST_GROUP, columns_of, figures_of, group_figures, references_of
-from streamer.evaluate.images.worst import WorstFaces, covered, uncovered
+from streamer.evaluate.images.worst import WorstFaces, drawn, uncovered
 from streamer.evaluate.measures.inception_features import load_inception
 from streamer.evaluate.measures.recognizers import Recognizer
 from streamer.pipeline.anonymizer import Anonymizer
@@ -68,7 +69,7 @@ def evaluate_images(
         recognizers: At least one; the first says which faces are worst, the last gives the features of the distances.
         inception: Inception v3 weights, for FID.
         limit: At most so many photos of each collection, evenly spread.
-        show_faces: Leave the worst faces uncovered: the findings then hold real faces.
+        show_faces: Show the worst faces and not only their landmarks: the findings then hold real faces.
         follow: Sees the photos go by, such as a progress bar.
 
     Raises:
@@ -81,24 +82,26 @@ def evaluate_images(
     photos = find_photos(originals)
     task = _ours(photos, anonymizer, limit) if anonymizer else _theirs(photos, outputs or Path(), limit)
     judge = Judge(recognizers, load_inception(inception) if inception else None)
-    worst = WorstFaces(recognizers[0], judge.crops, uncovered if show_faces else covered)
-    recorder = Recorder(judge)
+    worst = WorstFaces(recognizers, judge.crops, uncovered if show_faces else drawn)
+    recorder, files = Recorder(judge), list[HashedFile]()
     for original in originals_of(follow(task.photos), judge, recorder.wrong):
         output, tier = task.make(original, recorder.wrong)
         judged = recorder.add(original, output, tier=tier)
         if judged is not None and output is not None:
             worst.add(original, output, judged)
+            files.append(HashedFile(original.photo.name, original.photo.sha256(), task.hash_of(original, output)))
     judge.close()
-    return _findings(recorder, recognizers, task, worst)
+    return replace(_findings(recorder, recognizers, task, worst), files=tuple(files))
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """Photos, how an output of each is got, and what was wrong before any was read."""
+    """Photos, how an output of each is got and hashed, and what was wrong before any was read."""
 
     title: str
     photos: list[PhotoFile]
     make: Callable[[Original, dict[str, list[str]]], tuple[Image | None, str]]
+    hash_of: Callable[[Original, Image], str]
     problems: list[Problem]
 
 
@@ -109,7 +112,11 @@ def _ours(photos: Sequence[PhotoFile], anonymizer: Anonymizer, limit: int | None
         except AnonymizerError:
             return None, ""  # the recorder counts it
 
-    return _Task("Photos, and what veil makes of them", spread(photos, limit), make, [])
+    return _Task("Photos, and what veil makes of them", spread(photos, limit), make, _hash_of_pixels, [])
+
+
+def _hash_of_pixels(original: Original, output: Image) -> str:
+    return f"pixels {hashlib.sha256(output.tobytes()).hexdigest()}"
 
 
 def _theirs(photos: Sequence[PhotoFile], outputs: Path, limit: int | None) -> _Task:
@@ -121,7 +128,11 @@ def _theirs(photos: Sequence[PhotoFile], outputs: Path, limit: int | None) -> _T
     def make(original: Original, wrong: dict[str, list[str]]) -> tuple[Image | None, str]:
         return made(lambda each: after[each.photo.name].read(), original, wrong), ""
 
-    return _Task(f"Photos, and {outputs.resolve().name}", spread([p.before for p in pairs], limit), make, problems)
+    def hash_of(original: Original, output: Image) -> str:
+        return after[original.photo.name].sha256()
+
+    chosen = spread([pair.before for pair in pairs], limit)
+    return _Task(f"Photos, and {outputs.resolve().name}", chosen, make, hash_of, problems)
 
 
 def _findings(recorder: Recorder, recognizers: Sequence[Recognizer], task: _Task, worst: WorstFaces) -> Findings:

@@ -66,7 +66,11 @@ def by_tier(m: Measurements) -> Table:
         (tier, f"{count}", rate_figure(np.array([t == tier for t in m.tiers], np.float64)))
         for tier, count in Counter(m.tiers).most_common()
     )
-    return Table("How faces were covered", ("cover", "faces", "share"), rows)
+    note = (
+        "generated: a synthetic face was drawn. Others were only covered, for the reason that stands there; doubtful: "
+        "the detector was not sure that this is a face. missed: no face was found, and nothing was covered."
+    )
+    return Table("How faces were covered", ("cover", "faces", "share"), rows, note)
 
 
 def score_chart(m: Measurements, recognizer: Recognizer, reference: Reference) -> Chart:

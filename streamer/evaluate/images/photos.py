@@ -6,6 +6,7 @@ Photos are named, never held: twenty thousand of them are a list of names.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import tarfile
 from collections import Counter, defaultdict
@@ -64,6 +65,17 @@ class PhotoFile:
             raise SourceError(f"cannot read {self.name}: not a picture, or damaged") from error
         side = round(self.margin * max(picture.shape[:2]))
         return np.asarray(cv2.copyMakeBorder(picture, side, side, side, side, cv2.BORDER_REPLICATE), np.uint8)
+
+    def sha256(self) -> str:
+        """Return the hash of the file as it lies there, in hex.
+
+        Raises:
+            SourceError: If it cannot be read.
+        """
+        try:
+            return hashlib.sha256(_content(self)).hexdigest()
+        except OSError as error:
+            raise SourceError(f"cannot read {self.name}: {error.strerror}") from error
 
 
 @dataclass(frozen=True, slots=True)

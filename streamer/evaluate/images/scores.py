@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import binom
 
 from streamer.evaluate.figures import Figure, mean_figure, rate_figure
 from streamer.evaluate.images.identity_figures import (
+    FAR,
     Reference,
     identity_columns,
     members_of,
@@ -29,7 +32,7 @@ KEPT = {"pose": (0, 1, 2), "gaze": (3, 4), "eyes": (5, 6), "mouth": (7,)}  # col
 KEPT_RESAMPLES = 500
 # Figures of which more is worse; of all others less is.
 LESS_IS_BETTER = frozenset(
-    {"mse", "match_rate", "match_rate_own_group", "rank1", "rank5", "similarity"}
+    {"mse", "match_rate", "match_rate_any", "match_rate_own_group", "rank1", "rank5", "similarity"}
     | {"landmarks", "pose", "gaze", "eyes", "mouth", "expression"}
 )
 
@@ -61,13 +64,14 @@ def references_of(m: Measurements, recognizers: Sequence[Recognizer]) -> dict[st
 
 def columns_of(m: Measurements, recognizers: Sequence[Recognizer], references: dict[str, Reference]) -> Columns:
     """Return every figure that has a value a photo, such as "ssim" and "match_rate.dlib"."""
-    values, rates, notes = dict(m.values), set(RATES), {}
+    values, rates, notes = dict(m.values), {*RATES, "match_rate_any"}, {}
     for recognizer in recognizers:
         reference, ending = references[recognizer.name], f".{recognizer.name}"
         columns = identity_columns(m, recognizer, reference)
         values |= {name + ending: column for name, column in columns.items()}
         rates |= {name + ending for name in IDENTITY_RATES}
         notes[f"match_rate{ending}"] = reference.note
+    values["match_rate_any"] = _any([values[f"match_rate.{recognizer.name}"] for recognizer in recognizers])
     return Columns(values, frozenset(rates), notes)
 
 
@@ -92,11 +96,35 @@ def figures_of(
         figures |= {f"{key}.{name}": figure for key, figure in verification_figures(m, recognizer).items()}
         figures[f"threshold.{name}"] = Figure(reference.threshold, note=reference.note)
         figures[f"delta.{name}"] = Figure(reference.delta)
-    figures |= kept_figures(m)
+    figures |= chance_figures(m, references) | kept_figures(m)
     figures[f"frechet.{m.feature}"] = frechet_figure(m.features_before, m.features_after)
     figures[f"kernel.{m.feature}"] = kernel_figure(m.features_before, m.features_after)
     figures["fid"] = inception_figure(m.inception_before, m.inception_after)
     return figures
+
+
+def chance_figures(m: Measurements, references: Mapping[str, Reference]) -> dict[str, Figure]:
+    """Return what strangers would reach, for whoever reads rates and ranks.
+
+    A search among scores that say nothing finds a person as often as the gallery shows them; the first five hits, five
+    times as often. A threshold lets `FAR` of the strangers pass; how many one that is not of these photos, is unknown.
+    The range is that of 95 % of all draws of so many faces (binomial): nothing within it is a success.
+    """
+    shown = Counter(m.people)
+    first = sum(shown[person] for person in m.people) / len(m) ** 2
+    known = not any(reference.note for reference in references.values())
+    unknown = Figure(float("nan"), note="too few pairs of strangers")
+    return {
+        "match_rate_chance": _by_luck(FAR, len(m)) if known else unknown,
+        "match_rate_any_chance": _by_luck(FAR * len(references), len(m)) if known else unknown,
+        "rank1_chance": _by_luck(first, len(m)),
+        "rank5_chance": _by_luck(min(1.0, 5 * first), len(m)),
+    }
+
+
+def _by_luck(share: float, count: int) -> Figure:
+    low, high = binom.interval(0.95, count, share)
+    return Figure(share, float(low) / count, float(high) / count, count)
 
 
 def group_figures(m: Measurements, columns: Columns) -> dict[str, dict[str, Figure]]:
@@ -128,6 +156,14 @@ def correlation_figure(before: Floats, after: Floats) -> Figure:
     resamples = [_ratio(sums[:, rng.integers(len(x), size=len(x))]) for _ in range(KEPT_RESAMPLES)]
     low, high = np.percentile(resamples, (2.5, 97.5))
     return Figure(_ratio(sums), float(low), float(high), len(x))
+
+
+def _any(matches: Sequence[Doubles]) -> Doubles:
+    """Return where at least one of several columns of 0 and 1 is 1; nan where all are."""
+    together = np.full(len(matches[0]), np.nan)
+    for column in matches:
+        together = np.fmax(together, column)
+    return together
 
 
 def _ratio(sums: Doubles) -> float:

@@ -54,6 +54,15 @@ GLOSSARY = {
         "strangers in a thousand; lower is more private.",
         IDENTITY,
     ),
+    "match_rate_any": Meaning(
+        "Recognised by any",
+        "The same by at least one of the recognisers; lower is more private.",
+        IDENTITY,
+    ),
+    "match_rate_chance": Meaning(
+        "Recognised: chance", "The share of strangers that is taken for the person.", IDENTITY
+    ),
+    "match_rate_any_chance": Meaning("Recognised by any: chance", "At most this share of strangers.", IDENTITY),
     "match_rate_own_group": Meaning(
         "Recognised, at a strictness fair to each group",
         "As above, but counted against strangers of the person's own group, since recognisers confuse people of some "
@@ -71,6 +80,8 @@ GLOSSARY = {
         "lower is more private.",
         IDENTITY,
     ),
+    "rank1_chance": Meaning("First hit: chance", "What guessing blindly would reach.", IDENTITY),
+    "rank5_chance": Meaning("First five hits: chance", "What guessing blindly would reach.", IDENTITY),
     "similarity": Meaning(
         "Likeness to the person",
         "How alike a recogniser finds the face before and after: 1 is the same picture, strangers are near 0; lower is "
@@ -173,6 +184,12 @@ GLOSSARY = {
         "Faces left uncovered, per 10,000",
         "Of 10,000 faces in single frames, how many the output still shows as they were; lower is more private, and "
         "none is the aim.",
+        LEAKS,
+    ),
+    "leak_rate.doubtful": Meaning(
+        "Doubtful boxes left uncovered, per 10,000",
+        "A box is doubtful where one detector alone sees a face, and nobody has looked whether it is one: these count "
+        "apart, and in no other figure.",
         LEAKS,
     ),
     "covered_elsewhere": Meaning(

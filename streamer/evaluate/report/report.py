@@ -6,14 +6,19 @@ It runs nothing and loads nothing: plots are inside it, and its own policy forbi
 from __future__ import annotations
 
 import base64
+import hashlib
+import math
+from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from streamer.evaluate.figures import Figure, Findings, Table, number
+from streamer.evaluate.figures import Figure, Findings, HashedFile, Table, number
+from streamer.evaluate.report.claims import chance_of, claims, is_chance, not_claimed, written
 from streamer.evaluate.report.glossary import by_topic, meaning_of
-from streamer.evaluate.report.thresholds import Verdict
+from streamer.evaluate.report.thresholds import Threshold, Verdict
 
 
 def html(findings: Findings, verdict: Verdict, *, faces_shown: bool) -> str:
@@ -29,9 +34,29 @@ def html(findings: Findings, verdict: Verdict, *, faces_shown: bool) -> str:
         findings=findings,
         verdict=verdict,
         faces_shown=faces_shown,
-        topics=by_topic(findings.figures),
+        claims=claims(findings.figures),
+        not_claimed=not_claimed(findings.figures),
+        unmeasured=_unmeasured(findings.figures),
+        topics=by_topic({name: figure for name, figure in findings.figures.items() if not is_chance(name)}),
+        places={file.name: number for number, file in enumerate(findings.files, 1)},
+        files_sha256=hash_of_list(findings.files),
         tables=[table for table in findings.tables if not _repeats(table, findings.figures)],
     )
+
+
+def hash_of_list(files: tuple[HashedFile, ...]) -> str:
+    """Return one SHA-256 for all files, in hex: of the lines "original output name", as the list shows them."""
+    lines = "".join(f"{file.original} {file.output} {file.name}\n" for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _unmeasured(figures: dict[str, Figure]) -> dict[str, list[str]]:
+    """Return the names of the figures that could not be measured, by the reason why not."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for name, figure in figures.items():
+        if math.isnan(figure.value):
+            names[figure.note].append(name)
+    return names
 
 
 def _repeats(table: Table, figures: dict[str, Figure]) -> bool:
@@ -48,9 +73,14 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "data": _data_uri, "count": _count}
-    environment.globals["meaning_of"] = meaning_of
+    environment.globals |= {"meaning_of": meaning_of, "chance_of": chance_of, "written": written}
+    environment.globals["required"] = _required
     environment.tests["figure"] = _is_figure
     return environment
+
+
+def _required(threshold: Threshold) -> str:
+    return threshold.written(partial(written, threshold.name))
 
 
 def _data_uri(png: bytes) -> str:

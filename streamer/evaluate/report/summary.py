@@ -9,11 +9,12 @@ from typing import Any
 from rich.text import Text
 
 from streamer.evaluate.figures import Cell, Figure, Findings, Problem, cell_text, number
+from streamer.evaluate.report.claims import claims
 from streamer.evaluate.report.glossary import by_topic
 from streamer.evaluate.report.thresholds import Verdict
 
 NAMES_SHOWN = 3  # of a problem; the report names all
-STYLE = {"pass": "bold green", "fail": "bold red", "none": "bold"}
+STYLE = {"pass": "bold green", "fail": "bold red", "too few": "bold yellow", "none": "bold"}
 
 
 def as_dict(findings: Findings, verdict: Verdict) -> dict[str, Any]:
@@ -23,7 +24,10 @@ def as_dict(findings: Findings, verdict: Verdict) -> dict[str, Any]:
         "verdict": {
             "outcome": verdict.outcome,
             "broken": {check.threshold.name: check.broken for check in verdict.broken},
+            "too_few": {check.threshold.name: check.unsettled for check in verdict.unsettled},
         },
+        "claims": claims(findings.figures),
+        "files": [{"name": f.name, "original": f.original, "output": f.output} for f in findings.files],
         "figures": {name: _figure_dict(figure) for name, figure in findings.figures.items()},
         "tables": [
             {
@@ -56,6 +60,8 @@ def _lines(findings: Findings, verdict: Verdict) -> Iterator[Text]:
     for check in verdict.checks:
         if check.uncertain:
             yield Text(f"not for sure: {check.threshold.name} {check.figure}, {check.threshold}", style="yellow")
+    for check in verdict.unsettled:
+        yield Text(f"too few to pass: {check.threshold.name}, {check.threshold}: {check.unsettled}", style="yellow")
     for check in verdict.broken:
         yield Text(f"broken: {check.threshold.name} must be {check.threshold}: {check.broken}", style="red")
     yield Text(str(verdict), style=STYLE[verdict.outcome])

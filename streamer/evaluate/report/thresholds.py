@@ -1,7 +1,7 @@
 """What a release must hold to: thresholds on figures from a TOML file, and the verdict on what was measured.
 
-Fails closed: a figure that is unknown or could not be measured breaks its threshold. The format is explained in
-`examples/thresholds.toml`.
+Fails closed: a figure that is unknown or could not be measured breaks its threshold, and one whose interval reaches
+past it is no pass: more must be measured. The format is explained in `examples/thresholds.toml`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,7 +18,8 @@ from streamer.errors import SourceError
 from streamer.evaluate.figures import Figure, number
 
 Section = Literal["images", "video", "attack", "tables"]
-Bound = Literal["value", "interval"]
+Bound = Literal["auto", "value", "interval"]
+Outcome = Literal["pass", "fail", "too few", "none"]
 
 KEYS = ("min", "max", "bound")
 
@@ -31,18 +32,23 @@ class Threshold:
         name: Of the figure, such as "match_rate.dlib".
         least: What it must not fall below; -inf for anything.
         most: What it must not exceed; inf for anything.
-        bound: Whether the value is held against them, or that end of its 95 % interval which is worse.
+        bound: What is held against them: the whole 95 % interval, or what was measured alone; "auto" is the interval
+            of a figure that has one, and the value of another.
     """
 
     name: str
     least: float = -math.inf
     most: float = math.inf
-    bound: Bound = "value"
+    bound: Bound = "auto"
 
     def __str__(self) -> str:
-        ends = [f"at least {number(self.least)}"] if self.least > -math.inf else []
-        ends += [f"at most {number(self.most)}"] if self.most < math.inf else []
-        return " and ".join(ends) + (" (whole interval)" if self.bound == "interval" else "")
+        return self.written(number)
+
+    def written(self, write: Callable[[float], str]) -> str:
+        """Return the limits in words, each as `write` writes a number."""
+        ends = [f"at least {write(self.least)}"] if self.least > -math.inf else []
+        ends += [f"at most {write(self.most)}"] if self.most < math.inf else []
+        return " and ".join(ends) + (" (the value alone)" if self.bound == "value" else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +59,18 @@ class Check:
         threshold: What was asked for.
         figure: What was measured; None where the evaluation knows no such figure.
         broken: Why it does not hold, in words; "" where it does.
+        unsettled: Why it can neither hold nor be broken: the interval reaches past the limit; "" otherwise.
     """
 
     threshold: Threshold
     figure: Figure | None
     broken: str
+    unsettled: str = ""
 
     @property
     def uncertain(self) -> bool:
-        """Whether it holds for what was measured, but not all over the 95 % interval: more should be measured."""
-        if self.broken or self.figure is None or math.isnan(self.figure.low):
+        """Whether it holds by the value alone, as was asked for, but not all over the 95 % interval."""
+        if self.broken or self.unsettled or self.figure is None or math.isnan(self.figure.low):
             return False
         return self.figure.low < self.threshold.least or self.figure.high > self.threshold.most
 
@@ -85,17 +93,26 @@ class Verdict:
         return tuple(check for check in self.checks if check.broken)
 
     @property
-    def outcome(self) -> Literal["pass", "fail", "none"]:
-        """Return "none" where nothing was asked: that is no pass."""
+    def unsettled(self) -> tuple[Check, ...]:
+        """The checks for which too little was measured."""
+        return tuple(check for check in self.checks if check.unsettled)
+
+    @property
+    def outcome(self) -> Outcome:
+        """Return "none" where nothing was asked: that is no pass, and neither is "too few"."""
         if not self.checks:
             return "none"
-        return "fail" if self.broken else "pass"
+        if self.broken:
+            return "fail"
+        return "too few" if self.unsettled else "pass"
 
     def __str__(self) -> str:
         if not self.checks:
             return "no thresholds given"
         if self.broken:
             return f"FAIL: {len(self.broken)} of {len(self.checks)} thresholds of {self.source} are broken"
+        if self.unsettled:
+            return f"TOO FEW TO PASS: {len(self.unsettled)} of {len(self.checks)} thresholds of {self.source} need more"
         return f"PASS: {len(self.checks)} of {len(self.checks)} thresholds of {self.source} hold"
 
 
@@ -137,18 +154,23 @@ def _check(threshold: Threshold, figures: Mapping[str, Figure]) -> Check:
     figure = figures.get(threshold.name)
     if figure is None:
         return Check(threshold, None, f"no such figure{_meant(threshold.name, figures)}")
-    return Check(threshold, figure, _why_broken(threshold, figure))
-
-
-def _why_broken(threshold: Threshold, figure: Figure) -> str:
     if math.isnan(figure.value):
-        return f"not measured: {figure.note}" if figure.note else "not measured"
-    least, most = (figure.value, figure.value) if threshold.bound == "value" else (figure.low, figure.high)
-    if math.isnan(least) or math.isnan(most):
-        return "has no interval to check"
-    if least < threshold.least:
-        return f"{least:.6g} is below {threshold.least:.6g}"
-    return f"{most:.6g} is above {threshold.most:.6g}" if most > threshold.most else ""
+        return Check(threshold, figure, f"not measured: {figure.note}" if figure.note else "not measured")
+    has_interval = not (math.isnan(figure.low) or math.isnan(figure.high))
+    if threshold.bound == "interval" and not has_interval:
+        return Check(threshold, figure, "has no interval to check")
+    if threshold.bound == "value" or not has_interval:
+        return Check(threshold, figure, _past(threshold, figure.value, figure.value))
+    if figure.high < threshold.least or figure.low > threshold.most:
+        return Check(threshold, figure, _past(threshold, figure.value, figure.value))
+    return Check(threshold, figure, "", _past(threshold, figure.low, figure.high))
+
+
+def _past(threshold: Threshold, low: float, high: float) -> str:
+    """Return how far a range reaches past the limits, in words; "" where it does not."""
+    if low < threshold.least:
+        return f"{low:.6g} is below {threshold.least:.6g}"
+    return f"{high:.6g} is above {threshold.most:.6g}" if high > threshold.most else ""
 
 
 def _section(path: Path, section: str, content: object) -> list[Threshold]:
@@ -177,9 +199,9 @@ def _threshold(path: Path, where: str, name: str, limits: object) -> Threshold:
     if not {"min", "max"} & limits.keys():
         raise SourceError(f"{path}: {where} needs min or max")
     least, most = (_limit(path, where, limits, key) for key in ("min", "max"))
-    bound = limits.get("bound", "value")
+    bound = limits.get("bound", "auto")
     if bound not in get_args(Bound):
-        raise SourceError(f'{path}: {where}: bound must be "value" or "interval", not {bound!r}')
+        raise SourceError(f'{path}: {where}: bound must be "auto", "value" or "interval", not {bound!r}')
     if least > most:
         raise SourceError(f"{path}: {where}: min {least:g} is above max {most:g}")
     return Threshold(name, least, most, bound)

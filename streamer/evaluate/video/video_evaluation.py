@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 
 from streamer.errors import SourceError
-from streamer.evaluate.figures import Cell, Chart, Figure, Findings, Problem, Table, rate_figure
+from streamer.evaluate.figures import Cell, Chart, Figure, Findings, HashedFile, Problem, Table, rate_figure
 from streamer.evaluate.measures.coverage import UNCOVERED, detail_kept
 from streamer.evaluate.measures.recognizers import Recognizer
 from streamer.evaluate.report.charts import DPI, PALETTE, QUOTED, STYLE
@@ -97,7 +97,9 @@ def evaluate_video(
         "faces": annotations.name if annotations else f"union of detectors, every {every} frames",
         "annotated frames": str(len(truth.frames)),
     }
-    return findings_of(watched, settings, problems=problems, thresholds=thresholds)
+    findings = findings_of(watched, settings, problems=problems, thresholds=thresholds)
+    hashes = HashedFile(original.name, sha256_of(original), sha256_of(output) if output else "")
+    return replace(findings, files=(hashes,))
 
 
 def watch(pairs: OutputPairs | OwnPairs, truth: Truth, recognizers: Sequence[Recognizer]) -> Watched:

@@ -137,7 +137,7 @@ def test_either_outputs_or_an_anonymizer_must_be_given(portraits: Path, recogniz
 
 
 @pytest.mark.slow
-def test_the_worst_faces_are_covered_unless_they_were_asked_for(
+def test_of_the_worst_faces_only_landmarks_are_drawn_unless_they_were_asked_for(
     portraits: Path, copies: Path, recognizers: list[Recognizer], hopper: Image
 ):
     judge = Judge(recognizers)
@@ -151,7 +151,8 @@ def test_the_worst_faces_are_covered_unless_they_were_asked_for(
         for png in (specimen.before, specimen.after):
             crop = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR_RGB)
             assert (crop == original.crop).all() == shown
-            assert (len(np.unique(crop.reshape(-1, 3), axis=0)) <= 36) == (not shown)  # six by six cells
+            assert ((crop == 255).all(axis=2).mean() > 0.9) == (not shown)  # a few dots on white
+            assert (crop != 255).any()
     assert "similarity 1" in findings.worst[0].why
 
 

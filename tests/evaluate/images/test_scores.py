@@ -20,6 +20,7 @@ from streamer.evaluate.images.identity_figures import (
 )
 from streamer.evaluate.images.pairing import SHUFFLED, SWAPPED, background_distances, pairing_figure
 from streamer.evaluate.images.scores import (
+    chance_figures,
     columns_of,
     correlation_figure,
     figures_of,
@@ -66,6 +67,32 @@ def test_outputs_that_know_nothing_of_the_person_are_at_chance():
     assert figures["eer_after.made"].low <= 0.5 <= figures["eer_after.made"].high
     assert figures["match_rate.made"].value < 0.02
     assert abs(figures["similarity.made"].value) < 0.05
+
+
+def test_the_chance_of_a_first_hit_is_that_of_scores_that_say_nothing():
+    people = ["a"] * 5 + ["b"] * 2 + ["c"]
+    m = measured(np.eye(8, dtype=np.float32), np.eye(8, dtype=np.float32), people=people)
+    rng, names = np.random.default_rng(0), np.array(people)
+    guesses = names[rng.random((4000, 8, 8)).argmax(axis=2)]  # (draws, probes)
+    chance = chance_figures(m, references_of(m, [JUDGE]))
+    assert chance["rank1_chance"].value == pytest.approx((guesses == names).mean(), abs=0.01)
+    hits = (guesses == names).mean(axis=1)
+    assert [chance["rank1_chance"].low, chance["rank1_chance"].high] == np.quantile(hits, [0.025, 0.975]).tolist()
+    assert np.isnan(chance["match_rate_chance"].value)  # of so few pairs of strangers
+
+
+def test_a_face_that_one_of_two_recognisers_knows_is_recognised_by_any():
+    before, people = faces(50, 2)
+    stranger = np.random.default_rng(1).normal(size=before.shape).astype(np.float32)
+    other = CosineJudge()
+    other.name = "other"
+    m = measured(before, before, people=people)
+    m = dataclasses.replace(m, before={"made": before, "other": before}, after={"made": stranger, "other": before})
+    figures = figures_of(m, [JUDGE, other])
+    assert figures["match_rate.made"].value < 0.1
+    assert figures["match_rate_any"].value == 1
+    assert figures["match_rate_any"].count == 100
+    assert figures["match_rate_any_chance"].value == pytest.approx(0.002)
 
 
 def test_one_in_a_thousand_pairs_of_strangers_is_above_the_threshold():

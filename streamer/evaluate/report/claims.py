@@ -1,0 +1,140 @@
+"""What may be claimed of figures, in sentences for somebody who signs: counts, per cent, intervals, and chance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+from streamer.evaluate.figures import Figure, number
+from streamer.evaluate.report.glossary import ATTACKERS
+
+Figures = Mapping[str, Figure]
+
+# Figures that are shares of 1, by the part of their name before the first dot.
+SHARES = frozenset(
+    {"match_rate", "match_rate_any", "match_rate_own_group", "rank1", "rank5", "de_identify_rate"}
+    | {"tar_before", "tar_after", "eer_before", "eer_after", "found", "hog", "pairing", "covered_elsewhere"}
+    | {*ATTACKERS, *(f"{name}_ahead" for name in ATTACKERS)}
+)
+CHANCE = "_chance"
+HITS = {"rank1": "as its first hit", "rank5": "among its first five hits"}
+LIMITS = (
+    "Recognisers other than those named here, people who know the person, and software of the future.",
+    "Voice, body, gait, clothes, surroundings, and text in the picture: only faces are replaced.",
+    "Pictures unlike these: of other people, cameras, light, sizes and poses.",
+)
+ATTACK_LIMIT = "An attacker who owns the tool and trains against it: `veil evaluate attack` measures that."
+VIDEO_LIMIT = "Faces over time, and faces that stay uncovered in videos: `veil evaluate video` measures that."
+
+
+def percent(value: float) -> str:
+    """Return a share as per cent: .0188 is "1.88 %"."""
+    return f"{number(100 * value)} %"
+
+
+def written(name: str, value: float) -> str:
+    """Return the value of the figure called `name`, in per cent where it is a share."""
+    stem = name.partition(".")[0].removesuffix(CHANCE)
+    return percent(value) if stem in SHARES and not math.isnan(value) else number(value)
+
+
+def chance_of(name: str, figures: Figures) -> Figure | None:
+    """Return what guessing would reach of the figure called `name`, or None where that is not known."""
+    stem, dot, rest = name.partition(".")
+    found = figures.get(f"{stem}{CHANCE}{dot}{rest}") or figures.get(f"{stem}{CHANCE}")
+    return found if found is not None and not math.isnan(found.value) else None
+
+
+def is_chance(name: str) -> bool:
+    """Return whether a figure is but the chance of another."""
+    return name.partition(".")[0].endswith(CHANCE)
+
+
+def claims(figures: Figures) -> list[str]:
+    """Return what the figures say, one sentence or two for each question, the worst news as plain as the best."""
+    return [*_recognised(figures), *_searched(figures), *_leaks(figures), *_attacked(figures), *_useful(figures)]
+
+
+def not_claimed(figures: Figures) -> list[str]:
+    """Return what nobody may claim from these figures, in sentences."""
+    is_attack = any(name.partition(".")[0] in ATTACKERS for name in figures)
+    is_video = "leak_rate" in figures
+    return [*LIMITS, *(() if is_attack else (ATTACK_LIMIT,)), *(() if is_video else (VIDEO_LIMIT,))]
+
+
+def _recognised(figures: Figures) -> Iterator[str]:
+    names = [name for name in figures if name.startswith("match_rate.")]
+    found = figures.get("match_rate_any")
+    if found is None or math.isnan(found.value):
+        return
+    by = names[0].partition(".")[2] if len(names) == 1 else f"at least one of {len(names)} recognisers"
+    chance = chance_of("match_rate_any", figures)
+    yield (
+        f"{_counted(found)} faces are recognised as the person they were by {by}: {_interval(found)}. "
+        f"{_beside_chance(found, chance)}"
+    ) + (f" {_floor(found)}" if chance and not _exceeds(found, chance) else "")
+
+
+def _searched(figures: Figures) -> Iterator[str]:
+    for name, found in figures.items():
+        rank, _, recognizer = name.partition(".")
+        if rank in HITS and not math.isnan(found.value):
+            yield (
+                f"A search through all originals with {recognizer} has the right person {HITS[rank]} for "
+                f"{_counted(found)} faces: {_interval(found)}. {_beside_chance(found, chance_of(name, figures))}"
+            )
+
+
+def _leaks(figures: Figures) -> Iterator[str]:
+    found = figures.get("leak_rate")
+    if found is None or math.isnan(found.value):
+        return
+    yield (
+        f"Of 10,000 faces in single frames, {number(found.value)} are left uncovered (95 % interval "
+        f"{number(found.low)} to {number(found.high)}; {found.count:,} were looked at)."
+    )
+
+
+def _attacked(figures: Figures) -> Iterator[str]:
+    for attack, (title, does) in ATTACKERS.items():
+        for name, found in figures.items():
+            if name.startswith(f"{attack}.ours") and not math.isnan(found.value):
+                which = ", who has the key too," if name.endswith("_same_key") else ""
+                yield (
+                    f"{title}{which}, an attacker who {does}, names {_counted(found)} people: {_interval(found)}. "
+                    f"{_beside_chance(found, chance_of(name, figures))}"
+                ).replace(",,", ",")
+
+
+def _useful(figures: Figures) -> Iterator[str]:
+    found = figures.get("hog")
+    if found is not None and not math.isnan(found.value):
+        yield f"Another detector still finds {_counted(found)} of the faces: {_interval(found)}."
+
+
+def _counted(found: Figure) -> str:
+    return f"{round(found.value * found.count):,} of {found.count:,}"
+
+
+def _interval(found: Figure) -> str:
+    return f"{percent(found.value)} (95 % interval {percent(found.low)} to {percent(found.high)})"
+
+
+def _floor(found: Figure) -> str:
+    """Return the least share that so few faces allow to claim."""
+    return f"So many faces are too few to claim less than {percent(found.high)}."
+
+
+def _beside_chance(found: Figure, chance: Figure | None) -> str:
+    if chance is None:
+        return "Chance is not known: too few pairs of strangers."
+    expected = f"chance is {number(chance.value * found.count)} of {found.count:,} ({percent(chance.value)})"
+    if math.isnan(chance.high):
+        return f"{expected[0].upper()}{expected[1:]}."
+    told = "more than chance" if _exceeds(found, chance) else "not told apart from chance"
+    return f"That is {told}: {expected}, and luck alone reaches {percent(chance.high)}."
+
+
+def _exceeds(found: Figure, chance: Figure) -> bool:
+    """Return whether a rate is above what luck alone reaches."""
+    return found.value > (chance.value if math.isnan(chance.high) else chance.high)
