@@ -38,6 +38,13 @@ def test_more_than_chance_is_more_than_what_guesses_reach_by_luck():
     assert "more than chance:" in claims({**lucky, "parrot.ours": Figure(0.16, 0.08, 0.3, 60)})[0]
 
 
+def test_beside_our_output_stand_what_hair_gives_away_and_a_target_that_must_be_broken():
+    covers = ("blur_strong", "blur_weak", "solid", "ours_same_key", "ours")
+    said = claims({f"parrot.{cover}": Figure(0.5, 0.2, 0.8, 6) for cover in covers})
+    told = ("in our output:", "with the key in hand:", "by hair, outline and surroundings alone", "through a weak blur")
+    assert [words in line for words, line in zip(told, said, strict=True)] == [True] * 4
+
+
 def test_every_question_has_a_sentence_and_what_was_not_measured_has_none():
     figures = {
         "rank1.dlib": Figure(0.25, 0.1, 0.5, 8),
@@ -50,8 +57,9 @@ def test_every_question_has_a_sentence_and_what_was_not_measured_has_none():
     assert said[0].startswith("A search through all originals with dlib has the right person as its first hit for ")
     assert "2 of 8 faces: 25 % (95 % interval 10 % to 50 %). Chance is 1 of 8 (12.5 %)." in said[0]
     assert said[1].startswith("Of 10,000 faces in single frames, 3 are left uncovered (95 % interval 1 to 9; 4,000 ")
-    assert said[2].startswith("Parrot, who has the key too, an attacker who learns")
-    assert said[3].startswith("Another detector still finds 8 of 8 of the faces")
+    assert said[2].startswith("Parrot, an attacker who learns")
+    assert "names 3 of 6 people in our output, with the key in hand: 50 % (95 % interval 20 % to 80 %)." in said[2]
+    assert said[3].startswith("Another detector still finds a face in 8 of 8: 100 %")
     assert claims(dict.fromkeys(figures, Figure(NAN, note="needs more"))) == []
 
 

@@ -18,6 +18,13 @@ SHARES = frozenset(
 )
 CHANCE = "_chance"
 HITS = {"rank1": "as its first hit", "rank5": "among its first five hits"}
+# What a reader compares: our output, what is left without a face at all, and a target that an attacker must break.
+COVERS = {
+    "ours": "in our output",
+    "ours_same_key": "in our output, with the key in hand",
+    "solid": "by hair, outline and surroundings alone, with the face filled",
+    "blur_weak": "through a weak blur, which shows whether the attacker is any good",
+}
 LIMITS = (
     "Recognisers other than those named here, people who know the person, and software of the future.",
     "Voice, body, gait, clothes, surroundings, and text in the picture: only faces are replaced.",
@@ -97,19 +104,19 @@ def _leaks(figures: Figures) -> Iterator[str]:
 
 def _attacked(figures: Figures) -> Iterator[str]:
     for attack, (title, does) in ATTACKERS.items():
-        for name, found in figures.items():
-            if name.startswith(f"{attack}.ours") and not math.isnan(found.value):
-                which = ", who has the key too," if name.endswith("_same_key") else ""
+        for cover, circumstance in COVERS.items():
+            found = figures.get(f"{attack}.{cover}")
+            if found is not None and not math.isnan(found.value):
                 yield (
-                    f"{title}{which}, an attacker who {does}, names {_counted(found)} people: {_interval(found)}. "
-                    f"{_beside_chance(found, chance_of(name, figures))}"
-                ).replace(",,", ",")
+                    f"{title}, an attacker who {does}, names {_counted(found)} people {circumstance}: "
+                    f"{_interval(found)}. {_beside_chance(found, chance_of(f'{attack}.{cover}', figures))}"
+                )
 
 
 def _useful(figures: Figures) -> Iterator[str]:
     found = figures.get("hog")
     if found is not None and not math.isnan(found.value):
-        yield f"Another detector still finds {_counted(found)} of the faces: {_interval(found)}."
+        yield f"Another detector still finds a face in {_counted(found)}: {_interval(found)}."
 
 
 def _counted(found: Figure) -> str:
