@@ -46,6 +46,6 @@ def test_it_serves_by_default_and_installs_what_the_tests_ran_with():
 
 
 def test_the_python_of_the_image_is_one_that_veil_runs_on():
-    minor = int(re.findall(r"^python:3\.(\d+)-slim$", arguments("FROM")[0])[0])
+    minor = int(re.findall(r"^python:3\.(\d+)-slim\b", arguments("FROM")[0])[0])
     low, high = re.findall(r"3\.(\d+)", PROJECT["project"]["requires-python"])
     assert int(low) <= minor < int(high)
