@@ -66,6 +66,9 @@ PUBLISHED_CONFIG = {
         "channel_base": 32768,
         "channel_max": 512,
     },
+    "identity_directions": 0,
+    "shape_directions": 0,
+    "strangers": 0,
 }
 
 
