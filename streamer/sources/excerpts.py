@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import inf
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from streamer.errors import SourceError
+from streamer.sources.pacing import Wrapper
 from streamer.types import Frame, Span, VideoInfo
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ PLACES = 3  # of a preview
 PAUSE_SECONDS = 2 * CONTEXT_SECONDS  # from one part to the next, so that their contexts do not overlap in time
 
 
-class Excerpts:
+class Excerpts(Wrapper["VideoSource"]):
     """The frames of some parts of a video, one part after the other, from time 0 on.
 
     Attributes:
@@ -27,30 +27,11 @@ class Excerpts:
     """
 
     def __init__(self, source: VideoSource, spans: Sequence[Span]) -> None:
-        self._source = source
+        super().__init__(source)
         self._next = 0
         info = source.info
         count = _count(info, spans, source.length_seconds)
         self.info = replace(info, spans=tuple(spans), pause=PAUSE_SECONDS, frame_count=count)
-
-    @property
-    def corrupt_packets(self) -> int:
-        """As of the video."""
-        return self._source.corrupt_packets
-
-    @property
-    def audio_streams(self) -> int:
-        """As of the video."""
-        return self._source.audio_streams
-
-    def __enter__(self) -> Self:
-        self._source.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._source.__exit__(kind, error, trace)
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames of each part and of the moment around it; those around it are context.

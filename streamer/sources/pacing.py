@@ -12,27 +12,23 @@ from typing import Generic, Self, TypeVar
 from streamer.types import Frame, Source, VideoInfo
 
 Item = TypeVar("Item")
+Wrapped = TypeVar("Wrapped", bound=Source)
 
 
-class Paced:
-    """A recording that is played at its own pace, as if it were live."""
+class Wrapper(Generic[Wrapped]):
+    """A source that opens, closes and counts as the one it is made of."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Wrapped) -> None:
         self._source = source
 
     @property
-    def info(self) -> VideoInfo:
-        """As the recording's, but live."""
-        return replace(self._source.info, is_live=True)
-
-    @property
     def corrupt_packets(self) -> int:
-        """As the recording's."""
+        """As of the source that it is made of."""
         return self._source.corrupt_packets
 
     @property
     def audio_streams(self) -> int:
-        """As the recording's."""
+        """As of the source that it is made of."""
         return self._source.audio_streams
 
     def __enter__(self) -> Self:
@@ -43,6 +39,15 @@ class Paced:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._source.__exit__(kind, error, trace)
+
+
+class Paced(Wrapper[Source]):
+    """A recording that is played at its own pace, as if it were live."""
+
+    @property
+    def info(self) -> VideoInfo:
+        """As the recording's, but live."""
+        return replace(self._source.info, is_live=True)
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield each frame once its time has come."""
