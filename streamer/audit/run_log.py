@@ -21,19 +21,20 @@ if TYPE_CHECKING:
 
 def open_audit(job: Job) -> AbstractContextManager[AuditLog | None]:
     """Return the log of a run, or what stands for none."""
-    if job.audit is None:
-        if job.audit_key is not None:
+    if job.auditing.log is None:
+        if job.auditing.key is not None:
             raise typer.BadParameter("signs the log of --audit, which was not asked for", param_hint="--audit-key")
         return nullcontext()
     from streamer.audit.log import AuditLog, settings_sha256
 
+    model = "" if job.drawing.settings.mode == "cover" else job.drawing.model
     header = {
         "source": mask_secrets(job.source) if "://" in job.source else Path(job.source).name,
-        "model": "" if job.mode == "cover" else job.model,
-        "model_sha256": "" if job.mode == "cover" else weights_sha256(job.model),
+        "model": model,
+        "model_sha256": weights_sha256(model) if model else "",
         "settings_sha256": settings_sha256(shown(job)),
     }
-    return AuditLog(job.audit, header=header, signing_key=job.audit_key)
+    return AuditLog(job.auditing.log, header=header, signing_key=job.auditing.key)
 
 
 def shown(job: Job) -> Job:

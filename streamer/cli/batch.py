@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from streamer.cli.failures import errors_in_one_line, interrupted_says, tell
+from streamer.cli.jobs.values import key_of
 from streamer.errors import StreamerError
 from streamer.pipeline.cores import share_cores
 
@@ -84,19 +85,14 @@ class Archive:
 
     def settings(self) -> ArchiveSettings:
         """Return what is done to every source."""
-        from models.privacy import load_key
         from streamer.batch.manifest import ArchiveSettings
 
         if self.key is None and self.mode == "generate":
             reason = "an archive needs one, for the same strangers in all its files: head -c 32 /dev/urandom > FILE"
             raise typer.BadParameter(reason, param_hint="--key")
-        try:
-            key = load_key(self.key) if self.key else None
-        except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="--key") from error
         return ArchiveSettings(
             self.mode, self.model, self.beta, self.cover, self.policy, self.min_face, self.codec, self.crf,
-            self.keep_audio and not self.preview, self.preview, key,
+            self.keep_audio and not self.preview, self.preview, key_of(self.key, "--key"),
         )  # fmt: skip
 
     def begun(self, settings: ArchiveSettings) -> Manifest:

@@ -24,6 +24,7 @@ from rich.progress import (
 )
 
 from streamer.cli.failures import errors_in_one_line
+from streamer.cli.jobs.values import key_of
 from streamer.errors import SinkError, StreamerError
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ def tables(
         from streamer.evaluate.paper.tables import evaluate_tables
         from streamer.evaluate.paper.workers import Setup
 
-        secret = _key(key) or FIXED_KEY
+        secret = key_of(key, "--key") or FIXED_KEY
         setup = Setup(model, device, secret, tuple(recognizer), inception)
         findings = evaluate_tables(data, setup, progress=bar.show, workers=workers, show_faces=show_faces)
         _end(findings, gate, ending)
@@ -299,18 +300,9 @@ def _anonymizer(model: str, *, beta: float, key: Path | None, device: str) -> An
     from streamer.pipeline.anonymizer import Anonymizer
 
     try:
-        return Anonymizer.load(model, beta=beta, device=device, key=_key(key))
+        return Anonymizer.load(model, beta=beta, device=device, key=key_of(key, "--key"))
     except CheckpointError:
         raise
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-def _key(path: Path | None) -> bytes | None:
-    from models.privacy import load_key
-
-    try:
-        return load_key(path) if path else None
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 

@@ -23,12 +23,13 @@ from streamer.cli.failures import (
     interrupt,
     tell,
 )
-from streamer.cli.jobs.job import Job, preview_of, seconds_of
+from streamer.cli.jobs.job import DEFAULT, Auditing, Drawing, Job, Keeping, Reading, Writing, preview_of
 from streamer.cli.jobs.opening import load_anonymizer, open_job_sink, open_job_source
+from streamer.cli.jobs.values import always_of, key_of, seconds_of, wrong_usage
 from streamer.errors import SinkError, SourceError, one_line_of
 from streamer.masking import mask_secrets
 from streamer.pipeline.cores import share_cores
-from streamer.settings import LEAST_FACE, MAX_FACE, Settings
+from streamer.settings import DEFAULT_DELAY, LEAST_FACE, LIVE_DELAY, MAX_FACE, Settings
 
 if TYPE_CHECKING:
     from streamer.batch.inputs import Pair
@@ -55,52 +56,52 @@ def run(
     also: Annotated[
         list[str] | None, typer.Option(metavar="SINK", help="Write to this too; can be repeated.", show_default=False)
     ] = None,
-    beta: Annotated[float, typer.Option(min=0, max=1, help="0 is most private, 1 most like the person.")] = Job.beta,
-    model: Annotated[str, typer.Option(help="Weights: a name that `veil doctor` lists, or a file.")] = Job.model,
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the network runs.")] = Job.device,
+    beta: Annotated[float, typer.Option(min=0, max=1, help="0: most private; 1: most like the person.")] = DEFAULT.beta,
+    model: Annotated[str, typer.Option(help="Weights: a name that `veil doctor` lists, or a file.")] = Drawing.model,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the network runs.")] = Drawing.device,
     mode: Annotated[
         Literal["generate", "cover"], typer.Option(help="Draw synthetic faces, or only cover: fast.")
-    ] = Job.mode,
+    ] = DEFAULT.mode,
     cover: Annotated[
         Literal["solid", "mosaic"], typer.Option(help="What lies under a drawn face, and shows where none is.")
-    ] = Job.cover,
+    ] = DEFAULT.cover,
     keep_audio: Annotated[bool, typer.Option("--keep-audio", help="Copy the sound. A voice identifies.")] = False,
     recursive: Annotated[bool, typer.Option("--recursive", help="Of a folder, what is in its folders too.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace SINK if it exists.")] = False,
     codec: Annotated[
         Literal["auto", "h264", "hevc", "vp9", "av1"], typer.Option(help="Of a video; auto: vp9 in webm, else h264.")
-    ] = Job.codec,
-    crf: Annotated[int, typer.Option(min=0, max=51, help="Quality: 18 is very good, 28 is small.")] = Job.crf,
+    ] = Writing.codec,
+    crf: Annotated[int, typer.Option(min=0, max=51, help="Quality: 18 is very good, 28 is small.")] = Writing.crf,
     key: Annotated[
         Path | None, typer.Option(help="A file of 32 random bytes: the same key, the same strangers.")
-    ] = Job.key,
+    ] = None,
     stream: Annotated[
         str | None, typer.Option(metavar="NAME", help="Of what is filmed: another name, other strangers.")
-    ] = Job.stream,
+    ] = Drawing.stream,
     epsilon: Annotated[
         float | None, typer.Option(help="Differential privacy of who becomes whom, per track.", show_default=False)
-    ] = Job.epsilon,
-    delta: Annotated[float, typer.Option(help="With what chance that may fail.")] = Job.delta,
+    ] = DEFAULT.epsilon,
+    delta: Annotated[float, typer.Option(help="With what chance that may fail.")] = DEFAULT.delta,
     policy: Annotated[
         Literal["balanced", "strict"],
         typer.Option(help="strict: cover also what may be a face, and new scenes until a face is found."),
-    ] = Job.policy,
+    ] = DEFAULT.policy,
     delay_ms: Annotated[
         float | None,
         typer.Option(
             min=0, max=10_000, show_default="500; 100 live", help="Look ahead, to cover a face before it is found."
         ),
-    ] = Job.delay_ms,
+    ] = None,
     min_face: Annotated[
         float | None,
         typer.Option(
             min=LEAST_FACE, max=MAX_FACE, show_default="20; 30 in video", help="Pixels: look everywhere for such faces."
         ),
-    ] = Job.min_face,
+    ] = DEFAULT.min_face,
     realtime: Annotated[bool, typer.Option("--realtime", help="Play SOURCE at its own pace, as if live.")] = False,
     transport: Annotated[
         Literal["auto", "tcp", "udp"], typer.Option(help="Of rtsp://; auto: UDP where the server refuses TCP.")
-    ] = Job.transport,
+    ] = Reading.transport,
     start: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="Begin at 90, 1:30 or 0:01:30.5.", show_default=False)
     ] = None,
@@ -108,7 +109,7 @@ def run(
     preview: Annotated[
         float | None,
         typer.Option(min=0.5, max=60, metavar="SECONDS", help="First so long from three places, to a file by SINK."),
-    ] = Job.preview,
+    ] = Reading.preview,
     always: Annotated[
         list[str] | None,
         typer.Option(metavar="X,Y,W,H", help="Cover this, too, in every frame: pixels, or all in %; can be repeated."),
@@ -118,38 +119,49 @@ def run(
     ] = False,
     mark_key: Annotated[
         Path | None, typer.Option(metavar="PEM", help="Sign it, with a C2PA manifest, by this key", show_default=False)
-    ] = Job.mark_key,
+    ] = Writing.mark_key,
     mark_cert: Annotated[
         Path | None, typer.Option(metavar="PEM", help="and this certificate with its chain.", show_default=False)
-    ] = Job.mark_cert,
+    ] = Writing.mark_cert,
     keep: Annotated[
         Path | None, typer.Option(metavar="LIST", help="Who agreed to stay visible: `veil consent` makes the list.")
-    ] = Job.keep,
-    keep_key: Annotated[Path | None, typer.Option(help="The key file of that list.")] = Job.keep_key,
-    camera: Annotated[str | None, typer.Option(help="What is filmed with, as the list names it.")] = Job.camera,
-    keep_recognizer: Annotated[str, typer.Option(help="What the list was made with.")] = Job.keep_recognizer,
+    ] = Keeping.consents,
+    keep_key: Annotated[Path | None, typer.Option(help="The key file of that list.")] = Keeping.key,
+    camera: Annotated[str | None, typer.Option(help="What is filmed with, as the list names it.")] = Keeping.camera,
+    keep_recognizer: Annotated[str, typer.Option(help="What the list was made with.")] = Keeping.recognizer,
     keep_crowd: Annotated[
         Path | None, typer.Option(help="Strangers, by that recogniser: `veil consent crowd`.", show_default=False)
-    ] = Job.keep_crowd,
+    ] = Keeping.crowd,
     audit: Annotated[
         Path | None, typer.Option(metavar="LOG", help="Write what was done, per second and without pictures.")
-    ] = Job.audit,
+    ] = Auditing.log,
     audit_key: Annotated[
         Path | None, typer.Option(metavar="PEM", help="Sign the log with it: `veil audit-key` makes one.")
-    ] = Job.audit_key,
+    ] = Auditing.key,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and no progress.")] = False,
 ) -> None:
     """Replace every face of SOURCE and write the result to SINK; of several, each to a file in the folder SINK."""
-    job = Job(
-        sources[0], sink, tuple(also or ()), beta, model, device, mode, cover, keep_audio, overwrite, codec, crf, key,
-        stream, epsilon, delta, policy, delay_ms, min_face, realtime, transport,
-        seconds_of(start, "--from") or 0.0, seconds_of(end, "--to"), preview,
-        tuple(always or ()), not no_mark, mark_key, mark_cert, keep, keep_key, camera, keep_recognizer, keep_crowd,
-        audit, audit_key, as_json, recursive,
-    )  # fmt: skip
     with errors_in_one_line():
+        delay = DEFAULT_DELAY if delay_ms is None else delay_ms / 1000
+        key_bytes, regions = key_of(key, "--key"), always_of(always or ())
+        with wrong_usage():
+            settings = Settings(beta, mode, cover, key_bytes, epsilon, delta, policy, delay, min_face, regions)
+        live_delay = LIVE_DELAY if delay_ms is None else delay
+        job = Job(
+            sources[0],
+            sink,
+            tuple(also or ()),
+            Reading(
+                transport, realtime, recursive, seconds_of(start, "--from") or 0.0, seconds_of(end, "--to"), preview
+            ),
+            Drawing(settings, live_delay, model, device, stream),
+            Writing(keep_audio, overwrite, codec, crf, not no_mark, mark_key, mark_cert),
+            Keeping(keep, keep_key, camera, keep_recognizer, keep_crowd),
+            Auditing(audit, audit_key),
+            quiet=as_json,
+        )
         pairs = _pairs(sources, job)
-        if job.preview and not _goes_on_after_preview(job):
+        if preview and not _goes_on_after_preview(job):
             return
         _tell(anonymize_many(job, pairs) if pairs else anonymize(job), as_json=as_json)
 
@@ -180,13 +192,15 @@ def _pairs(sources: list[str], job: Job) -> list[Pair]:
         return []
     from streamer.batch.inputs import holds_videos, pairs_of
 
-    if len(sources) == 1 and not holds_videos(Path(sources[0]), recursive=job.recursive):
+    if len(sources) == 1 and not holds_videos(Path(sources[0]), recursive=job.reading.recursive):
         return []
-    single = {"--also": job.also, "--audit": job.audit, "--from": job.start, "--to": job.end, "--preview": job.preview}
+    part = job.reading
+    single = {"--also": job.also, "--audit": job.auditing.log, "--from": part.start, "--to": part.end}
+    single["--preview"] = part.preview
     for option, value in single.items():
         if value:
             raise typer.BadParameter("takes one source; run them one by one", param_hint=option)
-    return pairs_of(sources, job.sink, recursive=job.recursive, with_sound=job.keep_audio)
+    return pairs_of(sources, job.sink, recursive=job.reading.recursive, with_sound=job.writing.keep_audio)
 
 
 def anonymize_many(job: Job, pairs: list[Pair]) -> BatchReport:
@@ -197,7 +211,7 @@ def anonymize_many(job: Job, pairs: list[Pair]) -> BatchReport:
     report = BatchReport(mask_secrets(job.sink), len(pairs))
     share_cores()
     try:
-        with output_folders(pairs), load_anonymizer(job, is_live=job.realtime) as anonymizer:
+        with output_folders(pairs), load_anonymizer(job, is_live=job.reading.realtime) as anonymizer:
             for number, pair in enumerate(pairs, 1):
                 label = f"{number}/{len(pairs)} {pair.source.name}"
                 _add(report, replace(job, source=str(pair.source), sink=str(pair.sink), label=label), anonymizer)
@@ -248,13 +262,13 @@ def anonymize(job: Job, loaded: Anonymizer | None = None) -> Report:
         seconds = time.perf_counter() - start
         return Report(
             mask_secrets(job.source),
-            ", ".join(map(mask_secrets, (job.sink, *job.also))),
+            ", ".join(map(mask_secrets, job.sinks)),
             str(anonymizer.device or "cpu"),
             summary,
             seconds,
             source.corrupt_packets,
             source.audio_streams,
-            sink.audio_packets if job.keep_audio else None,
+            sink.audio_packets if job.writing.keep_audio else None,
             unrelated=bool(source.info.names),
             privacy=anonymizer.privacy,
             notes=(*source.info.notes, *_said(anonymizer.settings)),
@@ -305,7 +319,7 @@ def _watched(source: Source, anonymizer: Anonymizer, summary: Summary, *, job: J
     from streamer.pipeline.runner import protect
 
     console = Console(stderr=True, quiet=job.quiet)
-    safe = protect(source, anonymizer, stream=job.stream)
+    safe = protect(source, anonymizer, stream=job.drawing.stream)
     with ProgressBar(source.info, console, job.label) as bar, closing(safe) as frames:
         for frame in frames:
             yield frame

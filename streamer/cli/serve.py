@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from streamer.cli.failures import errors_in_one_line
+from streamer.cli.jobs.values import always_of, key_of
 from streamer.errors import StreamerError
 from streamer.pipeline.cores import share_cores
-from streamer.region import Region, regions_of
+from streamer.region import Region
 from streamer.settings import LEAST_FACE, LIVE_DELAY, MAX_FACE, Settings
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def serve(
         certificate: Path | Literal["self-signed"] | None = "self-signed" if self_signed else cert
         access = Access(host, port, tokens, certificate, key_file, tuple(origin or ()), tuple(proxy or ()))
         settings = Settings(
-            beta, mode, key=_key(key), policy=policy, delay_seconds=delay_ms / 1000, min_face=min_face,
+            beta, mode, key=key_of(key, "--key"), policy=policy, delay_seconds=delay_ms / 1000, min_face=min_face,
             always=_regions(always or ()),
         )  # fmt: skip
         limits, sound = Limits(max_peers, max_viewers, max_minutes), Sound("kept" if keep_audio else "dropped", voice)
@@ -125,21 +126,9 @@ def _tokens(file: Path | None) -> tuple[str, ...]:
     return read_tokens(file) if file else (alone,) if alone else ()
 
 
-def _key(file: Path | None) -> bytes | None:
-    from models.privacy import load_key
-
-    try:
-        return load_key(file) if file else None
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--key") from error
-
-
 def _regions(values: Iterable[str]) -> tuple[Region, ...]:
     """Return regions in percent: what browsers send changes its size."""
-    try:
-        regions = regions_of(values)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--always") from error
+    regions = always_of(values)
     if not all(region.is_share for region in regions):
         raise typer.BadParameter("must be in percent, as what browsers send changes its size", param_hint="--always")
     return regions
@@ -151,10 +140,7 @@ def _load(model: str, device: str, settings: Settings) -> Anonymizer:
     from streamer.pipeline.anonymizer import Anonymizer
 
     try:
-        anonymizer = Anonymizer.load(
-            model, beta=settings.beta, device=device, mode=settings.mode, key=settings.key, policy=settings.policy,
-            delay_seconds=settings.delay_seconds, min_face=settings.min_face, always=settings.always,
-        )  # fmt: skip
+        anonymizer = Anonymizer.load_with(settings, model, device=device)
     except CheckpointError as error:
         raise StreamerError(str(error)) from error
     if anonymizer.model is not None:

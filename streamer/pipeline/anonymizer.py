@@ -162,7 +162,21 @@ class Anonymizer:
         """
         regions = regions_of(always)
         settings = Settings(beta, mode, cover, key, epsilon, delta, policy, delay_seconds, min_face, regions)
-        if mode == "cover" and device in ("auto", "cpu"):
+        return cls.load_with(settings, model, device=device, keeping=keeping)
+
+    @classmethod
+    def load_with(
+        cls, settings: Settings, model: str = "default", *, device: str = "auto", keeping: ConsentContext | None = None
+    ) -> Self:
+        """Load weights by name or path, for settings that were made before.
+
+        Args:
+            model, device, keeping: As of `load`.
+
+        Raises:
+            ValueError, CheckpointError, AnonymizerError: As `load`.
+        """
+        if settings.mode == "cover" and device in ("auto", "cpu"):
             return cls(None, None, settings, keeping=keeping)  # torch takes longer to load than a short clip to cover
         from models.attributes.attributes import load_attributes
         from models.face_model import prepare
@@ -171,7 +185,7 @@ class Anonymizer:
         from streamer.render.draw import choose_device
 
         place = choose_device(device)
-        if mode == "cover":
+        if settings.mode == "cover":
             return cls(None, place, settings, keeping=keeping)
         network = prepare(load_face_model(model, place), place)
         recognizer, attributes = prepare(load_recognizer("identity"), place), prepare(load_attributes(), place)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from streamer.cli import main as cli
 from streamer.cli import run as cli_run
 from streamer.cli import serve as cli_serve
-from streamer.cli.jobs.job import seconds_of
+from streamer.cli.jobs.values import seconds_of
 from streamer.region import regions_of
 from streamer.settings import Settings
 

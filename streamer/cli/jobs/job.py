@@ -1,4 +1,4 @@
-"""What one run is told to do, as the options of `veil run` say it."""
+"""What one run is told to do, in the groups in which `veil run` says it."""
 
 from __future__ import annotations
 
@@ -8,53 +8,116 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
+from streamer.settings import LIVE_DELAY, Settings
+
 if TYPE_CHECKING:
     from streamer.sources.address import Transport
-    from streamer.types import Codec, Cover, Mode, Policy
+    from streamer.types import Codec
+
+
+DEFAULT = Settings()
 
 
 @dataclass(frozen=True)
-class Job:
-    """What to run; the fields are the options of `veil run`."""
+class Reading:
+    """How the source is read, and what of it.
 
-    source: str
-    sink: str
-    also: tuple[str, ...] = ()
-    beta: float = 0.0
+    Attributes:
+        transport: Of `rtsp://`.
+        realtime: Whether a recording is played at its own pace.
+        recursive: Whether of a folder what is in its folders is read, too.
+        start, end: Seconds; `end` None for the end of the recording.
+        preview: So many seconds from three places are all that is taken; None for everything.
+    """
+
+    transport: Transport = "auto"
+    realtime: bool = False
+    recursive: bool = False
+    start: float = 0.0
+    end: float | None = None
+    preview: float | None = None
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What is done to faces, and with what.
+
+    Attributes:
+        settings: Of a recording.
+        live_delay_seconds: `settings.delay_seconds` of what is live.
+        model: A name that `veil doctor` lists, or a file.
+        device: Where the networks run.
+        stream: By what name strangers are drawn (`Anonymizer.frames`).
+    """
+
+    settings: Settings = DEFAULT
+    live_delay_seconds: float = LIVE_DELAY
     model: str = "default"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    mode: Mode = "generate"
-    cover: Cover = "mosaic"
+    stream: str | None = None
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How the outputs are written: as `streamer.sinks.outputs.open_outputs` has it.
+
+    Attributes:
+        mark: Whether what is drawn is marked as generated; signed where both `mark_key` and `mark_cert` are there.
+    """
+
     keep_audio: bool = False
     overwrite: bool = False
     codec: Codec = "auto"
     crf: int = 21
-    key: Path | None = None
-    stream: str | None = None
-    epsilon: float | None = None
-    delta: float = 1e-5
-    policy: Policy = "balanced"
-    delay_ms: float | None = None
-    min_face: float | None = None
-    realtime: bool = False
-    transport: Transport = "auto"
-    start: float = 0.0
-    end: float | None = None
-    preview: float | None = None
-    always: tuple[str, ...] = ()
     mark: bool = True
     mark_key: Path | None = None
     mark_cert: Path | None = None
-    keep: Path | None = None
-    keep_key: Path | None = None
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Who stays visible: as `streamer.consent.filter.ConsentContext.load` has it; nobody without a list."""
+
+    consents: Path | None = None
+    key: Path | None = None
     camera: str | None = None
-    keep_recognizer: str = "identity"
-    keep_crowd: Path | None = None
-    audit: Path | None = None
-    audit_key: Path | None = None
+    recognizer: str = "identity"
+    crowd: Path | None = None
+
+
+@dataclass(frozen=True)
+class Auditing:
+    """Where what was done is logged, and the key that the log is signed with; no log without a place."""
+
+    log: Path | None = None
+    key: Path | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to run: from where to where, and how.
+
+    Attributes:
+        sink, also: The outputs.
+        quiet: Whether no progress is shown.
+        label: What the progress bar says of it.
+    """
+
+    source: str
+    sink: str
+    also: tuple[str, ...] = ()
+    reading: Reading = Reading()
+    drawing: Drawing = Drawing()
+    writing: Writing = Writing()
+    keeping: Keeping = Keeping()
+    auditing: Auditing = Auditing()
     quiet: bool = False
-    recursive: bool = False
-    label: str = field(default="", repr=False)  # what the progress bar says of it
+    label: str = field(default="", repr=False)
+
+    @property
+    def sinks(self) -> tuple[str, ...]:
+        """All outputs."""
+        return (self.sink, *self.also)
 
 
 def preview_of(job: Job) -> Job:
@@ -69,25 +132,5 @@ def preview_of(job: Job) -> Job:
     if "://" in job.sink or sink.suffix.lower() not in VIDEO_SUFFIXES:
         raise typer.BadParameter("needs a video file to write", param_hint="--preview")
     name = str(sink.with_name(f"{sink.stem}.preview{sink.suffix}"))
-    return replace(job, sink=name, also=(), audit=None, audit_key=None, keep_audio=False, realtime=False)
-
-
-def seconds_of(text: str | None, option: str) -> float | None:
-    """Return the seconds in "90", "1:30" or "0:01:30.5"; None for None.
-
-    Raises:
-        BadParameter: If it is none of these; names the option.
-    """
-    if text is None:
-        return None
-    parts = text.split(":")
-    try:
-        numbers = [float(part) for part in parts]
-    except ValueError:
-        numbers = []
-    if not 1 <= len(numbers) <= 3 or any(not 0 <= number < float("inf") for number in numbers):
-        raise typer.BadParameter(f"expected seconds, or [H:]M:S, got {text!r}", param_hint=option)
-    seconds = 0.0
-    for number in numbers:
-        seconds = 60 * seconds + number
-    return seconds
+    reading, writing = replace(job.reading, realtime=False), replace(job.writing, keep_audio=False)
+    return replace(job, sink=name, also=(), reading=reading, writing=writing, auditing=Auditing())
