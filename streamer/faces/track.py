@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from streamer.settings import COAST_SECONDS
 from streamer.types import Face, Floats, Image, Track
 
-COAST_SECONDS = 0.5  # a blink of the detector (a hand, motion blur) is shorter; a person who left is gone
 GLIMPSE_SECONDS = 0.15  # the same for what was only ever seen doubtfully: most of it is a pattern of the background
 CERTAIN_SCORE = 0.7  # from here one sighting is enough to coast in full: YuNet confirms 74 of 75 such detections
 START_SCORE = 0.5  # a weaker face without a mesh, or beside a better one, starts no track at once: a hand, hair

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from streamer.faces.track import GROWTH_PER_SECOND
+from streamer.settings import COAST_SECONDS
 from streamer.types import Face, Floats, Frame, Policy, Track, TrackedFrame, Traits
 
-BACK_SECONDS = 0.5  # how far back a new face is covered, if the delay reaches that far: as long as a lost one coasts
 DRAWN_GAP_SECONDS = 0.14  # a face seen before and after so short a gap is drawn through it: three frames at 25 a second
 DRAWN_GAP_MOVE = 0.3  # face sizes: unless it moved further, or the straight line between may miss it
 MAX_BYTES = 512 << 20  # of frames held back; larger frames are held back less long
@@ -137,7 +137,7 @@ class LookAhead:
         """Let `track` hide another face in the moment before that one was found, too."""
         for held in past:
             known = held.tracks.get(track.id)
-            if known and self._newest.seconds - held.seconds <= BACK_SECONDS:
+            if known and self._newest.seconds - held.seconds <= COAST_SECONDS:
                 held.tracks[track.id] = replace(known, hides=True)
 
     def _bridge(self, track: Track, past: Sequence[_Held]) -> None:
@@ -160,7 +160,7 @@ class LookAhead:
         velocity = (_centre(now.face) - _centre(face)) / elapsed if elapsed > 0 else np.zeros(2, np.float32)
         for held in past:
             missing = first.seconds - held.seconds
-            if missing <= BACK_SECONDS or held is past[-1]:  # at two frames a second, half a second would be nothing
+            if missing <= COAST_SECONDS or held is past[-1]:  # at two frames a second, half a second would be nothing
                 still, known = grown(face, missing).box, held.tracks.get(now.id)
                 boxes = [still, still - np.tile(velocity * missing, 2), *([known.face.box] if known else [])]
                 since = known.missed_seconds if known else -missing

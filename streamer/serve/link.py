@@ -22,7 +22,7 @@ from aiortc.exceptions import OperationError
 from streamer.serve.fragments import Fragment, credentials
 from streamer.serve.ice_restart import IceRestart, add_candidates, transport_of
 from streamer.serve.offers import MAX_CANDIDATES, CodecError, OfferError, answerable, codecs_of
-from streamer.sinks.webrtc import SafeTrack
+from streamer.sinks.webrtc import SafeTrack, use_wide_encoders
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +103,7 @@ class Link:
             if transceiver.sender.track is None:
                 transceiver.direction = "inactive"
         await self.connection.setLocalDescription(await self.connection.createAnswer())
+        use_wide_encoders(self.connection)
         return str(self.connection.localDescription.sdp)
 
     def is_restart(self, fragment: Fragment) -> bool:

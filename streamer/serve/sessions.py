@@ -11,8 +11,6 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 
-from aiortc.codecs import h264, vpx
-
 from streamer.errors import StreamerError
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.serve.ice import IceServers
@@ -23,7 +21,6 @@ from streamer.serve.room import Room, Sound
 IDLE_SECONDS = 20.0  # without a frame of somebody who sends
 STAY_SECONDS = 120.0  # that those who watch are kept when the sender has left: it may come back
 CHECK_SECONDS = 1.0
-START_BITRATE, MAX_BITRATE = 2_000_000, 5_000_000  # that we send; aiortc's own are for small pictures
 REPLACED = 200  # sessions that are remembered, so that who had one is told
 
 
@@ -75,8 +72,6 @@ class Peers:
         self._rooms: list[Room] = []
         self._closing: set[asyncio.Task[None]] = set()
         self._task = asyncio.create_task(self._watch())
-        vpx.DEFAULT_BITRATE = h264.DEFAULT_BITRATE = START_BITRATE
-        vpx.MAX_BITRATE = h264.MAX_BITRATE = MAX_BITRATE
 
     @property
     def by_id(self) -> dict[str, Room]:

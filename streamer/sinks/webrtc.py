@@ -13,7 +13,12 @@ from typing import Any
 import av
 import cv2
 import numpy as np
-from aiortc import MediaStreamTrack
+from aiortc import MediaStreamTrack, RTCPeerConnection
+from aiortc.codecs.base import Encoder
+from aiortc.codecs.h264 import MIN_BITRATE as MIN_H264
+from aiortc.codecs.h264 import H264Encoder
+from aiortc.codecs.vpx import MIN_BITRATE as MIN_VP8
+from aiortc.codecs.vpx import Vp8Encoder
 from aiortc.mediastreams import MediaStreamError
 from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
@@ -27,6 +32,7 @@ SLATE_SECONDS = 0.6  # without a safe frame; then a slate takes its place
 SLATE_STEP = 0.2  # from one slate to the next
 FIRST_SIZE = (480, 640)  # height, width of a slate before the first frame
 RATE, SAMPLES = 48_000, 960  # Opus: 20 ms
+START_BITRATE, MAX_BITRATE = 2_000_000, 5_000_000  # of video that is sent; aiortc's own are for small pictures
 LEEWAY = 0.06  # seconds by which sound may be early or late before it is corrected
 
 
@@ -242,3 +248,49 @@ class Voice:
 
 def _silence() -> AudioFrame:
     return AudioFrame.from_ndarray(np.zeros((1, 2 * SAMPLES), np.int16), "s16", "stereo")
+
+
+class WideVp8Encoder(Vp8Encoder):
+    """VP8 that begins at `START_BITRATE` and follows its receiver up to `MAX_BITRATE`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.target_bitrate = START_BITRATE
+
+    @property
+    def target_bitrate(self) -> int:
+        """Bits per second."""
+        return self._Vp8Encoder__target_bitrate  # aiortc reads it by this name, too
+
+    @target_bitrate.setter
+    def target_bitrate(self, bitrate: int) -> None:
+        self._Vp8Encoder__target_bitrate = max(MIN_VP8, min(bitrate, MAX_BITRATE))
+
+
+class WideH264Encoder(H264Encoder):
+    """H.264 of the same rates."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.target_bitrate = START_BITRATE
+
+    @property
+    def target_bitrate(self) -> int:
+        """Bits per second."""
+        return self._bitrate
+
+    @target_bitrate.setter
+    def target_bitrate(self, bitrate: int) -> None:
+        self._bitrate = max(MIN_H264, min(bitrate, MAX_BITRATE))
+
+
+ENCODERS: dict[str, type[Encoder]] = {"video/vp8": WideVp8Encoder, "video/h264": WideH264Encoder}
+
+
+def use_wide_encoders(connection: RTCPeerConnection) -> None:
+    """Let the video of a connection be sent at such rates: once its codec is settled, before its first frame."""
+    for transceiver in connection.getTransceivers():
+        if transceiver.kind == "video" and transceiver.sender.track and transceiver._codecs:
+            codec = transceiver._codecs[0].mimeType.lower()
+            encoder = ENCODERS[codec]()  # aiortc makes one only where there is none
+            transceiver.sender._RTCRtpSender__encoder = encoder  # type: ignore[attr-defined]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from streamer.pipeline import lookahead
-from streamer.pipeline.lookahead import BACK_SECONDS, NO_FACE_YET, LookAhead, between, grown
+from streamer.pipeline.lookahead import NO_FACE_YET, LookAhead, between, grown
+from streamer.settings import COAST_SECONDS
 from streamer.types import Face, Frame, Policy, Track, TrackedFrame
 
 RATE = 25
@@ -64,7 +65,7 @@ def test_a_new_face_is_covered_before_it_was_found_as_far_as_the_delay_reaches()
 def test_no_face_is_covered_further_back_than_it_could_have_been_missed():
     frames = [seen(n, [Track(1, face(), 0.0)] if n == 50 else []) for n in range(51)]
     out = run(frames, delay=5.0)
-    assert covered(out)[0] == 50 - round(BACK_SECONDS * RATE)
+    assert covered(out)[0] == 50 - round(COAST_SECONDS * RATE)
     assert [frame.tracks[0].missed_seconds for frame in out[48:]] == pytest.approx([-0.08, -0.04, 0.0])
 
 
