@@ -20,13 +20,13 @@ from multidict import CIMultiDict
 
 from streamer.errors import StreamerError
 from streamer.serve.access import MAX_BODY, Access, OfferLimit, guard, viewer_key
-from streamer.serve.fragments import TYPE as FRAGMENT
-from streamer.serve.fragments import parsed
 from streamer.serve.ice import IceServers
-from streamer.serve.link import BusyError, Direction, Link
-from streamer.serve.offers import CodecError, OfferError, checked_offer
+from streamer.serve.peer_connection import BusyError, Direction, PeerConnection
 from streamer.serve.prometheus import TYPE
 from streamer.serve.room import Room
+from streamer.serve.sdp.fragments import TYPE as FRAGMENT
+from streamer.serve.sdp.fragments import parsed
+from streamer.serve.sdp.offer_check import CodecError, OfferError, checked_offer
 from streamer.serve.sessions import FullError, NobodyError, Peers, TakenError
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class Server:
 
     async def _opened(
         self, request: web.Request, direction: Direction, *, name: str | None, stream: str | None
-    ) -> tuple[Room, Link, str]:
+    ) -> tuple[Room, PeerConnection, str]:
         sdp, owner = await self._sdp(request), self._access.owner(request)
         key = viewer_key(owner, name) or name if name else None
         with self._refusals():
@@ -135,7 +135,7 @@ class Server:
         with self._refusals():
             return checked_offer(await request.read())
 
-    def _created(self, answer: str, location: str, link: Link) -> web.Response:
+    def _created(self, answer: str, location: str, link: PeerConnection) -> web.Response:
         headers = CIMultiDict({hdrs.LOCATION: location, hdrs.CONTENT_TYPE: SDP, hdrs.ETAG: link.etag})
         for server in self._ice.as_list():
             said = "".join(f'; {name}="{server[name]}"' for name in ("username", "credential") if name in server)
@@ -201,7 +201,7 @@ class Server:
         await self._peers.leave(*self._viewer(request))
         return web.Response()
 
-    async def _reach(self, request: web.Request, link: Link) -> web.Response:
+    async def _reach(self, request: web.Request, link: PeerConnection) -> web.Response:
         """Take further addresses of a peer, or begin ICE anew (RFC 9725, section 4.3)."""
         if request.content_type != FRAGMENT:
             raise web.HTTPUnsupportedMediaType(headers={"Accept-Patch": FRAGMENT}, text=f"ICE is changed by {FRAGMENT}")
@@ -222,7 +222,7 @@ class Server:
         headers = {hdrs.CONTENT_TYPE: FRAGMENT, hdrs.ETAG: link.etag}
         return web.Response(body=answer.encode(), headers=headers)
 
-    def _sender(self, request: web.Request) -> tuple[Room, Link]:
+    def _sender(self, request: web.Request) -> tuple[Room, PeerConnection]:
         number = request.match_info["id"]
         room = self._peers.by_id.get(number)
         if room is None or room.link is None:
@@ -231,7 +231,7 @@ class Server:
             raise web.HTTPNotFound(text="no such session")
         return room, room.link
 
-    def _viewer(self, request: web.Request) -> tuple[Room, Link]:
+    def _viewer(self, request: web.Request) -> tuple[Room, PeerConnection]:
         room = self._peers.room_of_viewer(request.match_info["id"])
         if room is None:
             raise web.HTTPNotFound(text="no such viewer")
@@ -250,7 +250,7 @@ async def _nothing(_: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
-def _shown(request: web.Request, figures: dict[str, Any], link: Link) -> web.Response:
+def _shown(request: web.Request, figures: dict[str, Any], link: PeerConnection) -> web.Response:
     """Return figures to who asks for JSON; to others nothing, as of a session of WHIP (RFC 9725, section 4.1)."""
     if JSON not in request.headers.get(hdrs.ACCEPT, ""):
         return web.Response(status=204, headers={hdrs.ETAG: link.etag})

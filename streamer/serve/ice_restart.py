@@ -16,7 +16,7 @@ from aioice import Connection
 from aiortc import RTCConfiguration, RTCIceCandidate, RTCIceGatherer, RTCIceTransport, RTCPeerConnection
 from aiortc.rtcicetransport import candidate_to_aioice
 
-from streamer.serve.fragments import Fragment
+from streamer.serve.sdp.fragments import Fragment
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,10 @@ from aiortc.contrib.media import MediaRelay
 from aiortc.mediastreams import MediaStreamError
 
 from streamer.pipeline.anonymizer import Anonymizer
-from streamer.serve.link import Direction, Link, with_start_bitrate
+from streamer.serve.peer_connection import Direction, PeerConnection
 from streamer.serve.peer_filter import FaceFilter, Meter
 from streamer.serve.prometheus import Metrics
+from streamer.serve.sdp.answer import with_start_bitrate
 from streamer.sinks.webrtc import Broadcast, DelayedAudio, Packer, Voice
 from streamer.types import Mode, SafeFrame
 
@@ -48,9 +49,9 @@ class Room:
         self.anonymizer, self.stream = anonymizer, stream
         self.name, self.viewer_id, self.owner = name, viewer_id, owner
         self.meter, self.broadcast = Meter(), Broadcast()
-        self.link: Link | None = None
+        self.link: PeerConnection | None = None
         self.offers = 0
-        self.viewers: dict[str, Link] = {}
+        self.viewers: dict[str, PeerConnection] = {}
         self.audio: DelayedAudio | None = None
         self.relay = MediaRelay()
         self.last_frame = self.left_at = time.monotonic()
@@ -63,7 +64,7 @@ class Room:
         """Whether nothing comes of the sender."""
         return self.link is None or time.monotonic() - self.last_frame > QUIET_SECONDS
 
-    async def answer(self, link: Link, sdp: str, direction: Direction) -> str:
+    async def answer(self, link: PeerConnection, sdp: str, direction: Direction) -> str:
         """Return the answer to the offer of one who wants to send.
 
         Raises:
@@ -74,19 +75,19 @@ class Room:
         link.connection.on("track", lambda track: self._receive(link, track))
         return with_start_bitrate(await link.answer(sdp))
 
-    def take(self, link: Link | None) -> Link | None:
+    def take(self, link: PeerConnection | None) -> PeerConnection | None:
         """Let `link` be the one that sends from now on, or nobody, and return who was, to be ended."""
         old, self.link = self.link, link
         self.last_frame = self.left_at = time.monotonic()
         return old
 
-    async def end(self, link: Link) -> None:
+    async def end(self, link: PeerConnection) -> None:
         """End a connection, of one who sent or watches."""
         self.viewers.pop(link.id, None)
         self.broadcast.drop(link.track)
         await link.close()
 
-    async def show(self, viewer: Link, sdp: str) -> str:
+    async def show(self, viewer: PeerConnection, sdp: str) -> str:
         """Return the answer to the offer of one who watches.
 
         Raises:
@@ -134,7 +135,7 @@ class Room:
         if self._filter:
             await asyncio.to_thread(self._filter.close)
 
-    def _receive(self, link: Link, track: MediaStreamTrack) -> None:
+    def _receive(self, link: PeerConnection, track: MediaStreamTrack) -> None:
         if track.kind == "video":
             link.run(self._take_frames(track))
         elif self._sound.kind == "kept" and not link.is_heard:

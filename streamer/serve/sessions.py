@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from streamer.errors import StreamerError
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.serve.ice import IceServers
-from streamer.serve.link import Direction, Link
+from streamer.serve.peer_connection import Direction, PeerConnection
 from streamer.serve.prometheus import Metrics
 from streamer.serve.room import Room, Sound
 
@@ -95,11 +95,11 @@ class Peers:
         owner: str | None = None,
         viewer_id: str | None = None,
         stream: str | None = None,
-    ) -> tuple[Room, Link, str]:
+    ) -> tuple[Room, PeerConnection, str]:
         """Return a room, who sends to it from now on, and the answer to its offer.
 
         Args:
-            sdp: Checked (`streamer.serve.offers`).
+            sdp: Checked (`streamer.serve.sdp.offer_check`).
             direction: Whether it gets its video back.
             name: Of the room: who sends to it already is replaced, who watches it stays. None for a new one.
             owner: Who may do so: a name belongs to whoever began it, as long as it lasts.
@@ -118,7 +118,7 @@ class Peers:
             raise FullError("the server is full, or about to stop")
         if room is None:
             room = self._new_room(name, owner, viewer_id=viewer_id or secrets.token_urlsafe(24), stream=stream)
-        link = Link(self._ice.configuration())
+        link = PeerConnection(self._ice.configuration())
         room.offers += 1
         try:
             answer = await room.answer(link, sdp, direction)
@@ -143,7 +143,7 @@ class Peers:
         self._rooms.append(room)
         return room
 
-    async def _let_send(self, room: Room, link: Link) -> None:
+    async def _let_send(self, room: Room, link: PeerConnection) -> None:
         old = room.take(link)
         self._count()
         link.connection.on("connectionstatechange", lambda: self._note(link))
@@ -151,7 +151,7 @@ class Peers:
             self.replaced.append(old.id)
             await room.end(old)
 
-    async def view(self, key: str, sdp: str) -> tuple[Link, str]:
+    async def view(self, key: str, sdp: str) -> tuple[PeerConnection, str]:
         """Return a new viewer of a room and the answer to its offer.
 
         Args:
@@ -167,7 +167,7 @@ class Peers:
             raise NobodyError("nobody sends this video")
         if self.is_draining or len(room.viewers) >= self._limits.viewers:
             raise FullError("this video has as many viewers as it may")
-        viewer = Link(self._ice.configuration())
+        viewer = PeerConnection(self._ice.configuration())
         room.viewers[viewer.id] = viewer
         self._count()
         try:
@@ -176,7 +176,7 @@ class Peers:
             await self.leave(room, viewer)
             raise
 
-    async def leave(self, room: Room, viewer: Link) -> None:
+    async def leave(self, room: Room, viewer: PeerConnection) -> None:
         """End one viewer."""
         await room.end(viewer)
         await self._close_if_empty(room)
@@ -215,7 +215,7 @@ class Peers:
         self.metrics.peers.set(len(self.by_id))
         self.metrics.viewers.set(sum(len(room.viewers) for room in self._rooms))
 
-    async def _note(self, link: Link) -> None:
+    async def _note(self, link: PeerConnection) -> None:
         room = self.by_id.get(link.id)
         if room and link.connection.connectionState in ("failed", "closed"):
             await self.part(room)
@@ -233,7 +233,7 @@ class Peers:
                 if room.link is None and now - room.left_at > STAY_SECONDS:
                     await self.close(room)
 
-    def _is_over(self, room: Room, link: Link, now: float) -> bool:
+    def _is_over(self, room: Room, link: PeerConnection, now: float) -> bool:
         is_late = bool(self._limits.minutes) and now - link.began > 60 * self._limits.minutes
         return is_late or now - room.last_frame > IDLE_SECONDS or link.is_over
 

@@ -22,7 +22,7 @@ from streamer.serve import app as app_module
 from streamer.serve.access import MAX_BODY, Access, OfferLimit, read_tokens
 from streamer.serve.certificate import self_signed
 from streamer.serve.ice import IceServers
-from streamer.serve.offers import OfferError, checked_offer
+from streamer.serve.sdp.offer_check import OfferError, checked_offer
 from tests.end_to_end.rtsp_servers import free_port
 from tests.end_to_end.serving import SDP, Playing, Serving, noise, peer, serving
 from tests.serve.test_serve import run

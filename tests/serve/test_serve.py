@@ -33,7 +33,7 @@ from streamer.faces.detect import FaceDetector
 from streamer.pipeline import stream as stream_module
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.render.batching import batched
-from streamer.serve import link as link_module
+from streamer.serve import peer_connection
 from streamer.serve import sessions as peers_module
 from streamer.serve.peer_filter import FaceFilter
 from streamer.serve.room import Sound
@@ -358,7 +358,7 @@ def test_one_peer_too_many_is_sent_away_and_let_in_later() -> None:
 
 
 def test_an_offer_without_a_peer_behind_it_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_module, "CONNECT_SECONDS", 2.0)
+    monkeypatch.setattr(peer_connection, "CONNECT_SECONDS", 2.0)
 
     async def test() -> None:
         async with serving() as server:

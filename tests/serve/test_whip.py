@@ -10,9 +10,9 @@ import aiohttp
 import pytest
 from aiortc import RTCPeerConnection
 
-from streamer.serve.fragments import Fragment, parsed
 from streamer.serve.ice import IceServers
-from streamer.serve.offers import CodecError, OfferError, checked_offer
+from streamer.serve.sdp.fragments import Fragment, parsed
+from streamer.serve.sdp.offer_check import CodecError, OfferError, checked_offer
 from tests.end_to_end.serving import SDP, Playing, Serving, noise, peer, serving
 from tests.serve.test_access import BEARER, GUARDED
 from tests.serve.test_serve import run

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pytest
 from aiortc import RTCPeerConnection, RTCRtpSender
 
-from streamer.serve.offers import codecs_of
+from streamer.serve.sdp.offer_check import codecs_of
 from tests.end_to_end.browser import browser, needs_chromium, write_y4m
 from tests.end_to_end.serve.firefox import firefox, needs_firefox
 from tests.end_to_end.serving import Playing, Serving, noise, peer, serving

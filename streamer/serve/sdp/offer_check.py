@@ -70,17 +70,6 @@ def codecs_of(sdp: str) -> list[str]:
     return sorted(set(names) - NO_CODECS)
 
 
-def answerable(sdp: str) -> str:
-    """Return a checked offer as aiortc answers it best.
-
-    - Who may begin DTLS or wait for it (`actpass`) begins, so the answer says `passive`: where we begin, we take only
-      certificates of ECDSA, and GStreamer's are RSA; where they begin, ours is the one that counts.
-    - Nobody's candidates are at their end: of those that cannot be resolved yet (`.local`, of Firefox before it may use
-      the camera) or used (TCP) none is left, and then aioice would gather none of ours, by which we are found.
-    """
-    return sdp.replace("a=setup:actpass\r\n", "a=setup:active\r\n").replace("a=end-of-candidates\r\n", "")
-
-
 def _check_counts(lines: list[str]) -> None:
     counts = Counter(line.partition(":")[0] for line in lines)
     if counts["a=candidate"] > MAX_CANDIDATES:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from aiortc import RTCIceCandidate
 from aiortc.sdp import candidate_from_sdp, candidate_to_sdp
 
-from streamer.serve.offers import LINE, MAX_CANDIDATES, MAX_LINE, OfferError
+from streamer.serve.sdp.offer_check import LINE, MAX_CANDIDATES, MAX_LINE, OfferError
 
 TYPE = "application/trickle-ice-sdpfrag"
 MAX_LINES = 400

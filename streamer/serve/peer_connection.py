@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import secrets
 import time
 from collections.abc import Coroutine
 from typing import Any, Literal
 
-from aiortc import (
-    MediaStreamTrack,
-    RTCConfiguration,
-    RTCPeerConnection,
-    RTCRtpSender,
-    RTCSessionDescription,
-)  # fmt: skip
-from aiortc.exceptions import OperationError
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender
 
-from streamer.serve.fragments import Fragment, credentials
 from streamer.serve.ice_restart import IceRestart, add_candidates, transport_of
-from streamer.serve.offers import MAX_CANDIDATES, CodecError, OfferError, answerable, codecs_of
-from streamer.sinks.webrtc import SafeTrack, use_wide_encoders
+from streamer.serve.sdp.answer import answer_to
+from streamer.serve.sdp.fragments import Fragment, credentials
+from streamer.serve.sdp.offer_check import MAX_CANDIDATES
+from streamer.sinks.webrtc import SafeTrack
 
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 15.0  # from the offer to a connection; aiortc would wait for ever
-ANSWER_SECONDS = 10.0
 RESTART_SECONDS = 2.0  # from one beginning of ICE to the next: each opens sockets, and asks at addresses that it names
-START_KBPS = 2500  # that browsers send from the start; left to themselves they begin with a tenth, and small pictures
 
 Direction = Literal["sendrecv", "recvonly", "sendonly"]
 
@@ -38,7 +29,7 @@ class BusyError(Exception):
     """What is asked for cannot be done now, but soon."""
 
 
-class Link:
+class PeerConnection:
     """A connection.
 
     Attributes:
@@ -82,29 +73,14 @@ class Link:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def answer(self, sdp: str) -> str:
+    async def answer(self, offer: str) -> str:
         """Return the answer to a checked offer.
 
         Raises:
             OfferError: If it cannot be answered.
         """
-        self._ufrag = credentials(sdp)
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await self._answered(sdp)
-        except OperationError as error:  # what it says when no codec is left
-            raise CodecError(codecs_of(sdp)) from error
-        except Exception as error:  # aiortc raises anything; its messages quote the offer
-            raise OfferError(f"the offer cannot be answered ({type(error).__name__})") from error
-
-    async def _answered(self, sdp: str) -> str:
-        await self.connection.setRemoteDescription(RTCSessionDescription(answerable(sdp), "offer"))
-        for transceiver in self.connection.getTransceivers()[1:]:  # sound that nobody takes would pile up in memory
-            if transceiver.sender.track is None:
-                transceiver.direction = "inactive"
-        await self.connection.setLocalDescription(await self.connection.createAnswer())
-        use_wide_encoders(self.connection)
-        return str(self.connection.localDescription.sdp)
+        self._ufrag = credentials(offer)
+        return await answer_to(self.connection, offer)
 
     def is_restart(self, fragment: Fragment) -> bool:
         """Return whether a fragment begins ICE anew, instead of adding addresses to what there is."""
@@ -162,10 +138,3 @@ class Link:
 
 def _new_etag() -> str:
     return f'"{secrets.token_hex(8)}"'
-
-
-def with_start_bitrate(sdp: str) -> str:
-    """Return an answer that asks Chromium to send as much as a good picture needs from the start."""
-    asked = f"x-google-start-bitrate={START_KBPS}"
-    sdp = re.sub(r"(a=rtpmap:(\d+) VP8/90000\r\n)", rf"\1a=fmtp:\2 {asked}\r\n", sdp)
-    return re.sub(r"(a=fmtp:\d+ .*profile-level-id=\w+)", rf"\1;{asked}", sdp)
