@@ -52,6 +52,7 @@ def encode_clip(
     audio: Sequence[str] = (),
     audio_seconds: float = 1.2,
     samples: int = 960,
+    telephone: bool = False,
     subtitle: str | None = None,
     metadata: dict[str, str] | None = None,
     cover: bool = False,
@@ -62,6 +63,7 @@ def encode_clip(
         context: Attributes of the video encoder.
         audio: A codec for each audio stream; the second is French, and the default.
         samples: Length of an audio packet, where the codec leaves that open.
+        telephone: Mono of 8 kHz; what a telephone codec takes.
         metadata: Of the file, and of each of its streams.
     """
     with av.open(str(path), "w") as container:
@@ -71,7 +73,8 @@ def encode_clip(
             setattr(video.codec_context, name, value)
         if rotation is not None:
             video.set_display_rotation(rotation[0], hflip=rotation[1])
-        sounds = [container.add_stream(name, rate=AUDIO_RATE, bit_rate=128_000) for name in audio]
+        rate, layout, bits = (8000, "mono", 32_000) if telephone else (AUDIO_RATE, "stereo", 128_000)
+        sounds = [container.add_stream(name, rate=rate, layout=layout, bit_rate=bits) for name in audio]
         for sound, language in zip(sounds, ("eng", "fra"), strict=False):
             sound.metadata["language"] = language
             sound.disposition = Disposition.default if language == "fra" else Disposition(0)
@@ -99,16 +102,17 @@ def _frame(image: Image, pts: int, time_base: Fraction, *, pix_fmt: str) -> Vide
 
 def _add_sound(container: OutputContainer, stream: AudioStream, seconds: float, *, samples: int) -> None:
     planar = stream.codec_context.format.is_planar
-    for start in range(0, round(seconds * AUDIO_RATE), samples):
+    rate, layout = stream.codec_context.sample_rate, stream.codec_context.layout
+    for start in range(0, round(seconds * rate), samples):
         tone = np.sin(np.arange(start, start + samples) * 0.05) * 0.3
-        both = np.stack([tone, tone])
+        both = np.stack([tone] * layout.nb_channels)
         shaped = both if planar else both.T.reshape(1, -1)
         is_float = stream.codec_context.format.name.startswith("flt")
         data = shaped.astype(np.float32) if is_float else (shaped * 30000).astype(np.int16)
         frame = AudioFrame.from_ndarray(
-            np.ascontiguousarray(data), format=stream.codec_context.format.name, layout="stereo"
+            np.ascontiguousarray(data), format=stream.codec_context.format.name, layout=layout.name
         )
-        frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE, start, Fraction(1, AUDIO_RATE)
+        frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
         container.mux(stream.encode(frame))
     container.mux(stream.encode(None))
 

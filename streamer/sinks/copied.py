@@ -25,12 +25,12 @@ from streamer.types import Span
 
 log = logging.getLogger(__name__)
 
-TEXT_SUBTITLES = frozenset({"mov_text", "srt", "ass", "ssa", "webvtt", "text"})  # others are pictures: unchecked
+TEXT_SUBTITLES = frozenset({"mov_text", "subrip", "ass", "webvtt", "text"})  # others are pictures: unchecked
 UNFIT = {"mp4": ("pcm_",), "mov": ("flac", "opus")}  # FFmpeg takes them, then fails; PCM only after the last frame
 # Matroska holds these by their number in WAV files, which PyAV does not know of.
 BY_NUMBER = frozenset({
-    "pcm_mulaw", "pcm_alaw", "adpcm_ms", "adpcm_ima_wav", "adpcm_yamaha", "adpcm_g726", "gsm_ms",
-    "wmav1", "wmav2", "wmapro", "wmalossless", "wmavoice",
+    "pcm_mulaw", "pcm_alaw", "pcm_s64le", "adpcm_ms", "adpcm_ima_wav", "adpcm_yamaha", "adpcm_swf", "gsm_ms",
+    "adpcm_g722", "adpcm_g726", "g723_1", "speex", "wmav1", "wmav2", "wmapro", "wmalossless", "wmavoice",
 })  # fmt: skip
 INTERLEAVED_SECONDS = 10.0  # by which one stream of a file may lie behind another
 MAX_FAILURES = 300  # reads of audio and subtitles; what follows is left out
@@ -152,7 +152,8 @@ class _Copy:
 
 def _add_copy(output: OutputContainer, stream: Stream, *, keep_audio: bool) -> Stream | None:
     """Return the output stream that takes the packets of `stream`, or None to leave them out."""
-    codec = stream.codec_context.name if stream.codec_context else "unknown"
+    # Of the codec, not of its decoder: that of adpcm_g726 is called g726.
+    codec = stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
     is_audio = stream.type == "audio" and keep_audio
     if not is_audio and stream.type != "subtitle":
         return None

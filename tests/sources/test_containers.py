@@ -286,10 +286,21 @@ def test_the_delay_of_a_codec_is_copied_with_its_sound(clip: Clip, tmp_path: Pat
 def test_sound_that_matroska_holds_by_number_is_copied(clip: Clip, tmp_path: Path, name: str, codec: str) -> None:
     path = clip(name, codec="mpeg4", audio=[codec], samples=1024)
     copy(path, tmp_path / "out.mkv")
-    with av.open(str(tmp_path / "out.mkv")) as container:
-        assert container.streams.audio[0].codec_context.name == codec
-    assert [data for _, data in packets_of(tmp_path / "out.mkv", "audio")[0]] == [
-        data for _, data in packets_of(path, "audio")[0]
-    ]
+    is_copied(path, tmp_path / "out.mkv", codec)
     assert len(heard(tmp_path / "out.mkv")) > AUDIO_RATE
-    assert (heard(tmp_path / "out.mkv") == heard(path)).all()
+
+
+@pytest.mark.parametrize("codec", ["g722", "g726"])
+def test_sound_of_telephones_is_copied_too(clip: Clip, tmp_path: Path, codec: str) -> None:
+    path = clip("clip.avi", codec="mpeg4", audio=[codec], samples=240, telephone=True)
+    copy(path, tmp_path / "out.mkv")
+    is_copied(path, tmp_path / "out.mkv", codec)
+
+
+def is_copied(path: Path, made: Path, codec: str) -> None:
+    """Check that a Matroska has the one stream of sound of `path`, packet by packet, and that it sounds the same."""
+    with av.open(str(made)) as container:
+        assert container.streams.audio[0].codec_context.name == codec
+    packets, of_source = (packets_of(each, "audio")[0] for each in (made, path))
+    assert [data for _, data in packets] == [data for _, data in of_source]
+    assert (heard(made) == heard(path)).all()
