@@ -38,6 +38,19 @@ def test_the_command_started_beside_a_foreign_models_uses_its_own(foreign: Path)
     assert not (foreign / "imported").exists()
 
 
+@pytest.mark.parametrize("is_package", [True, False])
+def test_beside_a_foreign_streamer_one_line_says_how_to_start(foreign: Path, is_package: bool):
+    if not is_package:
+        for file in (foreign / "streamer").iterdir():
+            file.unlink()
+    done = python("-m", "streamer", "--version", cwd=foreign)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"veil: `-m streamer` finds {foreign / 'streamer'}, not ")
+    assert done.stderr.count("\n") == 1
+    assert "python -P -m streamer" in done.stderr
+    assert python("-P", "-m", "streamer", "--version", cwd=foreign).stdout.startswith("veil ")
+
+
 def test_where_another_models_is_found_one_line_says_which(foreign: Path):
     (foreign / "x").mkdir()
     (foreign / "models").rename(foreign / "x" / "models")
