@@ -324,7 +324,7 @@ class _LiveClock:
     """
 
     def __init__(self) -> None:
-        self._start = time.monotonic()
+        self._start: float | None = None  # when the first frame came: weights may be loaded before it is asked for
         self._last = -1
         self._offset: float | None = None
 
@@ -334,7 +334,7 @@ class _LiveClock:
 
     def tick(self, arrival: Arrival) -> int:
         """Return the pts of a picture."""
-        since_start = arrival.arrived - self._start
+        since_start = self._since_start(arrival.arrived)
         if arrival.seconds is None:
             return self._later(since_start)
         if self._offset is None or abs(arrival.seconds + self._offset - since_start) > MAX_DRIFT:
@@ -343,7 +343,12 @@ class _LiveClock:
 
     def now(self) -> int:
         """Return the pts of a picture that did not come."""
-        return self._later(time.monotonic() - self._start)
+        return self._later(self._since_start(time.monotonic()))
+
+    def _since_start(self, now: float) -> float:
+        if self._start is None:
+            self._start = now
+        return now - self._start
 
     def _later(self, seconds: float) -> int:
         self._last = max(self._last + 1, round(seconds / TIME_BASE))

@@ -61,6 +61,7 @@ def test_a_stream_that_dies_or_freezes_is_replaced_by_blank_frames_and_comes_bac
         assert 25 < float(source.info.rate or 0) < 35
         frames = iter(source)
         read = until(frames, blank=False)
+        assert read[0].pts == 0, "a recording would begin with a pause"
         for _ in range(2):
             server.kill()
             read += until(frames, blank=True)
