@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -21,6 +20,7 @@ from streamer.sinks.file_sink import open_sink
 from streamer.sinks.marks.credentials import Credentials
 from streamer.sources.address import live_address
 from streamer.sources.file_source import open_source
+from streamer.tally import Tally
 from streamer.types import Codec, Tier
 
 Progress = Callable[[int, int | None], None]
@@ -133,8 +133,7 @@ class Anonymizer(pipeline.Anonymizer):
         """
         if isinstance(source, str) and live_address(source) is not None:
             raise SourceError(f"{source.partition(':')[0]}: is live; use protect() with open_source() and open_sink()")
-        faces: Counter[Tier] = Counter()
-        done = covered_whole = 0
+        tally = Tally()
         with (
             open_source(source, start_seconds=start_seconds, end_seconds=end_seconds) as opened,
             open_sink(
@@ -146,8 +145,7 @@ class Anonymizer(pipeline.Anonymizer):
         ):  # fmt: skip
             for frame in frames:
                 written.write(frame)
-                faces.update(face.tier for face in frame.faces)
-                done, covered_whole = done + 1, covered_whole + bool(frame.failed)
+                tally += Tally.of(frame)
                 if progress:
-                    progress(done, opened.info.frame_count)
-        return Written(Path(sink), done, dict(faces), covered_whole)
+                    progress(tally.frames, opened.info.frame_count)
+        return Written(Path(sink), tally.frames, tally.tiers, tally.whole)

@@ -18,7 +18,6 @@ import logging
 import math
 import os
 import stat
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -33,6 +32,7 @@ import streamer
 from streamer.audit.keys import load_signing_key, public_bytes
 from streamer.errors import SinkError
 from streamer.masking import mask_secrets
+from streamer.tally import Tally
 from streamer.types import SafeFrame
 
 if TYPE_CHECKING:
@@ -97,10 +97,17 @@ class Figures:
     @classmethod
     def of(cls, frame: SafeFrame, *, dropped: int, guard: GuardFigures | None) -> Self:
         """Return the figures of one frame, and of what was dropped before it."""
-        tiers = Counter[str](face.tier for face in frame.faces)
-        reasons = Counter(face.reason for face in frame.faces if face.reason)
-        failures = {frame.failed.partition(":")[0]: 1} if frame.failed else {}  # its message may quote anything
-        return cls(1, len(failures), dropped, tiers, reasons, failures, guard)
+        tally = Tally.of(frame, dropped=dropped)
+        failures = {reason.partition(":")[0]: count for reason, count in tally.failures.items()}  # the rest may be data
+        return cls(
+            tally.frames,
+            tally.whole,
+            tally.dropped,
+            dict[str, int](tally.tiers.items()),
+            tally.reasons,
+            failures,
+            guard,
+        )
 
     def __add__(self, later: Figures) -> Figures:
         guards = [guard for guard in (self.guard, later.guard) if guard]

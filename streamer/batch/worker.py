@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,10 +22,11 @@ from streamer.sinks.encoding import HELD
 from streamer.sinks.file_sink import open_sink
 from streamer.sources.file_source import open_source
 from streamer.sources.picture_file import is_picture
+from streamer.tally import Tally
 
 if TYPE_CHECKING:
     from streamer.pipeline.anonymizer import Anonymizer
-    from streamer.types import Codec, SafeFrame, Source
+    from streamer.types import Codec, Source
 
 WORK = ".veil-work"  # folder of the output for what is not whole yet
 PARTS = ".veil-parts"
@@ -93,7 +93,7 @@ class Worker:
         source_path = fetch(task.source, _copy_of(task, folder))
         is_part = task.part is not None
         target = folder / f"out{PART_SUFFIX if is_part else Path(task.name).suffix}"
-        tally: Counter[str] = Counter()
+        tally = Tally()
         with self._opened(source_path, task) as source:
             whole = is_part or source.info.spans or source.info.names
             sink = open_sink(
@@ -108,9 +108,9 @@ class Worker:
             with sink, closing(protect(source, self._anonymizer, stream=task.name)) as frames:
                 for frame in frames:
                     sink.write(frame)
-                    _count(tally, frame)
+                    tally += Tally.of(frame)
         output = part_place(self._out, task.name, task.part) if task.part is not None else within(self._out, task.name)
-        return self._published(target, output, source_path, **tally)
+        return self._published(target, output, source_path, **_counts(tally))
 
     def _opened(self, path: Path, task: Task) -> Source:
         """Return the source; of a video what the task takes of it."""
@@ -130,12 +130,12 @@ class Worker:
         return self._published(target, within(self._out, task.name), source_path)
 
     @staticmethod
-    def _published(target: Path, output: str, source_path: Path, **tally: int) -> Record:
+    def _published(target: Path, output: str, source_path: Path, **counts: int) -> Record:
         record = {
             "input_sha256": sha256_of(str(source_path)),
             "output_sha256": sha256_of(str(target)),
             "output_bytes": target.stat().st_size,
-            "counts": dict(sorted(tally.items())),
+            "counts": dict(sorted(counts.items())),
         }
         publish(target, output)
         return record
@@ -177,9 +177,6 @@ def _codec(codec: Codec, name: str) -> Codec:
     return codec if codec != "auto" else HELD[Path(name).suffix.lower()][0]
 
 
-def _count(tally: Counter[str], frame: SafeFrame) -> None:
-    tally["frames"] += 1
-    tally["faces"] += len(frame.faces)
-    tally["frames_covered_whole"] += bool(frame.failed)
-    for face in frame.faces:
-        tally[f"faces_{face.tier}"] += 1
+def _counts(tally: Tally) -> dict[str, int]:
+    by_tier = {f"faces_{tier}": count for tier, count in tally.tiers.items()}
+    return {"frames": tally.frames, "faces": tally.face_frames, "frames_covered_whole": tally.whole, **by_tier}

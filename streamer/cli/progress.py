@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.text import Text
 
 from streamer.sinks.delivery import Delivery
+from streamer.tally import Tally
 from streamer.types import GuardReport, SafeFrame, Tier, VideoInfo
 
 if TYPE_CHECKING:
@@ -24,35 +25,22 @@ class Summary:
     """Counts over the safe frames of one run.
 
     Attributes:
-        frames: Frames written.
+        tally: Of the frames written.
         tracks: Ids of all tracks seen; meaningless for unrelated pictures, where ids start anew.
-        faces: Face-frames by how and why: `(tier, reason)`, reason "" when generated.
-        failures: Frames that were covered whole, by reason.
-        dropped: Frames of a live source for which there was no time.
-        guard: How like their persons the drawn faces were.
         video_seconds: Length of what was written, by its own clock.
     """
 
-    frames: int = 0
+    tally: Tally = field(default_factory=Tally)
     tracks: set[int] = field(default_factory=set)
-    faces: Counter[tuple[Tier, str]] = field(default_factory=Counter)
-    failures: Counter[str] = field(default_factory=Counter)
-    dropped: int = 0
-    guard: GuardReport = field(default_factory=GuardReport)
     _next_index: int | None = None
     _first_seconds: float | None = None
     _last_seconds: float = 0.0
 
     def add(self, frame: SafeFrame) -> None:
         """Count one frame."""
-        self.frames += 1
-        self.dropped += self.missed_before(frame)
+        self.tally += Tally.of(frame, dropped=self.missed_before(frame))
         self._next_index = frame.index + 1
-        self.guard += frame.guard
         self.tracks.update(face.track_id for face in frame.faces)
-        self.faces.update((face.tier, face.reason) for face in frame.faces)
-        if frame.failed:
-            self.failures[frame.failed] += 1
         if self._first_seconds is None:
             self._first_seconds = frame.seconds
         self._last_seconds = frame.seconds
@@ -62,9 +50,14 @@ class Summary:
         return 0 if self._next_index is None else frame.index - self._next_index
 
     @property
+    def frames(self) -> int:
+        """How many were written."""
+        return self.tally.frames
+
+    @property
     def face_frames(self) -> int:
         """Faces counted once in each frame that shows them."""
-        return self.faces.total()
+        return self.tally.face_frames
 
     @property
     def video_seconds(self) -> float:
@@ -76,7 +69,7 @@ class Summary:
     def by_tier(self) -> dict[Tier, dict[str, int]]:
         """Return face-frames as tier -> reason -> count, the best tier first, the commonest reason first."""
         tiers: dict[Tier, dict[str, int]] = {tier: {} for tier in get_args(Tier)}
-        for (tier, reason), count in self.faces.most_common():
+        for (tier, reason), count in Counter(self.tally.faces).most_common():
             tiers[tier][reason] = count
         return {tier: reasons for tier, reasons in tiers.items() if reasons}
 
@@ -154,8 +147,8 @@ class Report:
             "face_frames": summary.face_frames,
             "tracks": None if self.unrelated else len(summary.tracks),
             "covered": summary.by_tier(),
-            "frames_covered_whole": dict(summary.failures),
-            "frames_dropped": summary.dropped,
+            "frames_covered_whole": dict(summary.tally.failures),
+            "frames_dropped": summary.tally.dropped,
             "seconds": round(self.seconds, 3),
             "fps": round(self.fps, 2),
             "real_time_factor": None if factor is None else round(factor, 3),
@@ -166,7 +159,7 @@ class Report:
             "audio_streams": self.audio_streams,
             "audio_packets": self.audio_packets,
             "differential_privacy": self.privacy or None,
-            "guard": dataclasses.asdict(summary.guard),
+            "guard": dataclasses.asdict(summary.tally.guard),
         }
 
     def lines(self) -> list[str]:
@@ -197,15 +190,15 @@ class Report:
             rows.append(("searched", str(self.searched)))
         if self.notes:
             rows.append(("picture", ", ".join(self.notes)))
-        if summary.failures:
-            rows.append(("whole", f"frames covered whole: {_reasons(summary.failures)}"))
-        if summary.dropped:
-            rows.append(("dropped", f"{_count(summary.dropped, 'frame')} for which there was no time"))
+        if summary.tally.failures:
+            rows.append(("whole", f"frames covered whole: {_reasons(dict(summary.tally.failures))}"))
+        if summary.tally.dropped:
+            rows.append(("dropped", f"{_count(summary.tally.dropped, 'frame')} for which there was no time"))
         if self.corrupt_packets:
             rows.append(("dropped", f"{_count(self.corrupt_packets, 'corrupt packet')} of the source"))
         rows.append(("audio", self.audio))
-        if summary.guard.compared:
-            rows.append(("guard", _guard(summary.guard)))
+        if summary.tally.guard.compared:
+            rows.append(("guard", _guard(summary.tally.guard)))
         elif self.privacy:
             rows.append(("guard", "none with --epsilon: no face is compared with the person"))
         if self.privacy:
@@ -265,7 +258,7 @@ class BatchReport:
     def _said_of(report: Report) -> str:
         summary = report.summary
         said = f"{summary.frames} frames, {summary.face_frames} face-frames"
-        said += f", {summary.failures.total()} covered whole" if summary.failures else ""
+        said += f", {summary.tally.whole} covered whole" if summary.tally.failures else ""
         return said + "".join(f", {note}" for note in report.notes)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -22,6 +22,7 @@ from streamer.serve.relief import SIDES, Relief
 from streamer.sources.decoding import Converter
 from streamer.sources.live import TIME_BASE
 from streamer.sources.pacing import KeepsNewest, Mailbox
+from streamer.tally import Tally
 from streamer.types import Frame, Image, SafeFrame, VideoInfo
 
 log = logging.getLogger(__name__)
@@ -171,25 +172,22 @@ class Meter:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._recent: deque[tuple[float, SafeFrameFigures]] = deque()
-        self._frames = self._dropped = self._escalated = 0
+        self._recent: deque[tuple[float, Tally, float]] = deque()
+        self._total = Tally()
 
     @property
     def latency(self) -> float:
         """Seconds from a frame's arrival to its leaving, the median of the last ones; 0 before the first."""
         with self._lock:
-            seconds = sorted(figures.latency for _, figures in self._recent)
+            seconds = sorted(latency for _, _, latency in self._recent)
         return seconds[len(seconds) // 2] if seconds else 0.0
 
-    def add(self, frame: SafeFrame, dropped: int, latency: float) -> None:
-        """Take in one frame."""
+    def add(self, tally: Tally, latency: float) -> None:
+        """Take in the tally of one frame, and how many seconds it took."""
         now = time.monotonic()
-        tiers = Counter[str](face.tier for face in frame.faces) + Counter(frame=bool(frame.failed))
-        overload = sum(face.reason in LACK_OF_TIME for face in frame.faces)
         with self._lock:
-            self._frames, self._dropped = self._frames + 1, self._dropped + dropped
-            self._escalated += frame.guard.escalated
-            self._recent.append((now, SafeFrameFigures(tiers, overload, dropped, latency, frame.guard.highest)))
+            self._total += tally
+            self._recent.append((now, tally, latency))
             while self._recent[0][0] < now - METER_SECONDS:
                 self._recent.popleft()
 
@@ -197,33 +195,28 @@ class Meter:
         """Return everything as JSON takes it."""
         latency, now = self.latency, time.monotonic()
         with self._lock:
-            recent = [figures for at, figures in self._recent if at > now - METER_SECONDS]
+            recent = [tally for at, tally, _ in self._recent if at > now - METER_SECONDS]
+            tiers = _tiers(recent[-1]) if recent else {}
             return {
                 "fps": round(len(recent) / METER_SECONDS, 1),
                 "latency_ms": round(1000 * latency),
-                "faces": recent[-1].tiers.total() if recent else 0,
-                "tiers": dict(recent[-1].tiers) if recent else {},
+                "faces": sum(tiers.values()),
+                "tiers": tiers,
                 "eased": _eased(recent),
-                "guard": max((round(f.highest, 2) for f in recent if f.highest > -1), default=None),
-                "escalated": self._escalated,
-                "frames": self._frames,
-                "dropped": self._dropped,
+                "guard": max((round(t.guard.highest, 2) for t in recent if t.guard.highest > -1), default=None),
+                "escalated": self._total.guard.escalated,
+                "frames": self._total.frames,
+                "dropped": self._total.dropped,
             }
 
 
-def _eased(recent: Sequence[SafeFrameFigures]) -> str | None:
+def _tiers(tally: Tally) -> dict[str, int]:
+    """Return by what a face was replaced, or the frame whole."""
+    return dict[str, int](tally.tiers.items()) | ({"frame": tally.whole} if tally.whole else {})
+
+
+def _eased(recent: Sequence[Tally]) -> str | None:
     """Return what was done for lack of time: "covered" instead of drawn, "slower", or None."""
-    if any(figures.overload for figures in recent):
+    if any(reason in LACK_OF_TIME for tally in recent for reason in tally.reasons):
         return "covered"
-    return "slower" if sum(figures.dropped for figures in recent) > SLOWER * len(recent) else None
-
-
-@dataclass(frozen=True, slots=True)
-class SafeFrameFigures:
-    """What a meter keeps of a frame: faces by tier, how many were not drawn for lack of time, drops, latency, guard."""
-
-    tiers: Counter[str]
-    overload: int
-    dropped: int
-    latency: float
-    highest: float
+    return "slower" if sum(tally.dropped for tally in recent) > SLOWER * len(recent) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from streamer.types import SafeFrame
+from streamer.tally import Tally
 
 LATENCIES = (0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)  # seconds
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -28,15 +28,15 @@ class Metrics:
             "veil_latency_seconds", "From the arrival of a frame to its leaving", buckets=LATENCIES, registry=known
         )
 
-    def count(self, frame: SafeFrame, *, dropped: int, latency: float) -> None:
-        """Count one frame, the frames left out before it, and how many seconds it took."""
-        self._frames.inc()
-        self._dropped.inc(dropped)
-        self._failed.inc(bool(frame.failed))
-        for face in frame.faces:
-            self._faces.labels(face.tier).inc()
-        self._compared.inc(frame.guard.compared)
-        self._escalated.inc(frame.guard.escalated)
+    def count(self, tally: Tally, latency: float) -> None:
+        """Count what came out, and how many seconds it took."""
+        self._frames.inc(tally.frames)
+        self._dropped.inc(tally.dropped)
+        self._failed.inc(tally.whole)
+        for tier, count in tally.tiers.items():
+            self._faces.labels(tier).inc(count)
+        self._compared.inc(tally.guard.compared)
+        self._escalated.inc(tally.guard.escalated)
         self._latency.observe(latency)
 
     def text(self) -> bytes:

@@ -17,6 +17,7 @@ from streamer.serve.peer_filter import FaceFilter, Meter
 from streamer.serve.prometheus import Metrics
 from streamer.serve.sdp.answer import with_start_bitrate
 from streamer.sinks.webrtc import Broadcast, DelayedAudio, Packer, Voice
+from streamer.tally import Tally
 from streamer.types import Mode, SafeFrame
 
 QUIET_SECONDS = 1.0  # without a frame of the sender, who is then said to have stopped
@@ -164,6 +165,7 @@ class Room:
     def _publish(self, frame: SafeFrame, dropped: int, latency: float) -> None:
         """Pass on a safe frame: called in the filter's thread."""
         packed = self._packer.pack(frame)
-        self.meter.add(frame, dropped, latency)
-        self._metrics.count(frame, dropped=dropped, latency=latency)
+        tally = Tally.of(frame, dropped=dropped)
+        self.meter.add(tally, latency)
+        self._metrics.count(tally, latency)
         self._loop.call_soon_threadsafe(self.broadcast.put, packed)

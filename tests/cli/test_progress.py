@@ -35,7 +35,7 @@ def report(summary: Summary, *, seconds: float = 0.06, unrelated: bool = False) 
 
 def test_a_summary_counts_frames_faces_and_tracks(summary: Summary):
     assert (summary.frames, summary.face_frames, summary.tracks) == (3, 5, {1, 2, 3, 4})
-    assert summary.failures == {"RuntimeError": 1}
+    assert summary.tally.failures == {"RuntimeError": 1}
 
 
 def test_face_frames_are_told_apart_by_tier_and_reason_best_tier_first(summary: Summary):
