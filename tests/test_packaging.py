@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 SOURCES = [path for package in ("streamer", "models") for path in sorted((ROOT / package).rglob("*.py"))]
-WHEELS = {"dlib": "dlib-bin"}  # what is imported, by a distribution of another name
+WHEELS = {"dlib": "dlib-bin", "c2pa": "c2pa-python"}  # what is imported, by a distribution of another name
 
 
 def normal(name: str) -> str:
@@ -34,6 +34,12 @@ def test_every_package_that_is_imported_is_declared():
     for name in imported():
         distributions = installed.get(name, [WHEELS.get(name, name)])
         assert declared & set(map(normal, distributions)), f"{name} is not declared in pyproject.toml"
+
+
+def test_every_package_that_is_declared_is_imported():
+    installed = metadata.packages_distributions()
+    used = {normal(one) for name in imported() for one in installed.get(name, [name])}
+    assert {normal(one) for one in PROJECT["dependencies"]} - used == set()
 
 
 def test_messages_name_no_package_index_where_we_are_not():

@@ -80,7 +80,7 @@ def _guarded(name: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
 def _versions() -> Iterator[Finding]:
     yield Finding("veil", streamer.__version__)
     yield Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
-    for package in ("torch", "av", "opencv-python", "mediapipe", "numpy", "kornia", "safetensors"):
+    for package in ("torch", "av", "opencv-python", "mediapipe", "numpy", "safetensors"):
         try:
             yield Finding(package, metadata.version(package))
         except metadata.PackageNotFoundError:

@@ -204,7 +204,9 @@ def write_consents(path: Path, consents: Sequence[Consent]) -> None:
         SinkError: If it cannot be written.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    text = "\n".join([_HEADING, *map(_toml, consents)])
+    import tomli_w  # whoever only reads a list needs none
+
+    text = f"{_HEADING}\n{tomli_w.dumps({'person': [_entry(consent) for consent in consents]})}"
     try:
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(text.encode())
@@ -250,22 +252,17 @@ def _consent(entry: Mapping[str, Any], where: str) -> Consent:
         raise SourceError(f"{where}: {error}") from error
 
 
-def _toml(consent: Consent) -> str:
-    """Return an entry; printable text in JSON's quotes is TOML."""
-    values = {
-        "name": _quoted(consent.name),
-        "enrolled": consent.enrolled.isoformat(),
-        "expires": consent.expires.isoformat(),
-        "cameras": f"[{', '.join(map(_quoted, consent.cameras))}]",
-        "recognizer": _quoted(consent.recognizer.name),
-        "recognizer_sha256": _quoted(consent.recognizer.sha256),
-        "embedding": _quoted(base64.b64encode(consent.sealed).decode("ascii")),
+def _entry(consent: Consent) -> dict[str, Any]:
+    """Return what `_consent` reads."""
+    return {
+        "name": consent.name,
+        "enrolled": consent.enrolled,
+        "expires": consent.expires,
+        "cameras": list(consent.cameras),
+        "recognizer": consent.recognizer.name,
+        "recognizer_sha256": consent.recognizer.sha256,
+        "embedding": base64.b64encode(consent.sealed).decode("ascii"),
     }
-    return "\n".join(["[[person]]", *(f"{name} = {value}" for name, value in values.items()), ""])
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
 
 
 def _check_unit(embedding: Floats) -> None:

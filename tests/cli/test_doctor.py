@@ -39,13 +39,13 @@ def test_a_missing_package_is_broken_and_says_what_to_install(monkeypatch: pytes
     real = metadata.version
 
     def version(package: str) -> str:
-        if package == "kornia":
+        if package == "safetensors":
             raise metadata.PackageNotFoundError(package)
         return real(package)
 
     monkeypatch.setattr(metadata, "version", version)
-    assert named("kornia").broken
-    assert "pip install kornia" in named("kornia").value
+    assert named("safetensors").broken
+    assert "pip install safetensors" in named("safetensors").value
 
 
 def test_a_library_that_cannot_be_loaded_is_a_finding_and_not_a_crash(monkeypatch: pytest.MonkeyPatch):
