@@ -34,6 +34,7 @@ class Settings:
         min_face: Pixels from ear to ear: a face so wide is looked for everywhere (`streamer.faces.small_faces`); None
             for 20 in pictures and 30 in video.
         always: Regions that are covered in every frame, whatever is found there.
+        expression: How much of the movement of faces is kept, 0 to 1, and how fast: people are known by it, too.
     """
 
     beta: float = 0.0
@@ -46,10 +47,13 @@ class Settings:
     delay_seconds: float = DEFAULT_DELAY
     min_face: float | None = None
     always: tuple[Region, ...] = ()
+    expression: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.beta <= 1.0:
             raise ValueError(f"beta must be in [0, 1], got {self.beta}")
+        if not 0.0 <= self.expression <= 1.0:
+            raise ValueError(f"expression must be in [0, 1], got {self.expression}")
         if self.mode not in ("generate", "cover"):
             raise ValueError(f"mode must be 'generate' or 'cover', got {self.mode!r}")
         if self.cover not in ("solid", "mosaic"):

@@ -114,6 +114,9 @@ def run(
         list[str] | None,
         typer.Option(metavar="X,Y,W,H", help="Cover this, too, in every frame: pixels, or all in %; can be repeated."),
     ] = None,
+    expression: Annotated[
+        float, typer.Option(min=0, max=1, help="Less: faces move less and slower, for movement identifies.")
+    ] = DEFAULT.expression,
     no_mark: Annotated[
         bool, typer.Option("--no-mark", help="Do not say in the file that its faces were generated.")
     ] = False,
@@ -145,7 +148,9 @@ def run(
         delay = DEFAULT_DELAY if delay_ms is None else delay_ms / 1000
         key_bytes, regions = key_of(key, "--key"), always_of(always or ())
         with wrong_usage():
-            settings = Settings(beta, mode, cover, key_bytes, epsilon, delta, policy, delay, min_face, regions)
+            settings = Settings(
+                beta, mode, cover, key_bytes, epsilon, delta, policy, delay, min_face, regions, expression
+            )
         live_delay = LIVE_DELAY if delay_ms is None else delay
         job = Job(
             sources[0],

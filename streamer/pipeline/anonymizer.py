@@ -144,12 +144,13 @@ class Anonymizer:
         min_face: float | None = None,
         keeping: ConsentContext | None = None,
         always: Iterable[AnyRegion] = (),
+        expression: float = 1.0,
     ) -> Self:
         """Load weights by name or path.
 
         Args:
             model: "default", a name that `veil doctor` lists, or the path of a checkpoint.
-            beta, mode, cover, key, epsilon, delta, policy, delay_seconds, min_face: See `Settings`.
+            beta, mode, cover, key, epsilon, delta, policy, delay_seconds, min_face, expression: See `Settings`.
             device: "auto", "cpu" or "cuda".
             keeping: Who stays visible (`streamer.consent.filter`).
             always: Regions that are covered in every frame, each `(x, y, width, height)` in pixels of the upright
@@ -161,7 +162,9 @@ class Anonymizer:
             AnonymizerError: If CUDA is asked for and absent.
         """
         regions = regions_of(always)
-        settings = Settings(beta, mode, cover, key, epsilon, delta, policy, delay_seconds, min_face, regions)
+        settings = Settings(
+            beta, mode, cover, key, epsilon, delta, policy, delay_seconds, min_face, regions, expression
+        )
         return cls.load_with(settings, model, device=device, keeping=keeping)
 
     @classmethod

@@ -164,8 +164,9 @@ class Renderer:
         covered = [track for track in seen.tracks if track.id not in ids]
         image = self._conceal(frame.image, seen.tracks, drawable, settings.cover)  # no face pixel survives this line
         made = self.drawer.draw(
-            image, frame.image, drawable, frame.seconds, beta=settings.beta, fresh=fresh, covered=covered
-        )
+            image, frame.image, drawable, frame.seconds, beta=settings.beta, fresh=fresh, covered=covered,
+            expression=settings.expression,
+        )  # fmt: skip
         return _Drawn(image, (), made, GuardReport())
 
     def _become_others(self, tracks: Sequence[Track]) -> None:

@@ -70,12 +70,14 @@ class FaceDrawer(Drawer[_Crop]):
         beta: float,
         fresh: int,
         covered: Sequence[Track] = (),
+        expression: float = 1.0,
     ) -> int:
         """See `Drawer.draw`; those made anew are made in one batch, and of what is `covered` nothing is read."""
         stale = self._stale(tracks, seconds, beta=beta, fresh=fresh)
         if stale:
             self._make(original, stale, seconds, beta=beta)
-        for track, mesh in zip(tracks, self._reshaped([mesh_of(t) for t in tracks], tracks, beta), strict=True):
+        own = self._damped([mesh_of(track) for track in tracks], tracks, seconds, expression)
+        for track, mesh in zip(tracks, self._reshaped(own, tracks, beta), strict=True):
             drawn, crop = replace(track.face, mesh=mesh), self._made[track.id].crop
             paste(image, original, crop, face=track.face, drawn=drawn, aligner=self._aligner)
         return len(stale)

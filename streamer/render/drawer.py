@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from models.face_model import FaceModel
+from streamer.render.expression import ExpressionDamper
 from streamer.render.pseudonym import Pseudonyms
 from streamer.render.smooth import OneEuro, OneEuroConfig
 from streamer.types import Face, Floats, Image, Track
@@ -64,6 +65,7 @@ class Drawer(ABC, Generic[AnyMade]):
         beta: float,
         fresh: int,
         covered: Sequence[Track],
+        expression: float = 1.0,
     ) -> int:
         """Draw a synthetic face over each of `tracks`; return how many were made anew.
 
@@ -76,6 +78,7 @@ class Drawer(ABC, Generic[AnyMade]):
             fresh: How many to make anew; the others, if made less than `REUSE_SECONDS` ago, are drawn as they were, on
                 their meshes of now.
             covered: The other faces of the frame, which are covered and stay so.
+            expression: See `streamer.settings.Settings`.
 
         Raises:
             FloatingPointError: If the model returns what is no picture.
@@ -84,12 +87,14 @@ class Drawer(ABC, Generic[AnyMade]):
     def reset(self, stream: str | None) -> None:
         """Forget everyone; the next stream has this name, or one that follows from the first picture with a face."""
         self._meshes = OneEuro(MESH_FILTER)
+        self._damper = ExpressionDamper()
         self._made: dict[int, AnyMade] = {}
         self._pseudonyms.reset(stream)
 
     def keep_only(self, alive: set[int]) -> None:
         """Forget all tracks but those."""
         self._meshes.keep_only(alive)
+        self._damper.keep_only(alive)
         self._pseudonyms.keep_only(alive)
         self._made = {track: made for track, made in self._made.items() if track in alive}
 
@@ -122,6 +127,10 @@ class Drawer(ABC, Generic[AnyMade]):
         must = {track.id for track in overdue}
         others = sorted((t for t in tracks if t.id not in must), key=lambda t: ages[t.id], reverse=True)
         return overdue + others[: max(0, fresh - len(overdue))]
+
+    def _damped(self, meshes: Sequence[Floats], tracks: Sequence[Track], seconds: float, share: float) -> list[Floats]:
+        """Return meshes that move by a share of how the persons' do."""
+        return [self._damper(track.id, mesh, seconds, share=share) for track, mesh in zip(tracks, meshes, strict=True)]
 
     @torch.inference_mode()
     def _reshaped(self, meshes: Sequence[Floats], tracks: Sequence[Track], beta: float) -> npt.NDArray[np.float32]:

@@ -130,6 +130,7 @@ class TextureDrawer(Drawer[_Drawn]):
         beta: float,
         fresh: int,
         covered: Sequence[Track],
+        expression: float = 1.0,
     ) -> int:
         """See `Drawer.draw`."""
         stale = self._stale(tracks, seconds, beta=beta, fresh=fresh)
@@ -142,12 +143,13 @@ class TextureDrawer(Drawer[_Drawn]):
                 stranger = self._stranger(original, view, int(other), beta=beta)
             self._made[track.id] = _Drawn(seconds, beta, other, view, stranger)
         finer = [self._finer(track) for track in tracks]
-        meshes = self._reshaped(finer, tracks, beta)
+        damped = self._damped(finer, tracks, seconds, expression)
+        meshes = self._reshaped(damped, tracks, beta)
         outlines = {track.id: inner_face(track.face) for track in tracks}
         boxes = [_corners(track.face.box) for track in covered]
-        for track, own, mesh in zip(tracks, finer, meshes, strict=True):
+        for track, own, still, mesh in zip(tracks, finer, damped, meshes, strict=True):
             hidden = boxes + [outline for n, outline in outlines.items() if n != track.id]
-            mesh = as_open(mesh, own)
+            mesh = as_open(mesh, still)
             drawn = replace(track.face, mesh=mesh)
             canvas = paint.canvas(original, track.face, own, drawn, aligner=self._large)
             if canvas is not None:
