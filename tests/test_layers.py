@@ -38,7 +38,9 @@ MAY_IMPORT = {
     "evaluate/images": "faces render pipeline evaluate evaluate/measures evaluate/report",
     "evaluate/video": "sources faces pipeline evaluate evaluate/measures evaluate/report",
     "evaluate/paper": "render pipeline evaluate evaluate/measures evaluate/report evaluate/images",
-    "evaluate/attack": "sources faces render pipeline evaluate evaluate/measures evaluate/report evaluate/images",
+    "evaluate/covered": "faces render pipeline evaluate evaluate/measures evaluate/images",
+    "evaluate/attack": "sources faces render pipeline evaluate evaluate/measures evaluate/report evaluate/images "
+    "evaluate/covered",
 }
 MAY_IMPORT["cli/jobs"] = " ".join(MAY_IMPORT)
 MAY_IMPORT["cli"] = " ".join(MAY_IMPORT)

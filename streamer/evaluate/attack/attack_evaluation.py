@@ -1,42 +1,41 @@
-"""`veil evaluate attack`: four attackers against our anonymiser and against blur, mosaic and solid covers.
+"""`veil evaluate attack`: attackers against our anonymiser and against blur, mosaic and solid covers.
 
 Each is to name people. A success counts beside what blind guesses achieve, beside the solid cover, where nothing but
-hair, outline and surroundings is left, and beside the weak blur, where an attacker who fails is no attacker.
+hair, outline and surroundings is left, and beside a target that it must break, or it is no attacker.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast as typed
 
 import numpy as np
 
+from models.checkpoint import file_sha256
 from models.identity.recognizer import CompactRecognizer
 from models.pretrained.imported import load_recognizer
+from streamer.errors import SourceError
+from streamer.evaluate.attack.attack_report import Attempt, Links, findings_of
 from streamer.evaluate.attack.averaging import Recovered, name_them, recover
-from streamer.evaluate.attack.covers import Cover, covers_of
-from streamer.evaluate.attack.evidence import LEAST_PEOPLE, Album, Cast, Evidence, Sitting, Views, cast_of, chosen
-from streamer.evaluate.attack.imitation import ParrotConfig, imitate
-from streamer.evaluate.attack.inversion import InversionConfig, undo
-from streamer.evaluate.attack.linking import link
-from streamer.evaluate.figures import Chart, Figure, Findings, Problem, Table, mean_figure
+from streamer.evaluate.attack.imitation import ParrotConfig, imitate, recognize
+from streamer.evaluate.attack.inversion import InversionConfig, Inverter, undo
+from streamer.evaluate.attack.inverter_training import read_inverter
+from streamer.evaluate.attack.linking import link, link_views
+from streamer.evaluate.attack.motion import Mover, movers, name_movers
+from streamer.evaluate.attack.surroundings import recognize_around, recognize_recording
+from streamer.evaluate.attack.unlinkability import linkability
+from streamer.evaluate.covered.covers import Cover, OursStill, covers_of
+from streamer.evaluate.covered.evidence import LEAST_PEOPLE, Album, Cast, Evidence, Sitting, Views, cast_of, chosen
+from streamer.evaluate.covered.kept import Kept
+from streamer.evaluate.figures import Findings
 from streamer.evaluate.images.photos import find_photos
-from streamer.evaluate.measures.chance import Indices, Scores, Success, best
+from streamer.evaluate.measures.chance import Indices, Scores, best
 from streamer.evaluate.measures.recognizers import Recognizer
-from streamer.evaluate.report.charts import bars
 from streamer.pipeline.anonymizer import Anonymizer
 
 Progress = Callable[[str, int, int], None]
-
-WORKS = 0.8  # rank-1 on a weak blur, below which the parrot is no attacker
-TITLES = {
-    "parrot": "Parrot: covers photos of known people with the same method, learns, and names new photos",
-    "linking": "Linking: which covered photo shows the person of another, without a photo of anybody",
-    "inversion": "Inversion: a network undoes the cover, and recognisers name what it drew",
-    "averaging": "Averaging: many frames of a clip laid over each other",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +46,18 @@ class AttackConfig:
         people: At most so many are named; each has two photos or more, of which three are used.
         public: At most so many people with one photo, of whom the attacker learns.
         parrot, inversion: How networks are trained; their seeds are replaced by `seed`.
+        inverters: Files of networks that were trained before, each for one method (`veil train inverter`).
         seed: Of everything.
+        kept: Folder of what is done already, so that an attack that was cut off goes on; None keeps nothing.
     """
 
     people: int = 100
     public: int = 100
     parrot: ParrotConfig = field(default_factory=ParrotConfig)
     inversion: InversionConfig = field(default_factory=InversionConfig)
+    inverters: tuple[Path, ...] = ()
     seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """The best attempt of one attacker on one method."""
-
-    attack: str
-    cover: str
-    how: str
-    success: Success
+    kept: Path | None = None
 
 
 def evaluate_attacks(
@@ -74,45 +67,74 @@ def evaluate_attacks(
     anonymizer: Anonymizer,
     recognizers: Sequence[Recognizer],
     config: AttackConfig,
+    settings: Mapping[str, str],
     progress: Progress,
 ) -> Findings:
-    """Return what four attackers achieve; "attack.parrot.ours" is the share of people whom the parrot names.
+    """Return what attackers achieve; "parrot.ours" is the share of people whom the parrot names.
 
     Args:
         photos: Folder or tar with two photos or more of some people, and others (`find_photos`).
-        clips: Videos, for averaging; none leaves that out.
+        clips: Videos, for averaging and for movement; none leaves these out.
         anonymizer: Ours. Its key is not used: keys are drawn from the seed.
         recognizers: The attacker's.
         config: The effort.
+        settings: Of `anonymizer`: what was kept of others is not used.
         progress: Told what is being done, and how many of how many are.
 
     Raises:
         SourceError: If there are too few people with two photos, or a clip cannot be read.
+        CheckpointError: If an inverter cannot be used.
     """
+    inverters = dict(map(read_inverter, config.inverters))
     covers, sitting = covers_of(anonymizer, seed=config.seed), Sitting(recognizers)
-    album = _album(photos, covers, sitting, config=config, progress=progress)
+    if unknown := inverters.keys() - {cover.name for cover in covers}:
+        raise SourceError(f"an inverter undoes {min(unknown)}, which is not among {', '.join(c.name for c in covers)}")
+    kept = Kept(config.kept, repr((sorted(settings.items()), config.seed, [r.name for r in recognizers])))
+    album = _album(photos, covers, sitting, kept, config=config, progress=progress)
     evidence = album.evidence()
     cast = cast_of(evidence.people, seed=config.seed)
-    attempts = _on_photos(evidence, cast, sitting, config=config, progress=progress)
+    attempts = _on_surroundings(evidence, cast, seed=config.seed)
+    attempts += _on_photos(evidence, cast, sitting, inverters, config=config, progress=progress)
+    links = _links(evidence, cast, seed=config.seed, progress=progress)
     recovered = _recovered(clips, covers, sitting, progress=progress)
     strangers = evidence.before.rows(np.concatenate([cast.public, cast.probes]))
     attempts += _on_clips(recovered, strangers, recognizers, seed=config.seed)
-    return _findings(attempts, covers, cast, (*album.problems(), *_few(recovered)))
+    trained = {f"inverter sha256 of {path.name}": file_sha256(path) for path in config.inverters}
+    moving = _moving(clips, covers, OursStill(anonymizer, seed=config.seed), sitting, kept, progress=progress)
+    attempts += _on_movement(moving, seed=config.seed)
+    titles = {cover.name: cover.title for cover in covers} | {OursStill.name: OursStill.title}
+    found = findings_of(attempts, links, titles, cast, evidence, recovered, moving)
+    return replace(found, problems=(*album.problems(), *found.problems), settings={**found.settings, **trained})
 
 
 def _album(
-    photos: Path, covers: Sequence[Cover], sitting: Sitting, *, config: AttackConfig, progress: Progress
+    photos: Path, covers: Sequence[Cover], sitting: Sitting, kept: Kept, *, config: AttackConfig, progress: Progress
 ) -> Album:
     files = chosen(find_photos(photos), most_people=config.people, most_public=config.public, seed=config.seed)
-    album = Album(sitting, covers)
+    album = Album(sitting, covers, kept)
     for number, photo in enumerate(files, 1):
         album.add(photo)
         progress("covering photos", number, len(files))
     return album
 
 
+def _on_surroundings(evidence: Evidence, cast: Cast, *, seed: int) -> list[Attempt]:
+    truth = np.arange(len(cast.probes))
+    recording, each = recognize_recording(evidence)
+    return [
+        _best("surroundings", "solid", recognize_around(evidence, cast), truth, seed),
+        _best("surroundings", "same_recording", recording, each, seed),
+    ]
+
+
 def _on_photos(
-    evidence: Evidence, cast: Cast, sitting: Sitting, *, config: AttackConfig, progress: Progress
+    evidence: Evidence,
+    cast: Cast,
+    sitting: Sitting,
+    inverters: Mapping[str, Inverter],
+    *,
+    config: AttackConfig,
+    progress: Progress,
 ) -> list[Attempt]:
     recognizer = typed(CompactRecognizer, load_recognizer("identity"))
     truth, before = np.arange(len(cast.probes)), evidence.before
@@ -120,13 +142,25 @@ def _on_photos(
     attempts: list[Attempt] = []
     for number, (cover, after) in enumerate(evidence.after.items(), 1):
         tries: dict[str, dict[str, Scores]] = {
+            "recognition": recognize(before, after, cast),
             "parrot": imitate(before, after, cast, recognizer=recognizer, config=parrot),
             "linking": link(before, after, cast),
-            "inversion": undo(before, after, cast, recognizer=recognizer, judges=sitting.recognizers, config=inversion),
-        }
+            "inversion": undo(
+                before, after, cast, recognizer=recognizer, judges=sitting.recognizers, config=inversion,
+                trained=inverters.get(cover),
+            ),
+        }  # fmt: skip
         attempts += [_best(attack, cover, scores, truth, config.seed) for attack, scores in tries.items()]
         progress("attacking methods", number, len(evidence.after))
     return attempts
+
+
+def _links(evidence: Evidence, cast: Cast, *, seed: int, progress: Progress) -> Links:
+    links: Links = {}
+    for number, (cover, after) in enumerate(evidence.after.items(), 1):
+        links[cover] = linkability(link_views(evidence.before, after, cast), cast, seed=seed)
+        progress("linking across keys", number, len(evidence.after))
+    return links
 
 
 def _best(attack: str, cover: str, scores: dict[str, Scores], truth: Indices, seed: int) -> Attempt:
@@ -139,9 +173,26 @@ def _recovered(
     recordings = [cover for cover in covers if cover.name != "ours_same_key"]  # in one recording, a key is a key
     recovered: list[Recovered] = []
     for number, clip in enumerate(clips, 1):
-        recovered += recover(clip, recordings, sitting)
+        recovered += recover(clip, recordings, sitting, number)
         progress("averaging clips", number, len(clips))
     return recovered
+
+
+def _moving(
+    clips: Sequence[Path], covers: Sequence[Cover], still: Cover, sitting: Sitting, kept: Kept, *, progress: Progress
+) -> list[Mover]:
+    recordings = [cover for cover in covers if cover.name != "ours_same_key"] + [still]
+    people: list[Mover] = []
+    for number, clip in enumerate(clips, 1):
+        people += movers(clip, recordings, sitting, kept, number)
+        progress("watching movement", number, len(clips))
+    return people
+
+
+def _on_movement(people: Sequence[Mover], *, seed: int) -> list[Attempt]:
+    if len(people) < LEAST_PEOPLE:
+        return []
+    return [_best("motion", cover, *name_movers(people, cover), seed) for cover in people[0].after]
 
 
 def _on_clips(
@@ -156,89 +207,3 @@ def _on_clips(
         _best("averaging", cover, {how: s for (which, how), s in named.items() if which == cover}, truth, seed)
         for cover in covers
     ]
-
-
-def _findings(
-    attempts: Sequence[Attempt], covers: Sequence[Cover], cast: Cast, problems: Sequence[Problem]
-) -> Findings:
-    titles = {cover.name: cover.title for cover in covers}
-    figures = _figures(attempts)
-    attacks = list(dict.fromkeys(attempt.attack for attempt in attempts))
-    learned = len(cast.public) + len(cast.known)
-    tables = [_overview(attempts, titles, attacks), *(_details(attempts, titles, attack) for attack in attacks)]
-    return Findings(
-        "Attacks",
-        figures,
-        tables=tuple(tables),
-        charts=(_chart(attempts, titles, attacks),),
-        problems=(*problems, *_broken(figures)),
-        settings={"people named": str(len(cast.probes)), "photos learned from": str(learned)},
-    )
-
-
-def _figures(attempts: Sequence[Attempt]) -> dict[str, Figure]:
-    """Return the figures that thresholds speak of."""
-    figures: dict[str, Figure] = {}
-    solid = {attempt.attack: attempt.success for attempt in attempts if attempt.cover == "solid"}
-    for attempt in attempts:
-        name, found = f"{attempt.attack}.{attempt.cover}", attempt.success
-        figures[name] = found.rank_one
-        figures[f"{attempt.attack}_chance.{attempt.cover}"] = found.chance
-        figures[f"{attempt.attack}_ahead.{attempt.cover}"] = found.ahead
-        difference = np.subtract(found.ahead_each, solid[attempt.attack].ahead_each)
-        figures[f"{attempt.attack}_over_solid.{attempt.cover}"] = mean_figure(difference)
-    return figures
-
-
-def _few(recovered: Sequence[Recovered]) -> list[Problem]:
-    """Return the problem of clips that show too few people: whoever names one at random is right too often."""
-    if not 0 < len(recovered) < LEAST_PEOPLE:
-        return []
-    names = tuple(person.name for person in recovered)
-    return [Problem(f"averaging needs {LEAST_PEOPLE} people in clips to be told from chance", names)]
-
-
-def _broken(figures: dict[str, Figure]) -> list[Problem]:
-    """Return the problem of an attacker who cannot do what is known to be possible."""
-    if figures["parrot.blur_weak"].value >= WORKS:
-        return []
-    return [Problem(f"the parrot names under {WORKS:.0%} through a weak blur: trust no figure here", ("blur_weak",))]
-
-
-def _overview(attempts: Sequence[Attempt], titles: dict[str, str], attacks: Sequence[str]) -> Table:
-    cells = {(attempt.attack, attempt.cover): attempt.success.rank_one for attempt in attempts}
-    rows = [(title, *(cells.get((attack, cover)) for attack in attacks)) for cover, title in titles.items()]
-    chance = {attempt.attack: attempt.success.chance for attempt in attempts}
-    return Table(
-        "Attacks: share of people named at the first guess",
-        ("method", *attacks),
-        (*rows, ("blind guesses (95 % of them)", *(chance[attack] for attack in attacks))),
-        "Each attacker's best attempt on each method. What an attacker reaches on the solid cover he has from hair, "
-        "outline and surroundings; averaging also from light and place of the clip, from which the person is known.",
-    )
-
-
-def _details(attempts: Sequence[Attempt], titles: dict[str, str], attack: str) -> Table:
-    rows = [
-        (
-            titles[attempt.cover],
-            attempt.success.rank_one,
-            attempt.success.chance,
-            f"{attempt.success.p_value:.4f}",
-            attempt.success.rank_five,
-            attempt.success.ahead,
-            attempt.how,
-        )
-        for attempt in attempts
-        if attempt.attack == attack
-    ]
-    columns = ("method", "first guess", "chance", "p", "first five", "ahead of a wrong person (chance .5)", "best by")
-    return Table(TITLES[attack], columns, tuple(rows))
-
-
-def _chart(attempts: Sequence[Attempt], titles: dict[str, str], attacks: Sequence[str]) -> Chart:
-    cells = {(attempt.attack, attempt.cover): attempt.success.rank_one for attempt in attempts}
-    unknown = Figure(float("nan"), note="not attacked")
-    values = {title: [cells.get((a, cover), unknown) for a in attacks] for cover, title in titles.items()}
-    png = bars(attacks, values, y_label="people named (lower is better)", unit="share")
-    return Chart("People named at the first guess", png, "A cluster of bars for each attack, a bar for each method.")

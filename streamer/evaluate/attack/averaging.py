@@ -15,8 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from streamer.evaluate.attack.covers import Cover, portrait
-from streamer.evaluate.attack.evidence import POINTS, Sitting, Views, described_crop
+from streamer.evaluate.covered.covers import Cover, portrait
+from streamer.evaluate.covered.evidence import POINTS, Sitting, Views, described_crop
 from streamer.evaluate.measures.chance import Scores
 from streamer.evaluate.measures.recognizers import Recognizer
 from streamer.faces.detect import FaceDetector
@@ -58,8 +58,10 @@ class FollowedFace:
         return sorted(self.faces)[len(self.known) :]
 
 
-def frames_with_faces(path: Path, detector: FaceDetector) -> tuple[list[Frame], list[list[Face]]]:
-    """Return the first `FRAMES` frames of a clip, of `RATE` a second, that show a face to attack; and their faces.
+def frames_with_faces(
+    path: Path, detector: FaceDetector, *, most: int = FRAMES
+) -> tuple[list[Frame], list[list[Face]]]:
+    """Return the first `most` frames of a clip, of `RATE` a second, that show a face to attack; and their faces.
 
     Raises:
         SourceError: If the clip cannot be read.
@@ -67,12 +69,12 @@ def frames_with_faces(path: Path, detector: FaceDetector) -> tuple[list[Frame], 
     frames: list[Frame] = []
     found: list[list[Face]] = []
     with open_source(path) as source:
-        for frame in islice(_thinned(source), 10 * FRAMES):  # a clip without faces is not searched for ever
+        for frame in islice(_thinned(source), 10 * most):  # a clip without faces is not searched for ever
             faces = [f for f in detector(frame.image) if f.mesh is not None and f.size >= LEAST_SIZE]
             if faces:
                 frames.append(frame)
                 found.append(faces)
-            if len(frames) == FRAMES:
+            if len(frames) == most:
                 break
     return frames, found
 
@@ -135,14 +137,15 @@ class Recovered:
     attempts: Mapping[tuple[str, str], Mapping[str, Floats]]
 
 
-def recover(path: Path, covers: Sequence[Cover], sitting: Sitting) -> list[Recovered]:
+def recover(path: Path, covers: Sequence[Cover], sitting: Sitting, recording: int) -> list[Recovered]:
     """Return what is recovered of each person of a clip.
 
     Raises:
         SourceError: If the clip cannot be read.
     """
     frames, found = frames_with_faces(path, sitting.detector)
-    return [_recovered(face, frames, covers, sitting) for face in followed(path.name, frames, found)]
+    people = followed(path.name, frames, found)
+    return [_recovered(person, frames, covers, sitting, recording) for person in people]
 
 
 def name_them(
@@ -178,21 +181,23 @@ def _standard(scores: Scores) -> Scores:
     return np.asarray(centered / np.maximum(scores.std(axis=1, keepdims=True), 1e-9))
 
 
-def _recovered(person: FollowedFace, frames: Sequence[Frame], covers: Sequence[Cover], sitting: Sitting) -> Recovered:
+def _recovered(
+    person: FollowedFace, frames: Sequence[Frame], covers: Sequence[Cover], sitting: Sitting, recording: int
+) -> Recovered:
     shown = [frames[position].image for position in _spread(person.known, SAMPLES)]
     known = [sitting.view(i, person.faces[p])[1] for i, p in zip(shown, _spread(person.known, SAMPLES), strict=True)]
     attempts: dict[tuple[str, str], dict[str, Floats]] = {}
     for cover in covers:
-        images = _covered(person, frames, cover)
+        images = _covered(person, frames, cover, recording)
         attempts |= {(cover.name, what): seen for what, seen in _attempts(person, images, sitting).items()}
     return Recovered(person.name, _by_recognizer(known), attempts)
 
 
-def _covered(person: FollowedFace, frames: Sequence[Frame], cover: Cover) -> dict[int, Image]:
+def _covered(person: FollowedFace, frames: Sequence[Frame], cover: Cover, recording: int) -> dict[int, Image]:
     """Return the covered frames under attack, by position; the recording begins with them."""
-    recording = [frames[position] for position in person.attacked]
-    faces = [portrait(frame.image, person.faces[p]) for p, frame in zip(person.attacked, recording, strict=True)]
-    return dict(zip(person.attacked, cover.clip(recording, faces), strict=True))
+    shown = [frames[position] for position in person.attacked]
+    faces = [portrait(frame.image, person.faces[p]) for p, frame in zip(person.attacked, shown, strict=True)]
+    return dict(zip(person.attacked, cover.clip(shown, faces, recording), strict=True))
 
 
 def _attempts(person: FollowedFace, images: Mapping[int, Image], sitting: Sitting) -> dict[str, dict[str, Floats]]:

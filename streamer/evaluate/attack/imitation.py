@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from models.face_model import DEFAULT_TEMPLATE
 from models.identity.identity_crop import identity_crops
 from models.identity.recognizer import CompactRecognizer
-from streamer.evaluate.attack.evidence import Cast, Rows, Views
 from streamer.evaluate.attack.linear_map import cosines, described, mapped
+from streamer.evaluate.covered.evidence import Cast, Rows, Views
 from streamer.evaluate.measures.chance import Scores
 from streamer.types import Image
 
@@ -67,6 +67,20 @@ def imitate(
     attempts["linear map"] = _scores(mapped(before, after, np.concatenate([cast.public, cast.known])), wanted, cast)
     attempts["trained recogniser"] = _scores(*_trained(before, after, cast, recognizer=recognizer, config=config), cast)
     attempts["both"] = attempts["linear map"] + attempts["trained recogniser"]
+    return attempts
+
+
+def recognize(before: Views, after: Views, cast: Cast) -> dict[str, Scores]:
+    """Return the scores `(K, K)` of covered probes with known people's photos: what a method gives away as it is.
+
+    Each recogniser by itself, and all together.
+    """
+    attempts = {}
+    for name in before.embeddings:
+        seen, wanted = described({name: after.embeddings[name]}), described({name: before.embeddings[name]})
+        attempts[name] = cast.by_person(cosines(seen[cast.probes], wanted[cast.known]))
+    if len(attempts) > 1:
+        attempts["all"] = np.sum(list(attempts.values()), axis=0)
     return attempts
 
 

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from models.face_model import DEFAULT_TEMPLATE
 from models.identity.identity_crop import identity_crops
 from models.identity.recognizer import FaceRecognizer
-from streamer.evaluate.attack.evidence import Cast, Views, described_crop
 from streamer.evaluate.attack.linear_map import cosines, described
+from streamer.evaluate.attack.linear_undo import LinearUndo
+from streamer.evaluate.covered.evidence import Cast, Views, described_crop
 from streamer.evaluate.measures.chance import Scores
 from streamer.evaluate.measures.recognizers import Recognizer
 from streamer.types import Image
@@ -47,12 +48,18 @@ class InversionConfig:
 
 
 class Inverter(nn.Module):
-    """A small U-Net; at initialisation it returns what it is given, so that a weak blur begins half undone."""
+    """A small U-Net; at initialisation it returns what `LinearUndo` does, so that a weak blur begins half undone.
 
-    def __init__(self, width: int) -> None:
+    Args:
+        width: Channels at 32 px; twice as many at 16 and at 8.
+        rank: Of the linear part.
+    """
+
+    def __init__(self, width: int, rank: int = 0) -> None:
         super().__init__()
         pixels = 3 * FOLD**2
-        self.enter = _block(pixels, width)
+        self.linear = LinearUndo(rank)
+        self.enter = _block(2 * pixels, width)
         self.down1 = _block(width, 2 * width, stride=2)
         self.down2 = _block(2 * width, 2 * width, stride=2)
         self.coarse = _block(2 * width, 2 * width)
@@ -64,12 +71,13 @@ class Inverter(nn.Module):
 
     def forward(self, crops: Tensor) -> Tensor:
         """Return what was there before, `(N, 3, S, S)`, of `crops` `(N, 3, S, S)` in [-1, 1]; S a multiple of 16."""
-        fine = self.enter(F.pixel_unshuffle(crops, FOLD))  # (N, W, S / 4, S / 4)
+        begun: Tensor = self.linear(crops)
+        fine = self.enter(F.pixel_unshuffle(torch.cat([crops, begun], dim=1), FOLD))  # (N, W, S / 4, S / 4)
         middle = self.down1(fine)
         coarse = self.coarse(self.down2(middle))  # (N, 2 W, S / 16, S / 16)
         middle = self.middle(torch.cat([middle, _double(coarse)], dim=1))
         fine = self.fine(torch.cat([fine, _double(middle)], dim=1))
-        return crops + F.pixel_shuffle(self.leave(fine), FOLD)
+        return begun + F.pixel_shuffle(self.leave(fine), FOLD)
 
 
 def train_inverter(after: Image, before: Image, *, recognizer: FaceRecognizer, config: InversionConfig) -> Inverter:
@@ -93,16 +101,16 @@ def train_inverter(after: Image, before: Image, *, recognizer: FaceRecognizer, c
         torch.manual_seed(config.seed)
         inverter = Inverter(config.width)
         inverter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
-    targets = _embedded(before, recognizer)
+    targets = embedded(before, recognizer)
     optimizer = torch.optim.Adam(inverter.parameters(), config.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
     for _ in range(config.steps):
         rows = torch.randint(len(after), (config.batch,), generator=draws).numpy()
         step = -1 if torch.rand((), generator=draws) < 0.5 else 1  # half of the time mirrored
-        given, wanted = (_tensor(pictures[rows, :, ::step].copy()) for pictures in (after, before))
-        loss = _loss(inverter(given), wanted, targets[rows], recognizer=recognizer)
+        given, wanted = (tensor_of(pictures[rows, :, ::step].copy()) for pictures in (after, before))
+        pixels, unlike = loss_parts(inverter(given), wanted, targets[rows], recognizer=recognizer)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        (pixels + IDENTITY_WEIGHT * unlike).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
     return inverter
@@ -111,7 +119,7 @@ def train_inverter(after: Image, before: Image, *, recognizer: FaceRecognizer, c
 @torch.inference_mode()
 def invert(inverter: Inverter, crops: Image) -> Image:
     """Return what the inverter takes `crops`, `(N, S, S, 3)` uint8 RGB, to have been."""
-    made = [inverter(chunk).clamp(-1, 1) for chunk in torch.split(_tensor(crops), CHUNK)]
+    made = [inverter(chunk).clamp(-1, 1) for chunk in torch.split(tensor_of(crops), CHUNK)]
     pictures = ((torch.cat(made) + 1) * 127.5).round().byte().permute(0, 2, 3, 1)
     return np.ascontiguousarray(pictures.numpy())
 
@@ -124,6 +132,7 @@ def undo(
     recognizer: FaceRecognizer,
     judges: Sequence[Recognizer],
     config: InversionConfig,
+    trained: Inverter | None,
 ) -> dict[str, Scores]:
     """Return the scores `(K, K)` of what an inverter makes of probes with known people's photos, attempt by attempt.
 
@@ -134,9 +143,12 @@ def undo(
         recognizer: Whom the inverter's pictures are to convince in training.
         judges: Who then name them.
         config: The run.
+        trained: An inverter that learned to undo this method from thousands of others; it is used as it is.
     """
     learned = cast.public
-    inverter = train_inverter(after.crops[learned], before.crops[learned], recognizer=recognizer, config=config)
+    inverter = trained or train_inverter(
+        after.crops[learned], before.crops[learned], recognizer=recognizer, config=config
+    )
     seen = [described_crop(crop, judges) for crop in invert(inverter, after.crops[cast.probes])]
     drawn = {judge.name: np.stack([each[judge.name] for each in seen]) for judge in judges}
     known = before.rows(cast.known).embeddings
@@ -146,18 +158,27 @@ def undo(
 
 
 @torch.no_grad()
-def _embedded(crops: Image, recognizer: FaceRecognizer) -> Tensor:
-    chunks = torch.split(_tensor(crops), CHUNK)
-    return torch.cat([recognizer(identity_crops(chunk, DEFAULT_TEMPLATE)) for chunk in chunks])
+def embedded(crops: Image, recognizer: FaceRecognizer) -> Tensor:
+    """Return what the recogniser sees of crops `(N, S, S, 3)` uint8 RGB, `(N, D)`, on its device."""
+    place = next(recognizer.parameters()).device
+    chunks = torch.split(torch.from_numpy(crops), CHUNK)
+    return torch.cat([recognizer(identity_crops(tensor_of(c.numpy()).to(place), DEFAULT_TEMPLATE)) for c in chunks])
 
 
-def _loss(made: Tensor, wanted: Tensor, targets: Tensor, *, recognizer: FaceRecognizer) -> Tensor:
-    embedded = recognizer(identity_crops(made, DEFAULT_TEMPLATE))
-    unlike: Tensor = 1 - (embedded * targets).sum(dim=1)
-    return (made - wanted).abs().mean() + IDENTITY_WEIGHT * unlike.mean()
+def loss_parts(made: Tensor, wanted: Tensor, targets: Tensor, *, recognizer: FaceRecognizer) -> tuple[Tensor, Tensor]:
+    """Return the mean difference of pixels, and the recogniser's mean 1 - cosine.
+
+    Args:
+        made, wanted: `(N, 3, S, S)` in [-1, 1].
+        targets: `(N, D)` unit embeddings of `wanted`; of its mirror image they are about the same.
+        recognizer: Frozen.
+    """
+    seen = recognizer(identity_crops(made, DEFAULT_TEMPLATE))
+    return (made - wanted).abs().mean(), (1 - (seen * targets).sum(dim=1)).mean()
 
 
-def _tensor(crops: Image) -> Tensor:
+def tensor_of(crops: Image) -> Tensor:
+    """Return crops `(N, S, S, 3)` uint8 as `(N, 3, S, S)` in [-1, 1]."""
     return torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 

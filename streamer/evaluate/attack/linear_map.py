@@ -10,7 +10,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from streamer.evaluate.attack.evidence import Rows, Views
+from streamer.evaluate.covered.evidence import Rows, Views
 from streamer.types import Floats
 
 Doubles = npt.NDArray[np.float64]

@@ -5,8 +5,8 @@ Nobody's photo is needed for this, only two covered faces of one person; a match
 
 from __future__ import annotations
 
-from streamer.evaluate.attack.evidence import Cast, Views
-from streamer.evaluate.attack.linear_map import cosines, described, mapped
+from streamer.evaluate.attack.linear_map import Doubles, cosines, described, mapped
+from streamer.evaluate.covered.evidence import Cast, Views
 from streamer.evaluate.measures.chance import Scores
 
 
@@ -18,5 +18,10 @@ def link(before: Views, after: Views, cast: Cast) -> dict[str, Scores]:
         after: Of the same, covered: probes in one recording, the known people's photos in the other.
         cast: Who plays which part.
     """
-    views = {"recognisers": described(after.embeddings), "linear map": mapped(before, after, cast.public)}
+    views = link_views(before, after, cast)
     return {name: cast.by_person(cosines(rows[cast.probes], rows[cast.known])) for name, rows in views.items()}
+
+
+def link_views(before: Views, after: Views, cast: Cast) -> dict[str, Doubles]:
+    """Return what is compared of all covered photos, `(N, D)`, attempt by attempt; `link` says of what."""
+    return {"recognisers": described(after.embeddings), "linear map": mapped(before, after, cast.public)}

@@ -28,7 +28,7 @@ class Success:
         chance: The mean of `rank_one` over all ways to shuffle who is shown, with the range of 95 % of 2,000 of them;
             nothing within that range is a success.
         p_value: Share of shufflings that did at least as well (Phipson and Smyth 2010, eq. 2).
-        ahead_each: `ahead` of each picture, to compare two methods picture by picture.
+        ahead_each, hits: `ahead` and `rank_one` of each picture, to compare two methods picture by picture.
     """
 
     rank_one: Figure
@@ -37,6 +37,7 @@ class Success:
     chance: Figure
     p_value: float
     ahead_each: tuple[float, ...] = field(repr=False)
+    hits: tuple[float, ...] = field(repr=False)
 
 
 def success(scores: Scores, truth: Indices, *, seed: int) -> Success:
@@ -66,6 +67,7 @@ def success(scores: Scores, truth: Indices, *, seed: int) -> Success:
         chance,
         p_value,
         tuple(ahead.tolist()),
+        tuple((ranks == 1).astype(float).tolist()),
     )
 
 

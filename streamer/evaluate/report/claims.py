@@ -14,7 +14,7 @@ Figures = Mapping[str, Figure]
 SHARES = frozenset(
     {"match_rate", "match_rate_any", "match_rate_own_group", "rank1", "rank5", "de_identify_rate"}
     | {"tar_before", "tar_after", "eer_before", "eer_after", "found", "hog", "pairing", "covered_elsewhere"}
-    | {*ATTACKERS, *(f"{name}_ahead" for name in ATTACKERS)}
+    | {*ATTACKERS, *(f"{name}_ahead" for name in ATTACKERS), "face_adds", "parrot_key_adds"}
 )
 CHANCE = "_chance"
 HITS = {"rank1": "as its first hit", "rank5": "among its first five hits"}
@@ -59,7 +59,14 @@ def is_chance(name: str) -> bool:
 
 def claims(figures: Figures) -> list[str]:
     """Return what the figures say, one sentence or two for each question, the worst news as plain as the best."""
-    return [*_recognised(figures), *_searched(figures), *_leaks(figures), *_attacked(figures), *_useful(figures)]
+    return [
+        *_recognised(figures),
+        *_searched(figures),
+        *_leaks(figures),
+        *_attacked(figures),
+        *_linked(figures),
+        *_useful(figures),
+    ]
 
 
 def not_claimed(figures: Figures) -> list[str]:
@@ -111,6 +118,18 @@ def _attacked(figures: Figures) -> Iterator[str]:
                     f"{title}, an attacker who {does}, names {_counted(found)} people {circumstance}: "
                     f"{_interval(found)}. {_beside_chance(found, chance_of(f'{attack}.{cover}', figures))}"
                 )
+
+
+def _linked(figures: Figures) -> Iterator[str]:
+    found, shuffled = figures.get("linkability.ours"), figures.get("linkability_chance.ours")
+    if found is None or shuffled is None:
+        return
+    told = "more than" if _exceeds(found, shuffled) else "not told apart from"
+    yield (
+        f"Two outputs of one person under different keys are linked with a D_sys of {number(found.value)} (95 % "
+        f"interval {number(found.low)} to {number(found.high)}; 0 is fully unlinkable, 1 fully linkable). That is "
+        f"{told} shuffled people, whose luck reaches {number(shuffled.high)}."
+    )
 
 
 def _useful(figures: Figures) -> Iterator[str]:

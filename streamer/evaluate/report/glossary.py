@@ -255,10 +255,13 @@ GLOSSARY = {
 }
 
 ATTACKERS = {
+    "surroundings": ("Surroundings", "looks at hair, outline, clothes and background alone, the face filled"),
+    "recognition": ("Recognition", "compares with photos of known people as they are, and learns nothing"),
     "parrot": ("Parrot", "learns from covered photos of the people it wants to know, made with the same tool"),
     "linking": ("Linking", "asks which of two recordings show the same person, without a photo of anybody"),
     "inversion": ("Inversion", "trains a network to undo the cover, and recognises people in what it draws"),
     "averaging": ("Averaging", "lays many frames of a clip over each other"),
+    "motion": ("Motion", "looks at how lids, lips and brows move, and at nothing else"),
 }
 for _name, (_title, _does) in ATTACKERS.items():
     GLOSSARY |= {
@@ -279,6 +282,35 @@ for _name, (_title, _does) in ATTACKERS.items():
             ATTACKS,
         ),
     }
+
+GLOSSARY |= {
+    "face_adds": Meaning(
+        "What the face adds",
+        "People whom the parrot names beyond those named by hair, outline, clothes and background alone, as a share; "
+        "0 and less mean that the face gives nothing away.",
+        ATTACKS,
+    ),
+    "parrot_key_adds": Meaning(
+        "What the key adds",
+        "People whom the parrot names beyond those it names without the key, as a share; 0 means that a stolen key "
+        "names nobody.",
+        ATTACKS,
+    ),
+    "expression_kept": Meaning(
+        "Movement of the face kept",
+        "How the movement of lids, lips and brows in the output correlates with the source's; 1 is all of it.",
+        USE,
+    ),
+    "linkability": Meaning(
+        "Linkable across keys",
+        "D_sys of ISO/IEC 24745: whether two outputs under different keys are told to show one person; 0 is fully "
+        "unlinkable, 1 fully linkable.",
+        ATTACKS,
+    ),
+    "linkability_chance": Meaning(
+        "Linkable across keys: shuffled people", "What the same number of pairs of strangers gives.", ATTACKS
+    ),
+}
 
 
 def meaning_of(name: str) -> Meaning:

@@ -13,14 +13,16 @@ from models.identity.recognizer import CompactRecognizer
 from models.pretrained.imported import load_recognizer
 from streamer.cli.demo import Pose, Shot, free_portrait, render_clip
 from streamer.errors import SourceError
-from streamer.evaluate.attack.attack_evaluation import AttackConfig, _broken, _few, evaluate_attacks
+from streamer.evaluate.attack.attack_evaluation import AttackConfig, evaluate_attacks
+from streamer.evaluate.attack.attack_report import Attempt, broken, few, figures_of
 from streamer.evaluate.attack.averaging import FollowedFace, Recovered, followed, fused, name_them, recover
-from streamer.evaluate.attack.covers import Classic, Ours, OursWithKey, portrait
-from streamer.evaluate.attack.evidence import CROP, Album, Cast, Sitting, Views, cast_of, chosen
 from streamer.evaluate.attack.imitation import Eyes, ParrotConfig, imitate, train
 from streamer.evaluate.attack.inversion import InversionConfig, invert, train_inverter
 from streamer.evaluate.attack.linear_map import mapped
 from streamer.evaluate.attack.linking import link
+from streamer.evaluate.covered.covers import Classic, Ours, OursWithKey, portrait
+from streamer.evaluate.covered.evidence import CROP, Album, Cast, Sitting, Views, cast_of, chosen
+from streamer.evaluate.covered.kept import Kept
 from streamer.evaluate.figures import Figure
 from streamer.evaluate.images.baselines import blur, solid, unchanged
 from streamer.evaluate.images.photos import PhotoFile, find_photos
@@ -204,7 +206,7 @@ def test_a_person_of_an_uncovered_clip_is_named_among_strangers(tmp_path: Path):
     render_clip(tmp_path / "clip.mp4", (Shot(1.8, (Pose(0.8, 0.56, 0.8),), (Pose(0.9, 0.56, 0.8),)),))
     recognizers = load_recognizers(["identity"])
     covers = [Classic("unchanged", "", unchanged), Classic("solid", "", solid)]
-    recovered = recover(tmp_path / "clip.mp4", covers, Sitting(recognizers))
+    recovered = recover(tmp_path / "clip.mp4", covers, Sitting(recognizers), 1)
     strangers = np.random.default_rng(0).standard_normal((50, 128)).astype(np.float32)
     scores = name_them(recovered, Views(np.zeros((50, 1, 1, 3), np.uint8), {"identity": strangers}), recognizers)
     assert {scores["unchanged", how].argmax() for _, how in scores} == {0}
@@ -217,8 +219,10 @@ def test_the_key_decides_whether_a_photo_becomes_the_same_stranger_again():
     loaded = Anonymizer.load()
     known, unknown = OursWithKey(loaded, seed=0), Ours(loaded, seed=0)
     original = portrait(image, face)
-    assert (known.photo(original) == known.photo(original)).all()
-    outputs = [unknown.photo(original) for _ in range(6)]  # of twelve strangers: all the same, 1 in 250,000
+    assert (known.photo(original, 0) == known.photo(original, 1)).all()
+    outputs = [
+        unknown.photo(original, number) for number in range(6)
+    ]  # of twelve strangers: all the same, 1 in 250,000
     assert any((output != outputs[0]).any() for output in outputs)
 
 
@@ -227,7 +231,8 @@ def test_the_key_decides_whether_a_photo_becomes_the_same_stranger_again():
 def test_a_weak_blur_is_read_a_solid_cover_less_and_a_black_picture_not_at_all():
     sitting = Sitting(load_recognizers(["identity"]))
     weak_and_solid = [Classic("blur", "", lambda o: blur(o, 2.0)), Classic("solid", "", solid)]
-    album = Album(sitting, [*weak_and_solid, Classic("black", "", lambda o: np.zeros_like(o.image))])
+    black = Classic("black", "", lambda o: np.zeros_like(o.image))
+    album = Album(sitting, [*weak_and_solid, black], Kept(None, ""))
     for photo in chosen(find_photos(LFW), most_people=15, most_public=15, seed=0):
         album.add(photo)
     evidence = album.evidence()
@@ -245,20 +250,30 @@ def test_every_method_meets_every_attacker():
     told: list[tuple[str, int, int]] = []
     findings = evaluate_attacks(
         LFW, clips=(), anonymizer=Anonymizer.load(mode="cover"), recognizers=load_recognizers(["identity"]),
-        config=QUICK, progress=lambda *what: told.append(what),
+        config=QUICK, settings={}, progress=lambda *what: told.append(what),
     )  # fmt: skip
     methods = {"unchanged", "blur_weak", "blur_strong", "mosaic", "solid", "ours", "ours_same_key"}
-    for attack in ("parrot", "linking", "inversion"):
+    for attack in ("recognition", "parrot", "linking", "inversion", "linkability"):
         assert {name.split(".")[1] for name in findings.figures if name.startswith(f"{attack}.")} == methods
     assert findings.figures["parrot_chance.ours"].value == pytest.approx(1 / 6)
     assert findings.figures["parrot_over_solid.solid"].value == 0
-    assert told[-1] == ("attacking methods", 7, 7)
+    assert findings.figures["surroundings.same_recording"].value >= 0.95
+    assert told[-1] == ("linking across keys", 7, 7)
+    assert len(findings.files) == len({file.output for file in findings.files})  # of each photo another output
+
+
+def test_what_the_face_adds_is_counted_against_the_surroundings_person_by_person():
+    right, wrong = np.eye(4), np.eye(4)[::-1].copy()
+    of = {("parrot", "solid"): wrong, ("parrot", "ours"): right, ("surroundings", "solid"): np.diag([2.0, 2, 0, 0])}
+    of[("surroundings", "solid")][[2, 3], [3, 2]] = 1
+    found = figures_of([Attempt(*which, "", success(s, np.arange(4), seed=0)) for which, s in of.items()], {})
+    assert (found["face_adds.ours"].value, found["face_adds.solid"].value) == (0.5, -0.5)
 
 
 def test_a_photo_that_cannot_be_read_or_shows_nobody_is_named(tmp_path: Path):
     (tmp_path / "torn.jpg").write_bytes(b"no picture")
     cv2.imwrite(str(tmp_path / "wall.png"), np.full((64, 64, 3), 128, np.uint8))
-    album = Album(Sitting(()), ())
+    album = Album(Sitting(()), (), Kept(None, ""))
     for photo in find_photos(tmp_path):
         album.add(photo)
     assert {problem.what: [Path(name).name for name in problem.names] for problem in album.problems()} == {
@@ -269,12 +284,13 @@ def test_a_photo_that_cannot_be_read_or_shows_nobody_is_named(tmp_path: Path):
         album.evidence()
 
 
-def test_an_attacker_who_fails_on_a_weak_blur_is_a_problem_of_the_attack():
-    assert _broken({"parrot.blur_weak": Figure(0.8)}) == []
-    assert "trust no figure" in _broken({"parrot.blur_weak": Figure(0.79)})[0].what
+def test_an_attacker_who_fails_where_success_is_known_to_be_possible_is_a_problem():
+    assert broken({"parrot.blur_weak": Figure(0.8), "linkability.unchanged": Figure(0.9)}) == []
+    assert "parrot.blur_weak reaches 0.79" in broken({"parrot.blur_weak": Figure(0.79)})[0].what
+    assert broken({"surroundings.same_recording": Figure(0.5)})
 
 
-def test_too_few_people_in_clips_are_said_to_be_too_few():
+def test_too_few_people_in_clips_are_said_to_be_toofew():
     people = [Recovered(f"clip#{number}", {}, {}) for number in range(5)]
-    assert _few(people) == _few([]) == []
-    assert _few(people[:4])[0].names == ("clip#0", "clip#1", "clip#2", "clip#3")
+    assert few(people, "averaging") == few([], "averaging") == []
+    assert few(people[:4], "averaging")[0].names == ("clip#0", "clip#1", "clip#2", "clip#3")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -23,6 +22,8 @@ from streamer.types import Face, Frame, Image
 # Pixels of a face's 256 px crop. At the weak blur (a kernel of 31) a person is still known to a recogniser, at the
 # strong one (101) hardly to a human; the mosaic leaves about 12 cells across a face.
 WEAK_BLUR, STRONG_BLUR, MOSAIC = 5.0, 15.5, 13.0
+STILL = 0.3  # of the movement of faces is left
+KEYS = 3  # in turn: as many as there are photos of a person, so that no two of theirs share one
 
 
 class Cover(Protocol):
@@ -38,16 +39,17 @@ class Cover(Protocol):
         """For readers."""
         ...
 
-    def photo(self, original: Original) -> Image:
-        """Return the photo covered, `(H, W, 3)` uint8 RGB."""
+    def photo(self, original: Original, recording: int) -> Image:
+        """Return the photo covered, `(H, W, 3)` uint8 RGB; each is a recording of its own, by number."""
         ...
 
-    def clip(self, frames: Sequence[Frame], faces: Sequence[Original]) -> list[Image]:
+    def clip(self, frames: Sequence[Frame], faces: Sequence[Original], recording: int) -> list[Image]:
         """Return frames of one recording covered, `(H, W, 3)` uint8 RGB each.
 
         Args:
             frames: In order.
             faces: In each frame, the face under attack.
+            recording: Its number.
         """
         ...
 
@@ -58,11 +60,11 @@ class Classic:
     def __init__(self, name: str, title: str, hide: Callable[[Original], Image]) -> None:
         self.name, self.title, self._hide = name, title, hide
 
-    def photo(self, original: Original) -> Image:
+    def photo(self, original: Original, recording: int) -> Image:
         """Return the photo covered."""
         return self._hide(original)
 
-    def clip(self, frames: Sequence[Frame], faces: Sequence[Original]) -> list[Image]:
+    def clip(self, frames: Sequence[Frame], faces: Sequence[Original], recording: int) -> list[Image]:
         """Return each frame covered as a photo is."""
         return [self._hide(face) for face in faces]
 
@@ -73,18 +75,20 @@ class Ours:
     name, title = "ours", "ours, key unknown"
 
     def __init__(self, anonymizer: Anonymizer, *, seed: int) -> None:
-        """Take an anonymizer, for its model and settings; its key is replaced by one of `seed`."""
-        key = hashlib.sha256(b"attack %d" % seed).digest()  # not new: figures are to come out the same again
-        self._anonymizer = anonymizer.with_settings(replace(anonymizer.settings, key=key))
-        self._recordings = map(str, itertools.count())
+        """Take an anonymizer, for its model and settings; its key is replaced by some of `seed`."""
+        # Not new ones: figures are to come out the same again.
+        keys = [hashlib.sha256(b"attack %d %d" % (seed, number)).digest() for number in range(KEYS)]
+        self._keyed = [anonymizer.with_settings(replace(anonymizer.settings, key=key)) for key in keys]
 
-    def photo(self, original: Original) -> Image:
-        """Return the photo covered; the next one is another recording, whose strangers are drawn anew."""
-        return self._anonymizer.picture(_still(original.image), stream=next(self._recordings)).image
+    def photo(self, original: Original, recording: int) -> Image:
+        """Return the photo covered; the next one is another recording under another key."""
+        keyed = self._keyed[recording % KEYS]
+        return keyed.picture(_still(original.image), stream=str(recording)).image
 
-    def clip(self, frames: Sequence[Frame], faces: Sequence[Original]) -> list[Image]:
+    def clip(self, frames: Sequence[Frame], faces: Sequence[Original], recording: int) -> list[Image]:
         """Return the frames of one recording covered."""
-        return [safe.image for safe in self._anonymizer.frames(frames, stream=next(self._recordings))]
+        keyed = self._keyed[recording % KEYS]
+        return [safe.image for safe in keyed.frames(frames, stream=f"clip {recording}")]
 
 
 class OursWithKey(Ours):
@@ -92,9 +96,18 @@ class OursWithKey(Ours):
 
     name, title = "ours_same_key", "ours, key known"
 
-    def photo(self, original: Original) -> Image:
+    def photo(self, original: Original, recording: int) -> Image:
         """Return the photo covered; strangers are drawn by key, stream and person: here all three recur."""
-        return self._anonymizer.picture(_still(original.image), stream="photos").image
+        return self._keyed[0].picture(_still(original.image), stream="photos").image
+
+
+class OursStill(Ours):
+    """Ours as `--expression` damps movement, which only recordings have."""
+
+    name, title = "ours_still", f"ours, --expression {STILL:g}"
+
+    def __init__(self, anonymizer: Anonymizer, *, seed: int) -> None:
+        super().__init__(anonymizer.with_settings(replace(anonymizer.settings, expression=STILL)), seed=seed)
 
 
 def covers_of(anonymizer: Anonymizer, *, seed: int) -> list[Cover]:
@@ -110,12 +123,14 @@ def covers_of(anonymizer: Anonymizer, *, seed: int) -> list[Cover]:
     ]
 
 
-def portrait(image: Image, face: Face) -> Original:
+NOBODY = PhotoFile("", "", (), Path())
+
+
+def portrait(image: Image, face: Face, photo: PhotoFile = NOBODY) -> Original:
     """Return what methods read of a photo, its picture and its face; the rest is not measured here."""
     assert face.mesh is not None
     expression = expression_of(face.mesh, np.full(2, np.nan, np.float32))
-    nobody = PhotoFile("", "", (), Path())
-    return Original(nobody, image, face, image[:0], embeddings={}, hog=False, expression=expression)
+    return Original(photo, image, face, image[:0], embeddings={}, hog=False, expression=expression)
 
 
 def _still(image: Image) -> Frame:

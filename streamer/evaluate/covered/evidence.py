@@ -6,17 +6,21 @@ than he can have.
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from models.face_model import DEFAULT_TEMPLATE
 from streamer.errors import SourceError
-from streamer.evaluate.attack.covers import Cover, portrait
-from streamer.evaluate.figures import Problem
+from streamer.evaluate.covered.covers import Cover, portrait
+from streamer.evaluate.covered.kept import Arrays, Kept
+from streamer.evaluate.figures import HashedFile, Problem
+from streamer.evaluate.images.baselines import solid
 from streamer.evaluate.images.image_evaluation import Original
 from streamer.evaluate.images.photos import PhotoFile
 from streamer.evaluate.measures.recognizers import Recognizer
@@ -32,6 +36,8 @@ POINTS = np.array(DEFAULT_TEMPLATE.points, np.float32)
 BOX = np.array([0.2, 0.32, 0.8, 0.92], np.float32)  # brow to chin, ear to ear, in such a crop's side
 LEAST_PEOPLE = 5  # to name: with fewer, blind guesses are right too often to tell
 BEFORE = ""  # no method's name
+AROUND = 64  # pixels a side of what surrounds a face: enough for hair, collar and background
+WIDER = 2.0  # times a crop's side
 MOST_PHOTOS = 3  # of a person: one to name, two to know them by
 PUBLIC_SHARE = 1 / 3  # of the people, at least: those the attacker may learn from in public
 
@@ -61,11 +67,17 @@ class Evidence:
         people: Who each of the N photos shows.
         before: The photos.
         after: By method.
+        around: `(N, 64, 64, 3)` uint8 RGB, twice as wide as crops, with flat faces: what no method hides.
+        files: What was read, and what our own method made of it.
+        outputs: By method, the SHA-256 of those of all its outputs in turn.
     """
 
     people: tuple[str, ...]
     before: Views
     after: Mapping[str, Views]
+    around: Image = field(repr=False)
+    files: tuple[HashedFile, ...] = ()
+    outputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +148,7 @@ class Sitting:
         self.recognizers = tuple(recognizers)
         self.detector = FaceDetector()
         self._aligner = SimilarityAligner(POINTS, CROP)
+        self._wide = SimilarityAligner((0.5 + (POINTS - 0.5) / WIDER).astype(np.float32), AROUND)
 
     def original(self, photo: PhotoFile) -> Original | None:
         """Return the photo and its largest face, or None where there is none.
@@ -146,37 +159,69 @@ class Sitting:
         image = photo.read()
         faces = [face for face in self.detector(image) if face.mesh is not None]
         face = max(faces, key=lambda face: face.size, default=None)
-        return None if face is None else portrait(image, face)
+        return None if face is None else portrait(image, face, photo)
 
     def view(self, image: Image, face: Face) -> tuple[Image, dict[str, Floats]]:
         """Return the crop of a face, and what recognisers see of it."""
         return self._aligner.crop(image, face), {r.name: r(image, face) for r in self.recognizers}
 
+    def around(self, original: Original) -> Image:
+        """Return what surrounds a face, `(64, 64, 3)` uint8 RGB, the face itself filled."""
+        return self._wide.crop(solid(original), original.face)
+
+    def taken(self, photo: PhotoFile, covers: Sequence[Cover], recording: int) -> Arrays:
+        """Return all that is kept of one photo: crops, embeddings and hashes by method; nothing where no face is.
+
+        Raises:
+            SourceError: If it cannot be read.
+        """
+        original = self.original(photo)
+        if original is None:
+            return {}
+        arrays: dict[str, npt.NDArray[Any]] = {"around": self.around(original)}
+        pictures = {BEFORE: original.image} | {cover.name: cover.photo(original, recording) for cover in covers}
+        for name, picture in pictures.items():
+            arrays[f"crop {name}"], seen = self.view(picture, original.face)
+            arrays |= {f"{recognizer} {name}": row for recognizer, row in seen.items()}
+            arrays[f"hash {name}"] = np.array(hashlib.sha256(picture.tobytes()).hexdigest())
+        return arrays
+
 
 class Album:
-    """Collects photos and their covers, one by one, into evidence."""
+    """Collects photos and their covers, one by one, into evidence.
 
-    def __init__(self, sitting: Sitting, covers: Sequence[Cover]) -> None:
-        self._sitting, self._covers = sitting, covers
+    Args:
+        sitting: Where they are taken.
+        covers: What is done to each.
+        kept: Those that were taken before.
+    """
+
+    def __init__(self, sitting: Sitting, covers: Sequence[Cover], kept: Kept) -> None:
+        self._sitting, self._covers, self._kept = sitting, covers, kept
         self._people: list[str] = []
-        self._seen: dict[str, list[tuple[Image, dict[str, Floats]]]] = defaultdict(list)
+        self._taken: list[Arrays] = []
+        self._files: list[HashedFile] = []
         self._unreadable: list[str] = []
         self._faceless: list[str] = []
+        self._count = 0
 
     def add(self, photo: PhotoFile) -> None:
         """Take one photo, and cover it by every method."""
+        self._count += 1
         try:
-            original = self._sitting.original(photo)
+            digest = photo.sha256()
+            name, number = f"photo {self._count} {digest}", self._count
+            taken = self._kept.once(name, lambda: self._sitting.taken(photo, self._covers, number))
         except SourceError:
             self._unreadable.append(photo.name)
             return
-        if original is None:
+        if not taken:
             self._faceless.append(photo.name)
             return
         self._people.append(photo.person)
-        self._seen[BEFORE].append(self._sitting.view(original.image, original.face))
-        for cover in self._covers:
-            self._seen[cover.name].append(self._sitting.view(cover.photo(original), original.face))
+        self._taken.append(taken)
+        ours = f"pixels {taken['hash ours']}" if "hash ours" in taken else ""
+        self._files.append(HashedFile(photo.name, digest, ours))
 
     def problems(self) -> tuple[Problem, ...]:
         """Return what could not be taken."""
@@ -189,10 +234,26 @@ class Album:
         Raises:
             SourceError: If nothing was.
         """
-        if not self._people:
+        if not self._taken:
             raise SourceError("no face was found in any photo; are the photos upright?")
-        views = {name: _stacked(rows) for name, rows in self._seen.items()}
-        return Evidence(tuple(self._people), views.pop(BEFORE), views)
+        names = [cover.name for cover in self._covers]
+        return Evidence(
+            tuple(self._people),
+            self._views(BEFORE),
+            {name: self._views(name) for name in names},
+            np.stack([taken["around"] for taken in self._taken]),
+            tuple(self._files),
+            {name: self._hash(name) for name in names},
+        )
+
+    def _views(self, name: str) -> Views:
+        rows = {
+            r.name: np.stack([taken[f"{r.name} {name}"] for taken in self._taken]) for r in self._sitting.recognizers
+        }
+        return Views(np.stack([taken[f"crop {name}"] for taken in self._taken]), rows)
+
+    def _hash(self, name: str) -> str:
+        return hashlib.sha256("".join(str(taken[f"hash {name}"]) for taken in self._taken).encode()).hexdigest()
 
 
 def chosen(photos: Sequence[PhotoFile], *, most_people: int, most_public: int, seed: int) -> list[PhotoFile]:
@@ -205,8 +266,3 @@ def chosen(photos: Sequence[PhotoFile], *, most_people: int, most_public: int, s
     several = [person for person in people if len(by_person[person]) > 1][:most_people]
     public = [person for person in people if len(by_person[person]) == 1][:most_public]
     return [photo for person in sorted([*several, *public]) for photo in by_person[person][:MOST_PHOTOS]]
-
-
-def _stacked(rows: Sequence[tuple[Image, dict[str, Floats]]]) -> Views:
-    names = rows[0][1]
-    return Views(np.stack([crop for crop, _ in rows]), {n: np.stack([seen[n] for _, seen in rows]) for n in names})
