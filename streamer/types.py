@@ -297,7 +297,12 @@ class Sink(Protocol):
 
     @property
     def audio_packets(self) -> int:
-        """Packets of sound copied so far."""
+        """Packets of sound copied so far, or made in another voice."""
+        ...
+
+    @property
+    def audio_failures(self) -> tuple[str, ...]:
+        """Why sound ended before its end, of each stream that did."""
         ...
 
     def __enter__(self) -> Self: ...

@@ -18,6 +18,7 @@ from streamer.pipeline import anonymizer as pipeline
 from streamer.pipeline.runner import protect
 from streamer.sinks.file_sink import open_sink
 from streamer.sinks.marks.credentials import Credentials
+from streamer.sound.voice import Voice
 from streamer.sources.address import live_address
 from streamer.sources.file_source import open_source
 from streamer.tally import Tally
@@ -108,6 +109,7 @@ class Anonymizer(pipeline.Anonymizer):
         overwrite: bool = False,
         progress: Progress | None = None,
         keep_audio: bool = False,
+        voice: bool = False,
         codec: Codec = "auto",
         crf: int = 21,
         stream: str | None = None,
@@ -122,6 +124,8 @@ class Anonymizer(pipeline.Anonymizer):
             source, start_seconds, end_seconds: As of `open_source`.
             sink, overwrite, keep_audio, codec, crf, mark, credentials: As of `open_sink`; what is only covered is not
                 marked as generated.
+            voice: Keep the sound in another voice, which follows from key and `stream`. Others hear who it is less
+                easily; it is not anonymous.
             progress: Called after each frame with how many are done, and how many there are, or None.
             stream: As of `frames`.
 
@@ -138,7 +142,9 @@ class Anonymizer(pipeline.Anonymizer):
             open_source(source, start_seconds=start_seconds, end_seconds=end_seconds) as opened,
             open_sink(
                 sink, opened.info,
-                source_path=source, keep_audio=keep_audio, codec=codec, crf=crf, overwrite=overwrite,
+                source_path=source, keep_audio=keep_audio,
+                voice=Voice.of(self.settings.key, stream or "") if voice else None,
+                codec=codec, crf=crf, overwrite=overwrite,
                 mark=mark and self.settings.mode == "generate", credentials=credentials,
             ) as written,
             closing(protect(opened, self, stream=stream)) as frames,

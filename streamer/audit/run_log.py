@@ -33,6 +33,7 @@ def open_audit(job: Job) -> AbstractContextManager[AuditLog | None]:
         "model": model,
         "model_sha256": weights_sha256(model) if model else "",
         "settings_sha256": settings_sha256(shown(job)),
+        "sound": job.sound,
     }
     return AuditLog(job.auditing.log, header=header, signing_key=job.auditing.key)
 

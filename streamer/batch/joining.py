@@ -18,11 +18,14 @@ from streamer.sinks.copied import CopiedStreams, seconds_of
 from streamer.sinks.file_sink import pts_options
 from streamer.sinks.marks.mark import add_tags, append_xmp, is_marked
 from streamer.sinks.part_sink import reason_of
+from streamer.sound.voice import Voice
 
 Part = tuple[Path, Fraction]
 
 
-def join_parts(parts: Sequence[Part], target: Path, *, source: Path, keep_audio: bool) -> int:
+def join_parts(
+    parts: Sequence[Part], target: Path, *, source: Path, keep_audio: bool, voice: Voice | None = None
+) -> int:
     """Write `target` from parts that one encoder made, with subtitles, and sound if asked for, of `source`.
 
     It says that faces in it were generated if its first part does.
@@ -31,10 +34,10 @@ def join_parts(parts: Sequence[Part], target: Path, *, source: Path, keep_audio:
         parts: In order: each begins at time 0, with the seconds at which it begins in the whole.
         target: What is there is replaced.
         source: What the parts were made from.
-        keep_audio: Copy every audio stream, bit for bit.
+        keep_audio, voice: Of its sound, as of `streamer.sinks.file_sink.open_sink`.
 
     Returns:
-        How many packets of sound were copied.
+        How many packets of sound were copied, or made.
 
     Raises:
         SinkError: If it cannot be written, or the parts do not fit together.
@@ -49,7 +52,7 @@ def join_parts(parts: Sequence[Part], target: Path, *, source: Path, keep_audio:
             stream = output.add_stream_from_template(template)
             assert template.time_base is not None
             stream.time_base = template.time_base
-            copies = CopiedStreams(original, output, keep_audio=keep_audio)
+            copies = CopiedStreams(original, output, keep_audio=keep_audio, voice=voice)
             output.container_options.update(pts_options(output, template.time_base))
             if has_mark := is_marked(first):
                 add_tags(output)

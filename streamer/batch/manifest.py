@@ -31,6 +31,7 @@ class ArchiveSettings:
         key: One for the archive: who becomes whom follows from it on every machine.
         preview_seconds: Do only so much of each video; None for all of it.
         mode, model, beta, cover, policy, min_face: See `streamer.settings.Settings`.
+        voice: Whether sound is kept, in another voice.
         codec, crf, keep_audio: See `streamer.sinks.file_sink.open_sink`.
     """
 
@@ -43,6 +44,7 @@ class ArchiveSettings:
     codec: Codec = "auto"
     crf: int = 21
     keep_audio: bool = False
+    voice: bool = False
     preview_seconds: float | None = None
     key: bytes | None = field(default=None, repr=False)
 

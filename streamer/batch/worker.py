@@ -20,6 +20,7 @@ from streamer.pipeline.runner import protect
 from streamer.settings import DEFAULT_DELAY
 from streamer.sinks.encoding import HELD
 from streamer.sinks.file_sink import open_sink
+from streamer.sound.voice import Voice
 from streamer.sources.file_source import open_source
 from streamer.sources.picture_file import is_picture
 from streamer.tally import Tally
@@ -101,6 +102,7 @@ class Worker:
                 source.info,
                 source_path=None if is_part else source_path,
                 keep_audio=self._settings.keep_audio and not whole,
+                voice=None if whole else self._voice(task),
                 codec="auto" if source.info.names else _codec(self._settings.codec, task.name),
                 crf=self._settings.crf,
                 mark=self._settings.mode == "generate",
@@ -126,8 +128,12 @@ class Worker:
             (fetch(part_place(self._out, task.name, number), folder / f"{number}{PART_SUFFIX}"), start)
             for number, start in enumerate(task.starts)
         ]
-        join_parts(parts, target, source=source_path, keep_audio=self._settings.keep_audio)
+        keep_audio, voice = self._settings.keep_audio, self._voice(task)
+        join_parts(parts, target, source=source_path, keep_audio=keep_audio, voice=voice)
         return self._published(target, within(self._out, task.name), source_path)
+
+    def _voice(self, task: Task) -> Voice | None:
+        return Voice.of(self._settings.key, task.name) if self._settings.voice else None
 
     @staticmethod
     def _published(target: Path, output: str, source_path: Path, **counts: int) -> Record:

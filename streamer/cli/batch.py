@@ -48,6 +48,7 @@ MinFace = Annotated[
 CodecOption = Annotated[Literal["auto", "h264", "hevc", "vp9", "av1"], typer.Option(help="Of the videos.")]
 Crf = Annotated[int, typer.Option(min=0, max=51, help="Quality: 18 is very good, 28 is small.")]
 KeepAudio = Annotated[bool, typer.Option("--keep-audio", help="Copy the sound. A voice identifies.")]
+VoiceOption = Annotated[bool, typer.Option("--voice", help="Keep the sound, in another voice: not anonymous.")]
 Preview = Annotated[
     float | None, typer.Option(metavar="SECONDS", min=0.1, help="Only the first seconds of each, to DIR/preview.")
 ]
@@ -72,6 +73,7 @@ class Archive:
     codec: Codec
     crf: int
     keep_audio: bool
+    voice: bool
     preview: float | None
     recursive: bool
     part_minutes: float
@@ -87,12 +89,15 @@ class Archive:
         """Return what is done to every source."""
         from streamer.batch.manifest import ArchiveSettings
 
+        if self.keep_audio and self.voice:
+            raise typer.BadParameter("changes the sound that --keep-audio copies: take one", param_hint="--voice")
         if self.key is None and self.mode == "generate":
             reason = "an archive needs one, for the same strangers in all its files: head -c 32 /dev/urandom > FILE"
             raise typer.BadParameter(reason, param_hint="--key")
         return ArchiveSettings(
             self.mode, self.model, self.beta, self.cover, self.policy, self.min_face, self.codec, self.crf,
-            self.keep_audio and not self.preview, self.preview, key_of(self.key, "--key"),
+            self.keep_audio and not self.preview, self.voice and not self.preview, self.preview,
+            key_of(self.key, "--key"),
         )  # fmt: skip
 
     def begun(self, settings: ArchiveSettings) -> Manifest:
@@ -122,6 +127,7 @@ def plan_archive(
     codec: CodecOption = "auto",
     crf: Crf = 21,
     keep_audio: KeepAudio = False,
+    voice: VoiceOption = False,
     preview: Preview = None,
     recursive: Recursive = False,
     part_minutes: PartMinutes = 10.0,
@@ -129,8 +135,8 @@ def plan_archive(
 ) -> None:
     """Write the manifest: what is read, what it becomes, where long videos are split. Nothing else is done."""
     archive = Archive(
-        sources, out, mode, model, beta, cover, policy, key, min_face, codec, crf, keep_audio, preview, recursive,
-        part_minutes,
+        sources, out, mode, model, beta, cover, policy, key, min_face, codec, crf, keep_audio, voice, preview,
+        recursive, part_minutes,
     )  # fmt: skip
     with errors_in_one_line():
         _tell(archive.begun(archive.settings()), as_json=as_json)
@@ -150,6 +156,7 @@ def run_archive(
     codec: CodecOption = "auto",
     crf: Crf = 21,
     keep_audio: KeepAudio = False,
+    voice: VoiceOption = False,
     preview: Preview = None,
     recursive: Recursive = False,
     part_minutes: PartMinutes = 10.0,
@@ -165,8 +172,8 @@ def run_archive(
 ) -> None:
     """Do what of the archive is not done yet. A run that was killed goes on with the same command."""
     archive = Archive(
-        sources, out, mode, model, beta, cover, policy, key, min_face, codec, crf, keep_audio, preview, recursive,
-        part_minutes,
+        sources, out, mode, model, beta, cover, policy, key, min_face, codec, crf, keep_audio, voice, preview,
+        recursive, part_minutes,
     )  # fmt: skip
     with errors_in_one_line(), interrupted_says("interrupted; the same command goes on"):
         from streamer.batch.engines import Cluster, run_here, run_on_ray

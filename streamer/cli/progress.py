@@ -85,7 +85,9 @@ class Report:
         seconds: Wall-clock time of the work, without start-up.
         corrupt_packets: Packets of the source that could not be decoded and were left out.
         audio_streams: Streams of sound in the source.
-        audio_packets: Packets of them that were copied, or None where sound is dropped.
+        audio_packets: Packets of them that were copied, or made in another voice; None where sound is dropped.
+        audio_failures: Why sound ended before its end, of each stream that did.
+        has_other_voice: Whether sound that is not dropped is in another voice.
         unrelated: Whether the frames are pictures of a folder, without time or tracks.
         privacy: What differential privacy was spent, in words; "" where none was asked for.
         deliveries: What became of each output.
@@ -101,6 +103,8 @@ class Report:
     corrupt_packets: int
     audio_streams: int
     audio_packets: int | None
+    audio_failures: tuple[str, ...] = field(default=(), kw_only=True)
+    has_other_voice: bool = field(default=False, kw_only=True)
     unrelated: bool
     privacy: str = ""
     notes: tuple[str, ...] = ()
@@ -131,8 +135,11 @@ class Report:
             return "none in the source"
         streams = _count(self.audio_streams, "stream")
         if self.audio_packets is None:
-            return f"dropped ({streams}; a voice identifies a person; --keep-audio keeps it)"
-        return f"{_count(self.audio_packets, 'packet')} of {streams} copied: a voice identifies a person"
+            return f"dropped ({streams}; a voice identifies a person; --voice changes it, --keep-audio keeps it)"
+        if not self.has_other_voice:
+            return f"{_count(self.audio_packets, 'packet')} of {streams} copied: a voice identifies a person"
+        lost = "".join(f"; LOST from there on: {reason}" for reason in self.audio_failures)
+        return f"{streams} in another voice: disguised, not anonymous{lost}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for a script: plain values that JSON takes."""
@@ -158,6 +165,8 @@ class Report:
             "audio": self.audio,
             "audio_streams": self.audio_streams,
             "audio_packets": self.audio_packets,
+            "audio_failures": list(self.audio_failures),
+            "voice": "another" if self.has_other_voice else None,
             "differential_privacy": self.privacy or None,
             "guard": dataclasses.asdict(summary.tally.guard),
         }
@@ -249,7 +258,7 @@ class BatchReport:
         faces = ", ".join(f"{count} {tier}" for tier, count in tiers.items())
         rows.append(("faces", f"{tiers.total()} face-frames" + (f" ({faces})" if faces else "")))
         if dropped := sum(bool(report.audio_streams) for report in self.reports if report.audio_packets is None):
-            rows.append(("audio", f"dropped (of {dropped} files; a voice identifies a person; --keep-audio keeps it)"))
+            rows.append(("audio", f"dropped (of {dropped} files; a voice identifies a person; --voice changes it)"))
         if self.reports and self.reports[-1].privacy:
             rows.append(("privacy", self.reports[-1].privacy))
         return [f"{name:13}{text}" for name, text in rows]

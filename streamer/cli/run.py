@@ -66,6 +66,7 @@ def run(
         Literal["solid", "mosaic"], typer.Option(help="What lies under a drawn face, and shows where none is.")
     ] = DEFAULT.cover,
     keep_audio: Annotated[bool, typer.Option("--keep-audio", help="Copy the sound. A voice identifies.")] = False,
+    voice: Annotated[bool, typer.Option("--voice", help="Keep the sound, in another voice: not anonymous.")] = False,
     recursive: Annotated[bool, typer.Option("--recursive", help="Of a folder, what is in its folders too.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace SINK if it exists.")] = False,
     codec: Annotated[
@@ -160,7 +161,7 @@ def run(
                 transport, realtime, recursive, seconds_of(start, "--from") or 0.0, seconds_of(end, "--to"), preview
             ),
             Drawing(settings, live_delay, model, device, stream),
-            Writing(keep_audio, overwrite, codec, crf, not no_mark, mark_key, mark_cert),
+            Writing(keep_audio, voice, overwrite, codec, crf, not no_mark, mark_key, mark_cert),
             Keeping(keep, keep_key, camera, keep_recognizer, keep_crowd),
             Auditing(audit, audit_key),
             quiet=as_json,
@@ -273,7 +274,9 @@ def anonymize(job: Job, loaded: Anonymizer | None = None) -> Report:
             seconds,
             source.corrupt_packets,
             source.audio_streams,
-            sink.audio_packets if job.writing.keep_audio else None,
+            None if job.sound == "dropped" else sink.audio_packets,
+            audio_failures=sink.audio_failures,
+            has_other_voice=job.writing.voice,
             unrelated=bool(source.info.names),
             privacy=anonymizer.privacy,
             notes=(*source.info.notes, *_said(anonymizer.settings)),

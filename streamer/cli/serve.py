@@ -69,9 +69,7 @@ def serve(
     max_viewers: Annotated[int, typer.Option(min=0, help="Of each of them.")] = 8,
     max_minutes: Annotated[float, typer.Option(min=0, help="That one may stay; 0 for any time.")] = 0.0,
     keep_audio: Annotated[bool, typer.Option("--keep-audio", help="Send the sound back. A voice identifies.")] = False,
-    voice: Annotated[
-        float | None, typer.Option(min=0.5, max=2, help="Change it by this factor.", show_default=False)
-    ] = None,
+    voice: Annotated[bool, typer.Option("--voice", help="Send it back in another voice: not anonymous.")] = False,
     stun: Annotated[list[str] | None, typer.Option(help="stun:HOST:PORT.", show_default=False)] = None,
     turn: Annotated[
         list[str] | None, typer.Option(help=f"turn:HOST:PORT, with its secret in ${TURN_VARIABLE}.", show_default=False)
@@ -85,8 +83,8 @@ def serve(
         from streamer.serve.room import Sound
         from streamer.serve.sessions import Limits
 
-        if voice is not None and not keep_audio:
-            raise typer.BadParameter("changes the sound of --keep-audio, which was not asked for", param_hint="--voice")
+        if voice and keep_audio:
+            raise typer.BadParameter("changes the sound that --keep-audio keeps: take one", param_hint="--voice")
         ice = IceServers(tuple(stun or ()), tuple(turn or ()), os.environ.get(TURN_VARIABLE, ""))
         if ice.turn and not ice.secret:
             raise StreamerError(f"--turn needs the secret that it shares, in ${TURN_VARIABLE}")
@@ -99,7 +97,8 @@ def serve(
             beta, mode, key=key_of(key, "--key"), policy=policy, delay_seconds=delay_ms / 1000, min_face=min_face,
             always=_regions(always or ()),
         )  # fmt: skip
-        limits, sound = Limits(max_peers, max_viewers, max_minutes), Sound("kept" if keep_audio else "dropped", voice)
+        limits = Limits(max_peers, max_viewers, max_minutes)
+        sound = Sound("another voice" if voice else "kept" if keep_audio else "dropped")
         share_cores()
         anonymizer = _load(model, device, settings)
         asyncio.run(_run(access, anonymizer, ice, limits=limits, sound=sound, drain_seconds=drain_seconds))

@@ -16,7 +16,9 @@ from streamer.serve.peer_connection import Direction, PeerConnection
 from streamer.serve.peer_filter import FaceFilter, Meter
 from streamer.serve.prometheus import Metrics
 from streamer.serve.sdp.answer import with_start_bitrate
-from streamer.sinks.webrtc import Broadcast, DelayedAudio, Packer, Voice
+from streamer.sinks.webrtc import Broadcast, Packer
+from streamer.sound.delayed import DelayedAudio
+from streamer.sound.voice import Voice
 from streamer.tally import Tally
 from streamer.types import Mode, SafeFrame
 
@@ -25,10 +27,9 @@ QUIET_SECONDS = 1.0  # without a frame of the sender, who is then said to have s
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """What becomes of it: "dropped", "kept", or changed by a factor of `streamer.sinks.webrtc.Voice`."""
+    """What becomes of it."""
 
-    kind: Literal["dropped", "kept"] = "dropped"
-    voice: float | None = None
+    kind: Literal["dropped", "kept", "another voice"] = "dropped"
 
 
 class Room:
@@ -121,7 +122,8 @@ class Room:
         if self._filter and self._filter.is_smaller and figures["eased"] != "covered":
             figures["eased"] = "smaller"
         return figures | {
-            "beta": settings.beta, "mode": settings.mode, "modes": modes, "viewers": len(self.viewers)
+            "beta": settings.beta, "mode": settings.mode, "modes": modes, "viewers": len(self.viewers),
+            "sound": self._sound.kind,
         }  # fmt: skip
 
     async def close(self) -> None:
@@ -139,13 +141,15 @@ class Room:
     def _receive(self, link: PeerConnection, track: MediaStreamTrack) -> None:
         if track.kind == "video":
             link.run(self._take_frames(track))
-        elif self._sound.kind == "kept" and not link.is_heard:
+        elif self._sound.kind != "dropped" and not link.is_heard:
             link.is_heard = True
             link.connection.addTrack(self.relay.subscribe(self._heard(track), buffered=False))
 
     def _heard(self, track: MediaStreamTrack) -> DelayedAudio:
         if self.audio is None:
-            voice = Voice(self._sound.voice) if self._sound.voice else None
+            is_changed = self._sound.kind == "another voice"
+            key = self.anonymizer.settings.key if self.stream else None  # without a name, a voice of its own
+            voice = Voice.of(key, self.stream or "") if is_changed else None
             self.audio = DelayedAudio(track, lambda: self.meter.latency, voice)
         else:
             self.audio.follow(track)

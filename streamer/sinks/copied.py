@@ -1,4 +1,4 @@
-"""Sound and text subtitles of the source, copied packet by packet beside the new video.
+"""Sound and text subtitles of the source beside the new video: copied packet by packet, or in another voice.
 
 What an edit list cuts away is not copied: nobody was to hear it.
 """
@@ -10,8 +10,10 @@ import logging
 from collections.abc import Iterator
 from fractions import Fraction
 from math import inf
+from typing import TypeGuard
 
 import av
+from av.audio.stream import AudioStream
 from av.bitstream import BitStreamFilterContext
 from av.container.input import InputContainer
 from av.container.output import OutputContainer
@@ -20,6 +22,8 @@ from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
 from streamer.errors import SinkError
+from streamer.sound.changed import ChangedSound
+from streamer.sound.voice import Voice
 from streamer.sources.clock import LEAP_SECONDS, Activity, Clock, common_start, is_timed
 from streamer.types import Span
 
@@ -39,11 +43,18 @@ LONGEST_DELAY = Fraction(15, 100)
 
 
 class CopiedStreams:
-    """Text subtitles and audio of the source, read again beside the video and only as far as it has come."""
+    """Text subtitles and audio of the source, read again beside the video and only as far as it has come.
+
+    Args:
+        keep_audio: Copy every audio stream, bit for bit.
+        voice: Instead, change them into it.
+        span: The part of the source that is copied; None for all of it.
+    """
 
     def __init__(
-        self, source: InputContainer, output: OutputContainer, *, keep_audio: bool, span: Span | None = None
-    ) -> None:
+        self, source: InputContainer, output: OutputContainer, *, keep_audio: bool, voice: Voice | None = None,
+        span: Span | None = None,
+    ) -> None:  # fmt: skip
         self._source = source
         self._copies: dict[int, _Copy] = {}
         self._activity = Activity()
@@ -51,15 +62,24 @@ class CopiedStreams:
         start = common_start(source) + Fraction(span.start)
         self._start, self._end = float(start), inf if span.end is None else float(start) + span.end - span.start
         for stream in source.streams:
-            target = _add_copy(output, stream, keep_audio=keep_audio)
+            changed = ChangedSound(stream, output, voice) if voice and _is_sound(stream) else None
+            target = changed.target if changed else _add_copy(output, stream, keep_audio=keep_audio)
             if target is not None:
+                if stream.language:
+                    target.metadata["language"] = stream.language
+                target.disposition = stream.disposition
                 # Matroska allows equal times.
                 tick = 0 if output.format.name in ("matroska", "webm") else 1
-                self._copies[stream.index] = _Copy(target, start, self._activity, tick=tick)
-            elif not (keep_audio and is_timed(stream)):
+                self._copies[stream.index] = _Copy(target, start, self._activity, tick=tick, changed=changed)
+            elif not ((keep_audio or voice) and is_timed(stream)):
                 stream.discard = Discard.all
         self._packets = self._read()
         self._next = next(self._packets, None)
+
+    @property
+    def failures(self) -> list[str]:
+        """Why sound ended before its end, of each stream that did."""
+        return [reason for copy in self._copies.values() if (reason := copy.failure)]
 
     def until(self, seconds: float) -> Iterator[Packet[Stream]]:
         """Yield the packets up to a time of the video, each once."""
@@ -80,7 +100,7 @@ class CopiedStreams:
                 failures += 1
                 log.warning("a packet of audio or subtitles is lost: %s", error.strerror)
         for copy in self._copies.values():
-            yield from copy.flush()
+            yield from copy.finish()
 
     def _copied(self, packet: Packet[Stream]) -> Iterator[Packet[Stream]]:
         if not packet.size or packet.dts is None:
@@ -94,14 +114,22 @@ class CopiedStreams:
 
 
 class _Copy:
-    """The packets of one stream, for its output stream and on one clock."""
+    """The packets of one stream, for its output stream and on one clock; `changed` into another voice, if at all."""
 
-    def __init__(self, target: Stream, start: Fraction, activity: Activity, *, tick: int) -> None:
+    def __init__(
+        self, target: Stream, start: Fraction, activity: Activity, *, tick: int, changed: ChangedSound | None
+    ) -> None:
         self._target, self._start, self._activity, self._tick = target, start, activity, tick
+        self._changed = changed
         self._is_sound = target.type == "audio"
         self._clock: Clock | None = None
         self._delay: list[Packet[Stream]] | None = []  # None once something is heard, or was cut away
         self._held: Packet[Stream] | None = None  # the clock wants to know what follows
+
+    @property
+    def failure(self) -> str:
+        """Why it ended before its end; "" if it did not."""
+        return self._changed.failure if self._changed else ""
 
     def push(self, packet: Packet[Stream]) -> Iterator[Packet[Stream]]:
         """Take a packet of the source; yield those that are ready."""
@@ -120,9 +148,20 @@ class _Copy:
 
     def flush(self, following: int | None = None) -> Iterator[Packet[Stream]]:
         """Yield what is held, given the dts that follows."""
-        if self._held is not None:
-            yield self._moved(self._held, following)
-        self._held = None
+        held, self._held = self._held, None
+        if held is None:
+            return
+        moved = self._moved(held, following)
+        if self._changed:
+            yield from self._changed.push(moved)
+        else:
+            yield moved
+
+    def finish(self) -> Iterator[Packet[Stream]]:
+        """Yield what is left, at the end."""
+        yield from self.flush()
+        if self._changed:
+            yield from self._changed.flush()
 
     def _keep_delay(self, packet: Packet[Stream]) -> None:
         """Keep what is decoded before the first sound that is heard, unless it is too long to be for the codec."""
@@ -169,10 +208,12 @@ def _add_copy(output: OutputContainer, stream: Stream, *, keep_audio: bool) -> S
             return None
         hint = "write .mkv, or leave the audio out" if container != "matroska" else "leave the audio out"
         raise SinkError(f"cannot keep the audio: {container} cannot hold {codec}; {hint}") from error
-    if stream.language:
-        target.metadata["language"] = stream.language
-    target.disposition = stream.disposition
     return target
+
+
+def _is_sound(stream: Stream) -> TypeGuard[AudioStream]:
+    """Return whether a stream is sound that can be decoded."""
+    return isinstance(stream, AudioStream) and stream.codec_context is not None
 
 
 def _add_by_number(output: OutputContainer, stream: Stream) -> Stream:

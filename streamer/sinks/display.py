@@ -25,7 +25,7 @@ class PreviewWindow:
         on_quit: Called when it is closed, or Q or Escape is pressed.
     """
 
-    audio_packets = 0
+    audio_packets, audio_failures = 0, ()
 
     def __init__(self, on_quit: Callable[[], None]) -> None:
         self._on_quit = on_quit
@@ -74,7 +74,7 @@ class VirtualCamera:
         SinkError: If pyvirtualcam or its driver is missing.
     """
 
-    audio_packets = 0
+    audio_packets, audio_failures = 0, ()
 
     def __init__(self, device: str, info: VideoInfo) -> None:
         try:

@@ -48,6 +48,11 @@ class Fanout:
         return self._branches[0].sink.audio_packets if self._branches else 0
 
     @property
+    def audio_failures(self) -> tuple[str, ...]:
+        """Why sound ended before its end, in any of the sinks."""
+        return tuple(dict.fromkeys(reason for branch in self._branches for reason in branch.sink.audio_failures))
+
+    @property
     def deliveries(self) -> tuple[Delivery, ...]:
         """What became of each sink; final once this was left."""
         return tuple(branch.delivery for branch in self._branches)

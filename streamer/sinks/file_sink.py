@@ -1,7 +1,8 @@
 """Files as sinks: a video, a picture or a folder of pictures, under its final name only when it is whole.
 
 Knows no face and takes only safe frames. Nothing of the source is carried over but its times, colour tags, text
-subtitles and, if asked for, its audio: no title, author, place, device, chapter, attachment or thumbnail.
+subtitles and, if asked for, its audio, as it is or in another voice: no title, author, place, device, chapter,
+attachment or thumbnail.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from streamer.sinks.marks.credentials import Credentials
 from streamer.sinks.marks.mark import add_tags, append_xmp
 from streamer.sinks.part_sink import PartSink, check_place, final_place
 from streamer.sinks.picture_sinks import PICTURE_SUFFIXES, FolderSink, PictureSink
+from streamer.sound.voice import Voice
 from streamer.types import Codec, SafeFrame, VideoInfo
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ def open_sink(
     *,
     source_path: str | Path | None = None,
     keep_audio: bool = False,
+    voice: Voice | None = None,
     codec: Codec = "auto",
     crf: int = 21,
     overwrite: bool = False,
@@ -54,6 +57,7 @@ def open_sink(
         info: Of the source whose frames will be written.
         source_path: Where that source was read from, for its subtitles and audio, and so as never to overwrite it.
         keep_audio: Copy every audio stream, bit for bit. A voice identifies a person too.
+        voice: Instead, change every voice into this one (`streamer.sound.voice`); where that fails, sound ends.
         codec: Of a video; "auto" is VP9 in webm and H.264 elsewhere.
         crf: Quality on the scale of x264: 18 is visually lossless, 28 is poor.
         overwrite: Replace an existing file. In an existing folder, replace files of the same name only.
@@ -64,12 +68,15 @@ def open_sink(
     Raises:
         SinkError: If `path` exists, is the input, or cannot hold what it should; on entering the sink, which makes
             its file, if that cannot be written.
-        ValueError: If `keep_audio` without `source_path`, of several parts of a video, or of an unknown codec.
+        ValueError: If `keep_audio` and `voice`, either without `source_path` or of several parts of a video, or an
+            unknown codec.
     """
-    if keep_audio and len(info.spans) > 1:
-        raise ValueError("keep_audio takes one part of a video")
-    if keep_audio and source_path is None:
-        raise ValueError("keep_audio needs source_path: the audio is read from there")
+    if keep_audio and voice:
+        raise ValueError("keep_audio and voice: sound is copied, or changed")
+    if (keep_audio or voice) and len(info.spans) > 1:
+        raise ValueError("keep_audio and voice take one part of a video")
+    if (keep_audio or voice) and source_path is None:
+        raise ValueError("keep_audio and voice need source_path: the audio is read from there")
     path = final_place(path)
     source_path = Path(source_path).absolute() if source_path is not None else None
     suffix = path.suffix.lower()
@@ -77,7 +84,7 @@ def open_sink(
     if not is_folder and suffix not in VIDEO_SUFFIXES and suffix not in PICTURE_SUFFIXES:
         known = " ".join([*VIDEO_SUFFIXES, *PICTURE_SUFFIXES])
         raise SinkError(f"cannot write {path}: unknown kind {suffix}; expected {known}, or a folder")
-    if keep_audio and suffix not in VIDEO_SUFFIXES:
+    if (keep_audio or voice) and suffix not in VIDEO_SUFFIXES:
         raise SinkError(f"cannot write {path}: pictures hold no audio; write a video, or leave the audio out")
     if codec != "auto" and suffix not in VIDEO_SUFFIXES:
         raise SinkError(f"cannot write {path}: pictures have no codec; write a video, or leave the codec out")
@@ -93,8 +100,8 @@ def open_sink(
     encoder = choose_encoder(path, codec)
     return VideoSink(
         path, info,
-        source_path=source_path, keep_audio=keep_audio, encoder=encoder, crf=crf, overwrite=overwrite, mark=mark,
-        credentials=credentials,
+        source_path=source_path, keep_audio=keep_audio, voice=voice, encoder=encoder, crf=crf, overwrite=overwrite,
+        mark=mark, credentials=credentials,
     )  # fmt: skip
 
 
@@ -112,6 +119,7 @@ class VideoSink(PartSink):
         *,
         source_path: Path | None,
         keep_audio: bool,
+        voice: Voice | None,
         encoder: Encoder,
         crf: int,
         overwrite: bool,
@@ -127,7 +135,7 @@ class VideoSink(PartSink):
             if source_path is not None and not info.names and len(info.spans) <= 1:
                 source = self._opened.enter_context(av.open(str(source_path), metadata_errors="replace"))
                 span = info.spans[0] if info.spans else None
-                self._copies = CopiedStreams(source, self._container, keep_audio=keep_audio, span=span)
+                self._copies = CopiedStreams(source, self._container, keep_audio=keep_audio, voice=voice, span=span)
             self._container.container_options.update(_timing_options(self._container, info))
             if mark:
                 add_tags(self._container)
@@ -158,6 +166,7 @@ class VideoSink(PartSink):
     def _complete(self) -> None:
         self._mux(self._video.flush())
         self._mux_copies(inf)
+        self.audio_failures = tuple(self._copies.failures) if self._copies else ()
         self._opened.close()
         if self._mark:
             append_xmp(self._part)

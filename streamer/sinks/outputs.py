@@ -12,6 +12,7 @@ from streamer.sinks.fanout import Fanout
 from streamer.sinks.file_sink import open_sink
 from streamer.sinks.marks.credentials import Credentials
 from streamer.sinks.rtsp import MUXERS, Publisher, publishes_to
+from streamer.sound.voice import Voice
 from streamer.sources.address import URL
 from streamer.types import Codec, Sink, VideoInfo
 
@@ -24,6 +25,7 @@ def open_outputs(
     *,
     source_path: str | Path | None,
     keep_audio: bool,
+    voice: Voice | None,
     codec: Codec,
     crf: int,
     overwrite: bool,
@@ -35,7 +37,8 @@ def open_outputs(
 
     Args:
         info: Of the source.
-        source_path, keep_audio, codec, crf, overwrite, mark, credentials: See `streamer.sinks.file_sink.open_sink`.
+        source_path, keep_audio, voice, codec, crf, overwrite, mark, credentials: See
+            `streamer.sinks.file_sink.open_sink`.
         on_quit: Called when a preview window is closed.
 
     Raises:
@@ -46,7 +49,7 @@ def open_outputs(
     for target in (target for target in targets if target != PREVIEW):
         sink = _open_streaming(target, info, crf=crf) or open_sink(
             target, info,
-            source_path=source_path, keep_audio=keep_audio, codec=codec, crf=crf, overwrite=overwrite,
+            source_path=source_path, keep_audio=keep_audio, voice=voice, codec=codec, crf=crf, overwrite=overwrite,
             mark=mark, credentials=credentials,
         )  # fmt: skip
         sinks.append((mask_secrets(target), sink))

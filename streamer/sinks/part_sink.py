@@ -67,13 +67,14 @@ class PartSink(ABC):
     """Writes under a name of its own; renamed when left without an exception, removed with one or when writing fails.
 
     Attributes:
-        audio_packets: Packets of sound copied so far.
+        audio_packets: Packets of sound copied so far, or made in another voice.
+        audio_failures: Why sound ended before its end, of each stream that did; once it is left.
     """
 
     def __init__(
         self, path: Path, info: VideoInfo, *, overwrite: bool, mark: bool, credentials: Credentials | None
     ) -> None:
-        self.audio_packets = 0
+        self.audio_packets, self.audio_failures = 0, tuple[str, ...]()
         self._mark, self._credentials = mark, credentials
         self._path = path
         self._info = info

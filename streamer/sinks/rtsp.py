@@ -61,7 +61,7 @@ class Publisher(RemoteSink):
         info: Of the source.
 
     Attributes:
-        audio_packets: 0.
+        audio_packets, audio_failures: 0, ().
         restarts: How often the server was called again.
 
     Raises:
@@ -70,6 +70,7 @@ class Publisher(RemoteSink):
 
     def __init__(self, url: str, info: VideoInfo, *, crf: int) -> None:
         self.audio_packets = self.restarts = 0
+        self.audio_failures = ()
         self._url, self._info, self._crf = url, info, crf
         self._label = mask_secrets(url)
         self._link: _Link | None = None

@@ -1,16 +1,11 @@
-"""What goes out to peers: the safe video of one of them to any number of viewers, and its sound, late and changed."""
+"""What goes out to peers: the safe video of one of them to any number of viewers."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable
-from fractions import Fraction
 from functools import lru_cache
-from typing import Any
 
-import av
 import cv2
 import numpy as np
 from aiortc import MediaStreamTrack, RTCPeerConnection
@@ -20,8 +15,6 @@ from aiortc.codecs.h264 import H264Encoder
 from aiortc.codecs.vpx import MIN_BITRATE as MIN_VP8
 from aiortc.codecs.vpx import Vp8Encoder
 from aiortc.mediastreams import MediaStreamError
-from av.audio.fifo import AudioFifo
-from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
@@ -31,9 +24,7 @@ from streamer.types import Image, SafeFrame
 SLATE_SECONDS = 0.6  # without a safe frame; then a slate takes its place
 SLATE_STEP = 0.2  # from one slate to the next
 FIRST_SIZE = (480, 640)  # height, width of a slate before the first frame
-RATE, SAMPLES = 48_000, 960  # Opus: 20 ms
 START_BITRATE, MAX_BITRATE = 2_000_000, 5_000_000  # of video that is sent; aiortc's own are for small pictures
-LEEWAY = 0.06  # seconds by which sound may be early or late before it is corrected
 
 
 class SafeTrack(MediaStreamTrack):
@@ -144,110 +135,6 @@ class Packer:
         packed = self._reformatter.reformat(rgb, format="yuv420p", threads=1)
         packed.pts, packed.time_base = frame.pts, frame.time_base
         return packed
-
-
-class DelayedAudio(MediaStreamTrack):
-    """The sound of a peer, as late as its video.
-
-    Args:
-        source: What the peer sends.
-        delay: Returns by how many seconds the video is late.
-        voice: What changes it, or None.
-    """
-
-    kind = "audio"
-
-    def __init__(self, source: MediaStreamTrack, delay: Callable[[], float], voice: Voice | None) -> None:
-        super().__init__()
-        self._source, self._delay, self._voice = source, delay, voice
-        self._followed = asyncio.Event()
-        self._held: deque[AudioFrame] = deque()
-        self._pts = 0
-
-    async def recv(self) -> AudioFrame:
-        """Return the next 20 ms; silence as long as there are none."""
-        frame = await self._next()
-        changed = self._voice.change(frame) if self._voice else [frame]
-        self._held.extend(changed)
-        out = self._due() or _silence()
-        out.pts, out.sample_rate, out.time_base = self._pts, RATE, Fraction(1, RATE)
-        self._pts += out.samples
-        return out
-
-    def follow(self, source: MediaStreamTrack) -> None:
-        """Take what another one sends from now on: its sender has come back."""
-        self._source = source
-        self._followed.set()
-
-    def stop(self) -> None:
-        """End it, also for who waits."""
-        super().stop()
-        self._followed.set()
-
-    async def _next(self) -> Any:  # noqa: ANN401 - as of aiortc
-        while self.readyState == "live":
-            self._followed.clear()
-            try:
-                return await self._source.recv()
-            except MediaStreamError:
-                await self._followed.wait()
-        raise MediaStreamError
-
-    def _due(self) -> AudioFrame | None:
-        late = len(self._held) * SAMPLES / RATE - self._delay()
-        if late < 0:
-            return None
-        if late > 2 * LEEWAY:
-            self._held.popleft()  # the video has become faster
-        return self._held.popleft() if self._held else None
-
-
-class Voice:
-    """Changes pitch and formants by one factor, as a tape that is played at another speed, without the speed.
-
-    It hides a voice from a listener, not from somebody who guesses the factor and changes it back.
-
-    Args:
-        factor: Of all frequencies, 0.5 to 2; 1 changes nothing.
-
-    Raises:
-        ValueError: If it is out of range.
-    """
-
-    def __init__(self, factor: float) -> None:
-        if not 0.5 <= factor <= 2.0:
-            raise ValueError(f"a voice is changed by a factor of 0.5 to 2, got {factor}")
-        self._graph = av.filter.Graph()
-        steps = [
-            self._graph.add_abuffer(sample_rate=RATE, format="s16", layout="stereo", time_base=Fraction(1, RATE)),
-            self._graph.add("asetrate", str(round(RATE * factor))),
-            self._graph.add("aresample", str(RATE)),
-            self._graph.add("atempo", str(1 / factor)),
-            self._graph.add("aformat", f"sample_fmts=s16:sample_rates={RATE}:channel_layouts=stereo"),
-            self._graph.add("abuffersink"),
-        ]
-        self._graph.link_nodes(*steps).configure()
-        self._fifo = AudioFifo()
-
-    def change(self, frame: AudioFrame) -> list[AudioFrame]:
-        """Return what is ready, in frames of 20 ms; `frame` is 48 kHz, stereo, 16 bits."""
-        frame.pts = None
-        self._graph.push(frame)
-        while True:
-            try:
-                made: Any = self._graph.pull()
-            except (av.BlockingIOError, av.EOFError):
-                break
-            made.pts = None
-            self._fifo.write(made)
-        ready = []
-        while (piece := self._fifo.read(SAMPLES)) is not None:
-            ready.append(piece)
-        return ready
-
-
-def _silence() -> AudioFrame:
-    return AudioFrame.from_ndarray(np.zeros((1, 2 * SAMPLES), np.int16), "s16", "stereo")
 
 
 class WideVp8Encoder(Vp8Encoder):

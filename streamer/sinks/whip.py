@@ -37,7 +37,7 @@ class WhipPublisher(RemoteSink):
         SinkError: If that is no address of HTTP; on leaving it without an exception, if no frame was taken.
     """
 
-    audio_packets = 0
+    audio_packets, audio_failures = 0, ()
 
     def __init__(self, target: str) -> None:
         self._url = target.removeprefix("whip:")

@@ -10,6 +10,7 @@ from PIL import Image as PilImage
 
 from streamer import Anonymizer, AnonymizerError, SinkError, SourceError, open_source, protect
 from streamer.types import Image
+from tests.clips import packets_of
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +195,14 @@ def test_a_video_is_one_call(covering: Anonymizer, portrait_clip: Path, tmp_path
     with open_source(written.path) as source, open_source(portrait_clip) as before:
         for frame, original in zip(protect(source, covering), before, strict=True):
             assert frame.image.shape == original.image.shape
+
+
+@pytest.mark.slow
+def test_the_voice_of_a_video_can_be_changed(covering: Anonymizer, portrait_clip: Path, tmp_path: Path):
+    covering.video(portrait_clip, tmp_path / "safe.mp4", voice=True)
+    sounds = [packets_of(path, "audio") for path in (portrait_clip, tmp_path / "safe.mp4")]
+    assert len(sounds[1]) == 1
+    assert not {data for _, data in sounds[0][0]} & {data for _, data in sounds[1][0]}
 
 
 @pytest.mark.slow

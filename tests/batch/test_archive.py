@@ -79,6 +79,17 @@ def test_a_long_file_is_done_in_parts_that_join_exactly(folder: Path, tmp_path: 
 
 
 @pytest.mark.slow
+def test_parts_get_the_voice_that_the_whole_gets(folder: Path, tmp_path: Path):
+    (tmp_path / "key").write_bytes(bytes(32))
+    options = ("--voice", "--key", tmp_path / "key")
+    assert cover(folder / "long.mp4", "--out", tmp_path / "whole", *options).exit_code == 0
+    assert cover(folder / "long.mp4", "--out", tmp_path / "split", *options, *IN_PARTS).exit_code == 0
+    sounds = [packets_of(path / "long.mp4", "audio") for path in (folder, tmp_path / "whole", tmp_path / "split")]
+    assert sounds[1] == sounds[2] != sounds[0]
+    assert len(sounds[2][0]) > 100
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["mkv", "webm", "mov"])
 def test_parts_join_in_every_container(tmp_path: Path, suffix: str):
     source = encode_clip(

@@ -20,6 +20,7 @@ from streamer.cli import run as cli_run
 from streamer.cli.doctor import Finding
 from streamer.pipeline import anonymizer as pipeline
 from streamer.pipeline import runner as protection
+from tests.clips import packets_of
 
 COVER = ("--mode", "cover")
 
@@ -138,6 +139,28 @@ def test_the_summary_counts_the_packets_of_sound_that_were_copied(portrait_clip:
     said = json.loads(result.stdout)
     assert (said["audio_streams"], said["audio_packets"]) == (1, count)
     assert said["audio"] == f"{count} packets of 1 stream copied: a voice identifies a person"
+
+
+@pytest.mark.slow
+def test_another_voice_is_heard_and_said_in_summary_and_log(portrait_clip: Path, tmp_path: Path):
+    log = tmp_path / "log.jsonl"
+    result = veil("run", portrait_clip, tmp_path / "safe.mp4", *COVER, "--voice", "--audit", log, "--json")
+    assert result.exit_code == 0, result.stderr
+    said = json.loads(result.stdout)
+    assert (said["voice"], said["audio_failures"]) == ("another", [])
+    assert said["audio"] == "1 stream in another voice: disguised, not anonymous"
+    assert json.loads(log.read_text().splitlines()[0])["sound"] == "another voice"
+    sounds = [packets_of(path, "audio")[0] for path in (portrait_clip, tmp_path / "safe.mp4")]
+    assert float(sounds[1][-1][0]) == pytest.approx(float(sounds[0][-1][0]), abs=0.03)
+    assert not {data for _, data in sounds[0]} & {data for _, data in sounds[1]}
+
+
+@pytest.mark.parametrize("options", [("--keep-audio",), ("--also", "frames")])
+def test_a_voice_that_cannot_be_is_refused(portrait_clip: Path, tmp_path: Path, options: tuple[str, ...]):
+    result = veil("run", portrait_clip, tmp_path / "safe.mp4", *COVER, "--voice", *options)
+    assert result.exit_code in (1, 2)
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "safe.mp4").exists()
 
 
 def test_small_faces_are_looked_for_as_asked(portrait_clip: Path, tmp_path: Path):

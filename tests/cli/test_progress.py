@@ -70,9 +70,11 @@ def test_a_report_is_one_json_object_with_every_count(summary: Summary):
         "fps": 50.0,
         "real_time_factor": 2.0,
         "corrupt_packets": 2,
-        "audio": "dropped (1 stream; a voice identifies a person; --keep-audio keeps it)",
+        "audio": "dropped (1 stream; a voice identifies a person; --voice changes it, --keep-audio keeps it)",
         "audio_streams": 1,
         "audio_packets": None,
+        "audio_failures": [],
+        "voice": None,
         "frames_dropped": 0,
         "guard": {"compared": 0, "escalated": 0, "highest": -1.0},
         "differential_privacy": None,
@@ -100,7 +102,7 @@ def test_what_was_done_to_every_picture_is_said(summary: Summary):
     [
         (0, None, "none in the source"),
         (0, 0, "none in the source"),
-        (2, None, "dropped (2 streams; a voice identifies a person; --keep-audio keeps it)"),
+        (2, None, "dropped (2 streams; a voice identifies a person; --voice changes it, --keep-audio keeps it)"),
         (1, 431, "431 packets of 1 stream copied: a voice identifies a person"),
         (1, 0, "0 packets of 1 stream copied: a voice identifies a person"),
     ],
@@ -109,6 +111,14 @@ def test_what_became_of_the_sound_is_said_in_numbers(summary: Summary, streams: 
     one = Report("a.mp4", "b.mp4", "cpu", summary, 1.0, 0, streams, packets, unrelated=False)
     assert one.lines()[-1] == f"audio        {said}"
     assert one.as_dict()["audio"] == said
+
+
+def test_another_voice_is_said_and_where_it_was_lost(summary: Summary):
+    one = Report("a", "b", "cpu", summary, 1.0, 0, 1, 90, has_other_voice=True, unrelated=False)
+    assert one.lines()[-1] == "audio        1 stream in another voice: disguised, not anonymous"
+    lost = replace(one, audio_failures=("out of memory, at 3.2 s",))
+    assert lost.lines()[-1].endswith("LOST from there on: out of memory, at 3.2 s")
+    assert (lost.as_dict()["voice"], lost.as_dict()["audio_failures"]) == ("another", ["out of memory, at 3.2 s"])
 
 
 def test_pictures_of_a_folder_have_no_tracks_and_no_time(summary: Summary):

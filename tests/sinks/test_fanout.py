@@ -18,7 +18,7 @@ INFO = VideoInfo(64, 48, Fraction(10), Fraction(1, 10), None)
 class FailsAtTheEnd:
     """A sink of somebody else's, with an error of its own."""
 
-    audio_packets = 0
+    audio_packets, audio_failures = 0, ()
 
     def __init__(self, error: BaseException) -> None:
         self.error = error

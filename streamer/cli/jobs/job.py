@@ -62,10 +62,12 @@ class Writing:
     """How the outputs are written: as `streamer.sinks.outputs.open_outputs` has it.
 
     Attributes:
+        voice: Whether sound is kept, in the voice that follows from key and stream.
         mark: Whether what is drawn is marked as generated; signed where both `mark_key` and `mark_cert` are there.
     """
 
     keep_audio: bool = False
+    voice: bool = False
     overwrite: bool = False
     codec: Codec = "auto"
     crf: int = 21
@@ -119,6 +121,11 @@ class Job:
         """All outputs."""
         return (self.sink, *self.also)
 
+    @property
+    def sound(self) -> Literal["dropped", "copied", "another voice"]:
+        """What becomes of it."""
+        return "another voice" if self.writing.voice else "copied" if self.writing.keep_audio else "dropped"
+
 
 def preview_of(job: Job) -> Job:
     """Return the job that writes the preview of `job`, to a file beside its own.
@@ -132,5 +139,6 @@ def preview_of(job: Job) -> Job:
     if "://" in job.sink or sink.suffix.lower() not in VIDEO_SUFFIXES:
         raise typer.BadParameter("needs a video file to write", param_hint="--preview")
     name = str(sink.with_name(f"{sink.stem}.preview{sink.suffix}"))
-    reading, writing = replace(job.reading, realtime=False), replace(job.writing, keep_audio=False)
+    reading = replace(job.reading, realtime=False)
+    writing = replace(job.writing, keep_audio=False, voice=False)
     return replace(job, sink=name, also=(), reading=reading, writing=writing, auditing=Auditing())

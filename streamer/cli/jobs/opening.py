@@ -12,11 +12,12 @@ from streamer.errors import StreamerError
 
 if TYPE_CHECKING:
     from streamer.audit.log import AuditLog
-    from streamer.cli.jobs.job import Job, Keeping, Reading, Writing
+    from streamer.cli.jobs.job import Drawing, Job, Keeping, Reading, Writing
     from streamer.consent.filter import ConsentContext
     from streamer.pipeline.anonymizer import Anonymizer
     from streamer.region import Region
     from streamer.sinks.marks.credentials import Credentials
+    from streamer.sound.voice import Voice
     from streamer.types import Sink, Source, Span, VideoInfo
 
 
@@ -71,14 +72,17 @@ def open_job_sink(job: Job, info: VideoInfo, on_quit: Callable[[], None], audit:
     from streamer.sources.address import live_address
 
     writing, is_file = job.writing, live_address(job.source) is None
-    if writing.keep_audio and not is_file:
+    if writing.keep_audio and writing.voice:
+        raise typer.BadParameter("changes the sound that --keep-audio copies: take one", param_hint="--voice")
+    if job.sound != "dropped" and not is_file:
         reason = "only of a file; what is live, or comes over the network, gives no sound"
-        raise typer.BadParameter(reason, param_hint="--keep-audio")
+        raise typer.BadParameter(reason, param_hint="--voice" if writing.voice else "--keep-audio")
     return open_outputs(
         job.sinks,
         info,
         source_path=job.source if is_file else None,
         keep_audio=writing.keep_audio,
+        voice=_voice(job.drawing) if writing.voice else None,
         codec=writing.codec,
         crf=writing.crf,
         overwrite=writing.overwrite,
@@ -86,6 +90,12 @@ def open_job_sink(job: Job, info: VideoInfo, on_quit: Callable[[], None], audit:
         credentials=_credentials(writing, audit),
         on_quit=on_quit,
     )
+
+
+def _voice(drawing: Drawing) -> Voice:
+    from streamer.sound.voice import Voice
+
+    return Voice.of(drawing.settings.key, drawing.stream or "")
 
 
 def _credentials(writing: Writing, audit: AuditLog | None) -> Credentials | None:

@@ -1,6 +1,7 @@
 // Sends the camera and shows only what comes back; before that, a green room whose picture stays here.
 
 import { GreenRoom } from "./green_room.js";
+import { Microphone } from "./microphone.js";
 import { $, calm, fail, keep, kept, show } from "./page.js";
 import { picture } from "./qr.js";
 import { Connection, call, persist } from "./server.js";
@@ -20,6 +21,7 @@ let wasLive = false;
 let timer = 0, missed = 0, address = "";
 let changing = 0, noticed = 0;
 let before = {}; // statistics of the last look
+const microphone = new Microphone($("voice"));
 const green = new GreenRoom($("mine"), { advice: $("advice"), meter: $("light") });
 
 export function send() {
@@ -48,6 +50,7 @@ export function send() {
   $("close").onclick = () => $("link").close();
   $("copy").onclick = copy;
   document.addEventListener("translated", () => [buttons(), said()]);
+  $("voice").onchange = () => microphone.turn().catch(fail);
   navigator.mediaDevices.addEventListener("devicechange", () => list());
   addEventListener("online", () => link?.restart());
   navigator.connection?.addEventListener("change", () => link?.restart());
@@ -63,8 +66,7 @@ async function film() {
   const video = { width: { ideal: width }, height: { ideal: height }, frameRate: { ideal: 30 } };
   const wanted = $("camera").value || kept("camera");
   if (wanted) video.deviceId = $("camera").value ? { exact: wanted } : { ideal: wanted };
-  const all = { video, audio: true };
-  const stream = await navigator.mediaDevices.getUserMedia(all).catch(() => navigator.mediaDevices.getUserMedia({ video }));
+  const stream = await navigator.mediaDevices.getUserMedia({ video });
   await list(stream.getVideoTracks()[0].getSettings().deviceId);
   return stream;
 }
@@ -147,7 +149,10 @@ async function once() {
   const name = $("room").value;
   const one = new Connection({
     path: `/offer?room=${encodeURIComponent(name)}`,
-    fill: (pc) => camera.getTracks().forEach((track) => pc.addTrack(track, camera)),
+    fill: (pc) => {
+      camera.getTracks().forEach((track) => pc.addTrack(track, camera));
+      microphone.join(pc);
+    },
     show: (stream) => ($("video").srcObject = stream),
     changed: (state) => one === link && changed(state),
   });
@@ -190,12 +195,13 @@ function stop(error) {
   green.close();
   room(false);
   camera?.getTracks().forEach((track) => track.stop());
+  microphone.close();
   const old = link;
   camera = link = null;
   old?.close();
   $("video").srcObject = null;
   $("stage").classList.remove("on");
-  $("meters").hidden = $("notice").hidden = true;
+  $("meters").hidden = $("notice").hidden = $("voice-row").hidden = true;
   buttons();
   show("idle", "off");
   if (error?.status === 401) $("token-row").hidden = false;
@@ -256,8 +262,19 @@ function draw(figures) {
   $("viewers").textContent = figures.viewers;
   for (const radio of document.getElementsByName("mode")) radio.disabled = !figures.modes.includes(radio.value);
   document.querySelector(`[name=mode][value=${figures.mode}]`).checked = true;
+  voice(figures.sound);
   $("privacy-row").hidden = figures.mode !== "generate";
   notice(figures);
+}
+
+// Offers to send the voice, off until it is asked for, where the server takes sound.
+function voice(sound) {
+  const key = { "another voice": "voice", kept: "ownVoice" }[sound];
+  $("voice-row").hidden = !key;
+  if (!key) return;
+  $("voice-text").dataset.say = key;
+  $("voice-help").dataset.say = `${key}Help`;
+  for (const id of ["voice-text", "voice-help"]) $(id).textContent = say($(id).dataset.say);
 }
 
 function meters(isShown) {

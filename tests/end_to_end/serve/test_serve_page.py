@@ -17,6 +17,7 @@ import pytest
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.serve.access import Access
 from streamer.serve.app import WEB
+from streamer.serve.room import Sound
 from streamer.types import Image
 from tests.end_to_end.browser import Page, browser, needs_chromium, write_y4m
 from tests.end_to_end.rtsp_servers import free_port
@@ -75,6 +76,40 @@ def test_the_green_room_says_what_is_wrong_with_the_light(level: int, said: str,
             await page.go(server.url)
             await page.js(CLICK.format("check"))
             await page.until(f"{text('advice')}.includes('{said}')")
+
+    run(test())
+
+
+ASKED = """
+    window.asked = [];
+    const get = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    navigator.mediaDevices.getUserMedia = (what) => (window.asked.push(Boolean(what.audio)), get(what));
+"""
+
+
+def test_the_microphone_is_off_and_not_asked_for_until_its_switch_is_turned_on(camera: Path, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving(sound=Sound("another voice")) as server, browser(tmp_path, camera) as page:
+            await page.do("Page.addScriptToEvaluateOnNewDocument", source=ASKED)
+            await start(page, server.url, 640, 480)
+            await page.until(shown("voice"))
+            assert await page.js(text("voice-text")) == "Send my voice, changed"
+            assert not await page.js("document.getElementById('voice').checked")
+            assert await page.js("window.asked") == [False]
+            (room,) = server.peers.by_id.values()
+            assert room.audio is not None
+            assert room.audio._received == 0
+            await page.js(CLICK.format("voice"))
+            async with asyncio.timeout(10):
+                while room.audio._received < 48_000:
+                    await asyncio.sleep(0.05)
+            assert await page.js("window.asked") == [False, True]
+            await page.js(CLICK.format("voice"))
+            await asyncio.sleep(0.1)  # what was under way
+            before = room.audio._received
+            for _ in range(6):
+                await asyncio.sleep(0.05)
+            assert room.audio._received - before <= 2 * 960
 
     run(test())
 

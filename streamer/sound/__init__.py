@@ -1,0 +1,1 @@
+"""Sound that is not dropped: in another voice, and as late as the picture."""
