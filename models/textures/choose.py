@@ -11,6 +11,7 @@ from torch import Tensor
 from models.face_model import Sighting
 from models.linear_refined import spread_out
 from models.textures.shape import outline_spans
+from models.textures.skin import brow_darkness
 
 if TYPE_CHECKING:
     from models.textures.textures import Textures
@@ -19,12 +20,14 @@ SUITABLE = 300  # strangers that suit best, among whom the least like are taken
 POOL = 32  # of those, the least like the person
 CANDIDATES = 16  # of those, unlike each other, of which the seed takes one
 LIKENESS_OF_MISFIT = 0.3  # cosine that somebody may be more like the person than another who suits less by one
-SHAPE = 0.25  # weight of the cosine of features: embeddings are of strangers as drawn, and foretell more
+SHAPE = 0.8  # weight of the cosine of features: embeddings are of strangers as drawn, and foretell more
 YEARS = (3.0, 0.12)  # off in age that nobody sees: at birth, and what each year of age adds
 DEGREES = 12.0  # off in skin tone that nobody sees
 SURE_SEX = (0.4, 2.0)  # logits: below, either sex suits; from the second on, the other is out of the question
 SURE_MAN = (0.7, 2.5)  # likewise, whether a beard is
 BEARD = (0.08, 0.1)  # how much darker jaw and upper lip are than cheeks, logarithm, that nobody takes for a beard; more
+BROWS = (0.25, 0.3)  # how much darker than the person's, logarithm, brows may be that nobody minds; more
+NO_BROWS, BROWS_WEIGHT = -0.03, 2.0
 CHILD = 12.0  # years, below which sex shows little
 GROWN = (15.0, 18.0)  # years: nobody older than the second becomes somebody younger than the first, nor the reverse
 OUTLINE = 0.5  # weight of an outline that is unlike, in deviations beyond the first: features would be stretched
@@ -39,7 +42,7 @@ def choose(model: Textures, sighting: Sighting, seeds: Tensor) -> Tensor:
         sighting: Of N people; without attributes any stranger suits, without embeddings none is too like them.
         seeds: `(N,)` non-negative int64, one per person and key.
     """
-    unsuited = misfit(model, sighting) + _unfitting(model, sighting)  # (N, B)
+    unsuited = misfit(model, sighting) + _unfitting(model, sighting) + _browed(model, sighting)  # (N, B)
     likeness = _likeness(model, sighting)
     chosen = []
     for cost, like, seed in zip(unsuited, likeness, seeds.tolist(), strict=True):
@@ -94,6 +97,17 @@ def _unfitting(model: Textures, sighting: Sighting) -> Tensor:
     spans = outline_spans(shape.aligned(sighting.meshes)[0])
     deviations = (spans[:, None] - shape.outlines).abs() / shape.outlines.std(dim=0)  # (N, B, 3)
     return unusual + OUTLINE * (deviations.mean(dim=2) - 1).clamp(min=0)
+
+
+def _browed(model: Textures, sighting: Sighting) -> Tensor:
+    """Return how much darker each stranger's brows are than each person's, which goes ill with fair hair: `(N, B)`.
+
+    Nothing is known of a person on whom none are seen.
+    """
+    crops = ((sighting.crops.float() + 1) * 127.5).permute(0, 2, 3, 1).cpu().numpy()
+    own = torch.tensor([brow_darkness(crop, model.small_regions) for crop in crops]).to(model.brows)
+    darker = (own[:, None] - model.brows - BROWS[0]) / BROWS[1]
+    return BROWS_WEIGHT * darker.clamp(0, 1) * (own < NO_BROWS)[:, None]
 
 
 def _step(values: Tensor, ends: tuple[float, float]) -> Tensor:

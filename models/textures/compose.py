@@ -1,4 +1,4 @@
-"""Make a stranger of several donors: eyes and brows of one, nose and mouth of one, skin of another, colour of any."""
+"""Make a stranger of several donors: the inner face of one, skin around it of another, colour of any."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ EYE_TONE = 0.35  # share of a change of skin colour that the eyes go along with:
 BLANK = 0.1  # logarithm: of the features of whom the skin is from, no more than this stays
 
 
-def compose(upper: Floats, lower: Floats, skin: Floats, regions: Regions) -> Floats:
+def compose(inner: Floats, skin: Floats, regions: Regions) -> Floats:
     """Return the detail of a stranger, `(S, S, 3)`.
 
     Args:
-        upper: Detail of the donor of eyes and brows.
-        lower: Of nose and mouth.
-        skin: Of all else.
+        inner: Detail of the donor of eyes, nose and mouth, and of the skin that folds around them.
+        skin: Of the donor of all else.
         regions: At S.
     """
     blank = skin + regions.features[..., None] * (np.clip(skin, -BLANK, BLANK) - skin)
-    mixed = blank + regions.upper[..., None] * (upper - blank)
-    return np.asarray(mixed + regions.lower[..., None] * (lower - mixed), np.float32)
+    return np.asarray(blank + regions.inner[..., None] * (inner - blank), np.float32)
 
 
 def coloured(detail: Floats, colour: Floats, own: Floats, mean_light: Floats, regions: Regions) -> Floats:

@@ -17,6 +17,8 @@ UNLIKE_SEX = 6.0  # what one donor of the other sex costs, in the unit of the ot
 YEARS = 4.0, 0.2  # off in age that cost 1: at birth at least, and as a share of the age
 TONE = 14.0  # degrees off that cost 1
 BEARD_APART = 0.05  # logarithm: lips may differ from skin by so much of a beard
+RECOLOURED = 25.0  # degrees: lips and lids of a darker or fairer face go ill with a skin farther off
+SKIN_CHANCE = 5.0  # times as much by chance, whose skin it is: skin tells less
 CHANCE = 1.2  # of the cost, drawn at random: or the best donor would be in everybody
 
 
@@ -25,15 +27,14 @@ class Donors:
     """What recipes are made from, of D donors.
 
     Attributes:
-        upper, lower, skin: `(D,)` bool, which part can be used.
+        inner, skin: `(D,)` bool, which part can be used.
         beard: `(D,)` logarithm.
         female: `(D,)` in [0, 1].
         age: `(D,)` years.
         tone: `(D,)` degrees.
     """
 
-    upper: npt.NDArray[np.bool_]
-    lower: npt.NDArray[np.bool_]
+    inner: npt.NDArray[np.bool_]
     skin: npt.NDArray[np.bool_]
     beard: Floats
     female: Floats
@@ -50,13 +51,12 @@ class Recipe:
     """Who a stranger is made of.
 
     Attributes:
-        upper, lower, skin, colour: Numbers of donors.
+        inner, skin, colour: Numbers of donors.
         female: In [0, 1].
         age: Years.
     """
 
-    upper: int
-    lower: int
+    inner: int
     skin: int
     colour: int
     female: float
@@ -72,15 +72,15 @@ def make_recipes(donors: Donors, count: int, seed: int) -> list[Recipe]:
         for ages in itertools.pairwise(AGES)
         for tones in itertools.pairwise(TONES)
     ]
-    made: dict[tuple[int, int, int], Recipe] = {}
-    used = np.zeros((3, len(donors.age)), np.float32)
+    made: dict[tuple[int, int], Recipe] = {}
+    used = np.zeros((2, len(donors.age)), np.float32)
     for number in range(16 * count):
         if len(made) == count:
             break
         female, ages, tones = cells[number % len(cells)]
         recipe = _recipe(donors, female, ages, tones, used=used, chance=chance)
-        parts = recipe.upper, recipe.lower, recipe.skin
-        if parts in made or len(set(parts)) == 1:
+        parts = recipe.inner, recipe.skin
+        if parts in made or recipe.inner == recipe.skin:
             continue
         made[parts] = recipe
         for row, donor in enumerate(parts):
@@ -97,21 +97,25 @@ def _recipe(
     used: Floats,
     chance: np.random.Generator,
 ) -> Recipe:
-    age = float(chance.uniform(*ages))
+    age, tone = float(chance.uniform(*ages)), float(chance.uniform(*tones))
+    inner = _best(_unlike(donors, female, age, tone), donors.inner, used[0], chance)
+    female, age = float(donors.female[inner]), float(donors.age[inner])
+    near = _unlike(donors, female, age, float(donors.tone[inner]))
+    beards = np.maximum(np.abs(donors.beard - donors.beard[inner]) - BEARD_APART, 0) * 40
+    others = donors.skin & (np.arange(len(near)) != inner)
+    skin = _best((near + beards) / SKIN_CHANCE, others, used[1], chance)
+    skin_off, inner_off = abs(donors.tone[[skin, inner]] - tone)
+    alike = abs(donors.tone[skin] - donors.tone[inner]) < RECOLOURED
+    colour = skin if alike and skin_off < inner_off else inner
+    return Recipe(inner, skin, colour, female, age)
+
+
+def _unlike(donors: Donors, female: float, age: float, tone: float) -> Floats:
+    """Return how unlike somebody each donor is, `(D,)`."""
     sexless = (donors.age < GROWN) & (age < GROWN)
     cost = np.where(sexless, 0.0, UNLIKE_SEX * np.abs(donors.female - female))
-    cost = cost + np.abs(donors.age - age) / max(YEARS[0], YEARS[1] * age)
-    tone = float(chance.uniform(*tones))
-    toned = cost + np.abs(donors.tone - tone) / TONE
-    skin = _best(toned, donors.skin, used[2], chance)
-    colour = skin if tones[0] <= donors.tone[skin] < tones[1] else _best(toned, donors.skin, used[2] * 0, chance)
-    near = cost + np.abs(donors.tone - donors.tone[skin]) / TONE
-    upper = _best(near, donors.upper & (np.arange(len(near)) != skin), used[0], chance)
-    beards = np.maximum(np.abs(donors.beard - donors.beard[skin]) - BEARD_APART, 0) * 40
-    lower = _best(near + beards, donors.lower, used[1], chance)
-    years = float((donors.age[skin] + donors.age[upper]) / 2)
-    sexes = float((donors.female[skin] + donors.female[upper]) / 2) if age >= GROWN else female
-    return Recipe(upper, lower, skin, colour, sexes, years)
+    cost = cost + np.abs(donors.age - age) / max(YEARS[0], YEARS[1] * age) + np.abs(donors.tone - tone) / TONE
+    return np.asarray(cost, np.float32)
 
 
 def _best(cost: Floats, usable: npt.NDArray[np.bool_], used: Floats, chance: np.random.Generator) -> int:

@@ -24,6 +24,8 @@ BROW_REACH = 0.028  # of the side: how far hair of a brow reaches past the mesh'
 EYE_REACH = 0.035  # lids and lashes, past the corners and edges of the eye
 FEATHER = 0.016  # of the side: how softly nose and lips pass into skin
 SHADE = 0.026  # the same of the eyes, whose sockets are dark far out
+INNER = 0.72  # of the radius of the oval: inside, skin goes with the features that it folds around
+INNER_FEATHER = 0.03  # of the side
 CORE = 0.93  # of the radius of the oval: inside, near-frontal pictures show skin rather than hair, ear or background
 
 
@@ -44,6 +46,7 @@ class Regions:
         jaw: Skin below the mouth, where beards are.
         moustache: Skin between nose and mouth.
         features: What `upper` and `lower` cover, and a little around it.
+        inner: All that tells a face: features, and the skin between and around them, softly.
     """
 
     face: Floats
@@ -58,6 +61,7 @@ class Regions:
     jaw: Floats
     moustache: Floats
     features: Floats
+    inner: Floats
 
 
 def make_regions(points: Floats, size: int) -> Regions:
@@ -94,6 +98,7 @@ def make_regions(points: Floats, size: int) -> Regions:
         jaw=skin * (y > corner + 0.02 * size),
         moustache=skin * ((y > pixels[2, 1] + 0.02 * size) & (y < corner) & (x > left) & (x < right)),
         features=_soft(_grown(np.maximum(upper, lower), 0.025), FEATHER),
+        inner=_soft(np.maximum.reduce([upper, lower, _polygon(pixels, FACE_OVAL, size, scale=INNER)]), INNER_FEATHER),
     )
 
 

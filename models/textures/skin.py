@@ -18,6 +18,7 @@ ROUNDS = 8
 TOLERANCE = 1.6  # deviations of the residual at which a pixel counts for less than half
 LEAST_DEVIATION = 0.05  # logarithm; even light leaves less, and must not make freckles outliers
 BANDS = (0.2, 0.1, 0.05)  # of the side: the light is followed down to this scale
+HAIR = 0.25  # of where brows may be, that is surely hair
 LACK = 0.1  # share of skin nearby, below which the coarser band is kept
 
 
@@ -68,6 +69,18 @@ def read_skin(crop: Floats, small: Regions) -> Skin:
         np.clip(cv2.resize(weight, size, interpolation=cv2.INTER_LINEAR), 0, 1),
         colour.astype(np.float32),
     )
+
+
+def brow_darkness(crop: Floats, small: Regions) -> float:
+    """Return how much darker the darker part of the brows is than skin there, logarithm: 0 for none, or less.
+
+    Args:
+        crop: `(S, S, 3)` RGB, 0 to 255.
+        small: Regions at `SMALL`.
+    """
+    shrunk = cv2.resize(crop, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
+    rest = (logarithm(shrunk) - read_skin(shrunk, small).light).mean(axis=-1)
+    return min(0.0, float(np.quantile(rest[small.brows > 0.5], HAIR)))
 
 
 def _fit(logarithms: Floats, small: Regions) -> tuple[Floats, Floats]:

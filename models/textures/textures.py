@@ -1,7 +1,8 @@
 """Strangers are textures in the mesh template, composed of donors who do not exist.
 
-A checkpoint holds the mended pictures of donors and, for each stranger, whose eyes, mouth and skin they have; a picture
-is decoded and composed when a stranger is first drawn. Light, pose and expression are the frame's, and drawn elsewhere.
+A checkpoint holds the mended pictures of donors and, for each stranger, whose inner face and whose skin they have; a
+picture is decoded and composed when a stranger is first drawn. Light, pose and expression are the frame's, and drawn
+elsewhere.
 """
 
 from __future__ import annotations
@@ -64,11 +65,12 @@ class Textures(TextureModel):
     ends: Tensor  # (D,) int64: where each ends
     colours: Tensor  # (D, 3) logarithm of skin colour
     mean_light: Tensor  # (80, 80, 3) logarithm of the light that all pictures have
-    recipes: Tensor  # (B, 4) int64: donors of upper part, lower part, skin and colour
+    recipes: Tensor  # (B, 3) int64: donors of the inner face, of skin and of colour
     female: Tensor  # (B,) in [0, 1]
     age: Tensor  # (B,) years
     tone: Tensor  # (B,) degrees of the typology angle of the skin
     beard: Tensor  # (B,) logarithm: how much darker jaw and upper lip are than cheeks
+    brows: Tensor  # (B,) logarithm: how much darker brows are than skin, below 0 (`models.textures.skin.brow_darkness`)
     embeddings: Tensor  # (B, E) unit, of each stranger as drawn, less the mean of all
     mouths: Tensor  # (M, 40, 96, 3) uint8 RGB: insides of mouths, from corner to corner and lip to lip
     mouth_openings: Tensor  # (M, 2): how far open and wide each is, in distances of the eyes' outer corners
@@ -81,11 +83,12 @@ class Textures(TextureModel):
             "ends": ((config.donors,), torch.int64),
             "colours": ((config.donors, 3), torch.float32),
             "mean_light": ((SMALL, SMALL, 3), torch.float32),
-            "recipes": ((config.strangers, 4), torch.int64),
+            "recipes": ((config.strangers, 3), torch.int64),
             "female": ((config.strangers,), torch.float32),
             "age": ((config.strangers,), torch.float32),
             "tone": ((config.strangers,), torch.float32),
             "beard": ((config.strangers,), torch.float32),
+            "brows": ((config.strangers,), torch.float32),
             "embeddings": ((config.strangers, config.embedding), torch.float32),
             "mouths": ((config.mouths, 40, 96, 3), torch.uint8),
             "mouth_openings": ((config.mouths, 2), torch.float32),
@@ -131,10 +134,9 @@ class Textures(TextureModel):
 
     def texture(self, pseudonym: int) -> npt.NDArray[np.uint8]:
         """Return the picture of a stranger, `(S, S, 3)` RGB, evenly lit, with no hair, ear or background."""
-        upper, lower, skin, colour = self.recipes[pseudonym].tolist()
-        details = {donor: self._detail(donor) for donor in {upper, lower, skin}}
-        detail = compose(details[upper], details[lower], details[skin], self._regions)
-        colours = self.colours[[colour, upper]].cpu().numpy()
+        inner, skin, colour = self.recipes[pseudonym].tolist()
+        detail = compose(self._detail(inner), self._detail(skin), self._regions)
+        colours = self.colours[[colour, inner]].cpu().numpy()
         picture = coloured(detail, colours[0], colours[1], self._enlarged_light, self._regions)
         return np.asarray(picture + 0.5, np.uint8)
 
@@ -145,6 +147,11 @@ class Textures(TextureModel):
     @cached_property
     def _regions(self) -> Regions:
         return make_regions(np.array(self.template.points, np.float32), self.config.size)
+
+    @cached_property
+    def small_regions(self) -> Regions:
+        """The regions of a texture at `SMALL`, at which skin is read."""
+        return make_regions(np.array(self.template.points, np.float32), SMALL)
 
     @cached_property
     def _enlarged_light(self) -> Floats:

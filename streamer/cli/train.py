@@ -261,7 +261,7 @@ def train_textures(
     ],
     labels: Annotated[
         Path | None,
-        typer.Option(help="CSV file,sex,age,unfit,mouth,person, as models/textures/donors.csv; else estimated."),
+        typer.Option(help="CSV file,sex,age,unfit,fit,mouth,person, as models/textures/donors.csv; else estimated."),
     ] = None,
     out: Annotated[Path, typer.Option(help="The checkpoint to write.")] = Path("runs/textures/textures.safetensors"),
     strangers: Annotated[int, typer.Option(min=1, help="How many to make of them, at most.")] = 2048,

@@ -22,7 +22,7 @@ from streamer.types import Face, Floats, Image
 PICTURES = (".webp", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 MARGIN = 0.17  # of the picture's side, mirrored around it: a head that fills its picture is found, too
 PHOTO_SIZE = 256  # pixels, the longer side of what is kept of a picture to draw strangers on
-PARTS = {"u": "eyes and brows", "l": "nose and mouth", "s": "skin"}
+PARTS = {"i": "inner face", "s": "skin"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Label:
         female: In [0, 1].
         age: Years.
         unfit: Letters of `PARTS` that are not to be used.
+        fit: Letters of those that are, whatever is measured.
         mouth: Whether the inside of the mouth is, when it is open.
         person: Who it is, where others show the same; of them is learnt what faces do.
     """
@@ -40,6 +41,7 @@ class Label:
     female: float
     age: float
     unfit: str = ""
+    fit: str = ""
     mouth: bool = False
     person: str = ""
 
@@ -63,7 +65,7 @@ class Donor:
 
 
 def read_labels(path: Path) -> dict[str, Label]:
-    """Return the labels of a CSV file `file,sex,age,unfit,mouth,person`, by file.
+    """Return the labels of a CSV file `file,sex,age,unfit,fit,mouth,person`, by file.
 
     Raises:
         SourceError: If it cannot be read, or a line is not understood.
@@ -77,11 +79,12 @@ def read_labels(path: Path) -> dict[str, Label]:
     for number, row in enumerate(rows, 2):
         try:
             female = {"female": 1.0, "male": 0.0}[row["sex"]]
-            unfit, mouth, person = row.get("unfit") or "", row.get("mouth") == "1", row.get("person") or ""
-            labels[row["file"]] = Label(female, float(row["age"]), unfit, mouth, person)
+            unfit, fit, person = (row.get(column) or "" for column in ("unfit", "fit", "person"))
+            labels[row["file"]] = Label(female, float(row["age"]), unfit, fit, row.get("mouth") == "1", person)
         except (KeyError, ValueError, TypeError) as error:
             raise SourceError(
-                f"{path}: line {number} is not file,sex,age,unfit,mouth,person with sex female or male and age in years"
+                f"{path}: line {number} is not file,sex,age,unfit,fit,mouth,person "
+                "with sex female or male and age in years"
             ) from error
     return labels
 

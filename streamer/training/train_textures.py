@@ -15,14 +15,13 @@ from models.attributes.attributes import AttributeNet
 from models.face_model import Template
 from models.identity.recognizer import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, FaceRecognizer
 from models.textures import Textures, TexturesConfig
-from models.textures.average import softened
 from models.textures.clean import Texture, clean
 from models.textures.fit_shapes import fit_expression, fit_features
-from models.textures.fitness import Fitness, beard, judge
+from models.textures.fitness import Fitness, judge
 from models.textures.recipes import Donors, Recipe, make_recipes
 from models.textures.regions import Regions, make_regions
 from models.textures.shape import outline_spans
-from models.textures.skin import SMALL, Skin, picture_of, read_skin
+from models.textures.skin import SMALL, Skin, brow_darkness, picture_of, read_skin
 from streamer.errors import SourceError
 from streamer.faces.fine_mesh import FineMesh
 from streamer.render.align import MeshAligner, SimilarityAligner
@@ -105,16 +104,16 @@ def train_textures(
     yield Progress("mended", 0, len(donors))
     mended, mean_light = mend(donors, points)
     table = _table(mended)
-    usable = bool(table.upper.any() and table.lower.any() and table.skin.any())
-    mended = _softened(mended, table, make_regions(points, SIZE)) if usable else mended
+    usable = bool(table.inner.any() and table.skin.any())
     recipes = make_recipes(table, strangers, seed=0) if usable else []
-    used = sorted({number for r in recipes for number in (r.upper, r.lower, r.skin, r.colour)})
+    used = sorted({number for r in recipes for number in (r.inner, r.skin, r.colour)})
     if not recipes:
         raise SourceError(
             f"no stranger can be made of {len(donors)} faces: two must show even light, a clear "
             f"forehead, open eyes and a shut mouth"
         )
     model = _filled(mended, used, recipes, mean_light, template=base.template, donors=donors)
+    model.brows.copy_(_brows(model))
     _give_shapes(model, recipes, mended, donors, base=base)
     sitters = nearest_to_mean(model, donors)
     for number in range(len(recipes)):
@@ -141,13 +140,12 @@ def mend(donors: Sequence[Donor], points: Floats) -> tuple[list[Mended], Floats]
 
 def _mended(donor: Donor, skin: Skin, mean_light: Floats, regions: Regions) -> Mended:
     texture = clean(donor.crop.astype(np.float32), skin, mean_light, regions)
-    fitness, unfit = judge(texture, skin, _mesh(donor), regions), donor.label.unfit
-    fitness = Fitness(
-        fitness.upper and "u" not in unfit,
-        fitness.lower and "l" not in unfit,
-        fitness.skin and "s" not in unfit,
-        fitness.beard,
+    found, label = judge(texture, skin, _mesh(donor), regions), donor.label
+    inner, bare = (
+        (value or part in label.fit) and part not in label.unfit
+        for part, value in (("i", found.inner), ("s", found.skin))
     )
+    fitness = Fitness(inner, bare, found.beard)
     return Mended(donor, texture, fitness, typology_angle(texture.colour))
 
 
@@ -160,26 +158,13 @@ def typology_angle(colour: Floats) -> float:
 
 def _table(mended: Sequence[Mended]) -> Donors:
     return Donors(
-        upper=np.array([m.fitness.upper for m in mended]),
-        lower=np.array([m.fitness.lower for m in mended]),
+        inner=np.array([m.fitness.inner for m in mended]),
         skin=np.array([m.fitness.skin for m in mended]),
         beard=np.array([m.fitness.beard for m in mended], np.float32),
         female=np.array([m.donor.label.female for m in mended], np.float32),
         age=np.array([m.donor.label.age for m in mended], np.float32),
         tone=np.array([m.tone for m in mended], np.float32),
     )
-
-
-def _softened(mended: Sequence[Mended], table: Donors, regions: Regions) -> list[Mended]:
-    """Return all donors, those of whom something can be used softened toward others alike."""
-    rows = np.flatnonzero(table.upper | table.lower | table.skin)
-    details = softened([mended[row].texture.detail for row in rows], table.of(rows), regions)
-    result = list(mended)
-    for row, detail in zip(rows, details, strict=True):
-        texture = replace(mended[row].texture, detail=detail)
-        fitness = replace(mended[row].fitness, beard=beard(detail, regions))
-        result[row] = replace(mended[row], texture=texture, fitness=fitness)
-    return result
 
 
 @torch.no_grad()
@@ -207,7 +192,7 @@ def _filled(
     )
     model = Textures(config, template).eval()
     place = {number: row for row, number in enumerate(used)}
-    rows = [[place[n] for n in (r.upper, r.lower, r.skin, r.colour)] for r in recipes]
+    rows = [[place[n] for n in (r.inner, r.skin, r.colour)] for r in recipes]
     model.pictures.copy_(torch.from_numpy(np.concatenate(encoded)))
     model.ends.copy_(torch.from_numpy(np.cumsum([len(picture) for picture in encoded])))
     model.colours.copy_(torch.from_numpy(np.stack([mended[number].texture.colour for number in used])))
@@ -216,11 +201,19 @@ def _filled(
     model.female.copy_(torch.tensor([r.female for r in recipes]))
     model.age.copy_(torch.tensor([r.age for r in recipes]))
     model.tone.copy_(torch.tensor([mended[r.colour].tone for r in recipes]))
-    beards = [max(mended[r.lower].fitness.beard, mended[r.skin].fitness.beard) for r in recipes]
+    beards = [max(mended[r.inner].fitness.beard, mended[r.skin].fitness.beard) for r in recipes]
     model.beard.copy_(torch.tensor(beards))
     model.mouths.copy_(torch.from_numpy(strips))
     model.mouth_openings.copy_(torch.from_numpy(openings))
     return model
+
+
+def _brows(model: Textures) -> torch.Tensor:
+    """Return how dark the brows of all strangers are, `(B,)`: those of the donor of the inner face."""
+    donors = model.recipes[:, 0].tolist()
+    first = {donor: number for number, donor in reversed(list(enumerate(donors)))}
+    seen = {d: brow_darkness(model.texture(n).astype(np.float32), model.small_regions) for d, n in first.items()}
+    return torch.tensor([seen[donor] for donor in donors])
 
 
 def _encoded(texture: Texture, mean_light: Floats) -> Image:
@@ -318,7 +311,7 @@ def _common_light(model: Textures, points: Floats) -> torch.Tensor:
 def _give_shapes(
     model: Textures, recipes: Sequence[Recipe], mended: Sequence[Mended], donors: Sequence[Donor], *, base: Textures
 ) -> None:
-    """Give each stranger features between those of two donors."""
+    """Give each stranger the features of the donor of the inner face."""
     shape, meshes = model.shape, torch.from_numpy(np.stack([_mesh(donor) for donor in donors]))
     people = _people(donors)
     if people.max() >= 0:
@@ -334,9 +327,8 @@ def _give_shapes(
     spans = outline_spans(shape.aligned(meshes)[0])
     row = {donor.name: number for number, donor in enumerate(donors)}
     for number, recipe in enumerate(recipes):
-        parts = [row[mended[part].donor.name] for part in (recipe.upper, recipe.lower)]
-        shape.strangers[number] = coordinates[parts].mean(dim=0)
-        shape.outlines[number] = spans[parts].mean(dim=0)
+        donor = row[mended[recipe.inner].donor.name]
+        shape.strangers[number], shape.outlines[number] = coordinates[donor], spans[donor]
 
 
 def _people(donors: Sequence[Donor]) -> torch.Tensor:

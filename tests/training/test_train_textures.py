@@ -24,7 +24,7 @@ from streamer.types import Face, Image
 pytestmark = pytest.mark.slow
 
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"  # US Navy, public domain
-HEADER = "file,sex,age,unfit,mouth\n"
+HEADER = "file,sex,age,unfit,fit,mouth\n"
 DONORS = (3, 400, 801, 1202, 1603)  # strangers we ship: evenly lit faces of nobody, as donors should be
 
 
@@ -95,18 +95,18 @@ def test_labels_that_nobody_gave_are_estimated(shipped: Textures, tmp_path: Path
     assert 50 < donor.label.age < 90  # she was 77
 
 
-@pytest.mark.parametrize("line", ["a.png,woman,30,,", "a.png,female,old,,", "a.png"])
+@pytest.mark.parametrize("line", ["a.png,woman,30,,,", "a.png,female,old,,,", "a.png"])
 def test_a_label_that_is_not_understood_is_named(line: str, tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
-    path.write_text(f"{HEADER}b.png,male,4,us,1\n{line}\n")
+    path.write_text(f"{HEADER}b.png,male,4,s,i,1\n{line}\n")
     with pytest.raises(SourceError, match="line 3 "):
         read_labels(path)
 
 
 def test_labels_say_what_may_be_used(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
-    path.write_text(f"{HEADER}b.png,male,4,us,1\n")
-    assert read_labels(path) == {"b.png": Label(0.0, 4.0, "us", mouth=True)}
+    path.write_text(f"{HEADER}b.png,male,4,s,i,1\n")
+    assert read_labels(path) == {"b.png": Label(0.0, 4.0, "s", "i", mouth=True)}
 
 
 def train(*arguments: object) -> tuple[int, str]:

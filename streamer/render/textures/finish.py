@@ -14,6 +14,7 @@ BLURS = (0.0, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)  # pixels of the frame, to choose fr
 SHARPER = 1.15  # than the frame a drawn face may be; exactly as soft looked softer than the hair around it
 COARSE = 3.0  # pixels: detail is what is finer than one, of what is finer than this
 PALER, CONTRASTS = 0.7, (0.55, 1.1)  # power of the ratio of both contrasts that is taken over, and its limits
+ENOUGH_HUES = 0.5  # of how much a drawn face's hues vary: a frame whose skin varies more is in colour
 MAX_GRAIN = 14.0  # grey levels
 MIN_GRAIN = 0.5
 BAND = (0.8, 2.2)  # pixels: between these lie pores, and what compression leaves of noise
@@ -24,7 +25,7 @@ _LAPLACE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # sees n
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How soft a face is to be drawn, in pixels, how much of its contrast it has, and its noise, in grey levels.
+    """How soft a face is to be drawn, in pixels, how much of its contrast and hues it has, its noise in grey levels.
 
     Grain is another in each frame; pores, which are coarser, stay on the face.
     """
@@ -33,17 +34,19 @@ class Finish:
     contrast: float = 1.0
     grain: float = 0.0
     pores: float = 0.0
+    hues: float = 1.0
 
     def between(self, other: Finish, share: float) -> Finish:
         """Return a finish that is `share` of the way to `other`."""
-        ours, theirs = (np.array([f.blur, f.contrast, f.grain, f.pores]) for f in (self, other))
+        ours, theirs = (np.array([f.blur, f.contrast, f.grain, f.pores, f.hues]) for f in (self, other))
         return Finish(*(ours + share * (theirs - ours)).tolist())
 
 
 def measure(below: Floats, patch: Floats, inside: npt.NDArray[np.bool_]) -> Finish:
     """Return what makes `patch` like `below`, both `(h, w, 3)` float32 RGB, within `inside`.
 
-    Of the person four numbers are read: the contrast, how much of it is fine, and how rough skin is at two scales.
+    Of the person five numbers are read: the contrast, how much of it is fine, how rough skin is at two scales, and how
+    much its hues vary, which in a black-and-white picture they do not.
     """
     known = cv2.erode(inside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     if known.sum() < 64:
@@ -60,7 +63,8 @@ def measure(below: Floats, patch: Floats, inside: npt.NDArray[np.bool_]) -> Fini
     grain = float(np.sqrt(max(0.0, noise**2 - _noise(blurred, known) ** 2)))
     rough = _roughness(frame, known) ** 2 - (contrast * _roughness(blurred, known)) ** 2
     pores = PORES * float(np.sqrt(max(0.0, rough)))
-    return Finish(blur, contrast, min(MAX_GRAIN, grain), min(MOST_PORES, pores))
+    hues = min(1.0, _hues(below, known) / max(ENOUGH_HUES * _hues(patch, known), 1e-6))
+    return Finish(blur, contrast, min(MAX_GRAIN, grain), min(MOST_PORES, pores), hues)
 
 
 def apply(
@@ -78,6 +82,10 @@ def apply(
     """
     if abs(finish.contrast - 1.0) > 0.02:
         patch = np.asarray(cv2.addWeighted(patch, finish.contrast, plain, 1.0 - finish.contrast, 0.0))
+    if finish.hues < 0.98:
+        more = patch - plain
+        grey = more.mean(axis=2, keepdims=True)
+        patch = np.asarray(plain + grey + finish.hues * (more - grey), np.float32)
     if finish.blur >= 0.3:
         patch = np.asarray(cv2.GaussianBlur(patch, (0, 0), finish.blur))
     grain, pores = noise
@@ -111,6 +119,13 @@ def _band(grey: Floats) -> Floats:
 def _roughness(grey: Floats, known: npt.NDArray[np.bool_]) -> float:
     """Return the deviation of detail of the size of pores: of the flattest third of what is `known`."""
     return float(np.quantile(np.abs(_band(grey)[known]), 1 / 3)) / 0.4307
+
+
+def _hues(picture: Floats, known: npt.NDArray[np.bool_]) -> float:
+    """Return how much hues vary within `known`, grey levels: apart from noise, nothing in a black-and-white picture."""
+    soft = cv2.GaussianBlur(picture, (0, 0), COARSE)
+    tint = (soft - soft.mean(axis=2, keepdims=True))[known]
+    return float((tint - tint.mean(axis=0)).std())
 
 
 def _noise(grey: Floats, known: npt.NDArray[np.bool_]) -> float:

@@ -13,9 +13,7 @@ from streamer.render.textures.light import CELLS, DARK, Light, LightReader
 from streamer.types import Floats, Image
 
 LEVELS = 3  # sizes a stranger is kept in, each half the one before
-HAIR = 0.3  # logarithm: what is darker than skin by so much is hair, and alone grows darker
-BROWS_FOLLOW = 0.5  # power of the ratio of both, where the person's are darker: brows tell people apart
-BROW_RANGE = (0.4, 1.4)  # times as dark as in their texture a stranger's brows may be drawn
+BROWS_PALER = 0.4  # times as dark as in their texture brows are drawn at least; never darker: that is a smear of shade
 BROW_REACH = 5  # cells around the brows of the mesh, past which those of some strangers reach
 OWN_LIGHT = (-0.2, 0.25)  # of the logarithm: how much of a texture's own light may be left in it, beyond what all have
 
@@ -66,14 +64,12 @@ def prepare(texture: Image, points: Floats, common: Floats, *, reader: LightRead
 
 
 def with_brows(stranger: Stranger, brows: float) -> Stranger:
-    """Return the stranger with brows about as dark as `brows` says: the hair around them stays the person's."""
-    times = float(np.clip(brows / min(stranger.brows, -1e-3), *BROW_RANGE))
-    times = times**BROWS_FOLLOW if times > 1.0 else times  # dark brows below fair hair look painted
+    """Return the stranger with brows no darker than `brows` says: the hair around them stays the person's."""
+    times = float(np.clip(brows / min(stranger.brows, -1e-3), BROWS_PALER, 1.0))
     levels = []
     for level in stranger.levels:
         mask = cv2.resize(stranger.brow_mask, level.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-        hair = np.clip(level.mean(axis=2) * (-1.0 / HAIR) - 0.3, 0.0, 1.0) if times > 1.0 else 1.0
-        levels.append(level * (1.0 + (times - 1.0) * mask * hair)[..., None])
+        levels.append(level * (1.0 + (times - 1.0) * mask)[..., None])
     return replace(stranger, levels=tuple(levels))
 
 

@@ -57,3 +57,14 @@ def test_rough_skin_gets_pores_that_stay_where_they_are():
     )
     np.testing.assert_allclose(first[:100, 40:140], later[20:120, 20:120])
     assert first.std() == pytest.approx(2.0, rel=0.15)
+
+
+def test_a_black_and_white_frame_gets_a_face_without_hues():
+    colourful = picture() * np.array([1.2, 1.0, 0.8], np.float32)
+    colourful[40:80, 40:80] *= np.array([1.3, 0.8, 0.8], np.float32)
+    grey = picture()
+    wanted = finish.measure(grey, colourful, INSIDE)
+    assert wanted.hues < 0.05
+    drawn = finish.apply(colourful, np.full_like(grey, 128), wanted, noise=finish.noise_tiles(), seed=1, start=(0, 0))
+    assert np.ptp(drawn, axis=2).max() < 0.05 * np.ptp(colourful, axis=2).max()
+    assert finish.measure(colourful, colourful, INSIDE).hues == 1.0
