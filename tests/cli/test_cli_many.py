@@ -52,8 +52,8 @@ def test_several_sources_are_written_to_a_folder_with_weights_loaded_once(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     loads = []
-    load = pipeline.Anonymizer.load
-    monkeypatch.setattr(pipeline.Anonymizer, "load", lambda *a, **k: loads.append(1) or load(*a, **k))
+    load = pipeline.Anonymizer.load_with
+    monkeypatch.setattr(pipeline.Anonymizer, "load_with", lambda *a, **k: loads.append(1) or load(*a, **k))
     result = veil(folder / "a.mp4", folder / "day" / "two" / "b.mp4", folder / "c.jpg", tmp_path / "out" / "deep")
     assert result.exit_code == 0, result.output
     assert files_below(tmp_path / "out") == ["deep/a.mp4", "deep/b.mp4", "deep/c.jpg"]
