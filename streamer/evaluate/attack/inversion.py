@@ -21,7 +21,7 @@ from streamer.evaluate.attack.linear_undo import LinearUndo
 from streamer.evaluate.covered.evidence import Cast, Views, described_crop
 from streamer.evaluate.measures.chance import Scores
 from streamer.evaluate.measures.recognizers import Recognizer
-from streamer.types import Image
+from streamer.types import Floats, Image
 
 FOLD = 4  # pixels a side that become channels: the network works at 32 px, and a step takes a third of a second
 IDENTITY_WEIGHT = 0.5  # of the recogniser's 1 - cosine, beside the mean absolute difference of [-1, 1]
@@ -149,12 +149,21 @@ def undo(
     inverter = trained or train_inverter(
         after.crops[learned], before.crops[learned], recognizer=recognizer, config=config
     )
-    seen = [described_crop(crop, judges) for crop in invert(inverter, after.crops[cast.probes])]
-    drawn = {judge.name: np.stack([each[judge.name] for each in seen]) for judge in judges}
-    known = before.rows(cast.known).embeddings
-    rows = described({name: np.concatenate([drawn[name], known[name]]) for name in drawn})
-    count = len(cast.probes)
-    return {"U-Net": cast.by_person(cosines(rows[:count], rows[count:]))}
+    rows = np.concatenate([cast.probes, cast.known])
+    seen = [described_crop(crop, judges) for crop in invert(inverter, after.crops[rows])]
+    undone = {judge.name: np.stack([each[judge.name] for each in seen]) for judge in judges}
+    known, count = before.rows(cast.known).embeddings, len(cast.probes)
+    with_photos = _likeness({name: (undone[name][:count], known[name]) for name in undone})
+    with_undone = _likeness({name: (undone[name][:count], undone[name][count:]) for name in undone})
+    tries = {"U-Net": with_photos, "U-Net on both": with_undone, "together": with_photos + with_undone}
+    return {name: cast.by_person(scores) for name, scores in tries.items()}
+
+
+def _likeness(pairs: dict[str, tuple[Floats, Floats]]) -> Scores:
+    """Return how alike `(P, D)` and `(M, D)` embeddings are to all recognisers together, `(P, M)`."""
+    rows = described({name: np.concatenate(pair) for name, pair in pairs.items()})
+    count = len(next(iter(pairs.values()))[0])
+    return cosines(rows[:count], rows[count:])
 
 
 @torch.no_grad()

@@ -32,11 +32,11 @@ from streamer.types import Face, Floats, Frame, Image
 
 Series = npt.NDArray[np.float32]
 
-FRAMES = 180  # of a clip, at `averaging.RATE` a second: 15 s
-WINDOW = 24  # frames: two seconds, a few words
+FRAMES = 120  # of a clip, at `averaging.RATE` a second: 10 s
+WINDOW = 12  # frames: a second, a few syllables
 LEAST_WINDOWS = 4  # of a person: two to know them by, two to name
 COMPONENTS = 10  # of movement, which are compared
-BANDS = ((1, 3), (3, 7), (7, 13))  # of a window's spectrum: to 1, 3 and 6 Hz
+BANDS = ((1, 2), (2, 4), (4, 7))  # of a window's spectrum: 1, 2 to 3, and 4 to 6 Hz
 SAME_FACE = 0.3  # IoU of a face in the output with the one that was covered
 SEEN = 0.5  # share of a window's frames that must show a face; of a window that does not, nothing is known
 VALUES = 279  # of a frame: both eyes' and the mouth's opening, and 92 points of lids, lips and brows

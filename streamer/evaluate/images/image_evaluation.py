@@ -146,7 +146,7 @@ def _findings(recorder: Recorder, recognizers: Sequence[Recognizer], task: _Task
     if len(m) >= SMALLEST_GROUP:
         charts += [image_tables.score_chart(m, each, references[each.name]) for each in recognizers]
     if groups:
-        tables.append(image_tables.by_group(groups))
+        tables.append(image_tables.by_group(groups, figures))
         charts.append(image_tables.group_chart(groups, recognizers))
     if any(m.tiers):
         tables.append(image_tables.by_tier(m))

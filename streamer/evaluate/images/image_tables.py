@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from streamer.evaluate.figures import Cell, Chart, Figure, Table, rate_figure
+from streamer.evaluate.figures import Cell, Chart, Figure, Table, number, rate_figure
 from streamer.evaluate.images.identity_figures import Reference, sample_of
 from streamer.evaluate.images.measurements import Measurements
 from streamer.evaluate.images.scores import LESS_IS_BETTER
@@ -41,15 +41,34 @@ def verification(figures: Mapping[str, Figure], recognizers: Sequence[Recognizer
     )
 
 
-def by_group(groups: Groups) -> Table:
-    """Return every figure of every group, and which group is worst."""
+def by_group(groups: Groups, everybody: Mapping[str, Figure]) -> Table:
+    """Return every figure of every group, which group is worst, and by how much.
+
+    Args:
+        groups: Figures by group.
+        everybody: The same figures of all photos.
+    """
     names = [name for name in next(iter(groups.values())) if not all(np.isnan(g[name].value) for g in groups.values())]
     rows: list[tuple[Cell, ...]] = [
         (group, f"{max(figure.count for figure in figures.values())}", *(figures[name] for name in names))
         for group, figures in groups.items()
     ]
     rows.append(("worst", "", *(worst_group(groups, name) for name in names)))
-    return Table("By group", ("group", "faces", *names), tuple(rows), note="Groups of at least 20 faces.")
+    rows.append(("worst over mean", "", *(over_mean(groups, name, everybody[name]) for name in names)))
+    note = (
+        "Groups of at least 20 faces; with fewer the interval is as wide as the scale. Worst over mean: the figure of "
+        "the worst group over that of everybody; 1 is fair. What is called measured is read from the picture, light "
+        "and all."
+    )
+    return Table("By group", ("group", "faces", *names), tuple(rows), note)
+
+
+def over_mean(groups: Groups, name: str, mean: Figure) -> str:
+    """Return the figure of the worst group over everybody's; "" where there is none, or everybody's is 0."""
+    worst = worst_group(groups, name)
+    if not worst or not mean.value or np.isnan(mean.value):
+        return ""
+    return number(groups[worst][name].value / mean.value)
 
 
 def worst_group(groups: Groups, name: str) -> str:

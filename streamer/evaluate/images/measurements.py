@@ -12,6 +12,7 @@ import numpy.typing as npt
 from streamer.errors import AnonymizerError, SourceError
 from streamer.evaluate.figures import Problem
 from streamer.evaluate.images.before_after import Judge, Judged, Method, Original, anonymized, place_of
+from streamer.evaluate.images.circumstances import circumstances
 from streamer.evaluate.images.photos import PhotoFile, problems_of
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.types import Floats, Image
@@ -35,6 +36,7 @@ class Row:
         inception: `(2048,)` of the original, or None.
         places: Thumbnails of original and output, `(2, 256, 3)`; `weight`, `(256,)`, is 0 in the face.
         judged: What became of it.
+        shown: Groups by what the picture shows (`circumstances`).
     """
 
     name: str
@@ -48,6 +50,7 @@ class Row:
     places: Floats = field(repr=False)
     weight: Floats = field(repr=False)
     judged: Judged
+    shown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class Measurements:
             `utility.TRAITS`.
         inception_before, inception_after: `(N, 2048)`; no columns without Inception.
         places_before, places_after, weights: `(N, 256, 3)`, `(N, 256, 3)`, `(N, 256)`: where each picture was taken.
+        shown: Of each, the groups by what the picture shows; none where that is not known.
     """
 
     names: tuple[str, ...]
@@ -83,6 +87,7 @@ class Measurements:
     places_before: Floats = field(repr=False)
     places_after: Floats = field(repr=False)
     weights: Floats = field(repr=False)
+    shown: tuple[tuple[str, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -203,6 +208,7 @@ def row_of(original: Original, output: Image, judged: Judged) -> Row:
         places=np.stack([place, place_of(output, original.face)[0]]),
         weight=weight,
         judged=judged,
+        shown=circumstances(original),
     )
 
 
@@ -234,6 +240,7 @@ def measurements_of(rows: Sequence[Row], *, feature: str) -> Measurements:
         places_before=np.stack([row.places[0] for row in rows]),
         places_after=np.stack([row.places[1] for row in rows]),
         weights=np.stack([row.weight for row in rows]),
+        shown=tuple(row.shown for row in rows),
     )
 
 

@@ -128,8 +128,12 @@ def _by_luck(share: float, count: int) -> Figure:
 
 
 def group_figures(m: Measurements, columns: Columns) -> dict[str, dict[str, Figure]]:
-    """Return the figures of each group that has `SMALLEST_GROUP` faces and is not everybody, by group, then name."""
-    groups = {name: rows for name, rows in members_of(m.groups).items() if SMALLEST_GROUP <= rows.sum() < len(m)}
+    """Return the figures of each group that has `SMALLEST_GROUP` faces and is not everybody, by group, then name.
+
+    First the groups that labels tell, then those that pictures show.
+    """
+    members = members_of(m.groups) | members_of(m.shown)
+    groups = {name: rows for name, rows in members.items() if SMALLEST_GROUP <= rows.sum() < len(m)}
     return {group: {name: columns.figure(name, rows) for name in columns.values} for group, rows in groups.items()}
 
 
