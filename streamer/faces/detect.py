@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import cv2
 import numpy as np
@@ -42,6 +42,7 @@ DOUBTED = 0.49  # at most, for a large face that the detector or the mesh doubts
 
 FULL_SIDE = 192  # pixels; input of the full range model; shrinking to it beforehand costs no recall
 TILED_SIDE = 1000  # pixels; a frame with a longer side than this is also searched in tiles
+MAX_TILES = 8  # of a frame: 7 ms each
 TILE_AREA = 250_000  # pixels of frame that pay for one tile: 3 at 720p, 8 at 1080p
 TILE_OVERLAP = 0.2  # of the side of a tile: a face cut by one tile is whole in the next, or seen in the whole frame
 ENOUGH_TILES = 3  # full range then skips the whole frame: street as well covered, false faces 2.6 to 1.5 a frame
@@ -71,6 +72,14 @@ class Candidate:
     hides: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One network's look at one view `x1, y1, x2, y2` of a picture, in pixels."""
+
+    network: Literal["short", "full"]
+    view: tuple[int, int, int, int]
+
+
 class FaceDetector:
     """The union of MediaPipe's detectors with a mesh per face.
 
@@ -78,13 +87,13 @@ class FaceDetector:
     next call makes a new one.
 
     Args:
-        max_tiles: Most tiles per frame: 7 ms each. Small faces of frames beyond 1080p need more than 8.
+        max_tiles: Most tiles per frame. Small faces of frames beyond 1080p need more than `MAX_TILES`.
 
     Raises:
         AnonymizerError: When MediaPipe does not start.
     """
 
-    def __init__(self, *, max_tiles: int = 8) -> None:
+    def __init__(self, *, max_tiles: int = MAX_TILES) -> None:
         if max_tiles < 1:
             raise ValueError(f"max_tiles must be at least 1, got {max_tiles}")
         self.max_tiles = max_tiles
@@ -92,7 +101,7 @@ class FaceDetector:
         self._networks: FaceNetworks | None = FaceNetworks(least_score=LEAST_SCORE)
         self._is_closed = False
 
-    def __call__(self, image: Image) -> list[Face]:
+    def __call__(self, image: Image, some: Sequence[Look] | None = None) -> list[Face]:
         """Return the faces of `image`, the best detections first; also doubtful ones, down to `LEAST_SCORE`.
 
         A face with a mesh has the better of the two models' scores: that the mesh fits is evidence. What is under
@@ -100,6 +109,7 @@ class FaceDetector:
 
         Args:
             image: `(H, W, 3)` uint8 RGB; not modified.
+            some: Of `looks`, those to take; None for all.
 
         Raises:
             ValueError: If `image` is not that.
@@ -108,7 +118,8 @@ class FaceDetector:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
             raise ValueError(f"image must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
         with self._running() as networks:
-            candidates = non_max_suppression(self._candidates(networks, image))
+            taken = looks(image.shape[1], image.shape[0], max_tiles=self.max_tiles) if some is None else some
+            candidates = non_max_suppression(self._candidates(networks, image, taken))
             rest = candidates[MAX_MESHES:]
             doubted = [c for c in rest if c.score < SURE]  # a mesh decides about each, however many they are
             faces = self._fit(networks, image, candidates[:MAX_MESHES] + doubted)
@@ -153,15 +164,16 @@ class FaceDetector:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _candidates(self, networks: FaceNetworks, image: Image) -> list[Candidate]:
-        height, width = image.shape[:2]
-        views = [(0, 0, width, height), *tiles(width, height, max_tiles=self.max_tiles)]
-        small = [_shrink(image[y1:y2, x1:x2]) for x1, y1, x2, y2 in views]
-        first = 1 if len(views) > ENOUGH_TILES else 0
-        full = [(f"full{n % LANES}", view) for n, view in enumerate(small[first:])]
-        outputs = networks.run([("short", small[0]), *full])
-        found = read(outputs.get(("near", 0), []), views[0], BOX_OF_SHORT)
-        for n, view in enumerate(views[first:]):
+    def _candidates(self, networks: FaceNetworks, image: Image, taken: Sequence[Look]) -> list[Candidate]:
+        shrunk = {view: _shrink(image[view[1] : view[3], view[0] : view[2]]) for view in {look.view for look in taken}}
+        short, full = ([look.view for look in taken if look.network == network] for network in ("short", "full"))
+        inputs = [("short", shrunk[view]) for view in short]
+        inputs += [(f"full{n % LANES}", shrunk[view]) for n, view in enumerate(full)]
+        outputs = networks.run(inputs)
+        found = []
+        for n, view in enumerate(short):
+            found += read(outputs.get(("near", n), []), view, BOX_OF_SHORT)
+        for n, view in enumerate(full):
             found += read(outputs.get((f"faces{n % LANES}", n // LANES), []), view, BOX_OF_FULL)
         return found
 
@@ -177,6 +189,14 @@ class FaceDetector:
             score = (judged_large if large else max)(candidate.score, presence if fits else 0.0)
             faces.append(_with_mesh(candidate, mesh, score) if fits else without_mesh(candidate, score))
         return faces
+
+
+def looks(width: int, height: int, *, max_tiles: int = MAX_TILES) -> list[Look]:
+    """Return all looks at a picture of this size: short range at the whole, full range also at tiles of a large one."""
+    whole = (0, 0, width, height)
+    views = [whole, *tiles(width, height, max_tiles=max_tiles)]
+    first = 1 if len(views) > ENOUGH_TILES else 0
+    return [Look("short", whole), *(Look("full", view) for view in views[first:])]
 
 
 def tiles(width: int, height: int, *, max_tiles: int) -> list[tuple[int, int, int, int]]:

@@ -132,8 +132,16 @@ class SmallFaces:
         added = [replace(face, score=max(face.score, c.score)) for face, c in zip(fitted, new, strict=True)]
         return drop_nested([*known, *added])
 
-    def in_frame(self, image: Image, near: Sequence[Face], *, seconds: float) -> list[Face]:
+    def in_frame(
+        self, image: Image, near: Sequence[Face], *, followed: Sequence[Face] = (), seconds: float
+    ) -> list[Face]:
         """Return the faces of a frame of a video: `near`, and the small ones of the places whose turn it is.
+
+        Args:
+            image: `(H, W, 3)` uint8 RGB.
+            near: What the detector found.
+            followed: Known faces where it did not look; among what is returned only if they hide something.
+            seconds: Presentation time.
 
         Raises:
             AnonymizerError: When the network fails.
@@ -142,12 +150,15 @@ class SmallFaces:
         places = self._due(seconds, step)
         if not places:
             return list(near)
-        found = best([c for place in places for c in self._look(image, place, near, seconds=seconds)])
-        known, new = joined(near, [replace(c, score=as_ours(c.score)) for c in found])
+        others = [*near, *followed]
+        found = best([c for place in places for c in self._look(image, place, others, seconds=seconds)])
+        known, new = joined(others, [replace(c, score=as_ours(c.score)) for c in found])
         for place in places:
             if any(_is_in(c, place.view) for c in new):
                 place.busy = seconds + BUSY_SECONDS
-        return drop_nested([*known, *(without_mesh(c, c.score) for c in new)])
+        unseen = {id(face) for face in known[len(near) :] if not face.hides}
+        whole = drop_nested([*known, *(without_mesh(c, c.score) for c in new)])
+        return [face for face in whole if id(face) not in unseen]
 
     def _step(self, image: Image, seconds: float) -> float:
         """Return the seconds since the last frame, 0 where all is new."""

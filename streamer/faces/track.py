@@ -109,6 +109,17 @@ class FaceTracker:
         """Return where those faces should be at `seconds` that were verified in the last `VERIFIED_SECONDS`."""
         return [predicted(t, seconds) for t in self._trails if 0 <= seconds - t.verified <= VERIFIED_SECONDS]
 
+    def doubted(self, seconds: float, *, since: float) -> list[Face]:
+        """Return where faces may be at `seconds` that are not known surely, or were not seen `since` then."""
+        calm = (trail for trail in self._trails if not trail.hints and trail.coast_seconds >= COAST_SECONDS)
+        known = {trail.id for trail in calm if trail.seen >= since}
+        return [predicted(trail, seconds) for trail in self._trails if trail.id not in known]
+
+    def steady(self, seconds: float, *, since: float) -> list[Face]:
+        """Return where those sure faces should be at `seconds`, with their mesh, that were seen `since` then."""
+        known = (t for t in self._trails if not t.hints and t.seen >= since)
+        return [_moved(trail, seconds) for trail in known]
+
     def update(self, faces: Sequence[Face], seconds: float, image: Image) -> list[Track]:
         """Return the tracks of this frame by id: those seen, and those lost a moment ago where they should be now.
 
@@ -236,13 +247,18 @@ def match(trails: Sequence[TrackState], faces: Sequence[Face], seconds: float) -
 
 
 def predicted(trail: TrackState, seconds: float) -> Face:
-    """Return the face of `trail` moved to where it should be at `seconds`.
+    """Return the face of `trail`, without mesh, moved to where it should be at `seconds`.
 
     shift = velocity * d * (1 - exp(-t / d)),  t = seconds since seen, d = DAMPING_SECONDS
     """
+    return replace(_moved(trail, seconds), mesh=None)
+
+
+def _moved(trail: TrackState, seconds: float) -> Face:
     shift = trail.velocity * DAMPING_SECONDS * -math.expm1(-(seconds - trail.seen) / DAMPING_SECONDS)
     face = trail.face
-    return replace(face, box=face.box + np.tile(shift, 2), landmarks=face.landmarks + shift, mesh=None)
+    mesh = None if face.mesh is None else face.mesh + np.array([*shift, 0], np.float32)
+    return replace(face, box=face.box + np.tile(shift, 2), landmarks=face.landmarks + shift, mesh=mesh)
 
 
 def is_on_body(face: Face, trails: Sequence[TrackState]) -> bool:

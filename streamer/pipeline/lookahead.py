@@ -60,7 +60,7 @@ class LookAhead:
         self._held: deque[_Held] = deque()
 
     def __call__(self, frames: Iterable[TrackedFrame]) -> Iterator[TrackedFrame]:
-        """Yield each frame once, in order, with the tracks that later ones revealed."""
+        """Yield each frame once, in order, with the tracks that later ones revealed; what comes twice counts anew."""
         try:
             for seen in frames:
                 yield from self._pass(seen)
@@ -72,6 +72,8 @@ class LookAhead:
     def _pass(self, seen: TrackedFrame) -> Iterator[TrackedFrame]:
         if self._held and seen.frame.seconds < self._newest.seconds:
             yield from self._release_all()  # time went back: another recording begins
+        if self._held and self._held[-1].seen.frame is seen.frame:
+            self._held.pop()  # it was looked at once more
         self._hold(seen)
         room = max(1, MAX_BYTES // max(seen.frame.image.nbytes, 1))
         while self._held and (self._age >= self._delay - 1e-6 or len(self._held) > room):

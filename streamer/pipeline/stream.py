@@ -8,6 +8,7 @@ What fails after `conceal` shows a covered face; what fails before it shows noth
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ import numpy as np
 from streamer.errors import AnonymizerError
 from streamer.faces.center_face import CenterFace
 from streamer.faces.detect import LEAST_SCORE, FaceDetector
+from streamer.faces.rounds import Rounds
 from streamer.faces.second_look import SecondLook
 from streamer.faces.small_faces import SmallFaces
 from streamer.faces.track import START_SCORE, FaceTracker, alone
@@ -26,7 +28,7 @@ from streamer.pipeline.renderer import Renderer
 from streamer.pipeline.tiers import Choice, TierLadder, plan
 from streamer.render.conceal import conceal_frame
 from streamer.settings import Settings
-from streamer.types import FaceReport, Frame, SafeFrame, Track, TrackedFrame
+from streamer.types import Face, FaceReport, Frame, SafeFrame, Track, TrackedFrame
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,7 @@ class FaceAnonymizer:
         self._look_again = SecondLook(network)
         self.tracker = FaceTracker(self._start_score)
         self._keeper, self._traits = keeper_of(loaded.keeping), traits_of(loaded)
+        self._rounds = Rounds(0.0)
         self._failures = 0
         self._forget(stream)
 
@@ -88,8 +91,27 @@ class FaceAnonymizer:
 
     def ahead(self, frames: Iterable[Frame]) -> Iterator[TrackedFrame]:
         """Yield the frames searched, each with the faces that the frames of the next moment reveal."""
-        searched = LookAhead(self.settings.delay_seconds, self.settings.policy)(map(self.detect, frames))
+        delay, policy = self.settings.delay_seconds, self.settings.policy
+        if policy != "strict" and self._keeper is None:  # who stays visible is to be seen in every frame
+            self._rounds = Rounds(delay)
+        searched = LookAhead(delay, policy)(self._in_rounds(frames))
         return (seen for seen in searched if not seen.frame.is_context)
+
+    def _in_rounds(self, frames: Iterable[Frame]) -> Iterator[TrackedFrame]:
+        """Yield the frames searched; the last one of a scene or of all twice, if it was searched in part at first."""
+        last: Frame | None = None
+        try:
+            for frame in frames:
+                if self._rounds.leaves(frame.image, frame.seconds) and last is not None:
+                    yield self._searched(last, self._look_everywhere)
+                yield self.detect(frame)
+                last = frame
+        except Exception:
+            if last is not None and self._rounds.is_open:
+                yield self._searched(last, self._look_everywhere)
+            raise
+        if last is not None and self._rounds.is_open:
+            yield self._searched(last, self._look_everywhere)
 
     def detect(self, frame: Frame) -> TrackedFrame:
         """Return where the faces of `frame` are; a frame that could not be searched says so.
@@ -117,17 +139,36 @@ class FaceAnonymizer:
         try:
             seen = search(frame)
         except Exception as error:  # whatever it was: a frame that was not searched is not shown
+            self._rounds.last = -math.inf
             return TrackedFrame(frame, (), starts_scene=False, failed=self._failure(frame, error))
         self._failures = 0
         return seen
 
     def _follow(self, frame: Frame) -> TrackedFrame:
+        image, seconds, since = frame.image, frame.seconds, self._rounds.last
+        known, doubted = self.tracker.verified(seconds), self.tracker.doubted(seconds, since=since)
+        due = self._rounds.due(image, seconds, known=known, doubted=doubted)
+        if due is None or self._draws:  # a drawn face needs its mesh in every frame, from like crops, or it trembles
+            self._rounds.last = seconds
+            return self._look_everywhere(frame)
+        found = self.detector(image, due) if due else []
+        followed = self.tracker.steady(seconds, since=since)
+        return self._tracked(frame, self._small.in_frame(image, found, followed=followed, seconds=seconds))
+
+    def _look_everywhere(self, frame: Frame) -> TrackedFrame:
         faces = self._small.in_frame(frame.image, self.detector(frame.image), seconds=frame.seconds)
+        return self._tracked(frame, faces)
+
+    def _tracked(self, frame: Frame, faces: list[Face]) -> TrackedFrame:
         if self.settings.policy != "strict":  # which covers what may be a face, whatever else says
             known = self.tracker.verified(frame.seconds)
             faces = self._look_again(frame.image, faces, known=known, seconds=frame.seconds)
         tracks = self.tracker.update(faces, frame.seconds, frame.image)
         return TrackedFrame(frame, self._described(frame, tracks), self.tracker.starts_scene)
+
+    @property
+    def _draws(self) -> bool:
+        return self.renderer.drawer is not None and self.settings.mode != "cover"
 
     def _look(self, frame: Frame) -> TrackedFrame:
         faces = self._small.in_picture(frame.image, self.detector(frame.image), self.detector)
@@ -137,7 +178,7 @@ class FaceAnonymizer:
 
     def _described(self, frame: Frame, tracks: list[Track]) -> tuple[Track, ...]:
         """Return the tracks with what kind of person each is, where that is asked for."""
-        if self._traits is None or self.settings.mode == "cover":
+        if self._traits is None or not self._draws:
             return tuple(tracks)
         return tuple(self._traits(frame.image, tracks, frame.seconds))
 

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,14 +21,57 @@ from streamer.sinks import encoding as video_codec
 from streamer.sinks.encoding import HELD
 from streamer.sinks.file_sink import FolderSink, PictureSink, VideoSink, open_sink
 from streamer.sources.file_source import open_source
-from streamer.types import Codec, SafeFrame, VideoInfo
+from streamer.types import Codec, Frame, SafeFrame, VideoInfo
 from tests.clips import RED, SHARED_CLIPS, encode_clip, packets_of, picture, safe, seconds_of, start_of
-from tests.sinks.written import INFO, Clip, copy, frame_at, left_in, write_all
 
+Clip = Callable[..., Path]
+INFO = VideoInfo(64, 48, Fraction(10), Fraction(1, 10), None)
 LUMA = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}  # Kr, Kb of ITU-T H.273
 
 
 VIDEO_CODEC = {"mp4": "libx264", "mov": "libx264", "mkv": "libx264", "webm": "libvpx-vp9"}
+
+
+def frame_at(index: int, *, info: VideoInfo = INFO, pts: int | None = None) -> SafeFrame:
+    image = picture(index, (info.width, info.height))
+    return SafeFrame(image, index, index if pts is None else pts, info.time_base)
+
+
+def copy(source_path: Path, target: Path, *, keep_audio: bool = False, limit: int = 10**6) -> Path:
+    """Write up to `limit` frames of `source_path` to `target`, as the tool does."""
+    with (
+        open_source(source_path) as source,
+        open_sink(target, source.info, source_path=source_path, keep_audio=keep_audio) as sink,
+    ):
+        for frame, _ in zip(source, range(limit), strict=False):
+            sink.write(safe(frame))
+    return target
+
+
+def write_all(target: Path, count: int = 5, info: VideoInfo = INFO) -> Path:
+    with open_sink(target, info) as sink:
+        for index in range(count):
+            sink.write(frame_at(index, info=info))
+    return target
+
+
+def write_noise(target: Path) -> None:
+    """Write two seconds of what no codec can compress."""
+    info = VideoInfo(256, 256, Fraction(10), Fraction(1, 10), None)
+    noise = np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)
+    with open_sink(target, info, overwrite=True) as sink:
+        for index in range(20):
+            sink.write(SafeFrame(np.roll(noise, index * 7, 1), index, index, Fraction(1, 10)))
+
+
+def metadata_of(path: Path) -> str:
+    """Return all that the file says of itself and of its streams."""
+    with av.open(str(path)) as container:
+        return str([dict(place.metadata) for place in (container, *container.streams)])
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
 
 
 @pytest.mark.parametrize("start", [0, 7, 126000])
@@ -224,6 +270,277 @@ def test_audio_is_copied_bit_for_bit(clip: Clip, tmp_path: Path, suffix: str, co
     with av.open(str(target)) as container:
         assert [stream.language for stream in container.streams.audio] == ["eng", "fra"]
         assert [stream.disposition & Disposition.default for stream in container.streams.audio] == [0, 1]
+
+
+def test_audio_that_starts_before_zero_does_not_delay_the_video_in_mkv(clip: Clip, tmp_path: Path) -> None:
+    source = clip(audio=["aac"])
+    assert packets_of(source, "audio")[0][0][0] < 0
+    assert seconds_of(copy(source, tmp_path / "out.mkv", keep_audio=True)) == seconds_of(source)
+
+
+def test_audio_of_a_transport_stream_fits_into_mp4(clip: Clip, tmp_path: Path) -> None:
+    source = clip("clip.ts", audio=["aac"])
+    target = copy(source, tmp_path / "out.mp4", keep_audio=True)
+    with av.open(str(source)) as a, av.open(str(target)) as b:
+        sounds = [[frame.to_ndarray() for frame in container.decode(audio=0)] for container in (a, b)]
+    assert len(sounds[0]) == len(sounds[1]) > 50
+    assert all((x == y).all() for x, y in zip(*sounds, strict=True))
+
+
+@pytest.mark.parametrize(("keep_audio", "count"), [(True, 2), (False, 0)])
+def test_the_packets_of_sound_that_were_copied_are_counted(
+    clip: Clip, tmp_path: Path, keep_audio: bool, count: int
+) -> None:
+    path = clip(audio=["aac", "aac"], subtitle="mov_text")
+    with (
+        open_source(path) as source,
+        open_sink(tmp_path / "out.mp4", source.info, source_path=path, keep_audio=keep_audio) as sink,
+    ):
+        for frame in source:
+            sink.write(safe(frame))
+    copied = packets_of(tmp_path / "out.mp4", "audio")
+    assert len(copied) == count
+    assert sink.audio_packets == sum(map(len, copied))
+
+
+def test_audio_is_dropped_unless_asked_for(clip: Clip, tmp_path: Path) -> None:
+    with av.open(str(copy(clip(audio=["aac"]), tmp_path / "out.mp4"))) as container:
+        assert [stream.type for stream in container.streams] == ["video"]
+
+
+@pytest.mark.parametrize(
+    ("codec", "target"), [("aac", "out.webm"), ("flac", "out.mov"), ("libopus", "out.mov"), ("pcm_s16le", "out.mp4")]
+)
+def test_audio_the_container_cannot_hold_is_refused_at_open(
+    clip: Clip, tmp_path: Path, codec: str, target: str
+) -> None:
+    source = clip("clip.mkv", audio=[codec])
+    with open_source(source) as opened, pytest.raises(SinkError, match=r"cannot hold .*write \.mkv"):
+        open_sink(tmp_path / target, opened.info, source_path=source, keep_audio=True)
+    assert left_in(tmp_path) == ["clip.mkv"]
+
+
+def test_audio_without_a_place_to_read_it_from_is_an_error_of_the_caller(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="source_path"):
+        open_sink(tmp_path / "out.mp4", INFO, keep_audio=True)
+
+
+def test_pictures_hold_no_audio(clip: Clip, tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match="hold no audio"):
+        open_sink(tmp_path / "frames", INFO, source_path=clip(), keep_audio=True)
+
+
+def test_packets_shorter_than_the_tick_of_the_container_keep_their_times(clip: Clip, tmp_path: Path) -> None:
+    source = clip("clip.mkv", audio=["pcm_s16le"], audio_seconds=0.02, samples=20)  # 0.42 ms in ticks of 1 ms
+    times = [seconds for seconds, _ in packets_of(source, "audio")[0]]
+    assert len(times) > len(set(times))
+    target = copy(source, tmp_path / "out.mkv", keep_audio=True)
+    assert packets_of(target, "audio") == packets_of(source, "audio")
+    strict = copy(source, tmp_path / "out.mov", keep_audio=True)  # refuses equal times
+    with av.open(str(strict)) as container:
+        assert sum(frame.samples for frame in container.decode(audio=0)) == 960
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_audio_whose_clock_starts_again_is_moved_not_lost(clip: Clip, tmp_path: Path, suffix: str) -> None:
+    parts = [clip(f"{name}.ts", pts=range(30), audio=["ac3"], audio_seconds=3).read_bytes() for name in "ab"]
+    joined = clip("joined.ts")
+    joined.write_bytes(parts[0] + parts[1])
+    target = copy(joined, tmp_path / f"out.{suffix}", keep_audio=True)
+    (before,), (after,) = packets_of(joined, "audio"), packets_of(target, "audio")
+    assert [data for _, data in after] == [data for _, data in before]
+    assert float(after[-1][0] - after[0][0]) == pytest.approx(6, abs=0.2)
+    assert len(seconds_of(target)) == 60
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("mov_text", "mp4"), ("subrip", "mkv")])
+def test_text_subtitles_are_always_copied(clip: Clip, tmp_path: Path, codec: str, suffix: str) -> None:
+    source = clip(f"clip.{suffix}", subtitle=codec, audio=["aac"])
+    target = copy(source, tmp_path / f"out.{suffix}")
+    (copied,) = packets_of(target, "subtitle")
+    assert next(seconds for seconds, text in copied if b"hello" in text) == Fraction(2, 10)
+    assert not packets_of(target, "audio")
+
+
+def test_subtitles_the_container_cannot_hold_are_left_out_with_a_warning(
+    clip: Clip, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = copy(clip("clip.mkv", subtitle="subrip"), tmp_path / "out.mp4")
+    assert not packets_of(target, "subtitle")
+    assert "subtitles are left out" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "mov"])
+def test_title_author_place_and_device_are_not_carried_over(clip: Clip, tmp_path: Path, suffix: str) -> None:
+    telling = {
+        "title": "HerBirthday",
+        "artist": "JaneDoe",
+        "comment": "AtHome",
+        "location": "+52.5163+013.3777/",
+        "make": "CameraMaker",
+        "model": "CameraModel",
+        "handler_name": "PhoneOfJane",  # of each stream
+    }
+    absent = {"CameraMaker", "CameraModel"} if suffix == "mp4" else set()  # FFmpeg does not write them there
+    source = clip(f"clip.{suffix}", metadata=telling, audio=["aac"], cover=suffix == "mkv")
+    before = metadata_of(source)
+    assert {value for value in telling.values() if value[:8] not in before} == absent
+    target = copy(source, tmp_path / f"out.{suffix}", keep_audio=True)
+    after, data = metadata_of(target), target.read_bytes()
+    assert not [value for value in telling.values() if value[:8] in after or value.encode() in data]
+    with av.open(str(target)) as container:
+        assert sorted(stream.type for stream in container.streams) == ["audio", "video"]
+        assert not container.chapters()
+
+
+def test_only_a_safe_frame_is_written(tmp_path: Path) -> None:
+    raw = Frame(picture(0), 0, 0, Fraction(1, 10))
+    for name in ("out.mp4", "out.png", "out"):
+        with (
+            pytest.raises(TypeError, match="only a SafeFrame may be written, got Frame"),
+            open_sink(tmp_path / name, INFO) as sink,
+        ):
+            sink.write(raw)
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.webm", "out.png", "out"])
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_exception_leaves_nothing(tmp_path: Path, name: str, error: type[BaseException]) -> None:
+    def be_interrupted() -> None:
+        with open_sink(tmp_path / name, INFO) as sink:
+            sink.write(frame_at(0))
+            raise error
+
+    with pytest.raises(error):
+        be_interrupted()
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.webm", "out.png", "out"])
+def test_the_final_name_appears_only_when_all_is_written(tmp_path: Path, name: str) -> None:
+    with open_sink(tmp_path / name, INFO) as sink:
+        sink.write(frame_at(0))
+        assert name not in left_in(tmp_path)
+    assert left_in(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.png", "out"])
+def test_a_sink_that_is_not_entered_leaves_nothing_and_takes_nothing(tmp_path: Path, name: str) -> None:
+    sink = open_sink(tmp_path / name, INFO)
+    with pytest.raises(SinkError, match="it is closed"):
+        sink.write(frame_at(0))
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.png", "out"])
+def test_a_signal_while_a_sink_opens_leaves_nothing(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = open_sink(tmp_path / name, INFO)
+    opened = type(sink)._open
+
+    def interrupted(self: VideoSink) -> None:
+        opened(self)
+        assert left_in(tmp_path) != []
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(sink), "_open", interrupted)
+    with pytest.raises(KeyboardInterrupt), sink:
+        pytest.fail("entered")
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.png", "out"])
+def test_no_frame_at_all_is_an_error_and_leaves_nothing(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SinkError, match="no frame"), open_sink(tmp_path / name, INFO):
+        pass
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.png", "out"])
+def test_an_existing_output_is_kept_unless_told_otherwise(tmp_path: Path, name: str) -> None:
+    info = VideoInfo(64, 48, Fraction(10), Fraction(1, 10), 1)
+    write_all(tmp_path / name, 1, info)
+    with pytest.raises(SinkError, match="exists; remove it, or pass overwrite=True"):
+        open_sink(tmp_path / name, info)
+    with open_sink(tmp_path / name, info, overwrite=True) as sink:
+        sink.write(frame_at(0))
+    assert left_in(tmp_path) == [name]
+
+
+def test_the_input_is_never_overwritten(clip: Clip, tmp_path: Path) -> None:
+    source = clip("a.mp4")
+    before = source.read_bytes()
+    (tmp_path / "hard.mp4").hardlink_to(source)
+    (tmp_path / "soft.mp4").symlink_to(source)
+    for target in (source, tmp_path / "hard.mp4", tmp_path / "soft.mp4", tmp_path):
+        with pytest.raises(SinkError, match="would overwrite the input"):
+            open_sink(target, INFO, source_path=source, overwrite=True)
+    assert source.read_bytes() == before
+
+
+def test_an_output_inside_the_input_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match="would overwrite the input"):
+        open_sink(tmp_path / "out", INFO, source_path=tmp_path)
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match="there is no folder"):
+        open_sink(tmp_path / "none" / "out.mp4", INFO)
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.png", "out"])
+def test_a_folder_that_cannot_be_written_is_refused_before_the_first_frame(name: str) -> None:
+    with (
+        pytest.raises(SinkError, match=f"cannot write /proc/{name}: "),  # not even root may
+        open_sink(Path("/proc") / name, INFO),
+    ):
+        pytest.fail("entered")
+
+
+def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match=r"unknown kind \.xyz; expected \.mp4"):
+        open_sink(tmp_path / "out.xyz", INFO)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "webm"])
+def test_a_full_disk_is_one_clear_error(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamer.sinks.part_sink.token_hex", lambda _: "0")
+    (tmp_path / f"out.0.part.{suffix}").symlink_to("/dev/full")  # the kernel's own full disk
+    with pytest.raises(SinkError, match="the disk is full"):
+        write_noise(tmp_path / f"out.{suffix}")
+    assert left_in(tmp_path) == []
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Path:
+    """Return a mounted file system of 256 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if (
+        os.geteuid()
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], check=False).returncode
+    ):
+        pytest.skip("only a user who may mount can make a tiny disk")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.webm", "out"])
+def test_a_disk_that_fills_up_midway_ends_empty(tiny_disk: Path, name: str) -> None:
+    with pytest.raises(SinkError, match="the disk is full"):
+        write_noise(tiny_disk / name)
+    assert left_in(tiny_disk) == []
+
+
+def test_a_sink_that_failed_takes_no_more_and_publishes_nothing(tmp_path: Path) -> None:
+    with open_sink(tmp_path / "out.mp4", INFO) as sink:
+        sink.write(frame_at(3))
+        with pytest.raises(SinkError, match="frame 2 goes back in time"):
+            sink.write(frame_at(2))
+        assert left_in(tmp_path) == []
+        with pytest.raises(SinkError, match="it is closed"):
+            sink.write(frame_at(4))
+    assert left_in(tmp_path) == []
 
 
 def test_a_frame_of_another_size_is_refused_in_a_video(tmp_path: Path) -> None:

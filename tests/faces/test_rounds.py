@@ -1,0 +1,123 @@
+"""When the detectors look at a frame of a video, and where."""
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import pytest
+
+from streamer.faces.detect import Look, looks
+from streamer.faces.rounds import CELL, ROUND_SECONDS, Rounds
+from streamer.types import Face, Image
+
+RATE = 30
+SMALL, LARGE = (320, 240), (1920, 1080)
+
+
+def scene(size: tuple[int, int], seed: int = 0) -> Image:
+    coarse = np.random.default_rng(seed).integers(40, 200, (12, 16, 3), np.uint8)
+    return np.asarray(cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC))
+
+
+def with_something(image: Image, x: int, y: int, side: int = 24) -> Image:
+    image = image.copy()
+    image[y : y + side, x : x + side] = 255 - image[y : y + side, x : x + side]
+    return image
+
+
+def face(x: float, y: float, size: float) -> Face:
+    box = (np.array([x, y, x, y]) + np.array([-0.5, -0.5, 0.5, 0.5]) * size).astype(np.float32)
+    return Face(box, np.full((5, 2), (x, y), np.float32), None, 0.9)
+
+
+def taken(
+    images: list[Image], *, delay: float = 0.5, known: list[Face] | None = None, doubted: list[Face] | None = None
+) -> Iterator[list[Look] | None]:
+    """Yield what is due in each of `images`, `RATE` a second."""
+    rounds = Rounds(delay)
+    for n, image in enumerate(images):
+        rounds.leaves(image, n / RATE)
+        yield rounds.due(image, n / RATE, known=known or [], doubted=doubted or [])
+
+
+@pytest.mark.parametrize("delay", [0.1, 0.12, 0.5, 10.0])
+@pytest.mark.parametrize("rate", [10, 24, 25, 29.97, 30, 60])
+def test_no_frame_waits_longer_than_a_round_or_than_it_is_held_back(delay: float, rate: float):
+    rounds, image = Rounds(delay), scene(SMALL)
+    times = np.arange(40) / rate
+    seen = []
+    for seconds in times:
+        rounds.leaves(image, seconds)
+        if rounds.due(image, seconds, known=[], doubted=[]) is None:
+            seen.append(seconds)
+    assert np.diff(seen).max() <= max(min(delay, ROUND_SECONDS), 1 / rate) + 1e-6
+    assert len(seen) < 40 or min(delay, ROUND_SECONDS) < 2 / rate
+
+
+def test_without_delay_every_frame_is_looked_at():
+    assert set(taken([scene(SMALL)] * 5, delay=0.0)) == {None}
+
+
+def test_where_something_is_in_doubt_every_frame_is_looked_at():
+    assert set(taken([scene(SMALL)] * 5, doubted=[face(100, 100, 30)])) == {None}
+    first, *rest = taken([scene(LARGE)] * 3, doubted=[face(1800, 980, 40)])
+    assert first is None
+    for some in rest:
+        assert some is not None
+        assert 0 < len(some) < len(looks(*LARGE))
+        assert any(look.view[2:] == LARGE and look.network == "full" for look in some)
+
+
+def test_where_something_comes_it_is_looked_at_once():
+    still, moved = scene(LARGE), with_something(scene(LARGE), 8, 8)
+    _, none, some, *_ = taken([still, still, moved])
+    assert none == []
+    assert some == [look for look in looks(*LARGE) if look.view[:2] == (0, 0)]
+
+
+def test_hands_and_body_of_a_known_face_may_move():
+    still, moved = scene(SMALL), with_something(scene(SMALL), 150, 150)
+    assert list(taken([still, moved], known=[face(160, 80, 40)])) == [None, []]
+    assert list(taken([still, moved], known=[face(40, 80, 10)])) == [None, None]
+
+
+def test_with_little_delay_who_comes_in_over_a_border_is_looked_for_beside_a_known_body():
+    still, moved = scene(SMALL), with_something(scene(SMALL), 0, 150)
+    assert list(taken([still, moved], delay=0.5, known=[face(100, 80, 80)])) == [None, []]
+    assert list(taken([still, moved], delay=0.1, known=[face(100, 80, 80)])) == [None, None]
+
+
+def test_a_moving_camera_tells_nothing_of_who_comes():
+    still, swept = scene(SMALL), np.roll(scene(SMALL), 12, axis=1)
+    assert list(taken([still, swept], delay=0.5)) == [None, []]
+    assert list(taken([still, swept], delay=0.1)) == [None, None]
+
+
+def test_noise_and_a_change_of_light_are_no_motion():
+    still, dice = scene(SMALL), np.random.default_rng(1)
+    noisy = np.clip(still + dice.normal(0, 5, still.shape), 0, 255).astype(np.uint8)
+    assert list(taken([still, noisy, still + 20])) == [None, [], []]
+
+
+def test_what_precedes_a_cut_is_looked_at_once_more():
+    rounds, here, there = Rounds(0.5), scene(SMALL, 0), scene(SMALL, 1)
+    left = []
+    for n, image in enumerate([here, here, there, there]):
+        left.append(rounds.leaves(image, n / RATE))
+        rounds.due(image, n / RATE, known=[], doubted=[])
+    assert left == [False, False, True, False]
+    assert rounds.is_open
+
+
+@pytest.mark.parametrize("seconds", [-1.0, 1.0])
+def test_what_precedes_a_gap_is_looked_at_once_more(seconds: float):
+    rounds, image = Rounds(0.5), scene(SMALL)
+    for n in range(2):
+        rounds.leaves(image, n / RATE)
+        rounds.due(image, n / RATE, known=[], doubted=[])
+    assert rounds.leaves(image, seconds)
+    assert rounds.due(image, seconds, known=[], doubted=[]) is None
+
+
+def test_pictures_of_another_size_begin_a_round():
+    assert list(taken([scene(SMALL), scene(SMALL), scene((CELL * 8, CELL * 6))]))[1:] == [[], None]

@@ -1,0 +1,145 @@
+"""A stream that is late is not searched in every frame, and nothing is lost by it."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from streamer.consent.filter import ConsentFilter
+from streamer.faces.detect import FaceDetector, Look
+from streamer.pipeline.anonymizer import Anonymizer
+from streamer.pipeline.stream import FaceAnonymizer
+from streamer.types import Face, Frame, Image, Policy
+
+RATE = 30
+
+
+class Counting(FaceDetector):
+    """The detector, which remembers what it was asked about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[int] = []  # the brightness of the top left pixel, which numbers the frames of a test
+
+    def __call__(self, image: Image, some: list[Look] | None = None) -> list[Face]:  # type: ignore[override]
+        self.asked.append(int(image[0, 0, 0]))
+        return super().__call__(image, some)
+
+
+@pytest.fixture(scope="module")
+def portrait() -> Image:
+    import matplotlib
+
+    photo = cv2.imread(str(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"))[:, :, ::-1]
+    return np.ascontiguousarray(cv2.resize(photo, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+
+
+def numbered(images: list[Image], first: int = 0) -> Iterator[Frame]:
+    for n, image in enumerate(images, first):
+        image = image.copy()
+        image[0, 0] = n
+        yield Frame(image, n, n, Fraction(1, RATE))
+
+
+def stream_of(anonymizer: Anonymizer) -> tuple[FaceAnonymizer, Counting]:
+    stream, detector = anonymizer.begin_stream(), Counting()
+    stream.detector.close()
+    stream.detector = detector
+    return stream, detector
+
+
+def covering(policy: Policy = "balanced", delay: float = 0.5) -> Anonymizer:
+    return Anonymizer.load(mode="cover", device="cpu", policy=policy, delay_seconds=delay)
+
+
+def moved(image: Image, steps: int) -> list[Image]:
+    return [np.roll(image, 2 * n, axis=1) for n in range(steps)]
+
+
+def test_a_known_face_is_covered_in_the_frames_that_are_not_searched(portrait: Image):
+    stream, detector = stream_of(covering())
+    seen = list(stream.ahead(numbered(moved(portrait, 10))))
+    assert detector.asked == [0, 3, 6, 9]
+    with FaceDetector() as every:
+        for tracked in seen:
+            (track,), (face,) = tracked.tracks, every(tracked.frame.image)
+            assert track.is_confirmed
+            assert np.abs(track.face.box - face.box).max() < 0.1 * face.size
+
+
+def test_the_last_frame_is_searched_whatever_its_turn(portrait: Image):
+    stream, detector = stream_of(covering())
+    assert len(list(stream.ahead(numbered([portrait] * 5)))) == 5
+    assert detector.asked == [0, 3, 4]
+
+
+def test_the_last_frame_is_searched_when_the_source_breaks(portrait: Image):
+    def broken() -> Iterator[Frame]:
+        yield from numbered([portrait] * 3)
+        raise OSError("cable")
+
+    stream, detector = stream_of(covering())
+    seen = stream.ahead(broken())
+    assert [next(seen).frame.index for _ in range(3)] == [0, 1, 2]
+    assert detector.asked == [0, 2]
+    with pytest.raises(OSError, match="cable"):
+        next(seen)
+
+
+def test_the_last_frame_of_a_scene_is_searched(portrait: Image):
+    coarse = np.random.default_rng(0).integers(0, 255, (9, 9, 3), np.uint8)
+    other = np.asarray(cv2.resize(coarse, portrait.shape[1::-1]))
+    stream, detector = stream_of(covering())
+    seen = list(stream.ahead(numbered([other] * 2 + [portrait] * 2)))
+    assert [tracked.frame.index for tracked in seen] == [0, 1, 2, 3]
+    assert detector.asked == [0, 1, 2, 3]
+
+
+def test_a_face_that_comes_between_two_rounds_is_covered_from_its_first_frame(portrait: Image):
+    empty = np.full_like(portrait, 96)
+    faint = (0.03 * portrait + 0.97 * 96).astype(np.uint8)  # it fades in below what counts as motion
+    stream, detector = stream_of(covering())
+    seen = list(stream.ahead(numbered([empty, faint, faint, portrait, portrait])))
+    assert detector.asked[:2] == [0, 3]
+    assert [len(tracked.tracks) for tracked in seen] == [1] * 5
+
+
+@pytest.mark.parametrize(("policy", "delay"), [("strict", 0.5), ("balanced", 0.0)])
+def test_strict_and_what_is_not_late_are_searched_in_every_frame(portrait: Image, policy: Policy, delay: float):
+    stream, detector = stream_of(covering(policy, delay))
+    list(stream.ahead(numbered([portrait] * 3)))
+    assert detector.asked == [0, 1, 2]
+
+
+def test_where_somebody_may_stay_visible_every_frame_is_searched(portrait: Image):
+    stream, detector = stream_of(covering())
+    stream._keeper = ConsentFilter.__new__(ConsentFilter)
+    list(stream.ahead(numbered([portrait] * 3)))
+    assert detector.asked == [0, 1, 2]
+
+
+def test_a_frame_that_failed_is_made_up_for_in_the_next(portrait: Image, monkeypatch: pytest.MonkeyPatch):
+    stream, detector = stream_of(covering())
+    search = detector.__class__.__call__
+
+    def fails_once(self: Counting, image: Image, some: list[Look] | None = None) -> list[Face]:
+        faces = search(self, image, some)
+        if len(self.asked) == 2:
+            raise RuntimeError("out of memory")
+        return faces
+
+    monkeypatch.setattr(Counting, "__call__", fails_once)
+    seen = list(stream.ahead(numbered([portrait] * 6)))
+    assert detector.asked == [0, 3, 4, 5]
+    assert [bool(tracked.failed) for tracked in seen] == [False] * 3 + [True] + [False] * 2
+
+
+@pytest.mark.slow
+def test_where_faces_are_drawn_every_frame_is_searched(portrait: Image):
+    with Anonymizer.load(device="cpu") as drawing:
+        stream, detector = stream_of(drawing)
+        list(stream.ahead(numbered([portrait] * 3)))
+    assert detector.asked == [0, 1, 2]
