@@ -107,14 +107,17 @@ class PrivateEncoder(FaceModel):
         return reshaped
 
     def _encode(self, crops: Tensor, beta: Tensor, pseudonyms: Tensor) -> Tensor:
-        latents = self._own_latents(crops, beta)
         if self.strangers is None:
-            return latents
-        moved: Tensor = self.strangers(latents, beta, pseudonyms)
+            return self._own_latents(crops, beta)
+        moved: Tensor = self.strangers(self._own_latents(crops, torch.ones_like(beta)), beta, pseudonyms)
         return moved
 
     def _own_latents(self, crops: Tensor, beta: Tensor) -> Tensor:
-        """Return the encoder's `(N, L, D)`: as private as it has learnt to be."""
+        """Return the encoder's `(N, L, D)`: as private as it has learnt to be.
+
+        Where there are strangers beta is 1: identity is where it was found, and what the encoder does to hide it is
+        another way to hide it, which together lead to latents that draw no face.
+        """
         latents: Tensor = self.encoder(crops, beta) + self.latent_avg
         return latents
 

@@ -8,7 +8,7 @@ from models.textures.regions import Floats, Regions
 from models.textures.skin import picture_of
 
 EYE_TONE = 0.35  # share of a change of skin colour that the eyes go along with: their own colour is not the skin's
-BLANK = 0.1  # logarithm: of the features of whom the skin is from, no more than this stays
+BLANK = 0.08  # logarithm: of features and folds of whom the skin is from, no more than this stays
 
 
 def compose(inner: Floats, skin: Floats, regions: Regions) -> Floats:
@@ -19,7 +19,7 @@ def compose(inner: Floats, skin: Floats, regions: Regions) -> Floats:
         skin: Of the donor of all else.
         regions: At S.
     """
-    blank = skin + regions.features[..., None] * (np.clip(skin, -BLANK, BLANK) - skin)
+    blank = np.clip(skin, -BLANK, BLANK)
     return np.asarray(blank + regions.inner[..., None] * (inner - blank), np.float32)
 
 

@@ -18,8 +18,8 @@ YEARS = 4.0, 0.2  # off in age that cost 1: at birth at least, and as a share of
 TONE = 14.0  # degrees off that cost 1
 BEARD_APART = 0.05  # logarithm: lips may differ from skin by so much of a beard
 RECOLOURED = 25.0  # degrees: lips and lids of a darker or fairer face go ill with a skin farther off
-SKIN_CHANCE = 5.0  # times as much by chance, whose skin it is: skin tells less
-CHANCE = 1.2  # of the cost, drawn at random: or the best donor would be in everybody
+SKIN_YEARS, SKIN_TONE = 0.12, 60.0  # the same for those whose skin is around: wrinkles tell, a tone is given anew
+CHANCE, SKIN_CHANCE = 1.2, 6.0  # of the cost, drawn at random: or the best donor would be in everybody
 
 
 @dataclass(frozen=True)
@@ -100,25 +100,34 @@ def _recipe(
     age, tone = float(chance.uniform(*ages)), float(chance.uniform(*tones))
     inner = _best(_unlike(donors, female, age, tone), donors.inner, used[0], chance)
     female, age = float(donors.female[inner]), float(donors.age[inner])
-    near = _unlike(donors, female, age, float(donors.tone[inner]))
     beards = np.maximum(np.abs(donors.beard - donors.beard[inner]) - BEARD_APART, 0) * 40
+    near = _unlike(donors, female, age, float(donors.tone[inner]), years=SKIN_YEARS, tones=SKIN_TONE)
     others = donors.skin & (np.arange(len(near)) != inner)
-    skin = _best((near + beards) / SKIN_CHANCE, others, used[1], chance)
+    skin = _best(near + beards, others, used[1], chance, by_chance=SKIN_CHANCE)
     skin_off, inner_off = abs(donors.tone[[skin, inner]] - tone)
     alike = abs(donors.tone[skin] - donors.tone[inner]) < RECOLOURED
     colour = skin if alike and skin_off < inner_off else inner
     return Recipe(inner, skin, colour, female, age)
 
 
-def _unlike(donors: Donors, female: float, age: float, tone: float) -> Floats:
-    """Return how unlike somebody each donor is, `(D,)`."""
+def _unlike(
+    donors: Donors, female: float, age: float, tone: float, *, years: float = YEARS[1], tones: float = TONE
+) -> Floats:
+    """Return how unlike somebody each donor is, `(D,)`: what share of the age, and what of the tone, costs 1."""
     sexless = (donors.age < GROWN) & (age < GROWN)
     cost = np.where(sexless, 0.0, UNLIKE_SEX * np.abs(donors.female - female))
-    cost = cost + np.abs(donors.age - age) / max(YEARS[0], YEARS[1] * age) + np.abs(donors.tone - tone) / TONE
+    cost = cost + np.abs(donors.age - age) / max(YEARS[0], years * age) + np.abs(donors.tone - tone) / tones
     return np.asarray(cost, np.float32)
 
 
-def _best(cost: Floats, usable: npt.NDArray[np.bool_], used: Floats, chance: np.random.Generator) -> int:
+def _best(
+    cost: Floats,
+    usable: npt.NDArray[np.bool_],
+    used: Floats,
+    chance: np.random.Generator,
+    *,
+    by_chance: float = CHANCE,
+) -> int:
     """Return the donor of least cost; who is in many strangers already costs more."""
-    total = cost + CHANCE * chance.random(len(cost)) + 0.5 * used / (used.mean() + 1)
+    total = cost + by_chance * chance.random(len(cost)) + 0.5 * used / (used.mean() + 1)
     return int(np.where(usable, total, np.inf).argmin())
