@@ -23,7 +23,7 @@ from streamer.serve.access import MAX_BODY, Access, OfferLimit, guard, viewer_ke
 from streamer.serve.ice import IceServers
 from streamer.serve.peer_connection import BusyError, Direction, PeerConnection
 from streamer.serve.prometheus import TYPE
-from streamer.serve.room import Room
+from streamer.serve.room import Room, asked_regions
 from streamer.serve.sdp.fragments import TYPE as FRAGMENT
 from streamer.serve.sdp.fragments import parsed
 from streamer.serve.sdp.offer_check import CodecError, OfferError, checked_offer
@@ -104,7 +104,13 @@ class Server:
     async def _offer(self, request: web.Request) -> web.Response:
         """Take the page's video, and send it back safe."""
         name = _checked_name(request.query["room"]) if "room" in request.query else None
+        try:
+            regions = asked_regions(request.query.getall("always", []))
+        except ValueError as error:
+            raise web.HTTPBadRequest(text=str(error)) from error
         room, link, answer = await self._opened(request, "sendrecv", name=name, stream=None)
+        if regions:  # before the first frame comes: that is after the answer
+            room.cover_always(regions)
         body = {"sdp": answer, "session": f"/sessions/{link.id}", "viewer": room.viewer_id}
         return web.json_response(body, status=201, headers={hdrs.ETAG: link.etag})
 
@@ -176,13 +182,17 @@ class Server:
             return await self._reach(request, link)
         try:
             asked = json.loads(await request.read())
-            beta, mode = asked.get("beta"), asked.get("mode")
-            if set(asked) - {"beta", "mode"} or isinstance(beta, bool):
-                raise ValueError("only beta and mode can be changed")
+            beta, mode, always = asked.get("beta"), asked.get("mode"), asked.get("always")
+            if set(asked) - {"beta", "mode", "always"} or isinstance(beta, bool):
+                raise ValueError("only beta, mode and always can be changed")
+            regions = None if always is None else asked_regions(list(map(str, always)))
             room.control(beta=None if beta is None else float(beta), mode=mode)
+            if regions is not None:
+                room.cover_always(regions)
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             is_ours = type(error) is ValueError
-            raise web.HTTPBadRequest(text=str(error) if is_ours else "expected an object of beta and mode") from error
+            reason = str(error) if is_ours else "expected an object of beta, mode and always"
+            raise web.HTTPBadRequest(text=reason) from error
         return web.json_response(room.as_dict())
 
     async def _end(self, request: web.Request) -> web.Response:

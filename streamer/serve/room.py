@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from aiortc.contrib.media import MediaRelay
 from aiortc.mediastreams import MediaStreamError
 
 from streamer.pipeline.anonymizer import Anonymizer
+from streamer.region import Region, misfit, regions_of
 from streamer.serve.peer_connection import Direction, PeerConnection
 from streamer.serve.peer_filter import FaceFilter, Meter
 from streamer.serve.prometheus import Metrics
@@ -22,6 +24,7 @@ from streamer.sound.voice import Voice
 from streamer.tally import Tally
 from streamer.types import Mode, SafeFrame
 
+MAX_REGIONS = 8  # that a sender may ask for
 QUIET_SECONDS = 1.0  # without a frame of the sender, who is then said to have stopped
 
 
@@ -32,6 +35,22 @@ class Sound:
     kind: Literal["dropped", "kept", "another voice"] = "dropped"
 
 
+Regions = dict[str, Region]
+
+
+def asked_regions(values: Sequence[str]) -> Regions:
+    """Return regions of any picture, in percent, by how they are written.
+
+    Raises:
+        ValueError: If one of them is none or lies outside the picture, or they are too many.
+    """
+    regions = regions_of(values)
+    is_fit = all(region.is_share for region in regions) and not misfit(regions, 1, 1, first=(1, 1))
+    if len(regions) > MAX_REGIONS or not is_fit:
+        raise ValueError(f"always must be up to {MAX_REGIONS} regions of the picture in percent: 25%,0%,50%,30%")
+    return dict(zip(values, regions, strict=True))
+
+
 class Room:
     """One video.
 
@@ -39,6 +58,7 @@ class Room:
         name: By which it is found, if it has one; only `owner` may send to it.
         viewer_id: Lets whoever knows it watch.
         link: Who sends; None while nobody does.
+        asked: Regions that whoever sends wants covered always, as they were written.
         offers: That are being answered, of those who want to.
         stream: By what name strangers are drawn (`Anonymizer.frames`).
         left_at: When the last sender left, by `time.monotonic`.
@@ -49,6 +69,7 @@ class Room:
         viewer_id: str, owner: str | None,
     ) -> None:  # fmt: skip
         self.anonymizer, self.stream = anonymizer, stream
+        self.asked, self._always = Regions(), anonymizer.settings.always
         self.name, self.viewer_id, self.owner = name, viewer_id, owner
         self.meter, self.broadcast = Meter(), Broadcast()
         self.link: PeerConnection | None = None
@@ -102,7 +123,7 @@ class Room:
         return await viewer.answer(sdp)
 
     def control(self, *, beta: float | None, mode: Mode | None) -> None:
-        """Change what is done, from the next frame on.
+        """Change what is done, from the next frame on; None leaves it as it is.
 
         Raises:
             ValueError: If it is out of range, or there is no model to draw with.
@@ -114,6 +135,11 @@ class Room:
             settings, beta=settings.beta if beta is None else beta, mode=mode or settings.mode
         )
 
+    def cover_always(self, regions: Regions) -> None:
+        """Cover these regions from the next frame on, besides those of the server."""
+        self.asked = regions
+        self.anonymizer.settings = replace(self.anonymizer.settings, always=(*self._always, *regions.values()))
+
     def as_dict(self) -> dict[str, Any]:
         """Return what the page shows."""
         settings = self.anonymizer.settings
@@ -123,7 +149,7 @@ class Room:
             figures["eased"] = "smaller"
         return figures | {
             "beta": settings.beta, "mode": settings.mode, "modes": modes, "viewers": len(self.viewers),
-            "sound": self._sound.kind,
+            "sound": self._sound.kind, "always": list(self.asked),
         }  # fmt: skip
 
     async def close(self) -> None:

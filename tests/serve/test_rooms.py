@@ -182,3 +182,60 @@ def test_a_room_of_the_page_is_a_name_too_and_a_bad_one_is_refused() -> None:
                     assert response.status == 400, name
 
     run(test())
+
+
+# Regions that are always covered
+
+LEFT = "0%,0%,50%,100%"
+STRIPES: Image = np.zeros((240, 320, 3), np.uint8)  # narrower than what a cover is made of
+STRIPES[:, np.arange(320) % 16 < 8] = 220
+
+
+def halves(image: Image) -> tuple[float, float]:
+    """How much there is to see on the left, and on the right."""
+    middle = image.shape[1] // 2
+    return float(image[:, : middle - 8].std()), float(image[:, middle + 8 :].std())
+
+
+def is_left_covered(images: list[Image]) -> bool:
+    return bool(images) and images[-1].shape == (240, 320, 3) and halves(images[-1])[0] < 0.6 * halves(images[-1])[1]
+
+
+def test_a_region_that_is_asked_for_with_the_offer_is_covered_from_the_first_frame() -> None:
+    async def test() -> None:
+        async with serving() as server:
+            path = f"/offer?room=door&always={LEFT.replace('%', '%25')}"
+            async with peer(server, Playing([STRIPES]), path=path) as (_, received, _):
+                await received.until(lambda images: sum(image.shape == (240, 320, 3) for image in images) > 5)
+            pictures = [image for image in received.images if image.shape == (240, 320, 3)]
+            assert all(is_left_covered([image]) for image in pictures)
+
+    run(test())
+
+
+def test_a_region_can_be_covered_and_shown_again_while_live() -> None:
+    async def test() -> None:
+        async with serving() as server, peer(server, Playing([STRIPES])) as (_, received, said):
+            await received.until(lambda images: bool(images) and images[-1].shape == (240, 320, 3))
+            for always, is_covered in (([LEFT], True), ([], False)):
+                url = server.url + said["session"]
+                async with server.client.patch(url, json={"always": always}) as response:
+                    assert (await response.json())["always"] == always
+                await received.until(lambda images, wanted=is_covered: is_left_covered(images) == wanted)
+            (room,) = server.peers.by_id.values()
+            assert room.anonymizer.settings.always == ()
+
+    run(test())
+
+
+@pytest.mark.parametrize("always", [["1,2,3,4"], ["120%,0%,10%,10%"], ["x"], [LEFT] * 9, "left", 3])
+def test_regions_that_are_none_are_refused(always: object) -> None:
+    async def test() -> None:
+        async with (
+            serving() as server,
+            peer(server, Playing([STRIPES])) as (_, _, said),
+            server.client.patch(server.url + said["session"], json={"always": always}) as response,
+        ):
+            assert response.status == 400
+
+    run(test())

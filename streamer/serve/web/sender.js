@@ -4,6 +4,7 @@ import { GreenRoom } from "./green_room.js";
 import { Microphone } from "./microphone.js";
 import { $, calm, fail, keep, kept, show } from "./page.js";
 import { picture } from "./qr.js";
+import { Regions } from "./regions.js";
 import { Connection, call, persist } from "./server.js";
 import { say } from "./words.js";
 
@@ -21,6 +22,7 @@ let wasLive = false;
 let timer = 0, missed = 0, address = "";
 let changing = 0, noticed = 0;
 let before = {}; // statistics of the last look
+const regions = new Regions({ layer: $("regions"), video: $("video"), changed: () => control().catch(fail) });
 const microphone = new Microphone($("voice"));
 const green = new GreenRoom($("mine"), { advice: $("advice"), meter: $("light") });
 
@@ -50,6 +52,7 @@ export function send() {
   $("close").onclick = () => $("link").close();
   $("copy").onclick = copy;
   document.addEventListener("translated", () => [buttons(), said()]);
+  $("region").onclick = () => regions.add();
   $("voice").onchange = () => microphone.turn().catch(fail);
   navigator.mediaDevices.addEventListener("devicechange", () => list());
   addEventListener("online", () => link?.restart());
@@ -148,7 +151,7 @@ async function open() {
 async function once() {
   const name = $("room").value;
   const one = new Connection({
-    path: `/offer?room=${encodeURIComponent(name)}`,
+    path: `/offer?${new URLSearchParams([["room", name], ...regions.texts.map((text) => ["always", text])])}`,
     fill: (pc) => {
       camera.getTracks().forEach((track) => pc.addTrack(track, camera));
       microphone.join(pc);
@@ -196,6 +199,7 @@ function stop(error) {
   room(false);
   camera?.getTracks().forEach((track) => track.stop());
   microphone.close();
+  regions.clear();
   const old = link;
   camera = link = null;
   old?.close();
@@ -217,7 +221,7 @@ function buttons() {
   $("check").dataset.say = camera ? "stop" : "check";
   $("check").textContent = say($("check").dataset.say);
   $("room").disabled = isWanted;
-  for (const id of ["hang", "share", "figures", "full"]) $(id).hidden = !isLive;
+  for (const id of ["hang", "share", "figures", "region", "full"]) $(id).hidden = !isLive;
   $("pip").hidden = !isLive || !document.pictureInPictureEnabled;
 }
 
@@ -323,7 +327,7 @@ async function control() {
   keep("privacy", $("privacy").value);
   keep("mode", mode());
   if (!link?.session) return;
-  const body = JSON.stringify({ beta: 1 - $("privacy").value, mode: mode() });
+  const body = JSON.stringify({ beta: 1 - $("privacy").value, mode: mode(), always: regions.texts });
   draw(await (await call("PATCH", link.session, { body, headers: { "Content-Type": "application/json" } })).json());
 }
 
