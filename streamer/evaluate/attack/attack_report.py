@@ -10,7 +10,7 @@ import numpy as np
 from streamer.evaluate.attack.averaging import Recovered
 from streamer.evaluate.attack.motion import Mover, expression_kept
 from streamer.evaluate.covered.evidence import LEAST_PEOPLE, Cast, Evidence
-from streamer.evaluate.figures import Cell, Chart, Figure, Findings, Problem, Table, mean_figure
+from streamer.evaluate.figures import Cell, Chart, Figure, Findings, Problem, Table, mean_figure, number
 from streamer.evaluate.measures.chance import Success
 from streamer.evaluate.report.charts import bars
 
@@ -123,10 +123,15 @@ def few(people: Sequence[Recovered] | Sequence[Mover], attack: str) -> list[Prob
 def broken(figures: Mapping[str, Figure]) -> list[Problem]:
     """Return the problem of each attacker who cannot do what is known to be possible."""
     weak = [name for name, least in MUST_BREAK.items() if name in figures and figures[name].value < least]
-    return [
+    problems = [
         Problem(f"{name} reaches {figures[name]}, which must be {MUST_BREAK[name]:g}: trust no figure of it", (name,))
         for name in weak
     ]
+    moved, luck = figures.get("motion.unchanged"), figures.get("motion_chance.unchanged")
+    if moved and luck and moved.value <= luck.high:
+        what = f"motion.unchanged reaches {moved}, and luck alone {number(luck.high)}: trust no figure of it"
+        problems.append(Problem(what, ("motion.unchanged",)))
+    return problems
 
 
 def _overview(attempts: Sequence[Attempt], titles: Mapping[str, str], attacks: Sequence[str]) -> Table:

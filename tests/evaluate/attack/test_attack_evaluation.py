@@ -288,6 +288,9 @@ def test_an_attacker_who_fails_where_success_is_known_to_be_possible_is_a_proble
     assert broken({"parrot.blur_weak": Figure(0.8), "linkability.unchanged": Figure(0.9)}) == []
     assert "parrot.blur_weak reaches 0.79" in broken({"parrot.blur_weak": Figure(0.79)})[0].what
     assert broken({"surroundings.same_recording": Figure(0.5)})
+    luck = {"motion_chance.unchanged": Figure(0.2, 0.0, 0.4)}
+    assert broken({"motion.unchanged": Figure(0.4), **luck})
+    assert broken({"motion.unchanged": Figure(0.5), **luck}) == []
 
 
 def test_too_few_people_in_clips_are_said_to_be_toofew():
