@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.clips import encode_clip
+
+if TYPE_CHECKING:
+    from streamer.faces.detect import FaceDetector
+    from streamer.pipeline.anonymizer import Anonymizer
+    from streamer.types import Face, Image
 
 WAITING = {"end_to_end", "serve"}  # folders of tests
 SLOW_SECONDS = 1.0  # of the processor; whoever takes as much is marked
@@ -82,6 +87,46 @@ def portrait_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("portrait") / "clip.mp4"
     render_clip(path, (Shot(0.3, (Pose(0.7, 0.56, 0.9),), (Pose(0.8, 0.56, 0.9),)), Shot(0.1)))
     return path
+
+
+@pytest.fixture(scope="session")
+def hopper() -> Image:
+    """Return Rear Admiral Grace Hopper, `(600, 512, 3)` RGB: a photograph in the public domain."""
+    from streamer.cli.demo import free_portrait
+    from streamer.types import read_only
+
+    return read_only(free_portrait())
+
+
+@pytest.fixture(scope="session")
+def detector() -> Iterator[FaceDetector]:
+    """Return one for all tests that only ask it."""
+    from streamer.faces.detect import FaceDetector
+
+    with FaceDetector() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def face(hopper: Image, detector: FaceDetector) -> Face:
+    """Return her face."""
+    return max(detector(hopper), key=lambda face: face.score)
+
+
+@pytest.fixture(scope="session")
+def anonymizer() -> Anonymizer:
+    """Return the default weights, loaded once."""
+    from streamer.pipeline.anonymizer import Anonymizer
+
+    return Anonymizer.load(device="cpu", key=b"k" * 32)
+
+
+@pytest.fixture(scope="session")
+def coverer() -> Anonymizer:
+    """Return what only covers."""
+    from streamer.pipeline.anonymizer import Anonymizer
+
+    return Anonymizer.load(mode="cover", device="cpu")
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from pathlib import Path
 
 import cv2
-import matplotlib
-import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner, Result
@@ -29,13 +27,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def psp(tmp_path: Path) -> Path:
     torch.save(small_psp(), tmp_path / "psp_ffhq_encode.pt")
     return tmp_path / "psp_ffhq_encode.pt"
-
-
-@pytest.fixture(scope="module")
-def hopper() -> Image:
-    """Rear Admiral Grace Hopper, a public photograph that matplotlib ships."""
-    path = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
-    return np.ascontiguousarray(cv2.imread(str(path))[:, :, ::-1])
 
 
 def veil(*arguments: str | Path) -> Result:

@@ -1,10 +1,8 @@
 """One look at a face: what it measures, on a face turned, shrunk, blurred and dimmed."""
 
 import hashlib
-from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -13,27 +11,12 @@ from models.checkpoint import WEIGHTS
 from models.checkpoint_errors import CheckpointError
 from models.pretrained.imported import load_recognizer
 from streamer.consent.quality import FaceReader, Sighting, recognizer_id, turn_of
-from streamer.faces.detect import FaceDetector
 from streamer.types import Face, Image
 
 
 @pytest.fixture(scope="module")
 def reader() -> FaceReader:
     return FaceReader(load_recognizer("identity"), torch.device("cpu"))
-
-
-@pytest.fixture(scope="module")
-def hopper() -> Image:
-    """Rear Admiral Grace Hopper, a public photograph that matplotlib ships."""
-    path = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
-    return np.ascontiguousarray(cv2.imread(str(path))[:, :, ::-1])
-
-
-@pytest.fixture(scope="module")
-def face(hopper: Image) -> Face:
-    with FaceDetector() as detector:
-        (found,) = detector(hopper)
-    return found
 
 
 def test_a_clear_face_has_no_flaw_and_a_unit_embedding(reader: FaceReader, hopper: Image, face: Face):

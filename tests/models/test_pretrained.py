@@ -2,10 +2,7 @@
 
 import argparse
 import math
-import pickle
-import sys
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +11,16 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.checkpoint import Checkpoint, import_folder, read_checkpoint, verify_imports, weights_path, write_checkpoint
+from models.checkpoint import Checkpoint, read_checkpoint, weights_path, write_checkpoint
 from models.checkpoint_errors import CheckpointError
 from models.face_model import DEFAULT_TEMPLATE
 from models.identity.recognizer import ArcFace, CompactRecognizer, CurricularFace, MobileFaceNet
 from models.pretrained.formats import FFHQ_TEMPLATE, recognise
 from models.pretrained.imported import (
-    describe,
     import_weights,
     load_generator,
     load_recognizer,
     read_published,
-    stored_models,
 )
 from models.private_encoder.generator import Generator, GeneratorConfig
 from models.private_encoder.private_encoder import PrivateEncoder
@@ -35,8 +30,6 @@ from streamer.types import Face
 from tests.models.published_weights import (
     IR_101,
     IR_SE_50,
-    SMALL_CHANNELS,
-    Shapes,
     drawn,
     embed,
     encode,
@@ -51,45 +44,7 @@ from tests.models.published_weights import (
     synthesise,
     within,
 )
-
-SMALL_GENERATOR = generator_shapes(64, SMALL_CHANNELS, latent=8, mapping=2)
-PUBLISHED_ENCODER = encoder_shapes(IR_SE_50, 64, styles=18, latent=512, side=256)
-
-
-PUBLISHED_CONFIG = {
-    "encoder": {"input_size": 256, "latents": 18, "latent_size": 512, "stage_blocks": (3, 4, 14, 3), "width": 64},
-    "generator": {
-        "resolution": 1024,
-        "latent_size": 512,
-        "mapping_layers": 8,
-        "mapping_lr_multiplier": 0.01,
-        "channel_base": 32768,
-        "channel_max": 512,
-    },
-    "identity_directions": 0,
-    "shape_directions": 0,
-    "strangers": 0,
-}
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for imported weights that is the test's own."""
-    monkeypatch.setenv("VEIL_MODELS", str(tmp_path / "imported"))
-    return tmp_path / "imported"
-
-
-def weightless(shapes: Shapes) -> dict[str, Tensor]:
-    return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
-
-
-def saved(content: object, path: Path) -> Path:
-    torch.save(content, path)
-    return path
-
-
-def random_crops(count: int, size: int) -> Tensor:
-    return torch.rand(count, 3, size, size, generator=seeded(2)) * 2 - 1
+from tests.models.saving import PUBLISHED_CONFIG, PUBLISHED_ENCODER, SMALL_GENERATOR, random_crops, saved, weightless
 
 
 def psp_output(content: dict[str, object], crops: Tensor) -> Tensor:
@@ -147,121 +102,6 @@ def test_a_stylegan2_is_recognised_at_every_published_size(resolution: int, mult
 def test_recognisers_are_told_apart(stages: tuple[int, ...], squeeze: int | None, affine: bool, name: str) -> None:
     shapes = recognizer_shapes(stages, squeeze=squeeze, affine=affine)
     assert recognise(weightless(shapes), "weights.pth").name == name
-
-
-# What is refused, in one line
-
-
-@pytest.mark.parametrize(
-    ("damage", "says"),
-    [
-        (
-            lambda w: w.pop("decoder.convs.1.conv.weight"),
-            r"1 tensors missing and 0 unknown, such as generator\.convs\.1",
-        ),
-        (lambda w: w.pop("encoder.input_layer.1.weight"), r"1 tensors missing.* encoder\.input_layer\.1\.weight"),
-        (lambda w: w.pop("decoder.noises.noise_2"), r"1 tensors missing.* generator\.noises\.noise_2"),
-        (lambda w: w.pop("decoder.input.input"), r"incomplete: decoder\.input\.input is missing"),
-        (lambda w: w.update({"decoder.extra": torch.zeros(1)}), r"0 tensors missing and 1 unknown.* generator\.extra"),
-        (
-            lambda w: w.update({"encoder.latlayer1.weight": torch.zeros(128, 32, 1, 1)}),
-            r"1 tensors misshapen, such as encoder\.latlayer1\.weight: is \(128, 32, 1, 1\), must be \(128, 64, 1, 1\)",
-        ),
-        (
-            lambda w: w.update({"encoder.input_layer.0.weight": torch.zeros(16, 19, 3, 3)}),  # pSp from segmentations
-            r"encoder\.input_layer\.0\.weight: is \(16, 19, 3, 3\), must be \(16, 3, 3, 3\)",
-        ),
-        (lambda w: w["decoder.to_rgb1.bias"].fill_(math.nan), r"generator\.to_rgb1\.bias has values that are not fin"),
-        (lambda w: w["encoder.latlayer1.bias"].fill_(math.inf), r"encoder\.latlayer1\.bias has values that are not"),
-        (
-            lambda w: w.update({"encoder.latlayer1.bias": torch.zeros(128, dtype=torch.int64)}),
-            r"encoder\.latlayer1\.bias is torch\.int64 .*expected plain floating point",
-        ),
-        (lambda w: w["decoder.convs.0.conv.blur.kernel"].mul_(2), r"blur\.kernel is not the resampling filter"),
-    ],
-)
-def test_tensors_that_are_wrong_are_named(tmp_path: Path, damage: Callable[[dict[str, Tensor]], object], says: str):
-    content = small_psp()
-    damage(content["state_dict"])
-    path = saved(content, tmp_path / "psp.pt")
-    with pytest.raises(CheckpointError, match=rf"psp\.pt: .*{says}") as caught:
-        import_weights(path)
-    assert "\n" not in str(caught.value)
-    assert stored_models() == []
-
-
-@pytest.mark.parametrize(
-    ("changed", "says"),
-    [
-        # encoder4editing has pSp's names and shapes, but adds its latents to the first
-        ({"opts": {"encoder_type": "Encoder4Editing"}}, "its encoder is Encoder4Editing, and only GradualStyleEncoder"),
-        ({"latent_avg": torch.zeros(10, 7)}, r"latent_avg is \(10, 7\), expected one latent of 8"),
-        ({"latent_avg": torch.zeros(9, 8)}, "expanded size"),
-        ({"latent_avg": "mean"}, "latent_avg is str"),
-        ({"state_dict": [1]}, "its weights are a list"),
-        ({"state_dict": {"fc.weight": torch.zeros(1)}}, "none of the weights that can be read: Private-Encoder, pSp"),
-    ],
-)
-def test_a_checkpoint_of_another_network_is_refused(changed: dict[str, object], says: str) -> None:
-    with pytest.raises(CheckpointError, match=says):
-        recognise(small_psp() | changed, "other.pt")
-
-
-class Runs:
-    """An object whose pickle calls a function when it is read."""
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return print, ("this must never be run",)
-
-
-@pytest.mark.parametrize("zipped", [True, False])
-def test_a_pickle_that_runs_code_is_refused_and_not_run(
-    tmp_path: Path, zipped: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
-    content = small_psp() | {"opts": Runs()}
-    torch.save(content, tmp_path / "evil.pt", _use_new_zipfile_serialization=zipped)
-    with pytest.raises(CheckpointError, match=r"evil\.pt: a pickle that needs print: .* it is not read"):
-        read_published(tmp_path / "evil.pt")
-    assert "never" not in capsys.readouterr().out
-
-
-def test_a_class_among_the_options_is_refused_with_its_name(tmp_path: Path) -> None:
-    path = saved(small_psp() | {"opts": argparse.Namespace(exp_dir=Fraction(1, 2))}, tmp_path / "psp.pt")
-    with pytest.raises(CheckpointError, match=r"a pickle that needs fractions\.Fraction"):
-        read_published(path)
-
-
-def test_reading_leaves_no_class_allowed_behind(tmp_path: Path) -> None:
-    before = set(torch.serialization.get_safe_globals())
-    read_published(saved({"opts": argparse.Namespace(a=1)}, tmp_path / "psp.pt"))
-    assert set(torch.serialization.get_safe_globals()) == before
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (b"", "damaged, cut short, or not weights"),
-        (b"\x17not weights at all", "damaged, cut short, or not weights"),
-        (b"\n<!DOCTYPE html><html>Sign in to download</html>", "a web page, not weights: download the file itself"),
-        (pickle.dumps({"G_ema": Runs()}, protocol=4), "a pickle that needs more than tensors"),  # as NVIDIA's .pkl
-        (b"\x20" + bytes(7) + b'{"a": damaged', "damaged, cut short, or not weights"),
-    ],
-)
-def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, content: bytes, says: str) -> None:
-    (tmp_path / "file.pt").write_bytes(content)
-    with pytest.raises(CheckpointError, match=rf"file\.pt: .*{says}") as caught:
-        import_weights(tmp_path / "file.pt")
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize("kept", [0.5, 0.99])
-def test_a_download_that_was_cut_short_is_named(tmp_path: Path, zipped: bool, kept: float) -> None:
-    torch.save(small_psp(), tmp_path / "whole.pt", _use_new_zipfile_serialization=zipped)
-    content = (tmp_path / "whole.pt").read_bytes()
-    (tmp_path / "cut.pt").write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(CheckpointError, match=r"cut\.pt: damaged, cut short"):
-        read_published(tmp_path / "cut.pt")
 
 
 @pytest.mark.parametrize(("name", "says"), [("absent.pt", "No such file"), (".", "Is a directory")])
@@ -411,94 +251,6 @@ def test_a_configuration_that_no_network_has_is_named(
     write_checkpoint(Checkpoint(kind, config, {}, {}), tmp_path / "file.safetensors")
     with pytest.raises(CheckpointError, match=rf"file\.safetensors: {says}"):
         load(tmp_path / "file.safetensors")
-
-
-# How imported weights are kept
-
-
-def test_imported_weights_are_checked_whenever_they_are_used(tmp_path: Path, folder: Path) -> None:
-    path = saved(small_psp(), tmp_path / "psp.pt")
-    import_weights(path)
-    stored = folder / "psp-64.safetensors"
-    assert weights_path("psp-64") == stored
-    stored.write_bytes(stored.read_bytes()[:-1] + b"x")
-    with pytest.raises(CheckpointError, match="sha256 does not match; import it again"):
-        load_face_model("psp-64")
-    assert verify_imports() == {"psp-64": False}
-    import_weights(path)  # in place of what is damaged
-    assert verify_imports() == {"psp-64": True}
-
-
-def test_several_imports_stand_side_by_side_and_a_deleted_file_is_forgotten(tmp_path: Path, folder: Path) -> None:
-    path = saved(small_psp(), tmp_path / "psp.pt")
-    import_weights(path, "b")
-    import_weights(path, "a")
-    assert [model.name for model in stored_models()] == ["a", "b"]
-    assert all(
-        model.description.endswith("serves one privacy level only, whatever --beta") for model in stored_models()
-    )
-    (folder / "a.safetensors").unlink()
-    assert [model.name for model in stored_models()] == ["b"]
-    with pytest.raises(CheckpointError, match=r"a: no such file, .*; imported: b"):
-        weights_path("a")
-
-
-def test_a_model_that_heeds_beta_is_not_said_to_serve_one_level(tmp_path: Path) -> None:
-    import_weights(saved(small_psp(), tmp_path / "psp.pt"))
-    model = load_as(PrivateEncoder, weights_path("psp-64"))
-    model.encoder.styles[4].beta_affine.bias.data[3] = 0.5
-    model.save(tmp_path / "trained.safetensors")
-    assert describe(tmp_path / "trained.safetensors") == "face model of 64 px"
-    with pytest.raises(CheckpointError, match="a checkpoint of veil already: give its path to --model"):
-        import_weights(tmp_path / "trained.safetensors")
-
-
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        ("psp-64", "there is one already; choose another --name"),
-        ("default", "is a model of ours"),
-        ("linear-refined", "is a model of ours"),
-        ("../psp", "a name is letters, digits"),
-        ("a b", "a name is letters, digits"),
-        ("", "a name is letters, digits"),
-    ],
-)
-def test_a_name_that_is_taken_or_no_name_is_refused(tmp_path: Path, name: str, says: str) -> None:
-    path = saved(small_psp(), tmp_path / "psp.pt")
-    import_weights(path)
-    with pytest.raises(CheckpointError, match=says):
-        import_weights(path, name)
-    assert [model.name for model in stored_models()] == ["psp-64"]
-
-
-def test_damage_among_the_imported_does_not_keep_ours_from_loading(folder: Path) -> None:
-    folder.mkdir()
-    (folder / "SHA256SUMS").write_text("0123abcd\n")
-    assert weights_path("default").name == "linear-refined.safetensors"
-    with pytest.raises(CheckpointError, match="SHA256SUMS: damaged"):
-        weights_path("psp-64")
-
-
-@pytest.mark.parametrize(
-    ("platform", "variables", "expected"),
-    [
-        ("linux", {}, "home/.local/share/veil/models"),
-        ("linux", {"XDG_DATA_HOME": "data"}, "data/veil/models"),
-        ("darwin", {}, "home/Library/Application Support/veil/models"),
-        ("win32", {"LOCALAPPDATA": "local"}, "local/veil/models"),
-        ("win32", {"VEIL_MODELS": "mine"}, "mine"),
-    ],
-)
-def test_weights_are_kept_where_the_platform_keeps_a_user_s_data(
-    platform: str, variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("VEIL_MODELS", "XDG_DATA_HOME", "LOCALAPPDATA"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in ({"HOME": "home"} | variables).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sys, "platform", platform)
-    assert import_folder() == Path(expected)
 
 
 # Alignment

@@ -1,7 +1,5 @@
 """The guard tells a person from a stranger with the shipped recogniser, on a free photograph."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -18,14 +16,6 @@ from streamer.types import GuardReport, Image, Track
 from tests.pipeline.test_anonymizer import frame_of
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def hopper() -> Image:
-    import matplotlib
-
-    path = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
-    return np.ascontiguousarray(cv2.imread(str(path))[:, :, ::-1])
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,132 @@
+"""How many a server takes, how it starts and stops, and what it refuses to serve."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from streamer.serve import peer_connection
+from streamer.serve import sessions as peers_module
+from streamer.serve.sessions import Limits
+from tests.end_to_end.serving import SDP, Playing, Serving, noise, peer, serving
+from tests.serve.asking import json_of, run, wait_until_empty
+
+# Limits
+
+
+def test_one_peer_too_many_is_sent_away_and_let_in_later() -> None:
+    async def test() -> None:
+        async with serving(limits=Limits(peers=1)) as server:
+            async with peer(server, Playing([noise()])) as (connection, _, said):
+                sdp = connection.localDescription.sdp
+                async with server.client.post(server.url + "/offer", data=sdp, headers=SDP) as response:
+                    assert (response.status, response.headers["Retry-After"]) == (503, "10")
+                assert len(server.peers.by_id) == 1
+                await json_of(server, "GET", said["session"])
+                async with server.client.delete(server.url + said["session"]) as response:
+                    assert response.status == 200
+            async with peer(server, Playing([noise()])) as (_, received, _):
+                await received.until(lambda images: len(images) > 3)
+
+    run(test())
+
+
+def test_an_offer_without_a_peer_behind_it_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_connection, "CONNECT_SECONDS", 2.0)
+
+    async def test() -> None:
+        async with serving() as server:
+            async with peer(server, Playing([noise()])) as (connection, _, _):
+                sdp = connection.localDescription.sdp
+            await wait_until_empty(server)
+            status, _ = await json_of(server, "POST", "/offer", data=sdp)
+            assert status == 201
+            await asyncio.sleep(0.5)
+            assert len(server.peers.by_id) == 1
+            await wait_until_empty(server, 10.0)
+
+    run(test())
+
+
+def test_peers_that_come_and_go_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers_module, "IDLE_SECONDS", 2.0)
+
+    async def visit(server: Serving, *, abruptly: bool) -> None:
+        async with peer(server, Playing([noise()])) as (connection, received, said):
+            await received.until(lambda images: len(images) > 2)
+            if abruptly:  # nothing is said: the server finds out by itself
+                for transport in {t.sender.transport for t in connection.getTransceivers()}:
+                    await transport.transport.stop()
+            else:
+                async with server.client.delete(server.url + said["session"]) as response:
+                    assert response.status == 200
+
+    async def test() -> None:
+        async with serving() as server:
+            counts = []
+            for n in range(10):
+                await visit(server, abruptly=n % 2 == 1)
+                await wait_until_empty(server, 40.0)
+                await asyncio.sleep(0.3)
+                gc.collect()
+                filters = [t for t in threading.enumerate() if t.name == "filter"]
+                counts.append((len(asyncio.all_tasks()), len(filters), len(list(Path("/proc/self/fd").iterdir()))))
+            assert counts[-1] == counts[3], counts
+
+    run(test())
+
+
+# The command
+
+
+def test_the_command_serves_until_it_is_told_to_stop() -> None:
+    command = [sys.executable, "-m", "streamer", "serve", "--port", "0", "--mode", "cover"]
+    token = os.environ | {"VEIL_TOKEN": "t" * 20}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=token) as server:
+        assert server.stdout is not None
+        url = server.stdout.readline().removeprefix("veil serves ").strip()
+        try:
+            run(ask(url))
+        finally:
+            server.send_signal(signal.SIGTERM)
+        assert server.wait(20) == 0
+
+
+async def ask(url: str) -> None:
+    async with aiohttp.ClientSession() as client:
+        for path, status in {"/": 200, "/healthz": 200, "/readyz": 200, "/metrics": 401, "/app.js": 200}.items():
+            async with client.get(url + path) as response:
+                assert response.status == status, path
+                assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--host", "0.0.0.0"], "can be reached by others"),
+        (["--host", "0.0.0.0", "--self-signed"], "can be reached by others"),
+        (["--cert", "c.pem"], "needs the private key"),
+        (["--voice", "--keep-audio"], "--voice"),
+        (["--turn", "turn:example.org"], "VEIL_TURN_SECRET"),
+        (["--port", "1"], "cannot listen on 127.0.0.1:1"),
+        (["--origin", "example.org"], "is no origin"),
+        (["--token-file", "/nowhere"], "cannot read the token"),
+    ],
+)
+def test_what_cannot_be_served_is_said_in_one_line(options: list[str], said: str) -> None:
+    if "--port" in options and os.geteuid() == 0:
+        pytest.skip("root may listen on every port")
+    command = [sys.executable, "-m", "streamer", "serve", "--mode", "cover", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode in (1, 2)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
