@@ -93,7 +93,7 @@ def load_picture(path: Path) -> Image:
     except cv2.error as error:  # more pixels than OpenCV takes
         raise SourceError(f"cannot decode {path}: {error.err}") from error
     except (ImportError, *UNREADABLE) as error:
-        raise SourceError(f"cannot decode {path}: {error}") from error
+        raise SourceError(f"cannot decode {path}: {' '.join(str(error).split())}") from error
     if header.pages > 1:
         log.warning("%s has %d pages: only the first is read", path, header.pages)
     if header.has_alpha:

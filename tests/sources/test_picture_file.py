@@ -59,6 +59,16 @@ def test_a_heic_that_lacks_tiles_is_refused(tmp_path: Path):
         open_source(tmp_path / "cut.heic")
 
 
+def test_what_a_library_says_in_several_lines_is_one(tmp_path: Path):
+    data = bytearray(tiled_heic([plain(colour) for colour in COLOURS], columns=3, size=(192, 128)))
+    extents = data.index(b"iloc") + 18  # of its first item: more than libheif takes
+    data[extents : extents + 2] = (257).to_bytes(2)
+    (tmp_path / "a.heic").write_bytes(data)
+    with pytest.raises(SourceError, match="exceeds security limit") as refused:
+        load_picture(tmp_path / "a.heic")
+    assert "\n" not in str(refused.value)
+
+
 def test_a_heic_in_grey_or_with_alpha_is_three_channels(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     for mode, warned in (("L", False), ("RGBA", True)):
         caplog.clear()
