@@ -24,7 +24,7 @@ from streamer.audit.log import AuditLog, Figures, GuardFigures, canonical, seale
 from streamer.audit.verify import Verification, verify
 from streamer.errors import SinkError, SourceError
 from streamer.masking import mask_secrets
-from streamer.pipeline.anonymizer import Settings
+from streamer.settings import Settings
 from streamer.types import FaceReport, Frame, SafeFrame
 
 BLACK = np.zeros((4, 4, 3), np.uint8)

@@ -17,6 +17,7 @@ import pytest
 
 from streamer.pipeline import anonymizer as pipeline
 from streamer.pipeline import runner as protection
+from streamer.types import SafeFrame
 from tests.cli.running import COVER, veil
 
 
@@ -85,7 +86,7 @@ def test_an_error_is_said_once_and_leaves_nothing(
 
 
 def raising(error: BaseException) -> Any:  # noqa: ANN401
-    def protect(source: Any, anonymizer: pipeline.Anonymizer, *, stream: str | None) -> Iterator[pipeline.SafeFrame]:  # noqa: ANN401
+    def protect(source: Any, anonymizer: pipeline.Anonymizer, *, stream: str | None) -> Iterator[SafeFrame]:  # noqa: ANN401
         yield from anonymizer.frames([next(iter(source))])
         raise error
 

@@ -17,10 +17,11 @@ from models.private_encoder.private_encoder import PrivateEncoder, PrivateEncode
 from models.registry import load_face_model
 from streamer.errors import AnonymizerError
 from streamer.faces.detect import FaceDetector
-from streamer.pipeline.anonymizer import Anonymizer, Settings
+from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.stream import MAX_FAILURES
 from streamer.render.align import SimilarityAligner, profile_ratio
 from streamer.render.blend import fill, inner_face
+from streamer.settings import Settings
 from streamer.types import Face, Image, Policy
 from tests.pipeline.framed import frame_of
 

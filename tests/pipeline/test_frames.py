@@ -14,9 +14,10 @@ from models.private_encoder.encoder import EncoderConfig
 from models.private_encoder.generator import GeneratorConfig
 from models.private_encoder.private_encoder import PrivateEncoder, PrivateEncoderConfig
 from streamer.errors import AnonymizerError, SourceError
-from streamer.pipeline.anonymizer import Anonymizer, Settings
+from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.runner import QUEUE_LENGTH, protect
 from streamer.render.draw import choose_device
+from streamer.settings import Settings
 from streamer.types import Frame, Image, VideoInfo
 from tests.pipeline.framed import frame_of
 

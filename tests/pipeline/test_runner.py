@@ -15,10 +15,11 @@ import pytest
 from streamer.errors import AnonymizerError
 from streamer.faces.center_face import CenterFace
 from streamer.pipeline import stream as stream_module
-from streamer.pipeline.anonymizer import Anonymizer, Settings
+from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.renderer import Rendered, Renderer
 from streamer.pipeline.runner import protect
 from streamer.pipeline.tiers import Choice
+from streamer.settings import Settings
 from streamer.types import Face, Frame, Image, TrackedFrame, VideoInfo
 
 FACE = Face(np.array([20, 20, 60, 60], np.float32), np.full((5, 2), 40, np.float32), None, 0.9)

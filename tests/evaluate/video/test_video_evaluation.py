@@ -13,7 +13,8 @@ from streamer.evaluate.figures import Findings
 from streamer.evaluate.video.frame_pairs import OutputPairs, OwnPairs, frame_seconds, partners
 from streamer.evaluate.video.truth import TrueFace, Truth, read_truth, sha256_of, write_truth
 from streamer.evaluate.video.video_evaluation import evaluate_video
-from streamer.pipeline.anonymizer import Anonymizer, Settings
+from streamer.pipeline.anonymizer import Anonymizer
+from streamer.settings import Settings
 from streamer.sources.file_source import open_source
 from streamer.types import Image
 from tests.clips import SHARED_CLIPS, encode_clip

@@ -14,11 +14,11 @@ COUNT = 400
 @pytest.fixture(scope="module")
 def donors() -> Donors:
     chance = np.random.default_rng(1)
-    usable = [chance.random(COUNT) < 0.6 for _ in range(2)]
+    inner, skin = [chance.random(COUNT) < 0.6 for _ in range(2)]
     female = (np.arange(COUNT) % 2).astype(np.float32)
     beard = np.where(female == 0, chance.choice([0.0, 0.3], COUNT), 0.0).astype(np.float32)
     age, tone = chance.uniform(0, 85, COUNT), chance.uniform(-60, 70, COUNT)
-    return Donors(*usable, beard, female, age.astype(np.float32), tone.astype(np.float32))
+    return Donors(inner, skin, beard, female, age.astype(np.float32), tone.astype(np.float32))
 
 
 @pytest.fixture(scope="module")
