@@ -1,10 +1,12 @@
 """Whoever comes into a live picture is covered from the first frame on, even if found two frames late."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from benchmarks.onset import entries, onsets
 from streamer.evaluate.measures.coverage import UNCOVERED
-from streamer.faces.detect import FaceDetector
+from streamer.faces.detect import FaceDetector, Look
 from streamer.pipeline import stream as stream_module
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.settings import LIVE_DELAY
@@ -19,8 +21,8 @@ class LateDetector(FaceDetector):
 
     seen = 0
 
-    def __call__(self, image: Image) -> list[Face]:
-        faces = super().__call__(image)
+    def __call__(self, image: Image, some: Sequence[Look] | None = None) -> list[Face]:
+        faces = super().__call__(image, some)
         self.seen = self.seen + 1 if faces else 0
         return faces if self.seen > LATE else []
 
