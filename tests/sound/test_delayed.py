@@ -47,7 +47,7 @@ def begins(wave: Samples) -> float:
 
 
 @pytest.mark.parametrize("voice", [None, Voice.of(bytes(32))])
-@pytest.mark.parametrize("delay", [0.16, 0.31, 0.6])
+@pytest.mark.parametrize("delay", [0.12, 0.31, 0.6])
 def test_sound_is_as_late_as_the_video(voice: Voice | None, delay: float) -> None:
     async def test() -> None:
         wave = await heard(DelayedAudio(Tone(silent=40), lambda: delay, voice), 100)

@@ -9,7 +9,6 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.exceptions import OperationError
 
 from streamer.serve.sdp.offer_check import CodecError, OfferError, codecs_of
-from streamer.serve.sdp.prompt_frames import use_prompt_frames
 from streamer.sinks.webrtc import use_wide_encoders
 
 ANSWER_SECONDS = 10.0
@@ -38,7 +37,6 @@ async def _answered(connection: RTCPeerConnection, offer: str) -> str:
             transceiver.direction = "inactive"
     await connection.setLocalDescription(await connection.createAnswer())
     use_wide_encoders(connection)
-    use_prompt_frames(connection)
     return str(connection.localDescription.sdp)
 
 
