@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,9 @@ GROWN = 14  # years, below which sex shows little, and any donor suits
 UNLIKE_SEX = 6.0  # what one donor of the other sex costs, in the unit of the others
 YEARS = 4.0, 0.2  # off in age that cost 1: at birth at least, and as a share of the age
 TONE = 14.0  # degrees off that cost 1
-BEARD_APART = 0.05  # logarithm: lips may differ from skin by so much of a beard
-RECOLOURED = 25.0  # degrees: lips and lids of a darker or fairer face go ill with a skin farther off
 SKIN_YEARS, SKIN_TONE = 0.12, 60.0  # the same for those whose skin is around: wrinkles tell, a tone is given anew
+BEARD_APART = 0.05  # logarithm: the skin around may differ from the inner face by so much of a beard
+RECOLOURED = 25.0  # degrees: lips and lids of a darker or fairer face go ill with a skin farther off
 CHANCE, SKIN_CHANCE = 1.2, 6.0  # of the cost, drawn at random: or the best donor would be in everybody
 
 
@@ -40,10 +40,6 @@ class Donors:
     female: Floats
     age: Floats
     tone: Floats
-
-    def of(self, rows: npt.NDArray[np.int64]) -> Donors:
-        """Return those donors alone."""
-        return Donors(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
 @dataclass(frozen=True)
