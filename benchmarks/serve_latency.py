@@ -21,11 +21,11 @@ import cv2
 import numpy as np
 from aiohttp import web
 from aiortc import RTCPeerConnection, RTCSessionDescription
-from streamer.serve.link import with_start_bitrate
 
 from streamer.cli.demo import free_portrait
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.cores import share_cores
+from streamer.serve.sdp.answer import with_start_bitrate
 from streamer.types import Image
 from tests.end_to_end.browser import browser, write_y4m
 from tests.end_to_end.serving import ALONE, serving
