@@ -34,6 +34,7 @@ def blurred(crops: Image) -> Image:
     return covered
 
 
+@pytest.mark.slow
 def test_the_linear_part_undoes_a_blur_of_pictures_that_it_never_saw_and_leaves_the_rest():
     before = pictures(300)
     after = blurred(before)

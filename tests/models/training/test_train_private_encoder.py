@@ -34,6 +34,7 @@ def config(tmp_path: Path) -> PrivateEncoderTrainConfig:
     )
 
 
+@pytest.mark.slow
 def test_it_ends_with_a_model_that_has_strangers(config: PrivateEncoderTrainConfig) -> None:
     assert [step.step for step in train(config)] == [0, 1, 2, 0, 1, 2]
     model = load_as(PrivateEncoder, config.run / "private-encoder.safetensors")
@@ -41,12 +42,14 @@ def test_it_ends_with_a_model_that_has_strangers(config: PrivateEncoderTrainConf
     assert list(train(config)) == []  # done
 
 
+@pytest.mark.slow
 def test_legs_of_no_time_get_there_too(config: PrivateEncoderTrainConfig) -> None:
     leg = dataclasses.replace(config, minutes=0.0, strangers=0)
     assert [[step.step for step in train(leg)] for _ in range(5)] == [[0, 1], [1, 2, 0, 1], [1, 2], [], []]
     assert load_as(PrivateEncoder, config.run / "private-encoder.safetensors").identity_size == 0
 
 
+@pytest.mark.slow
 def test_it_runs_where_there_is_nothing_that_reads_video(config: PrivateEncoderTrainConfig) -> None:
     program = (
         "import sys; sys.modules |= dict.fromkeys(['cv2', 'av', 'mediapipe', 'kornia', 'typer', 'streamer']);"
