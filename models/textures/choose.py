@@ -40,10 +40,12 @@ def choose(model: Textures, sighting: Sighting, seeds: Tensor) -> Tensor:
     Args:
         model: The strangers.
         sighting: Of N people; without attributes any stranger suits, without embeddings none is too like them.
-        seeds: `(N,)` non-negative int64, one per person and key.
+        seeds: `(N,)` non-negative int64, one per person and key; of one person any number, for as many strangers.
     """
     unsuited = misfit(model, sighting) + _unfitting(model, sighting) + _browed(model, sighting)  # (N, B)
     likeness = _likeness(model, sighting)
+    if len(unsuited) == 1:
+        unsuited, likeness = (values.expand(len(seeds), -1) for values in (unsuited, likeness))
     chosen = []
     for cost, like, seed in zip(unsuited, likeness, seeds.tolist(), strict=True):
         # Whoever suits costs 0, and so do many: the least like of them come first, by what is added.

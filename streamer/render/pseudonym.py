@@ -144,8 +144,8 @@ class Pseudonyms:
         """Return a stranger who suits, of several the one who is least like the person once drawn."""
         if try_on is None or seen.embeddings is None:
             return int(self._model.pseudonyms(seen, torch.tensor([seed], device=self._device))[0])
-        seeds = [torch.tensor([seed + TRIES_APART * n], device=self._device) for n in range(TRIES)]
-        strangers = list(dict.fromkeys(int(self._model.pseudonyms(seen, one)[0]) for one in seeds))
+        seeds = torch.tensor([seed + TRIES_APART * n for n in range(TRIES)], device=self._device)
+        strangers: list[int] = list(dict.fromkeys(self._model.pseudonyms(seen, seeds).tolist()))
         likeness = []
         for stranger in strangers:
             drawn = self._embed(try_on(track, stranger), [track])
