@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "evaluate/measures": "faces render evaluate",
     "evaluate/report": "pipeline evaluate",
     "evaluate/images": "faces render pipeline evaluate evaluate/measures evaluate/report",
+    "evaluate/export": "evaluate evaluate/measures evaluate/images",
     "evaluate/video": "sources faces pipeline evaluate evaluate/measures evaluate/report",
     "evaluate/paper": "render pipeline evaluate evaluate/measures evaluate/report evaluate/images",
     "evaluate/covered": "faces render pipeline evaluate evaluate/measures evaluate/images",

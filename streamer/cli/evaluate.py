@@ -99,6 +99,13 @@ def images(
     thresholds: Thresholds = None,
     report: Report = None,
     out: Out = None,
+    export_hifd: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write predictions for `hifd` (PyPI). They hold embeddings of real faces."),
+    ] = None,
+    export_lfw: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the outputs as FDeID-Toolbox wants those of LFW.")
+    ] = None,
     show_faces: Annotated[bool, typer.Option("--show-faces", help="Show the report's worst faces.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -106,11 +113,16 @@ def images(
     ending = Ending("images", thresholds, report, out, as_json, show_faces)
     with _evaluation(quiet=as_json) as bar:
         gate = _gate(ending)
+        from streamer.evaluate.export.hifd import HifdExport
+        from streamer.evaluate.export.lfw_protocol import LfwExport
         from streamer.evaluate.images.image_evaluation import evaluate_images
         from streamer.evaluate.measures.recognizers import load_recognizers
 
         recognizers = load_recognizers(recognizer)
         anonymizer = None if outputs else _anonymizer(model, beta=beta, key=key, device=device)
+        method = outputs.resolve().name if outputs else "veil"
+        hifd = HifdExport(export_hifd, method, recognizers) if export_hifd else None
+        lfw = LfwExport(export_lfw, method) if export_lfw else None
         findings = evaluate_images(
             originals,
             outputs=outputs,
@@ -119,9 +131,15 @@ def images(
             inception=inception,
             limit=limit,
             show_faces=show_faces,
+            witnesses=[export for export in (hifd, lfw) if export],
             follow=bar.follow,
         )
-        _end(_with_provenance(findings, model, anonymizer), gate, ending)
+        findings = _with_provenance(findings, model, anonymizer)
+        if hifd:
+            hifd.write()
+        if lfw:
+            lfw.write(findings.settings)
+        _end(findings, gate, ending)
 
 
 @evaluate_app.command("video")

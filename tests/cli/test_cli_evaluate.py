@@ -24,9 +24,9 @@ def veil(*arguments: str | Path) -> Result:
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of four photos of one face, in different light."""
     folder = tmp_path_factory.mktemp("photos")
-    for name, light in {"a": 1.0, "b": 0.8, "c": 0.6, "d": 1.1}.items():
+    for number, light in enumerate((1.0, 0.8, 0.6, 1.1), 1):
         picture = (free_portrait().astype(np.float32) * light).clip(0, 255).astype(np.uint8)
-        cv2.imwrite(str(folder / f"{name}.png"), picture[..., ::-1])
+        cv2.imwrite(str(folder / f"Somebody_{number:04d}.png"), picture[..., ::-1])
     return folder
 
 
@@ -134,6 +134,7 @@ def test_copies_are_recognised_and_break_the_gate(photos: Path, tmp_path: Path):
 def test_our_own_output_is_made_and_the_page_says_with_what(photos: Path, tmp_path: Path):
     path = gate(tmp_path, '[images]\n"similarity.identity" = { max = 0.5 }\n')
     options = ("--limit", 2, "--thresholds", path, "--report", tmp_path / "report.html", "--show-faces")
+    options += ("--export-hifd", tmp_path / "hifd", "--export-lfw", tmp_path / "lfw")
     result = veil("images", photos, *RECOGNIZER, *map(str, options))
     assert result.exit_code == 0, result.output
     assert "PASS: 1 of 1 thresholds" in result.stdout
@@ -141,6 +142,15 @@ def test_our_own_output_is_made_and_the_page_says_with_what(photos: Path, tmp_pa
     sums = Path(cli.__file__).parents[2] / "models" / "weights" / "SHA256SUMS"
     assert any(line.split()[0] in page for line in sums.read_text().splitlines())
     assert "This page shows real faces" in page
+    predicted = tmp_path / "hifd/methods/veil"
+    embeddings, landmarks = (
+        json.loads((predicted / name).read_text())["predictions"]
+        for name in ("face_embedding/identity.json", "landmark/mediapipe-mesh.json")
+    )
+    outputs = {path.name for path in (tmp_path / "lfw/data/Somebody").iterdir()}
+    assert len(embeddings) == len(landmarks) == len(outputs) == 2
+    made_with = json.loads((tmp_path / "lfw/config.yaml").read_text())["parameters"]
+    assert made_with["model sha256"] in page
 
 
 @pytest.mark.slow

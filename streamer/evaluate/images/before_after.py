@@ -67,6 +67,7 @@ class Judged:
         landmarks: How far its five points moved, in distances of the eyes; nan where none was found.
         error: How far its expression moved; nan where none was found.
         expression: What the face does; None where none was found.
+        points: `(5, 2)` landmarks in pixels of the photo; None where no face was found.
         tier: How our own pipeline covered it; "" for another tool's output.
         inception: `(2048,)` features of the crop, or None.
     """
@@ -80,6 +81,7 @@ class Judged:
     landmarks: float
     error: ExpressionError
     expression: Expression | None = field(repr=False)
+    points: Floats | None = field(default=None, repr=False)
     tier: str = ""
     inception: Floats | None = field(default=None, repr=False)
 
@@ -150,6 +152,7 @@ class Judge:
             landmarks=_moved(original.face, face) if face else float("nan"),
             error=expression_error(original.expression, expression) if expression else NO_ERROR,
             expression=expression,
+            points=face.landmarks if face else None,
             tier=tier,
             inception=self._inception(crop),
         )

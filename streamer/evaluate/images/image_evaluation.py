@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -49,6 +50,14 @@ __all__ = [
 Follow = Callable[[Iterable[PhotoFile]], Iterable[PhotoFile]]
 
 
+class Witness(Protocol):
+    """What sees each photo beside its output, once, and keeps of it what it needs."""
+
+    def add(self, original: Original, output: Image, judged: Judged) -> None:
+        """Take a photo, its output, and what was seen in both."""
+        ...
+
+
 def evaluate_images(
     originals: Path,
     *,
@@ -58,6 +67,7 @@ def evaluate_images(
     inception: Path | None = None,
     limit: int | None = None,
     show_faces: bool = False,
+    witnesses: Sequence[Witness] = (),
     follow: Follow = iter,
 ) -> Findings:
     """Return all that is measured of photos and what was made of them.
@@ -70,6 +80,7 @@ def evaluate_images(
         inception: Inception v3 weights, for FID.
         limit: At most so many photos of each collection, evenly spread.
         show_faces: Show the worst faces and not only their landmarks: the findings then hold real faces.
+        witnesses: Are shown every photo that was measured, and its output.
         follow: Sees the photos go by, such as a progress bar.
 
     Raises:
@@ -88,7 +99,8 @@ def evaluate_images(
         output, tier = task.make(original, recorder.wrong)
         judged = recorder.add(original, output, tier=tier)
         if judged is not None and output is not None:
-            worst.add(original, output, judged)
+            for witness in (worst, *witnesses):
+                witness.add(original, output, judged)
             files.append(HashedFile(original.photo.name, original.photo.sha256(), task.hash_of(original, output)))
     judge.close()
     return replace(_findings(recorder, recognizers, task, worst), files=tuple(files))

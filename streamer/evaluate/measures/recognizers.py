@@ -65,6 +65,10 @@ class Recognizer(Protocol):
         """
         ...
 
+    def centered(self, embeddings: Floats, *, originals: Floats) -> Floats:
+        """Return embeddings `(N, D)` whose cosines are those of `similarity`, for tools that know no other measure."""
+        ...
+
 
 class _ByCosine:
     """Compares by the cosine."""
@@ -80,6 +84,10 @@ class _ByCosine:
     def similarity(self, a: Floats, b: Floats, *, originals: Floats) -> Doubles:
         """Return cosines, `(N,)`: strangers' are about 0 already."""
         return cosine_similarity(a, b)
+
+    def centered(self, embeddings: Floats, *, originals: Floats) -> Floats:
+        """Return the embeddings as they are."""
+        return embeddings
 
 
 class DlibRecognizer:
@@ -123,8 +131,11 @@ class DlibRecognizer:
 
     def similarity(self, a: Floats, b: Floats, *, originals: Floats) -> Doubles:
         """Return the cosine of what differs from the mean of `originals`: without, strangers are at .9."""
-        center = np.asarray(originals, np.float64).mean(axis=0)
-        return cosine_similarity(a - center, b - center)
+        return cosine_similarity(self.centered(a, originals=originals), self.centered(b, originals=originals))
+
+    def centered(self, embeddings: Floats, *, originals: Floats) -> Floats:
+        """Return what differs from the mean of `originals`."""
+        return np.asarray(embeddings - np.asarray(originals, np.float64).mean(axis=0))
 
 
 class _OfCrops(_ByCosine, ABC):

@@ -29,6 +29,10 @@ class CosineJudge:
         """Return cosines, `(N,)`."""
         return np.array([1 - cdist(x[None], y[None], "cosine")[0, 0] for x, y in zip(a, b, strict=True)])
 
+    def centered(self, embeddings: Floats, *, originals: Floats) -> Floats:
+        """Return them as they are."""
+        return embeddings
+
     def __call__(self, image: object, face: object) -> Floats:
         """Never called: embeddings are made up."""
         raise NotImplementedError

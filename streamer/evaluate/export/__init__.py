@@ -1,0 +1,1 @@
+"""What was measured of photos, in the forms that other people's benchmarks read."""
