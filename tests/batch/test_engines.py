@@ -12,10 +12,10 @@ import pytest
 
 from tests.batch.archives import batch, cover, files_below, first_picture, frames_of, records
 from tests.clips import encode_clip
+from tests.end_to_end.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_SECONDS = 120.0
 KEYS = {"g": "8", "keyint_min": "8", "sc_threshold": "0"}
 IN_PARTS = ("--part-minutes", "0.02")
 

@@ -19,6 +19,7 @@ from streamer.pipeline import anonymizer as pipeline
 from streamer.pipeline import runner as protection
 from streamer.types import SafeFrame
 from tests.cli.running import COVER, veil
+from tests.end_to_end.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -141,11 +142,11 @@ def test_a_real_signal_ends_a_real_run_with_130_and_no_output(name: str, portrai
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, env={**os.environ, **root}, preexec_fn=heard
     ) as process:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not (tmp_path / "working").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(getattr(signal, name))
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130, said
     assert said == "veil: interrupted; nothing was written\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["slow.py", "working"]

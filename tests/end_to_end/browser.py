@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from streamer.types import Image
+from tests.end_to_end.patience import PATIENCE_SECONDS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: chromium)")
@@ -47,6 +48,7 @@ class Page:
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self.problems: list[str] = []
         self._task = asyncio.create_task(self._listen())
+        self._task.add_done_callback(self._end)
 
     async def _listen(self) -> None:
         async for message in self._socket:
@@ -55,13 +57,22 @@ class Page:
                 self._waiting.pop(said["id"]).set_result(said)
             elif said["method"] in ("Runtime.exceptionThrown", "Log.entryAdded"):
                 self.problems.append(str(said["params"]))
+            elif said["method"] == "Inspector.targetCrashed":
+                return
+
+    def _end(self, _: asyncio.Task[None]) -> None:
+        """Fail what waits for an answer: of a page that crashed none comes, and no word either."""
+        for asked in self._waiting.values():
+            if not asked.done():
+                asked.set_exception(ConnectionError("the page has crashed, or its browser has ended"))
 
     async def do(self, method: str, **params: object) -> dict[str, Any]:
         """Return what the browser answers to a command of its DevTools."""
         number = next(self._ids)
         self._waiting[number] = asyncio.get_running_loop().create_future()
         await self._socket.send_json({"id": number, "method": method, "params": params})
-        answer = await asyncio.wait_for(self._waiting[number], 30)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            answer = await self._waiting[number]
         assert "error" not in answer, answer["error"]
         return dict(answer["result"])
 
@@ -71,9 +82,9 @@ class Page:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    async def until(self, code: str, seconds: float = 20.0) -> None:
+    async def until(self, code: str) -> None:
         """Wait until an expression is true."""
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not await self.js(code):
                 await asyncio.sleep(0.1)
 
@@ -92,10 +103,12 @@ class Page:
         return cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
 
     async def video_frame(self) -> Image:
-        """Return what the page's video shows now, in its own size, RGB."""
-        data = await self.js(
-            """(() => { const v = document.getElementById('video'), c = document.createElement('canvas');
-            c.width = v.videoWidth; c.height = v.videoHeight; c.getContext('2d').drawImage(v, 0, 0);
+        """Return what the page's video shows, in its own size, RGB; while it has nothing to show, wait."""
+        data = await self.js(  # read often: so the canvas is in the page's memory, and no other process is waited for
+            """(async () => { const v = document.getElementById('video'), c = document.createElement('canvas');
+            while (v.readyState < v.HAVE_CURRENT_DATA) await new Promise((done) => setTimeout(done, 50));
+            c.width = v.videoWidth; c.height = v.videoHeight;
+            c.getContext('2d', { willReadFrequently: true }).drawImage(v, 0, 0);
             return c.toDataURL('image/png').split(',')[1]; })()"""
         )
         return cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
@@ -117,7 +130,7 @@ async def browser(folder: Path, camera: Path) -> AsyncIterator[Page]:
                 target = next(t for t in await response.json() if t["type"] == "page")
             async with client.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket:
                 page = Page(socket)
-                for domain in ("Page", "Runtime", "Log"):
+                for domain in ("Inspector", "Page", "Runtime", "Log"):
                     await page.do(f"{domain}.enable")
                 yield page
     finally:
@@ -126,7 +139,7 @@ async def browser(folder: Path, camera: Path) -> AsyncIterator[Page]:
 
 
 async def _port(file: Path) -> int:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not file.exists() or not file.read_text().strip():
             await asyncio.sleep(0.1)
     return int(file.read_text().splitlines()[0])

@@ -25,6 +25,7 @@ from streamer.serve.prometheus import Metrics
 from streamer.serve.room import Sound
 from streamer.serve.sessions import Limits, Peers
 from streamer.types import Image
+from tests.end_to_end.patience import PATIENCE_SECONDS
 
 SDP = {"Content-Type": "application/sdp"}
 ALONE = RTCConfiguration(iceServers=[])
@@ -104,8 +105,8 @@ class Received:
             if track.kind == "video":
                 self.images.append(frame.to_ndarray(format="rgb24"))
 
-    async def until(self, enough: Callable[[list[Image]], bool], seconds: float = 20.0) -> None:
-        async with asyncio.timeout(seconds):
+    async def until(self, enough: Callable[[list[Image]], bool]) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not enough(self.images):
                 await asyncio.sleep(0.05)
 

@@ -20,6 +20,7 @@ import pytest
 from av import VideoFrame
 
 from streamer import Anonymizer
+from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.end_to_end.rtsp_servers import SYSTEM_PYTHON
 from tests.end_to_end.serve.test_serve_foreign import has_webrtcbin
 from tests.end_to_end.serving import peer, serving
@@ -185,7 +186,7 @@ def test_the_gstreamer_example_is_received():
             example = str(ROOT / "examples" / "gstreamer_whip.py")
             process = await asyncio.create_subprocess_exec(SYSTEM_PYTHON, example, server.url + "/whip/door")
             try:
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(PATIENCE_SECONDS):
                     while not server.peers.by_id:
                         await asyncio.sleep(0.1)
                 async with peer(server, path="/whep/door") as (_, received, _):

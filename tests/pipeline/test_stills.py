@@ -20,6 +20,7 @@ from streamer.pipeline import stream as stream_module
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.settings import Settings
 from streamer.types import Face, Frame, Image
+from tests.end_to_end.patience import PATIENCE_SECONDS
 
 ROUNDS = 6
 KEY = b"k" * 32
@@ -126,7 +127,7 @@ def test_a_detector_that_broke_costs_one_picture(anonymizer: Anonymizer, picture
 
 
 def test_no_more_pictures_than_detectors_are_searched_at_once(monkeypatch: pytest.MonkeyPatch, pictures: list[Image]):
-    full, made = threading.Barrier(pipeline.MAX_STILLS, timeout=5), []
+    full, made = threading.Barrier(pipeline.MAX_STILLS, timeout=PATIENCE_SECONDS), []
 
     class Waiting:
         def __init__(self) -> None:
@@ -164,7 +165,7 @@ def test_who_is_at_work_when_it_is_closed_finishes_and_frees_its_detector(
     class Held:
         def __call__(self, image: Image) -> list[Face]:
             at_work.set()
-            assert go_on.wait(5)
+            assert go_on.wait(PATIENCE_SECONDS)
             return []
 
         def close(self) -> None:
@@ -174,7 +175,7 @@ def test_who_is_at_work_when_it_is_closed_finishes_and_frees_its_detector(
     anonymizer = Anonymizer(None, None, Settings(mode="cover"))
     with ThreadPoolExecutor(1) as workers:
         made = workers.submit(anonymizer.image, pictures[3])
-        assert at_work.wait(5)
+        assert at_work.wait(PATIENCE_SECONDS)
         anonymizer.close()
         assert not closed.is_set()
         go_on.set()

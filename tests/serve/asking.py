@@ -6,15 +6,16 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.end_to_end.serving import SDP, Serving
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(test, 120))
+    asyncio.run(asyncio.wait_for(test, PATIENCE_SECONDS))
 
 
-async def wait_until_empty(server: Serving, seconds: float = 20.0) -> None:
-    async with asyncio.timeout(seconds):
+async def wait_until_empty(server: Serving) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while server.peers.by_id:
             await asyncio.sleep(0.05)
 

@@ -23,6 +23,7 @@ from streamer.serve.access import MAX_BODY, Access, OfferLimit, read_tokens
 from streamer.serve.certificate import self_signed
 from streamer.serve.ice import IceServers
 from streamer.serve.sdp.offer_check import OfferError, checked_offer
+from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.end_to_end.rtsp_servers import free_port
 from tests.end_to_end.serving import SDP, Playing, Serving, noise, peer, serving
 from tests.serve.test_serve import run
@@ -123,7 +124,7 @@ def test_who_sends_a_byte_a_second_is_cut_off_and_others_are_served(monkeypatch:
     async def test() -> None:
         async with serving() as server:
             port = int(server.url.rpartition(":")[2])
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 slow = [dribble(port, b"GET / HT"), dribble(port, head % port)]
                 one, other, *_ = await asyncio.gather(*slow, *(status(server, "GET", "/healthz") for _ in range(20)))
             assert b"200" not in one

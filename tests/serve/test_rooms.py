@@ -16,6 +16,7 @@ from aiortc import RTCPeerConnection
 from streamer.serve import sessions as peers_module
 from streamer.serve.access import Access, viewer_key
 from streamer.types import Image
+from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.end_to_end.serving import SDP, Playing, Received, Serving, peer, serving
 from tests.serve.test_serve import run
 
@@ -29,7 +30,7 @@ def shows(image: Image) -> Any:  # noqa: ANN401 - a function of pictures
 
 
 async def until_shown(received: Received, image: Image) -> None:
-    await received.until(shows(image), 30)
+    await received.until(shows(image))
 
 
 async def said_of(server: Serving, path: str) -> tuple[int, Any]:
@@ -61,7 +62,7 @@ async def watched_name() -> AsyncIterator[Watched]:
 
 
 async def until_stopped(one: Watched) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while await said_of(one.server, one.viewer) != (200, {"sender": "stopped"}):
             await asyncio.sleep(0.05)
 
@@ -121,7 +122,7 @@ def test_a_room_ends_a_while_after_its_sender(monkeypatch: pytest.MonkeyPatch) -
     async def test() -> None:
         async with watched_name() as one:
             await one.server.client.delete(one.server.url + one.session)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while (await said_of(one.server, one.viewer))[0] != 404:
                     await asyncio.sleep(0.05)
             assert one.server.peers.room_of("door") is None

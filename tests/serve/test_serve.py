@@ -32,6 +32,7 @@ from streamer.serve.room import Sound
 from streamer.sinks.whip import WhipPublisher
 from streamer.sources.file_source import open_source
 from streamer.types import Face, Floats, Image, SafeFrame, TrackedFrame
+from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.end_to_end.serving import Playing, Serving, noise, peer, serving
 from tests.serve.asking import json_of, run, wait_until_empty
 
@@ -95,7 +96,7 @@ def test_the_same_pictures_to_one_name_become_the_same_strangers(portrait: tuple
         frame = VideoFrame.from_ndarray(portrait[0], "rgb24")
         frame.pts = 0
         faces.source.put(frame)
-        made.append(first.get(timeout=60))
+        made.append(first.get(timeout=PATIENCE_SECONDS))
         faces.close()
     assert (made[0] == made[1]).all()
     assert (made[0] != made[2]).any()
@@ -145,7 +146,7 @@ def test_beta_and_mode_change_while_it_runs(portrait: tuple[Image, Floats]) -> N
 
     async def tiers_until(server: Serving, session: str, tier: str) -> set[str]:
         seen: set[str] = set()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while tier not in seen:
                 seen |= (await json_of(server, "GET", session))[1]["tiers"].keys()
                 await asyncio.sleep(0.1)
@@ -197,7 +198,7 @@ def test_no_face_is_shown_or_logged_while_stages_break_and_sizes_change(
         async with serving() as server:
             track = Playing([image] * 40 + [small] * 40)
             async with peer(server, track) as (_, received, said):
-                await received.until(lambda images: len(images) >= 150, seconds=60)
+                await received.until(lambda images: len(images) >= 150)
                 assert shown(image, received.images, box) == []
                 assert shown(small, received.images, box / 2) == []
                 assert {one.shape for one in received.images} >= {image.shape, small.shape}
@@ -254,7 +255,7 @@ def test_two_sessions_at_once_keep_coverage_and_say_what_they_shed(portrait: tup
             peer(server, Playing([image])) as (_, other, second),
         ):
             for received in (one, other):
-                await received.until(lambda images: len(images) >= 80, 60)
+                await received.until(lambda images: len(images) >= 80)
             assert shown(image, one.images + other.images, box) == []
             for said in (first, second):
                 _, figures = await json_of(server, "GET", said["session"])
@@ -270,7 +271,7 @@ def test_a_sink_publishes_by_whip_and_calls_again(portrait_clip: Path) -> None:
             sink = WhipPublisher(f"whip:{server.url}/whip/door")
             sending = asyncio.create_task(asyncio.to_thread(send, sink))
             for _ in range(2):  # the second time after the server has hung up
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(PATIENCE_SECONDS):
                     while not server.peers.by_id:
                         await asyncio.sleep(0.1)
                 async with peer(server, path="/whep/door") as (_, watched, _):

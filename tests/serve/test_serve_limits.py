@@ -17,6 +17,7 @@ import pytest
 from streamer.serve import peer_connection
 from streamer.serve import sessions as peers_module
 from streamer.serve.sessions import Limits
+from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.end_to_end.serving import SDP, Playing, Serving, noise, peer, serving
 from tests.serve.asking import json_of, run, wait_until_empty
 
@@ -52,7 +53,7 @@ def test_an_offer_without_a_peer_behind_it_is_forgotten(monkeypatch: pytest.Monk
             assert status == 201
             await asyncio.sleep(0.5)
             assert len(server.peers.by_id) == 1
-            await wait_until_empty(server, 10.0)
+            await wait_until_empty(server)
 
     run(test())
 
@@ -75,7 +76,7 @@ def test_peers_that_come_and_go_leave_nothing_behind(monkeypatch: pytest.MonkeyP
             counts = []
             for n in range(10):
                 await visit(server, abruptly=n % 2 == 1)
-                await wait_until_empty(server, 40.0)
+                await wait_until_empty(server)
                 await asyncio.sleep(0.3)
                 gc.collect()
                 filters = [t for t in threading.enumerate() if t.name == "filter"]
@@ -98,7 +99,7 @@ def test_the_command_serves_until_it_is_told_to_stop() -> None:
             run(ask(url))
         finally:
             server.send_signal(signal.SIGTERM)
-        assert server.wait(20) == 0
+        assert server.wait(PATIENCE_SECONDS) == 0
 
 
 async def ask(url: str) -> None:
@@ -126,7 +127,7 @@ def test_what_cannot_be_served_is_said_in_one_line(options: list[str], said: str
     if "--port" in options and os.geteuid() == 0:
         pytest.skip("root may listen on every port")
     command = [sys.executable, "-m", "streamer", "serve", "--mode", "cover", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
     assert done.returncode in (1, 2)
     assert said in done.stderr
     assert "Traceback" not in done.stderr

@@ -11,6 +11,7 @@ from av.video.frame import VideoFrame
 from streamer.sinks.webrtc import Broadcast, Packer
 from streamer.sources.live import TIME_BASE
 from streamer.types import Frame
+from tests.end_to_end.patience import PATIENCE_SECONDS
 
 
 def test_times_increase_through_slates_and_frames() -> None:
@@ -25,7 +26,7 @@ def test_times_increase_through_slates_and_frames() -> None:
                 broadcast.put(frame)
             else:
                 await asyncio.sleep(1.2)  # slates, which go ahead of what comes then
-            received = await asyncio.wait_for(track.recv(), 5)
+            received = await asyncio.wait_for(track.recv(), PATIENCE_SECONDS)
             times.append(received.pts)
             assert (received.width, received.height) == (64, 48)
         assert all(np.diff(times) > 0)

@@ -17,6 +17,7 @@ import pytest
 from streamer.errors import SourceError
 from streamer.sources.file_source import open_source
 from tests.clips import RED, encode_clip, picture, seconds_of, start_of
+from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.sources.reading import JPEG_EXIF, read, red_corner
 
 Clip = Callable[..., Path]
@@ -347,8 +348,8 @@ def test_closing_while_another_thread_reads_ends_its_iteration(clip: Clip) -> No
     reader = threading.Thread(target=consume)
     with source:
         reader.start()
-        assert started.wait(10)
-    reader.join(10)
+        assert started.wait(PATIENCE_SECONDS)
+    reader.join(PATIENCE_SECONDS)
     assert not reader.is_alive()
     assert seen == list(range(len(seen)))
 

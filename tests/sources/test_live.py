@@ -26,9 +26,8 @@ from streamer.sources.address import Address, Transport, live_address
 from streamer.sources.file_source import open_source
 from streamer.sources.live import BLANK_GREY, LiveSource
 from streamer.types import Frame
+from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.end_to_end.rtsp_servers import ffmpeg_listening, free_port, needs_ffmpeg, needs_rtsp_server, rtsp_server
-
-RESUMED_SECONDS = 15.0  # far more than it takes, for a machine that does more besides
 
 
 def is_blank(frame: Frame) -> bool:
@@ -41,9 +40,9 @@ def opened(url: str) -> LiveSource:
     return LiveSource(address)
 
 
-def until(frames: Iterator[Frame], blank: bool, seconds: float = RESUMED_SECONDS) -> list[Frame]:
+def until(frames: Iterator[Frame], blank: bool) -> list[Frame]:
     """Read frames until one is blank, or not."""
-    end, read = time.monotonic() + seconds, []
+    end, read = time.monotonic() + PATIENCE_SECONDS, []
     for frame in frames:
         read.append(frame)
         if is_blank(frame) == blank:
@@ -112,7 +111,7 @@ def test_a_camera_with_one_key_frame_in_forty_seconds_starts_with_it(clip: Calla
         with opened(server.url) as source:
             assert (source.info.width, source.corrupt_packets) == (64, 0)
             assert not is_blank(next(iter(source)))
-        assert time.monotonic() - start < 10, "the next key frame comes after 40 s"
+        assert time.monotonic() - start < 35, "the next key frame comes after 40 s"
 
 
 def without_first_key_frame(clip: Path, joined: Path) -> list[bytes]:
@@ -198,8 +197,8 @@ def part_in(folder: Path) -> Path:
     return next(folder.glob("kept.*.part.*"), folder / "kept")
 
 
-def wait_for(find: Callable[[], Path], size: int, run: subprocess.Popen[str], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
+def wait_for(find: Callable[[], Path], size: int, run: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + PATIENCE_SECONDS
     while not find().exists() or find().stat().st_size < size:
         assert run.poll() is None, run.communicate()
         assert time.monotonic() < end, f"{find()} does not grow"
@@ -237,7 +236,7 @@ def test_a_live_run_ends_well_with_sigterm_and_keeps_what_it_recorded(face_clip:
             wait_for(lambda: part_in(tmp_path), 500_000, run)
         finally:
             run.send_signal(signal.SIGTERM)
-            _, said = run.communicate(timeout=30)
+            _, said = run.communicate(timeout=PATIENCE_SECONDS)
     assert run.returncode == 0, said
     with open_source(tmp_path / "kept.mp4") as source:
         assert len(list(source)) > 20
@@ -257,7 +256,7 @@ def test_a_server_that_is_not_there_does_not_stop_the_other_outputs_but_is_a_fai
     portrait_clip: Path, tmp_path: Path
 ) -> None:
     run = veil_run(portrait_clip, f"rtsp://ann:secret@127.0.0.1:{free_port()}/x", "--also", tmp_path / "kept.mp4")
-    printed, said = run.communicate(timeout=60)
+    printed, said = run.communicate(timeout=PATIENCE_SECONDS)
     assert "secret" not in said + printed
     assert run.returncode == 1
     assert said.splitlines()[-1].startswith("veil: rtsp://***@127.0.0.1")
@@ -272,7 +271,7 @@ def test_a_server_that_is_not_there_does_not_stop_the_other_outputs_but_is_a_fai
 @pytest.mark.parametrize("address", ["rtmp://127.0.0.1:{}/live/S3CRET", "whip:http://127.0.0.1:{}/whip/room"])
 def test_an_only_output_that_never_took_a_frame_is_a_failure(address: str, portrait_clip: Path) -> None:
     run = veil_run(portrait_clip, address.format(free_port()))
-    printed, said = run.communicate(timeout=60)
+    printed, said = run.communicate(timeout=PATIENCE_SECONDS)
     assert run.returncode == 1
     assert "took no frame: " in said.splitlines()[-1]
     assert "S3CRET" not in said + printed
@@ -285,7 +284,7 @@ def test_what_a_server_took_is_counted(portrait_clip: Path, tmp_path: Path) -> N
     hub = tmp_path / "hub.mkv"
     with ffmpeg_listening(hub) as url:
         run = veil_run(portrait_clip, url)
-        printed, said = run.communicate(timeout=60)
+        printed, said = run.communicate(timeout=PATIENCE_SECONDS)
     assert run.returncode == 0, said
     (output,) = json.loads(printed)["outputs"]
     assert 0 < output["frames"] <= 12

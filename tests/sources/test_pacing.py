@@ -16,6 +16,7 @@ from streamer.errors import SourceError
 from streamer.sources.pacing import KeepsNewest, Mailbox, Paced, newest
 from streamer.types import Frame, VideoInfo
 from tests.clips import encode_clip
+from tests.end_to_end.patience import PATIENCE_SECONDS
 
 
 def frame(index: int) -> Frame:
@@ -58,7 +59,7 @@ def test_the_end_reaches_everybody_who_waits():
     time.sleep(0.1)
     mailbox.close()
     for thread in waiting:
-        thread.join(2)
+        thread.join(PATIENCE_SECONDS)
     assert not any(thread.is_alive() for thread in waiting)
 
 
@@ -107,7 +108,7 @@ def test_a_stop_ends_the_receiving_thread():
     frames = newest(Paced(Listed(10_000)), stop)
     next(frames)
     stop.set()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() == before

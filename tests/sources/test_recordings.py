@@ -23,6 +23,7 @@ from streamer.sources import recordings
 from streamer.sources.file_source import VideoSource, open_source
 from streamer.sources.live import LiveSource
 from tests.clips import encode_clip
+from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.sources.test_margins import with_pixel_crop
 
 ACCOUNT = "Basic YW5uOnJpZ2h0"  # ann:right
@@ -53,7 +54,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.wfile.write(data[start : end // 2 if path.name.startswith("half") else end])
         if path.name.startswith("half_silent"):
             self.wfile.flush()
-            self.released.wait(20)
+            self.released.wait(PATIENCE_SECONDS)
         return None
 
     def log_message(self, *_: object) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.end_to_end.patience import PATIENCE_SECONDS
+
 FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 needs_firefox = pytest.mark.skipif(FIREFOX is None, reason="needs firefox (Debian: firefox-esr)")
 CHOICES = {
@@ -39,7 +41,7 @@ class FirefoxPage:
         """Return what the browser answers to a command."""
         number = next(self._ids)
         await self._socket.send_json({"id": number, "method": method, "params": params})
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 said = await self._socket.receive_json()
                 if said.get("id") == number:
@@ -75,7 +77,7 @@ async def firefox(folder: Path) -> AsyncIterator[FirefoxPage]:
     )  # fmt: skip
     assert process.stderr is not None
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while b"WebDriver BiDi listening on " not in (line := await process.stderr.readline()):
                 assert line, "it ended"
         address = line.decode().rpartition(" ")[2].strip()

@@ -17,6 +17,7 @@ from streamer.serve.access import Access
 from streamer.serve.relief import SIDES
 from streamer.types import Image
 from tests.end_to_end.browser import Page, browser, needs_chromium, write_y4m
+from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.end_to_end.serving import serving
 from tests.serve.test_serve import run
 
@@ -57,30 +58,45 @@ def test_every_picture_that_comes_back_is_covered_and_as_large_as_the_camera(
         (face,) = detector(image)
     camera = write_y4m(tmp_path / "camera.y4m", [image] * 30)
 
+    samples: list[Image] = []
+
     async def test() -> None:
         async with serving() as server, browser(tmp_path, camera) as page:
             await start(page, server.url, width, height)
             await page.until(f"{WIDTH} === {width}")
-            samples = []
             for _ in range(SAMPLES):
                 samples.append(await page.video_frame())
                 await asyncio.sleep(0.05)
-            assert {one.shape[1] for one in samples} <= {width, *(side for side in SIDES if side < width)}
-            assert detail_kept(image, image, face.box) > UNCOVERED
-            for one in samples:  # smaller where the machine is too slow
-                size = one.shape[1], one.shape[0]
-                same, box = cv2.resize(image, size, interpolation=cv2.INTER_AREA), face.box * one.shape[1] / width
-                assert detail_kept(same, same, box) > UNCOVERED
-                assert detail_kept(same, one, box) <= UNCOVERED
-            assert min(np.abs(one[:, :50].astype(int) - 90).mean() for one in samples) < 5  # not slates alone
-            assert await page.js(text("state")) == "Live"
+            await page.until(f"{text('state')} === 'Live'")
             await page.until(f"{text('fps')} > 0")
             await page.js("document.getElementById('toggle').click()")
             await page.until(f"{text('state')} === 'Camera off'")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while server.peers.by_id:
                     await asyncio.sleep(0.1)
             assert page.problems == []
+
+    run(test())
+    sizes = {(one.shape[1], one.shape[0]) for one in samples}  # smaller where the machine is too slow
+    assert {size[0] for size in sizes} <= {width, *(side for side in SIDES if side < width)}
+    shown = {size: cv2.resize(image, size, interpolation=cv2.INTER_AREA) for size in sizes}
+    boxes = {size: face.box * size[0] / width for size in sizes}
+    assert all(detail_kept(shown[size], shown[size], boxes[size]) > UNCOVERED for size in sizes)
+    for one in samples:  # not while it is live: whoever judges in the loop of the server holds it up
+        size = one.shape[1], one.shape[0]
+        assert detail_kept(shown[size], one, boxes[size]) <= UNCOVERED
+    assert min(np.abs(one[:, :50].astype(int) - 90).mean() for one in samples) < 5  # not slates alone
+
+
+def test_a_page_that_crashes_is_said_to_have_crashed(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with browser(tmp_path, tmp_path / "none") as page:
+            asked = asyncio.create_task(page.js("new Promise(() => {})"))
+            await page.js("1")  # now both are on their way
+            crash = asyncio.create_task(page.do("Page.crash"))
+            for one in (asked, crash):
+                with pytest.raises(ConnectionError, match="crashed"):
+                    await one
 
     run(test())
 
@@ -133,7 +149,7 @@ def test_a_page_without_the_token_asks_for_it_and_controls_work(tmp_path: Path) 
             await page.js("document.querySelector('[name=mode][value=generate]').click()")
             slide = "b.value = 0.5; b.dispatchEvent(new Event('input'))"
             await page.js(f"{{ const b = document.getElementById('privacy'); {slide} }}")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while (peer.anonymizer.settings.mode, peer.anonymizer.settings.beta) != ("generate", 0.5):
                     await asyncio.sleep(0.1)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.end_to_end.rtsp_servers import SYSTEM_PYTHON
 from tests.end_to_end.serving import Playing, noise, peer, serving
 
@@ -43,7 +44,7 @@ async def webrtcbin(kind: str, codec: str, url: str) -> AsyncIterator[asyncio.St
 
 
 async def until(said: asyncio.StreamReader, word: bytes) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         async for line in said:
             if line.strip() == word:
                 return

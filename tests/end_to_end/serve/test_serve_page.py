@@ -20,6 +20,7 @@ from streamer.serve.app import WEB
 from streamer.serve.room import Sound
 from streamer.types import Image
 from tests.end_to_end.browser import Page, browser, needs_chromium, write_y4m
+from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.end_to_end.rtsp_servers import free_port
 from tests.end_to_end.serve.test_serve_browser import WIDTH, scene, start, text
 from tests.end_to_end.serving import Playing, Serving, noise, peer, serving
@@ -100,12 +101,12 @@ def test_the_microphone_is_off_and_not_asked_for_until_its_switch_is_turned_on(c
             assert room.audio is not None
             assert room.audio._received == 0
             await page.js(CLICK.format("voice"))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while room.audio._received < 48_000:
                     await asyncio.sleep(0.05)
             assert await page.js("window.asked") == [False, True]
             await page.js(CLICK.format("voice"))
-            async with asyncio.timeout(10):  # what was under way comes, and then nothing
+            async with asyncio.timeout(PATIENCE_SECONDS):  # what was under way comes, and then nothing
                 quiet = 0
                 while quiet < 10:
                     before = room.audio._received
@@ -121,7 +122,7 @@ def test_a_region_is_placed_moved_and_removed_by_keyboard_and_pointer(camera: Pa
             (room,) = server.peers.by_id.values()
 
             async def until_asked(*wanted: str) -> None:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(PATIENCE_SECONDS):
                     while list(room.asked) != list(wanted):
                         await asyncio.sleep(0.05)
 
@@ -157,7 +158,7 @@ def test_a_page_whose_session_is_lost_comes_back_by_itself_and_so_does_who_watch
                 await viewer.go(f"{server.url}/r/{room.name}")
                 await viewer.until(f"{WIDTH} === 640")
                 await server.peers.close(room)  # both lose everything
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(PATIENCE_SECONDS):
                     while not (found := server.peers.room_of(str(room.name))) or not found.viewers:
                         await asyncio.sleep(0.1)
                 assert found is not room
@@ -176,7 +177,7 @@ def test_a_page_comes_back_by_itself_after_the_server_was_started_anew(camera: P
                 await page.until(f"{text('state')} === 'Live'")
             await page.until(f"{text('state')}.includes('connecting again')")
             async with serving(access=access) as server:
-                await page.until(f"{text('state')} === 'Live'", 40)
+                await page.until(f"{text('state')} === 'Live'")
                 assert len(server.peers.by_id) == 1
                 await page.js(CLICK.format("toggle"))
                 await page.until(f"{text('state')} === 'Camera off'")
@@ -246,7 +247,7 @@ def test_a_slider_that_is_dragged_sends_five_changes_a_second_at_most(camera: Pa
         anonymizer = Anonymizer.load(delay_seconds=0.0, device="cpu")
         async with serving(anonymizer) as server, browser(tmp_path, camera) as page:
             await start(page, server.url, 640, 480)
-            await page.until(f"{text('faces')} === '1'", 40)
+            await page.until(f"{text('faces')} === '1'")
             (room,) = server.peers.by_id.values()
             changes, real = [], room.control
             room.control = lambda **asked: (changes.append(asked), real(**asked))  # type: ignore[method-assign, assignment]
@@ -258,7 +259,7 @@ def test_a_slider_that_is_dragged_sends_five_changes_a_second_at_most(camera: Pa
                 }
                 one.value = 0.25; one.dispatchEvent(new Event('input')); return performance.now() - start; })()"""
             seconds = await page.js(drag) / 1000
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while not changes or changes[-1]["beta"] != 0.75:
                     await asyncio.sleep(0.05)
             assert 1 <= len(changes) <= 5 * (seconds + 0.2) + 1

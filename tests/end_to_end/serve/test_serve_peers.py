@@ -11,6 +11,7 @@ from aiortc import RTCPeerConnection, RTCRtpSender
 
 from streamer.serve.sdp.offer_check import codecs_of
 from tests.end_to_end.browser import browser, needs_chromium, write_y4m
+from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.end_to_end.serve.firefox import firefox, needs_firefox
 from tests.end_to_end.serving import Playing, Serving, noise, peer, serving
 from tests.serve.test_serve import run
@@ -30,7 +31,7 @@ async def exchanges(page: Driven, server: Serving, codec: str) -> None:
     await page.js(f"peer('/whip/door', {{ video: true }}, '{codec}')")
     await frames(page, codec)
     (room,) = server.peers.by_id.values()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while room.meter.as_dict()["frames"] < 5:
             await asyncio.sleep(0.05)
     await page.js("fetch(session, { method: 'DELETE' }).then(() => pc.close())")
@@ -40,7 +41,7 @@ async def exchanges(page: Driven, server: Serving, codec: str) -> None:
 
 
 async def frames(page: Driven, codec: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (now := await page.js("seen()"))["frames"] < 5:
             await asyncio.sleep(0.05)
     assert now["codec"] == f"video/{codec}"

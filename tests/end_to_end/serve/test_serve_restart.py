@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.browser import browser, needs_chromium, write_y4m
+from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.end_to_end.serve.firefox import firefox, needs_firefox
 from tests.end_to_end.serve.test_serve_peers import SCRIPT, Driven
 from tests.end_to_end.serving import Playing, Serving, noise, peer, serving
@@ -24,7 +25,7 @@ async def seen(page: Driven) -> dict[str, Any]:
 async def until_frames(page: Driven, more: int) -> dict[str, Any]:
     """Wait until `more` frames have passed, and return what is seen then."""
     last = (await seen(page))["frames"]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (now := await seen(page))["frames"] < last + more:
             await asyncio.sleep(0.05)
     return now
@@ -46,7 +47,7 @@ async def begins_anew(page: Driven, server: Serving, kind: str) -> None:
 async def goes_on(page: Driven) -> None:
     before = await until_frames(page, 10)
     await page.js("anew()")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (now := await seen(page))["port"] == before["port"]:
             assert now["state"] == "connected"
             await asyncio.sleep(0.05)
