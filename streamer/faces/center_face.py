@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from streamer.errors import AnonymizerError
 from streamer.faces.detect import Candidate, overlaps
+from streamer.pool import Shared
 from streamer.types import Floats, Image
 
 WEIGHTS = Path(__file__).parent / "weights" / "center-face.onnx"
@@ -57,8 +58,8 @@ class Grid:
     shape: tuple[int, int]
 
 
-class CenterFace:
-    """The network; for one thread at a time. OpenCV needs one copy for each shape of input.
+class Copies:
+    """Copies of the network, of which OpenCV needs one for each shape of input; for one thread at a time.
 
     Raises:
         AnonymizerError: When its weights are missing or damaged.
@@ -67,6 +68,49 @@ class CenterFace:
     def __init__(self) -> None:
         self._weights = _read_weights()
         self._nets: OrderedDict[tuple[int, int], Any] = OrderedDict()
+
+    def run(self, picture: Image, shape: tuple[int, int]) -> list[Floats]:
+        """Return heat, size, offset and landmarks, `(1 or 2 or 10, h / 4, w / 4)`, of a picture of `shape` `(h, w)`."""
+        if shape not in self._nets:
+            self._nets[shape] = cv2.dnn.readNetFromONNX(self._weights)
+            if len(self._nets) > SHAPES:
+                self._nets.popitem(last=False)
+        self._nets.move_to_end(shape)
+        net = self._nets[shape]
+        net.setInput(cv2.dnn.blobFromImage(picture))
+        return [output[0] for output in net.forward(OUTPUTS)]
+
+    def close(self) -> None:
+        """Free them."""
+        self._nets.clear()
+
+
+class CenterFace:
+    """The network; for any thread.
+
+    Args:
+        copies: Shared with others; None for its own.
+
+    Raises:
+        AnonymizerError: When its weights are missing or damaged.
+    """
+
+    def __init__(self, copies: Shared[Copies] | None = None) -> None:
+        self._shared = copies or Shared(Copies, limit=1)
+        self._pool = self._shared.join()
+        self._is_closed = False
+        try:
+            with self._pool.borrowed():  # damaged weights are said at once
+                pass
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Free the copies, unless others use them."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._shared.leave()
 
     def __call__(self, image: Image, view: View, shape: tuple[int, int]) -> list[Candidate]:
         """Return the faces in `view` of `image`, in pixels of the image, the best first.
@@ -118,14 +162,8 @@ class CenterFace:
         return float(heat[edge:-edge, edge:-edge].max())
 
     def _run(self, picture: Image, shape: tuple[int, int]) -> list[Floats]:
-        if shape not in self._nets:
-            self._nets[shape] = cv2.dnn.readNetFromONNX(self._weights)
-            if len(self._nets) > SHAPES:
-                self._nets.popitem(last=False)
-        self._nets.move_to_end(shape)
-        net = self._nets[shape]
-        net.setInput(cv2.dnn.blobFromImage(picture))
-        return [output[0] for output in net.forward(OUTPUTS)]
+        with self._pool.borrowed() as copies:
+            return copies.run(picture, shape)
 
 
 def grid(width: int, height: int, *, least: float) -> Grid:

@@ -8,9 +8,8 @@ its own presence score decides about candidates that the detectors doubt.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
@@ -19,7 +18,8 @@ import numpy as np
 
 from models.face_mesh import IMAGE_LEFT_EYE, IMAGE_LEFT_MOUTH, IMAGE_RIGHT_EYE, IMAGE_RIGHT_MOUTH, NOSE_TIP
 from streamer.errors import AnonymizerError
-from streamer.faces.networks import LANES, MESH_SIDE, FaceNetworks
+from streamer.faces.networks import LANES, MESH_SIDE, FaceNetworks, LastingNetworks
+from streamer.pool import Shared
 from streamer.types import Face, Floats, Image
 
 LEAST_SCORE = 0.3  # YuNet sees a face in a third of what scores .3 to .5 on 13 clips, in 94 % of what scores more
@@ -83,23 +83,30 @@ class Look:
 class FaceDetector:
     """The union of MediaPipe's detectors with a mesh per face.
 
-    Any number of threads may share one: a call waits for the one before it. A graph that failed is thrown away, and the
+    Any number of threads may share one: a call waits for those before it. A graph that failed is thrown away, and the
     next call makes a new one.
 
     Args:
+        networks: Shared with other detectors (`shared_networks`); None for its own.
         max_tiles: Most tiles per frame. Small faces of frames beyond 1080p need more than `MAX_TILES`.
 
     Raises:
         AnonymizerError: When MediaPipe does not start.
     """
 
-    def __init__(self, *, max_tiles: int = MAX_TILES) -> None:
+    def __init__(self, networks: Shared[LastingNetworks] | None = None, *, max_tiles: int = MAX_TILES) -> None:
         if max_tiles < 1:
             raise ValueError(f"max_tiles must be at least 1, got {max_tiles}")
         self.max_tiles = max_tiles
-        self._lock = threading.Lock()
-        self._networks: FaceNetworks | None = FaceNetworks(least_score=LEAST_SCORE)
+        self._shared = networks or shared_networks(limit=1)
+        self._pool = self._shared.join()
         self._is_closed = False
+        try:
+            with self._pool.borrowed():  # whether MediaPipe starts at all is said at once
+                pass
+        except BaseException:
+            self.close()
+            raise
 
     def __call__(self, image: Image, some: Sequence[Look] | None = None) -> list[Face]:
         """Return the faces of `image`, the best detections first; also doubtful ones, down to `LEAST_SCORE`.
@@ -135,28 +142,17 @@ class FaceDetector:
             return self._fit(networks, image, candidates)
 
     def close(self) -> None:
-        """Free MediaPipe's threads and memory; later calls raise `AnonymizerError`."""
-        with self._lock:
+        """Free MediaPipe's threads and memory, unless others use them; later calls raise `AnonymizerError`."""
+        if not self._is_closed:
             self._is_closed = True
-            self._throw_away()
+            self._shared.leave()
 
     @contextmanager
     def _running(self) -> Iterator[FaceNetworks]:
-        with self._lock:
-            if self._is_closed:
-                raise AnonymizerError("the face detector is closed")
-            networks = self._networks = self._networks or FaceNetworks(least_score=LEAST_SCORE)
-            try:
-                yield networks
-            except BaseException:  # an interrupt as well: what it left behind would answer for the next image
-                self._throw_away()
-                raise
-
-    def _throw_away(self) -> None:
-        networks, self._networks = self._networks, None
-        if networks is not None:
-            with suppress(Exception):  # a graph that failed says so once more
-                networks.close()
+        if self._is_closed:
+            raise AnonymizerError("the face detector is closed")
+        with self._pool.borrowed() as lasting, lasting.running() as networks:
+            yield networks
 
     def __enter__(self) -> Self:
         return self
@@ -189,6 +185,11 @@ class FaceDetector:
             score = (judged_large if large else max)(candidate.score, presence if fits else 0.0)
             faces.append(_with_mesh(candidate, mesh, score) if fits else without_mesh(candidate, score))
         return faces
+
+
+def shared_networks(*, limit: int) -> Shared[LastingNetworks]:
+    """Return networks for any number of detectors, of which so many search at the same time."""
+    return Shared(lambda: LastingNetworks(least_score=LEAST_SCORE), limit=limit)
 
 
 def looks(width: int, height: int, *, max_tiles: int = MAX_TILES) -> list[Look]:

@@ -15,6 +15,7 @@ import numpy as np
 from streamer.errors import AnonymizerError
 from streamer.faces.mediapipe_runtime import load_mediapipe
 from streamer.faces.networks import without_startup_noise
+from streamer.pool import Pool, Shared
 from streamer.types import Floats, Image
 
 SIDE = 192  # pixels; input of the network
@@ -57,33 +58,13 @@ node {{ calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:tensor{_n
 """
 
 
-class FineMesh:
-    """The network; for one thread at a time. It starts when it is first asked, and anew after it failed."""
+class FineGraph:
+    """MediaPipe's graph; for one thread at a time. It starts when it is first asked, and anew after it failed."""
 
     def __init__(self) -> None:
         self._graph: Any = None
         self._clock = 0
         self._packets: dict[str, Any] = {}
-
-    def __call__(self, image: Image, mesh: Floats) -> Floats:
-        """Return `mesh` with lips and eyes anew, and the irises after it: `(478, 3)`.
-
-        The irises are five points each, the centre and then right, top, left and bottom; image-left eye first.
-
-        Args:
-            image: `(H, W, 3)` uint8 RGB.
-            mesh: `(468, 3)` of the face in it.
-
-        Raises:
-            AnonymizerError: When MediaPipe fails.
-        """
-        transform = crop_to_image(mesh)
-        parts = self._run(_crop(image, transform))
-        fine = np.concatenate([mesh, np.zeros((10, 3), np.float32)])
-        for indices, flat in zip(PARTS[1:], parts[1:], strict=True):
-            fine[list(indices), :2] = flat.reshape(-1, 2) @ transform[:, :2].T + transform[:, 2]
-        fine[468:473, 2], fine[473:, 2] = mesh[list(EYES[0][:16]), 2].mean(), mesh[list(EYES[1][:16]), 2].mean()
-        return np.asarray(fine, np.float32)
 
     def close(self) -> None:
         """Free MediaPipe's threads and memory."""
@@ -92,7 +73,12 @@ class FineMesh:
             with contextlib.suppress(RuntimeError, ValueError):  # one that failed says so again
                 graph.close()
 
-    def _run(self, crop: Image) -> list[Floats]:
+    def run(self, crop: Image) -> list[Floats]:
+        """Return what each of `PARTS` tells of a `(192, 192, 3)` crop, flat.
+
+        Raises:
+            AnonymizerError: When MediaPipe fails.
+        """
         from mediapipe.python import packet_creator, packet_getter
         from mediapipe.python._framework_bindings import image_frame
 
@@ -121,6 +107,46 @@ class FineMesh:
                 self._graph.observe_output_stream(f"part{n}", self._packets.__setitem__)
             self._graph.start_run({})
             self._graph.wait_until_idle()
+
+
+class FineMesh:
+    """The network; for one thread at a time.
+
+    Args:
+        graphs: Shared with others; None for its own.
+    """
+
+    def __init__(self, graphs: Shared[FineGraph] | None = None) -> None:
+        self._shared = graphs or Shared(FineGraph, limit=1)
+        self._pool: Pool[FineGraph] | None = None  # until it is asked
+
+    def __call__(self, image: Image, mesh: Floats) -> Floats:
+        """Return `mesh` with lips and eyes anew, and the irises after it: `(478, 3)`.
+
+        The irises are five points each, the centre and then right, top, left and bottom; image-left eye first.
+
+        Args:
+            image: `(H, W, 3)` uint8 RGB.
+            mesh: `(468, 3)` of the face in it.
+
+        Raises:
+            AnonymizerError: When MediaPipe fails.
+        """
+        transform = crop_to_image(mesh)
+        self._pool = self._pool or self._shared.join()
+        with self._pool.borrowed() as graph:
+            parts = graph.run(_crop(image, transform))
+        fine = np.concatenate([mesh, np.zeros((10, 3), np.float32)])
+        for indices, flat in zip(PARTS[1:], parts[1:], strict=True):
+            fine[list(indices), :2] = flat.reshape(-1, 2) @ transform[:, :2].T + transform[:, 2]
+        fine[468:473, 2], fine[473:, 2] = mesh[list(EYES[0][:16]), 2].mean(), mesh[list(EYES[1][:16]), 2].mean()
+        return np.asarray(fine, np.float32)
+
+    def close(self) -> None:
+        """Free MediaPipe's threads and memory, unless others use them."""
+        if self._pool is not None:
+            self._pool = None
+            self._shared.leave()
 
 
 def crop_to_image(mesh: Floats) -> Floats:

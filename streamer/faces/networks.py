@@ -7,7 +7,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from streamer.errors import AnonymizerError
@@ -109,6 +109,38 @@ class FaceNetworks:
         if graph is not None:
             with _as_anonymizer_error("stop"):
                 graph.close()
+
+
+class LastingNetworks:
+    """`FaceNetworks` that are made anew after they failed; for one thread at a time.
+
+    Args:
+        least_score: As theirs.
+
+    Raises:
+        AnonymizerError: When MediaPipe does not start.
+    """
+
+    def __init__(self, *, least_score: float) -> None:
+        self._least_score = least_score
+        self._networks: FaceNetworks | None = FaceNetworks(least_score=least_score)
+
+    @contextmanager
+    def running(self) -> Iterator[FaceNetworks]:
+        """Lend the networks; they are thrown away if they, or who has them, fail meanwhile."""
+        networks = self._networks = self._networks or FaceNetworks(least_score=self._least_score)
+        try:
+            yield networks
+        except BaseException:  # an interrupt as well: what it left behind would answer for the next image
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Stop the graph and free it."""
+        networks, self._networks = self._networks, None
+        if networks is not None:
+            with suppress(Exception):  # a graph that failed says so once more
+                networks.close()
 
 
 @contextmanager

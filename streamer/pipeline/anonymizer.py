@@ -15,8 +15,9 @@ from models.privacy import PrivacyAccountant, new_key
 from streamer.errors import AnonymizerError
 from streamer.faces.small_faces import Search
 from streamer.pipeline.assembly import Loaded, mechanism_of
-from streamer.pipeline.pool import Pool
 from streamer.pipeline.stream import FaceAnonymizer
+from streamer.pipeline.turns import Turns
+from streamer.pool import Pool
 from streamer.region import AnyRegion, regions_of
 from streamer.settings import DEFAULT_DELAY, DEFAULT_DELTA, Settings
 from streamer.types import Cover, Frame, Image, Mode, Policy, SafeFrame
@@ -60,7 +61,9 @@ class Anonymizer:
         if mechanism and settings.key:
             log.warning("epsilon draws strangers by noise of its own; the key has no effect")
         accountant, search = PrivacyAccountant(), Search(settings.min_face)
-        self._loaded = Loaded(model, device, recognizer, keeping, attributes, key, mechanism, accountant, search)
+        self._loaded = Loaded(
+            model, device, recognizer, keeping, attributes, key, mechanism, accountant, search, Turns()
+        )
         self._settings = settings
         self._stills = Pool(self.begin_stream, limit=MAX_STILLS)
 
@@ -198,7 +201,7 @@ class Anonymizer:
         """Return another one with the same weights, and with this one's key unless `settings` has one."""
         old = self._loaded
         other = type(self)(old.model, old.device, settings, old.recognizer, old.keeping, old.attributes)
-        other._loaded = replace(other._loaded, key=settings.key or old.key)
+        other._loaded = replace(other._loaded, key=settings.key or old.key, turns=old.turns)
         return other
 
     def with_model(self, model: FaceModel) -> Self:

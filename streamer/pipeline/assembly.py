@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from models.privacy import GaussianMechanism, PrivacyAccountant
 from streamer.faces.small_faces import Search
+from streamer.pipeline.turns import Turns
 from streamer.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Loaded:
         mechanism: Of differential privacy; None without epsilon.
         accountant: What that has cost.
         search: What is looked for small faces, and was found.
+        turns: What streams take turns with.
     """
 
     model: FaceModel | None
@@ -48,6 +50,7 @@ class Loaded:
     mechanism: GaussianMechanism | None
     accountant: PrivacyAccountant
     search: Search
+    turns: Turns
 
 
 def drawer_of(loaded: Loaded) -> Drawer[Any] | None:
@@ -70,7 +73,7 @@ def drawer_of(loaded: Loaded) -> Drawer[Any] | None:
         from streamer.render.textures.texture_draw import TextureDrawer
 
         model = cast("TextureModel", loaded.model)  # by its kind: one that many threads share is wrapped
-        return TextureDrawer(model, loaded.device, pseudonyms=pseudonyms, network=FineMesh())
+        return TextureDrawer(model, loaded.device, pseudonyms=pseudonyms, network=FineMesh(loaded.turns.fine_meshes))
     return FaceDrawer(loaded.model, loaded.device, pseudonyms=pseudonyms)
 
 

@@ -8,14 +8,18 @@ import sys
 from threadpoolctl import threadpool_limits
 
 
+def core_count() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def share_cores() -> None:
     """Leave half of the cores to the network, and let threads sleep while they wait; best called before torch loads.
 
     By default each library takes every core and keeps it while it waits. On two cores, a clip of 640x480 played live
     then had 23 to 33 of its 84 faces drawn in time, so 61 (median of ten runs). What `OMP_NUM_THREADS` says, stays.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // 2)))  # of torch
+    threads = os.environ.setdefault("OMP_NUM_THREADS", str(max(1, core_count() // 2)))  # of torch
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import numpy  # noqa: F401 - only what is loaded can be limited
 

@@ -50,23 +50,26 @@ def protect(source: Source, anonymizer: Anonymizer, *, stream: str | None = None
     Raises:
         SourceError, AnonymizerError: Whatever ended either; frames before it have been yielded.
     """
-    workers = _Workers()
+    workers, begun = _Workers(), list[FaceAnonymizer]()
     try:
         if source.info.names:  # pictures of a folder
             yield from workers.ahead(map(partial(anonymizer.picture, stream=stream), workers.ahead(source)))
         elif source.info.is_live:
-            yield from _live(source, anonymizer, workers, stream=stream)
+            rate = source.info.rate
+            pause = float(1 / rate) if rate else USUAL_FRAME_SECONDS
+            begun.append(anonymizer.begin_stream(stream, frame_seconds=pause))
+            yield from _live(source, begun[0], workers)
         else:
-            one = anonymizer.begin_stream(stream)
-            seen = workers.ahead(_seen(one, workers.ahead(source)))
-            yield from workers.ahead(_hidden(one, seen))
+            begun.append(anonymizer.begin_stream(stream))
+            seen = workers.ahead(_seen(begun[0], workers.ahead(source)))
+            yield from workers.ahead(_hidden(begun[0], seen))
     finally:
         workers.end()
+        for one in begun:  # its threads may not even have begun
+            one.stop_searching()
 
 
-def _live(source: Source, anonymizer: Anonymizer, workers: _Workers, *, stream: str | None) -> Iterator[SafeFrame]:
-    rate = source.info.rate
-    one = anonymizer.begin_stream(stream, frame_seconds=float(1 / rate) if rate else USUAL_FRAME_SECONDS)
+def _live(source: Source, one: FaceAnonymizer, workers: _Workers) -> Iterator[SafeFrame]:
     one.warm_up()  # before the first frame, which would wait
     seen = workers.ahead(_seen(one, newest(source, workers.stop)), length=1)
     yield from workers.ahead(_hidden(one, seen), length=1)
@@ -76,7 +79,7 @@ def _seen(stream: FaceAnonymizer, frames: Iterable[Frame]) -> Iterator[TrackedFr
     try:
         yield from stream.ahead(frames)
     finally:
-        stream.detector.close()  # in the thread that uses it, and no more than that: others still draw
+        stream.stop_searching()  # and no more than that: others still draw
 
 
 def _hidden(stream: FaceAnonymizer, seen: Iterable[TrackedFrame]) -> Iterator[SafeFrame]:

@@ -57,9 +57,8 @@ class FaceAnonymizer:
         """
         self._current_settings = settings
         self.renderer = Renderer(loaded, frame_seconds)
-        network = CenterFace()
-        self.detector, self._small = FaceDetector(), SmallFaces(loaded.search, network)
-        self._look_again = SecondLook(network)
+        self.detector, self._network = FaceDetector(loaded.turns.detectors), CenterFace(loaded.turns.small_faces)
+        self._small, self._look_again = SmallFaces(loaded.search, self._network), SecondLook(self._network)
         self.tracker = FaceTracker(self._start_score)
         self._keeper, self._traits = keeper_of(loaded.keeping), traits_of(loaded)
         self._rounds = Rounds(0.0)
@@ -81,9 +80,14 @@ class FaceAnonymizer:
         self.renderer.warm_up()
 
     def close(self) -> None:
-        """Release the detector and what draws."""
-        self.detector.close()
+        """Release what finds faces and what draws them."""
+        self.stop_searching()
         self.renderer.close()
+
+    def stop_searching(self) -> None:
+        """Release what finds faces; what was found may still be rendered."""
+        self.detector.close()
+        self._network.close()
 
     def __call__(self, frame: Frame) -> SafeFrame:
         """Return `frame` with every face that it shows by itself replaced or covered; see `detect` for errors."""

@@ -305,8 +305,8 @@ def test_a_closed_detector_fails_closed(hopper: Image):
 def test_what_failed_once_is_thrown_away_and_the_next_image_is_searched(hopper: Image):
     with FaceDetector() as detector:
         before = only(detector(hopper))
-        assert detector._networks is not None
-        detector._networks._clock = -1000  # MediaPipe takes no time that is over, and nothing at all after that
+        with detector._running() as networks:
+            networks._clock = -1000  # MediaPipe takes no time that is over, and nothing at all after that
         with pytest.raises(AnonymizerError, match="MediaPipe did not run"):
             detector(hopper)
         assert (only(detector(hopper)).box == before.box).all()

@@ -49,7 +49,9 @@ def test_after_a_failure_it_starts_anew(portrait: tuple[Image, Face]):
     assert face.mesh is not None
     network = FineMesh()
     first = network(image, face.mesh)
-    network._clock = -5  # a time before that of the last picture, which MediaPipe takes for broken
+    assert network._pool is not None
+    with network._pool.borrowed() as graph:
+        graph._clock = -5  # a time before that of the last picture, which MediaPipe takes for broken
     with pytest.raises(AnonymizerError, match="lids and lips"):
         network(image, face.mesh)
     np.testing.assert_allclose(network(image, face.mesh), first, atol=0.01)

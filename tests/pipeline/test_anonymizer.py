@@ -256,7 +256,7 @@ def test_a_pattern_that_only_one_network_takes_for_a_face_is_covered_by_strict_a
     box = np.array([100, 60, 180, 140], np.float32)
     points = np.array([[125, 90], [155, 90], [140, 105], [128, 120], [152, 120]], np.float32)
     one = Anonymizer.load(mode="cover", policy=policy, device="cpu").begin_stream()
-    one.close()
+    one.detector.close()
     one.detector = lambda image: [Face(box, points, None, 0.6)]  # type: ignore[assignment]
     seen = one.detect(frame_of(np.repeat(grey, 3, axis=2)))
     assert not seen.failed

@@ -28,7 +28,7 @@ FACE = Face(np.array([20, 20, 60, 60], np.float32), np.full((5, 2), 40, np.float
 class FirstFrameOnly:
     """A detector that finds a face in the first picture it is shown, and none in others."""
 
-    def __init__(self) -> None:
+    def __init__(self, networks: object) -> None:
         self.faces = [FACE]
 
     def __call__(self, image: Image) -> list[Face]:

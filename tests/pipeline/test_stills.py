@@ -117,9 +117,8 @@ def test_a_picture_is_not_known_from_the_one_before_it(anonymizer: Anonymizer, p
 
 def test_a_detector_that_broke_costs_one_picture(anonymizer: Anonymizer, pictures: list[Image]):
     alone = anonymizer.image(pictures[0])
-    with anonymizer._stills.borrowed() as one:
-        assert one.detector._networks is not None
-        one.detector._networks._clock = -1000  # MediaPipe takes no time that is over, and nothing at all after that
+    with anonymizer._stills.borrowed() as one, one.detector._running() as networks:
+        networks._clock = -1000  # MediaPipe takes no time that is over, and nothing at all after that
     safe = anonymizer.picture(still(pictures[0]))
     assert safe.failed
     assert np.ptp(safe.image) == 0
@@ -130,7 +129,7 @@ def test_no_more_pictures_than_detectors_are_searched_at_once(monkeypatch: pytes
     full, made = threading.Barrier(pipeline.MAX_STILLS, timeout=PATIENCE_SECONDS), []
 
     class Waiting:
-        def __init__(self) -> None:
+        def __init__(self, networks: object) -> None:
             made.append(self)
 
         def __call__(self, image: Image) -> list[Face]:
@@ -163,6 +162,8 @@ def test_who_is_at_work_when_it_is_closed_finishes_and_frees_its_detector(
     at_work, go_on, closed = threading.Event(), threading.Event(), threading.Event()
 
     class Held:
+        def __init__(self, networks: object) -> None: ...
+
         def __call__(self, image: Image) -> list[Face]:
             at_work.set()
             assert go_on.wait(PATIENCE_SECONDS)
@@ -186,7 +187,7 @@ def test_who_is_at_work_when_it_is_closed_finishes_and_frees_its_detector(
 def test_a_detector_that_does_not_start_is_tried_again(monkeypatch: pytest.MonkeyPatch, pictures: list[Image]):
     real = stream_module.FaceDetector
 
-    def failing() -> None:
+    def failing(networks: object) -> None:
         raise AnonymizerError("MediaPipe did not start")
 
     with Anonymizer(None, None, Settings(mode="cover")) as anonymizer:

@@ -1,8 +1,9 @@
-"""Lends what serves one thread at a time to any number of threads, a few pieces at once."""
+"""Lends what serves one thread at a time to any number of threads, a few pieces at once, in the order they ask."""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
@@ -24,6 +25,8 @@ Item = TypeVar("Item", bound=Closable)
 class Pool(Generic[Item]):
     """Items that are made when they are needed, and used again.
 
+    Who gives one back and asks again comes after those who wait: nobody starves, however much others have to do.
+
     Args:
         make: Makes one; it may be called by several threads at the same time.
         limit: How many there are at most; who wants one more waits.
@@ -32,6 +35,7 @@ class Pool(Generic[Item]):
     def __init__(self, make: Callable[[], Item], *, limit: int) -> None:
         self._make, self._limit = make, limit
         self._changed = threading.Condition()
+        self._waiting = deque[object]()  # who asked first comes first
         self._idle: list[Item] = []
         self._count = 0
         self._is_closed = False
@@ -59,8 +63,14 @@ class Pool(Generic[Item]):
             item.close()
 
     def _take(self) -> Item:
+        mine = object()
         with self._changed:
-            self._changed.wait_for(lambda: self._is_closed or self._idle or self._count < self._limit)
+            self._waiting.append(mine)
+            try:
+                self._changed.wait_for(lambda: self._is_closed or (self._waiting[0] is mine and self._has_one))
+            finally:
+                self._waiting.remove(mine)
+                self._changed.notify_all()  # there may be one for the next, too
             if self._is_closed:
                 raise AnonymizerError("the anonymizer is closed")
             if self._idle:
@@ -71,14 +81,47 @@ class Pool(Generic[Item]):
         except BaseException:
             with self._changed:
                 self._count -= 1
-                self._changed.notify()
+                self._changed.notify_all()
             raise
+
+    @property
+    def _has_one(self) -> bool:
+        return bool(self._idle) or self._count < self._limit
 
     def _give_back(self, item: Item) -> None:
         with self._changed:
             is_closed = self._is_closed
             if not is_closed:
                 self._idle.append(item)
-                self._changed.notify()
+                self._changed.notify_all()
         if is_closed:
             item.close()
+
+
+class Shared(Generic[Item]):
+    """A pool as long as somebody uses it: the last one who leaves frees what is in it.
+
+    Args:
+        make, limit: As of `Pool`.
+    """
+
+    def __init__(self, make: Callable[[], Item], *, limit: int) -> None:
+        self._make, self._limit = make, limit
+        self._lock = threading.Lock()
+        self._pool: Pool[Item] | None = None
+        self._users = 0
+
+    def join(self) -> Pool[Item]:
+        """Return the pool; whoever does so leaves once."""
+        with self._lock:
+            self._users += 1
+            self._pool = self._pool or Pool(self._make, limit=self._limit)
+            return self._pool
+
+    def leave(self) -> None:
+        """Say that one of those who joined needs it no more."""
+        with self._lock:
+            self._users -= 1
+            last, self._pool = (None, self._pool) if self._users else (self._pool, None)
+        if last:
+            last.close()
