@@ -3,7 +3,7 @@ import math
 import pytest
 
 from streamer.evaluate.figures import Figure
-from streamer.evaluate.report.claims import chance_of, claims, is_chance, not_claimed, written
+from streamer.evaluate.report.claims import chance_of, claims, in_short, is_chance, not_claimed, written
 
 NAN = math.nan
 NOBODY = {
@@ -19,7 +19,7 @@ def test_a_page_may_claim_what_was_counted_with_its_interval_chance_and_floor():
         "0 of 213 faces are recognised as the person they were by at least one of 2 recognisers: "
         "0 % (95 % interval 0 % to 1.7 %). That is not told apart from chance: chance is 0.426 of 213 (0.2 %), "
         "and luck alone reaches 0.94 %. "
-        "So many faces are too few to claim less than 1.7 %."
+        "With 213 faces nothing less than 1.7 % can be claimed."
     ]
 
 
@@ -28,7 +28,7 @@ def test_a_leak_is_said_to_be_more_than_chance_and_one_recogniser_is_named():
     said = claims({**leak, "match_rate_any_chance": Figure(0.001, 0.0, 0.01, 100)})[0]
     assert said.startswith("50 of 100 faces are recognised as the person they were by dlib: 50 %")
     assert "That is more than chance: chance is 0.1 of 100 (0.1 %), and luck alone reaches 1 %." in said
-    assert "too few to claim" not in said
+    assert "can be claimed" not in said
     assert "Chance is not known" in claims(leak)[0]
 
 
@@ -56,11 +56,31 @@ def test_every_question_has_a_sentence_and_what_was_not_measured_has_none():
     said = claims(figures)
     assert said[0].startswith("A search through all originals with dlib has the right person as its first hit for ")
     assert "2 of 8 faces: 25 % (95 % interval 10 % to 50 %). Chance is 1 of 8 (12.5 %)." in said[0]
-    assert said[1].startswith("Of 10,000 faces in single frames, 3 are left uncovered (95 % interval 1 to 9; 4,000 ")
+    assert said[1].startswith("Of 10,000 faces in single frames, 3 are left uncovered: 95 % interval 1 to 9, of 4,000 ")
     assert said[2].startswith("Parrot, an attacker who learns")
     assert "names 3 of 6 people in our output, with the key in hand: 50 % (95 % interval 20 % to 80 %)." in said[2]
     assert said[3].startswith("Another detector still finds a face in 8 of 8: 100 %")
     assert claims(dict.fromkeys(figures, Figure(NAN, note="needs more"))) == []
+
+
+def test_in_short_a_reader_is_told_whether_faces_are_recognised_named_or_uncovered():
+    assert in_short(NOBODY) == "0 of 213 faces are recognised, no more than by chance; in truth up to 1.7 % may be."
+    leak = {**NOBODY, "match_rate_any": Figure(0.5, 0.4, 0.6, 100)}
+    assert (
+        in_short(leak) == "50 of 100 faces are recognised, more than by chance: do not call these pictures anonymous."
+    )
+    few = {"match_rate_any": Figure(0.0, 0.0, 0.5, 4), "match_rate_any_chance": Figure(NAN)}
+    assert in_short(few) == "0 of 4 faces are recognised; how many would be by chance is not known."
+    assert in_short({"leak_rate": Figure(3.0)}) == "3 of 10,000 faces in single frames are left uncovered."
+    assert in_short({"ssim": Figure(0.8)}) == ""
+
+
+def test_in_short_the_strongest_attacker_above_chance_is_named():
+    chances = {f"{attack}_chance.ours": Figure(0.1, 0.0, 0.2, 60) for attack in ("parrot", "linking")}
+    tame = {"parrot.ours": Figure(0.1, 0.0, 0.2, 60), "linking.ours": Figure(0.2, 0.1, 0.3, 60), **chances}
+    assert in_short(tame) == "No attacker names more people in our output than by chance."
+    wild = {**tame, "parrot.ours": Figure(0.3, 0.2, 0.4, 60), "linking.ours": Figure(0.5, 0.4, 0.6, 60)}
+    assert in_short(wild) == "Linking names 30 of 60 people in our output, more than by chance."
 
 
 def test_what_no_other_command_has_measured_may_not_be_claimed():

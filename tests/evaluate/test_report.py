@@ -186,10 +186,32 @@ def test_chance_stands_beside_every_rank_and_in_no_row_of_its_own():
     assert "First hit: chance" not in shown
 
 
+def test_a_page_opens_with_one_sentence_and_a_failed_one_speaks_of_no_claims():
+    figures = {"match_rate_any": Figure(0.5, 0.4, 0.6, 100), "match_rate_any_chance": Figure(0.0, 0.0, 0.01, 100)}
+    found = Findings("t", {**figures, "match_rate.dlib": figures["match_rate_any"]})
+    shown = words(page(found).text)
+    assert shown.index("do not call these pictures anonymous") < shown.index("What may be claimed")
+    failed = words(page(found, check(found.figures, [Threshold("match_rate.dlib", most=0.01)], "gate.toml")).text)
+    assert failed.index("do not call these pictures anonymous") < failed.index("What was found")
+    assert "What may be claimed" not in failed
+
+
+def test_commands_in_sentences_are_set_as_code_and_the_count_of_a_claim_stands_out():
+    text = html(findings(), Verdict(), faces_shown=False)
+    assert "<code>veil evaluate video</code>" in text
+    assert "`" not in Page(text).text
+    found = Findings("t", {"hog": Figure(1.0, 0.7, 1.0, 8)})
+    assert "<strong>Another detector still finds a face in 8 of 8</strong>: 100 %" in html(
+        found, Verdict(), faces_shown=False
+    )
+
+
 def test_what_was_not_measured_is_said_once_for_each_reason():
-    nothing = {name: Figure(math.nan, note="needs two photos") for name in ("tar_after.a", "eer_after.a")}
+    nothing = {
+        name: Figure(math.nan, note="needs two photos") for name in ("tar_after.a", "eer_after.a", "tar_after.b")
+    }
     shown = words(page(Findings("t", nothing | {"fid": Figure(math.nan, note="needs weights")})).text)
-    both = "Verified afterwards (a), Error of verification afterwards (a): needs two photos"
+    both = "Verified afterwards, Error of verification afterwards: needs two photos"
     assert both in shown
     assert shown.index("What may not be claimed") < shown.index(both) < shown.index("(FID): needs weights")
 

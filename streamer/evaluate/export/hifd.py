@@ -24,6 +24,8 @@ SCHEMA = "1.0"
 ORIGINAL, METHODS = "original", "methods"  # folders
 EYE_OVER_EYEBALL = 2.5  # width of an eye between its corners, 30 mm, over the radius of the eyeball, 12 mm
 GAZE, LANDMARKS = "mediapipe-iris-and-pose", "mediapipe-mesh"
+# Landmarks and gaze of a face that is lost: hifd scores them 0. One left out would not count: who loses all, gains.
+LOST = np.zeros((5, 2), np.float32), np.zeros(3, np.float32)
 
 Predictions = dict[str, dict[str, Any]]  # payload by photo
 
@@ -40,15 +42,17 @@ class HifdExport:
         self._seen: dict[tuple[str, str], Predictions] = defaultdict(dict)  # by task and source
 
     def add(self, original: Original, output: object, judged: Judged) -> None:
-        """Take a photo; where no face was found in its output, it has no landmarks and no gaze there."""
+        """Take a photo; where no face was found in its output, that counts as no agreement in landmarks and gaze."""
         name = original.photo.name
         self._names.append(name)
         for recognizer in self._recognizers:
             self._before[recognizer.name].append(original.embeddings[recognizer.name])
             self._after[recognizer.name].append(judged.embeddings[recognizer.name])
-        self._see(ORIGINAL, name, original.face.landmarks, original.expression)
-        if judged.points is not None and judged.expression is not None:
-            self._see("deid", name, judged.points, judged.expression)
+        self._see(ORIGINAL, name, original.face.landmarks, gaze_direction(original.expression))
+        if judged.points is None or judged.expression is None:
+            self._see("deid", name, *LOST)
+        else:
+            self._see("deid", name, judged.points, gaze_direction(judged.expression))
 
     def write(self) -> None:
         """Write all; what the folder holds of other methods stays, and is listed beside.
@@ -67,14 +71,14 @@ class HifdExport:
         except OSError as error:
             raise SinkError(f"cannot write {error.filename}: {error.strerror}; choose another folder") from error
 
-    def _see(self, source: str, name: str, points: Floats, expression: Expression) -> None:
+    def _see(self, source: str, name: str, points: Floats, gaze: Floats) -> None:
         corners = points[:, :2].tolist()
         self._seen["landmark", source][name] = {
             "points": corners,
             "left_eye_center": corners[0],
             "right_eye_center": corners[1],
         }
-        self._seen["gaze", source][name] = {"direction": gaze_direction(expression).tolist()}
+        self._seen["gaze", source][name] = {"direction": gaze.tolist()}
 
     def _predictions(self) -> list[tuple[str, str, str, Predictions]]:
         """Return task, source, estimator and predictions of every file."""

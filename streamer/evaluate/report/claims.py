@@ -69,6 +69,34 @@ def claims(figures: Figures) -> list[str]:
     ]
 
 
+def in_short(figures: Figures) -> str:
+    """Return the one sentence that a reader takes away: whether faces are recognised, named or left uncovered."""
+    found, chance = figures.get("match_rate_any"), chance_of("match_rate_any", figures)
+    if found is not None and not math.isnan(found.value):
+        counted = f"{_counted(found)} faces are recognised"
+        if chance is None:
+            return f"{counted}; how many would be by chance is not known."
+        if _exceeds(found, chance):
+            return f"{counted}, more than by chance: do not call these pictures anonymous."
+        return f"{counted}, no more than by chance; in truth up to {percent(found.high)} may be."
+    if (leaks := figures.get("leak_rate")) is not None and not math.isnan(leaks.value):
+        return f"{number(leaks.value)} of 10,000 faces in single frames are left uncovered."
+    return _named_in_short(figures)
+
+
+def _named_in_short(figures: Figures) -> str:
+    """Return whether any attacker names people in our output; "" where none was tried."""
+    tried = {f"{attack}.ours": title for attack, (title, _) in ATTACKERS.items() if f"{attack}.ours" in figures}
+    chances = {name: chance_of(name, figures) for name in tried}
+    ahead = [name for name, chance in chances.items() if chance is not None and _exceeds(figures[name], chance)]
+    if not any(chances.values()):
+        return ""
+    if not ahead:
+        return "No attacker names more people in our output than by chance."
+    most = max(ahead, key=lambda name: figures[name].value)
+    return f"{tried[most]} names {_counted(figures[most])} people in our output, more than by chance."
+
+
 def not_claimed(figures: Figures) -> list[str]:
     """Return what nobody may claim from these figures, in sentences."""
     is_attack = any(name.partition(".")[0] in ATTACKERS for name in figures)
@@ -104,8 +132,8 @@ def _leaks(figures: Figures) -> Iterator[str]:
     if found is None or math.isnan(found.value):
         return
     yield (
-        f"Of 10,000 faces in single frames, {number(found.value)} are left uncovered (95 % interval "
-        f"{number(found.low)} to {number(found.high)}; {found.count:,} were looked at)."
+        f"Of 10,000 faces in single frames, {number(found.value)} are left uncovered: 95 % interval "
+        f"{number(found.low)} to {number(found.high)}, of {found.count:,} that were looked at."
     )
 
 
@@ -148,7 +176,7 @@ def _interval(found: Figure) -> str:
 
 def _floor(found: Figure) -> str:
     """Return the least share that so few faces allow to claim."""
-    return f"So many faces are too few to claim less than {percent(found.high)}."
+    return f"With {found.count:,} faces nothing less than {percent(found.high)} can be claimed."
 
 
 def _beside_chance(found: Figure, chance: Figure | None) -> str:

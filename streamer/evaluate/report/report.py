@@ -16,7 +16,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from streamer.evaluate.figures import Figure, Findings, HashedFile, Table, number
-from streamer.evaluate.report.claims import chance_of, claims, is_chance, not_claimed, written
+from streamer.evaluate.report.claims import chance_of, claims, in_short, is_chance, not_claimed, written
 from streamer.evaluate.report.glossary import by_topic, meaning_of
 from streamer.evaluate.report.thresholds import Threshold, Verdict
 
@@ -34,6 +34,7 @@ def html(findings: Findings, verdict: Verdict, *, faces_shown: bool) -> str:
         findings=findings,
         verdict=verdict,
         faces_shown=faces_shown,
+        in_short=in_short(findings.figures),
         claims=claims(findings.figures),
         not_claimed=not_claimed(findings.figures),
         unmeasured=_unmeasured(findings.figures),
@@ -51,12 +52,12 @@ def hash_of_list(files: tuple[HashedFile, ...]) -> str:
 
 
 def _unmeasured(figures: dict[str, Figure]) -> dict[str, list[str]]:
-    """Return the names of the figures that could not be measured, by the reason why not."""
-    names: dict[str, list[str]] = defaultdict(list)
+    """Return the titles of the figures that could not be measured, each once, by the reason why not."""
+    titles: dict[str, dict[str, None]] = defaultdict(dict)
     for name, figure in figures.items():
         if math.isnan(figure.value):
-            names[figure.note].append(name)
-    return names
+            titles[figure.note][meaning_of(name).title.removesuffix(f" ({name.partition('.')[2]})")] = None
+    return {why: list(each) for why, each in titles.items()}
 
 
 def _repeats(table: Table, figures: dict[str, Figure]) -> bool:

@@ -39,9 +39,9 @@ def judged(embedding: list[float], *, points: Floats | None = None, expression: 
 
 
 def exported(folder: Path, method: str) -> HifdExport:
-    """Two photos: one whose face moved by 3 of the eyes' 30 pixels and looks 90 degrees aside, one without a face."""
+    """Two photos: one whose face moved by 1.5 of the eyes' 30 pixels and looks 45 degrees aside, one without a face."""
     export = HifdExport(folder, method, [CosineJudge()])
-    aside = judged([0, 1], points=FIVE + np.array([3, 0], np.float32), expression=looking(pose=(90, 0, 0)))
+    aside = judged([0, 1], points=FIVE + np.array([1.5, 0], np.float32), expression=looking(pose=(45, 0, 0)))
     export.add(original("one", [1, 0], looking()), None, aside)
     export.add(original("two", [0, 1], looking()), None, judged([0, -1]))
     export.write()
@@ -64,8 +64,8 @@ def test_hifd_validates_what_is_written_and_scores_it_as_worked_out_by_hand(tmp_
     row = scored.composite_df.iloc[0]
     assert row["method"] == "veil"
     assert row["P"] == pytest.approx((0.5 + 1) / 2)  # a right angle, and the opposite
-    assert row["U1"] == pytest.approx(0, abs=1e-6)  # 3 of 30 pixels are all of hifd's tolerance of .1
-    assert row["U2"] == pytest.approx(0, abs=1e-6)  # 90 degrees are all of its tolerance
+    assert row["U1"] == pytest.approx((0.5 + 0) / 2)  # half of hifd's tolerance, a tenth of 30 pixels; and a lost face
+    assert row["U2"] == pytest.approx((0.5 + 0) / 2)  # half of its 90 degrees; and a lost face
 
 
 def test_methods_of_several_runs_stand_side_by_side(tmp_path: Path):
