@@ -2,6 +2,7 @@
 # make check   what tells most in two minutes: style, types, and every test that is not slow
 # make test    every check there is
 # make bench   frames per second beside deface: make bench CLIPS="a.mp4 b.mp4"
+# make results   docs/results.md anew, of your photos: make results PHOTOS=folder [LIMIT=200] [CLIPS="a.mp4 b.mp4"]
 # make clean   remove everything that was made here, .venv included
 #
 # Needs Python 3.11 or 3.12 and make. To choose the Python: make PYTHON=/path/to/python3.12 demo
@@ -10,6 +11,10 @@ PYTHON ?=
 CLIP ?=
 CLIPS ?=
 ROUNDS ?= 3
+PHOTOS ?=
+LIMIT ?= 200
+DOCS ?= docs
+RECOGNIZERS ?= dlib identity
 
 CANDIDATES := $(or $(PYTHON),python3.12 python3.11 python3)
 VENV := .venv
@@ -17,7 +22,7 @@ BIN := $(VENV)/bin
 PINNED := pyproject.toml constraints.txt
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo check test bench clean
+.PHONY: demo check test bench results clean
 
 demo: $(VENV)/.installed
 	$(BIN)/veil demo $(if $(CLIP),"$(CLIP)")
@@ -36,6 +41,10 @@ test: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/deface.py --rounds $(ROUNDS) $(CLIPS)
+
+results: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.results "$(PHOTOS)" --limit $(LIMIT) --docs "$(DOCS)" \
+	    $(foreach each,$(RECOGNIZERS),--recognizer "$(each)") $(foreach clip,$(CLIPS),--clip "$(clip)")
 
 clean:
 	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -242,6 +242,9 @@ def tables(
     key: Key = None,
     device: Device = "auto",
     inception: Inception = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many photos in the tables, and as much less in curves.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes, of one core and about 1 GB each.")] = 2,
     thresholds: Thresholds = None,
     report: Report = None,
@@ -258,7 +261,7 @@ def tables(
 
         secret = key_of(key, "--key") or FIXED_KEY
         setup = Setup(model, device, secret, tuple(recognizer), inception)
-        findings = evaluate_tables(data, setup, progress=bar.show, workers=workers, show_faces=show_faces)
+        findings = evaluate_tables(data, setup, progress=bar.show, limit=limit, workers=workers, show_faces=show_faces)
         _end(findings, gate, ending)
 
 

@@ -52,6 +52,11 @@ class Sizes:
     curve: int
     calibration: int
 
+    def at_most(self, limit: int) -> Sizes:
+        """Return these sizes, all made smaller alike so that `limit` photos are behind the tables, or fewer."""
+        share = min(1.0, limit / self.tables)
+        return Sizes(*(max(1, round(share * size)) for size in (self.tables, self.curve, self.calibration)))
+
 
 @dataclass(frozen=True, slots=True)
 class Place:

@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from models.checkpoint import file_sha256, weights_path
 from models.checkpoint_errors import CheckpointError
 from streamer.errors import StreamerError
-from streamer.evaluate.figures import Chart, Findings
-from streamer.evaluate.images.baselines import unchanged
-from streamer.evaluate.images.photos import PhotoFile, find_photos
+from streamer.evaluate.figures import Findings
+from streamer.evaluate.images.photos import find_photos
 from streamer.evaluate.measures.inception_features import load_inception
 from streamer.evaluate.measures.recognizers import load_recognizers
+from streamer.evaluate.paper.galleries import all_faces, drawn_faces
 from streamer.evaluate.paper.paper_charts import paper_charts
 from streamer.evaluate.paper.paper_tables import paper_tables
-from streamer.evaluate.paper.study import (
-    BLUR,
-    MOSAIC,
-    OUR_SSIM,
-    SEED,
-    Progress,
-    Sizes,
-    Study,
-    papers_sizes,
-    run_study,
-    sample,
-)
-from streamer.evaluate.paper.workers import Crew, Ours, Setup, Trial, hired
-from streamer.evaluate.report.charts import gallery
+from streamer.evaluate.paper.study import SEED, Progress, Sizes, Study, papers_sizes, run_study, sample
+from streamer.evaluate.paper.workers import Ours, Setup, hired
 from streamer.evaluate.report.provenance import versions
 from streamer.evaluate.report.publish import write_tables
 from streamer.pipeline.anonymizer import Anonymizer
 
 __all__ = ["evaluate_tables", "write_tables"]
 
-COLUMNS, ROWS = 8, 2  # of the gallery
 UNMEASURED = ".kept"  # of expressions: they are too large to bring back from the processes
-SHOWN_BETAS = (0.0, 0.2, 0.4, 1.0)
-SPARE = 2  # photos looked at for each one shown: some are turned away and not drawn
 
 
 def evaluate_tables(
@@ -49,6 +32,7 @@ def evaluate_tables(
     *,
     progress: Progress,
     sizes: Sizes | None = None,
+    limit: int | None = None,
     workers: int = 2,
     show_faces: bool = False,
 ) -> Findings:
@@ -62,6 +46,7 @@ def evaluate_tables(
         setup: Our weights, and the recognisers, of which the first finds the strengths.
         progress: Called with what is being done, how much of it is, and of how much.
         sizes: How many photos; None for the above.
+        limit: At most so many photos for the tables, and as much less for the rest.
         workers: Processes, each of one thread.
         show_faces: Whether the gallery shows originals and weakly hidden faces too.
 
@@ -72,17 +57,18 @@ def evaluate_tables(
     started = time.monotonic()
     every = find_photos(data)
     sizes = sizes or papers_sizes(every)
+    sizes = sizes if limit is None else sizes.at_most(limit)
     photos = sample(every, sizes.tables)
     recognizers = load_recognizers(setup.recognizers)
     _try_out(setup)
     with hired(setup, workers) as crew:
         study = run_study(crew, photos, recognizers, sizes=sizes, progress=progress)
-        faces = (_all_faces if show_faces else _drawn_faces)(crew, photos, study)
+        faces = [*drawn_faces(crew, photos), *([all_faces(crew, photos, study)] if show_faces else [])]
     return Findings(
         "The tables and figures of Private-Encoder, measured again",
         {name: figure for name, figure in study.figures[Ours(0.0)].items() if not name.endswith(UNMEASURED)},
         paper_tables(study),
-        (*paper_charts(study, recognizers[0]), faces),
+        (*paper_charts(study, recognizers[0]), *faces),
         study.problems,
         settings=_settings(data, setup, study, found=len(every), minutes=(time.monotonic() - started) / 60),
     )
@@ -100,34 +86,6 @@ def _try_out(setup: Setup) -> None:
             load_inception(setup.inception)
     except CheckpointError as error:
         raise StreamerError(str(error)) from error
-
-
-def _drawn_faces(crew: Crew, photos: Sequence[PhotoFile], _: Study) -> Chart:
-    """Return the drawn faces alone, and nothing of the photos that they were drawn into."""
-    some = photos[: SPARE * COLUMNS * ROWS]
-    faces = list(itertools.islice(crew.drawn(some, Ours(0.0)), COLUMNS * ROWS))
-    rows = {f"ours, beta 0 ({row + 1})": faces[row * COLUMNS : (row + 1) * COLUMNS] for row in range(ROWS)}
-    return Chart(
-        "Figures 6, 8 and 9. What is drawn at beta 0",
-        gallery({name: row for name, row in rows.items() if row}),
-        f"{len(faces)} drawn faces, cut out of photos. The paper shows originals beside them, and blur and mosaic; "
-        "we show no real face unless asked to (--show-faces).",
-    )
-
-
-def _all_faces(crew: Crew, photos: Sequence[PhotoFile], study: Study) -> Chart:
-    """Return originals and what every method makes of them."""
-    trials: dict[str, Trial] = {"original": unchanged}
-    trials |= {f"ours, beta {beta:g}": Ours(beta) for beta in SHOWN_BETAS}
-    for method in (BLUR, MOSAIC):
-        place = study.places[method, OUR_SSIM]
-        trials |= {f"{method}, at our SSIM": place.trial} if place.trial is not None else {}
-    shown = list(itertools.islice(crew.crops(photos[: SPARE * COLUMNS], trials), COLUMNS))
-    return Chart(
-        "Figures 6, 8 and 9. Originals and outputs",
-        gallery({name: [crops[name] for crops in shown] for name in trials}),
-        "REAL FACES. Originals; ours at four betas (Figures 6 and 9); blur and mosaic at our SSIM (Figure 8).",
-    )
 
 
 def _settings(data: Path, setup: Setup, study: Study, *, found: int, minutes: float) -> dict[str, str]:

@@ -30,6 +30,7 @@ from streamer.evaluate.images.baselines import (
     calibrate,
 )
 from streamer.evaluate.images.before_after import Judge, Original, anonymized, similarity_of
+from streamer.evaluate.images.circumstances import circumstances
 from streamer.evaluate.images.measurements import NO_OUTPUT, Recorder, Row, originals_of
 from streamer.evaluate.images.photos import PhotoFile
 from streamer.evaluate.measures.inception_features import load_inception
@@ -104,6 +105,19 @@ class Outcome:
     wrong: dict[tuple[str, str], list[str]]
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A drawn face alone: what lies around it is the photo's own, and nobody has agreed to its being shown.
+
+    Attributes:
+        crop: `(256, 256, 3)` uint8 RGB, white around the face.
+        groups: Of the person whose face it was drawn over, and of the picture: sex, age, skin, light.
+    """
+
+    crop: Image = field(repr=False)
+    groups: tuple[str, ...]
+
+
 class Crew:
     """Processes that measure; made by `hired`."""
 
@@ -121,12 +135,9 @@ class Crew:
         """
         return self._pool.map(functools.partial(_hits, tuple(photos)), aims)
 
-    def drawn(self, photos: Sequence[PhotoFile], trial: Ours) -> Iterator[Image]:
-        """Yield of each photo that our pipeline drew a face in the drawn face alone, `(256, 256, 3)`, white around it.
-
-        What lies around it is the photo's own, and nobody has agreed to its being shown.
-        """
-        return (crop for crop in self._pool.map(functools.partial(_drawn, trial), photos) if crop is not None)
+    def drawn(self, photos: Sequence[PhotoFile], trial: Ours) -> Iterator[Drawn]:
+        """Yield the drawn face of each photo that our pipeline drew one in."""
+        return (face for face in self._pool.map(functools.partial(_drawn, trial), photos) if face is not None)
 
     def crops(self, photos: Sequence[PhotoFile], trials: dict[str, Trial]) -> Iterator[dict[str, Image]]:
         """Yield for each photo with a face the crops `(256, 256, 3)` of each trial's output: real faces may be seen."""
@@ -262,7 +273,7 @@ def _figure(outputs: Sequence[Image], sample: Sequence[Original], aim: Aim) -> D
     return np.asarray(recognizer.similarity(before, after, originals=before))
 
 
-def _drawn(trial: Ours, photo: PhotoFile) -> Image | None:
+def _drawn(trial: Ours, photo: PhotoFile) -> Drawn | None:
     bench = _the_bench()
     for original in originals_of([photo], bench.judge, defaultdict(list)):
         output, tier = bench.made(trial, original)
@@ -271,7 +282,7 @@ def _drawn(trial: Ours, photo: PhotoFile) -> Image | None:
             assert original.face.mesh is not None, "what is drawn has a mesh"
             cv2.fillPoly(mask, [np.round(oval_polygon(original.face.mesh, SHOWN)).astype(np.int32)], 1)
             shown = np.where(mask[..., None] > 0, output, 255).astype(np.uint8)
-            return bench.aligner.crop(shown, original.face)
+            return Drawn(bench.aligner.crop(shown, original.face), (*photo.groups[1:], *circumstances(original)))
     return None
 
 

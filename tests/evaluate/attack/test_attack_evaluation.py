@@ -258,6 +258,10 @@ def test_every_method_meets_every_attacker():
     assert findings.figures["parrot_chance.ours"].value == pytest.approx(1 / 6)
     assert findings.figures["parrot_over_solid.solid"].value == 0
     assert findings.figures["surroundings.same_recording"].value >= 0.95
+    imitation = next(table for table in findings.tables if table.title.startswith("Imitation."))
+    assert len(imitation.rows) == len(methods)
+    assert all(not np.isnan([row[1].low, row[2].low]).any() for row in imitation.rows)
+    assert [row[0] for row in imitation.rows if row[3] is not None] == ["ours, key known"]
     assert told[-1] == ("linking across keys", 7, 7)
     assert len(findings.files) == len({file.output for file in findings.files})  # of each photo another output
 

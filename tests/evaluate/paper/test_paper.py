@@ -14,9 +14,10 @@ from streamer.errors import SinkError, SourceError
 from streamer.evaluate.figures import Chart, Figure, Findings, Problem, Table
 from streamer.evaluate.images.photos import PhotoFile, find_photos
 from streamer.evaluate.paper import published
+from streamer.evaluate.paper.galleries import by_group
 from streamer.evaluate.paper.study import Sizes, papers_sizes, sample
 from streamer.evaluate.paper.tables import evaluate_tables, write_tables
-from streamer.evaluate.paper.workers import Setup
+from streamer.evaluate.paper.workers import Drawn, Setup
 
 PAPER = Path(__file__).parents[4] / "shared" / "docs" / "private-encoder-paper.txt"
 SETUP = Setup("default", "cpu", bytes(32), ("identity",))
@@ -97,6 +98,23 @@ def test_the_gallery_shows_drawn_faces_and_white_around_them(findings: Findings)
     assert "5 drawn faces" in chart.text
     assert (shown == 255).all(axis=2).mean() > 0.4
     assert (shown[shown.shape[0] // 2] != 255).any()
+
+
+def face_of(*groups: str) -> Drawn:
+    return Drawn(np.full((8, 8, 3), len(groups), np.uint8), groups)
+
+
+def test_drawn_faces_stand_by_sex_age_skin_and_light_and_not_by_pose():
+    one = ("female", "indian", "age 13-29", "turned under 15", "face 64-128 px", "even light", "skin III, measured")
+    other = ("male", "indian", "age 0-12", "turned under 15", "face over 128 px", "even light", "skin III, measured")
+    groups = by_group([face_of(*one)] * 9 + [face_of(*other)] * 2 + [face_of("black")])
+    assert list(groups) == ["female", "male", "age 0-12", "age 13-29", "indian", "skin III, measured", "even light"]
+    assert [len(faces) for faces in groups.values()] == [8, 2, 2, 8, 8, 8, 8]
+
+
+def test_a_limit_makes_all_sizes_smaller_alike():
+    assert Sizes(150, curve=108, calibration=48).at_most(50) == Sizes(50, curve=36, calibration=16)
+    assert Sizes(150, curve=108, calibration=48).at_most(1000) == Sizes(150, curve=108, calibration=48)
 
 
 def test_everything_is_written_and_the_page_links_to_every_chart(findings: Findings, tmp_path: Path):
