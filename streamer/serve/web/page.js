@@ -13,7 +13,7 @@ let kind = "idle", key = "off";
 export function show(newKind = kind, newKey = key) {
   [kind, key] = [newKind, newKey];
   $("state").dataset.kind = kind;
-  $("state").textContent = say(key);
+  if ($("state").textContent !== say(key)) $("state").textContent = say(key); // a screen reader would read it again
 }
 document.addEventListener("translated", () => show());
 

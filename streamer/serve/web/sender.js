@@ -11,7 +11,7 @@ import { say } from "./words.js";
 const POLL_MS = 500;
 const CHANGE_MS = 200; // from one change of the slider to the next that is sent
 const NOTICE_MS = 5000; // that a notice stays, so that it can be read
-const MISSES = 2; // questions without an answer, after which it begins anew
+const MISSES = 2; // questions without an answer, after which that is said
 const VAIN = [400, 401, 403, 406, 409, 413, 415];
 
 let camera = null; // its stream
@@ -234,11 +234,14 @@ async function poll() {
     if (link !== mine) return;
     missed = 0;
     draw(figures);
+    await mine.check();
+    if (mine.pc?.connectionState === "connected") show(mine.isSilent ? "wait" : "live", mine.isSilent ? "lost" : "live");
     $("latency").textContent = `${await loop(mine.pc, figures.latency_ms)} ms`;
   } catch (error) {
     if (link !== mine || !isWanted) return;
     if (error.status === 410) stop(new Error(say("taken")));
-    else if (error.status || ++missed >= MISSES) open().catch(stop);
+    else if (error.status) open().catch(stop);
+    else if (++missed >= MISSES) show("wait", "lost"); // the session may still be there when the network is again
   }
 }
 

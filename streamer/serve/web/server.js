@@ -3,7 +3,9 @@
 import { say } from "./words.js";
 
 const GATHER_MS = 2000; // at most, for candidates: all of them go into the offer
-const QUIET_MS = 1500; // disconnected for so long, ICE begins anew
+const QUIET_MS = 1500; // nothing comes for so long: ICE begins anew
+const AGAIN_MS = 500; // from one attempt to begin ICE anew to the next
+const ANSWER_MS = 2000, OFFER_MS = 15000; // that an answer may take: on a network that is gone it never comes
 const WAITS = [250, 500, 1000, 2000, 4000]; // before calling again
 const FRAGMENT = "application/trickle-ice-sdpfrag";
 
@@ -17,7 +19,8 @@ export class Refused extends Error {
 export async function call(method, path, { body, headers = {}, keepalive = false } = {}) {
   const token = sessionStorage.getItem("token");
   const sent = { Accept: "application/json", ...(token && { Authorization: `Bearer ${token}` }), ...headers };
-  const response = await fetch(path, { method, headers: sent, body, keepalive }).catch(() => {
+  const signal = AbortSignal.timeout(method === "POST" ? OFFER_MS : ANSWER_MS);
+  const response = await fetch(path, { method, headers: sent, body, keepalive, signal }).catch(() => {
     throw new Refused(0, say("noServer"));
   });
   if (response.ok) return response;
@@ -63,36 +66,63 @@ export class Connection {
     return said;
   }
 
+  // Offers with all addresses. When ICE begins anew the state is still "complete" at first: only its change tells.
   async offered(options) {
-    await this.pc.setLocalDescription(await this.pc.createOffer(options));
-    if (this.pc.iceGatheringState === "complete") return;
-    await new Promise((resolve) => {
+    const { pc } = this;
+    const gathered = new Promise((resolve) => {
       setTimeout(resolve, GATHER_MS);
-      this.pc.onicegatheringstatechange = () => this.pc.iceGatheringState === "complete" && resolve();
+      pc.onicegatheringstatechange = () => pc.iceGatheringState === "complete" && resolve();
     });
+    await pc.setLocalDescription(await pc.createOffer(options));
+    await gathered;
   }
 
   note() {
     const state = this.pc?.connectionState;
-    clearTimeout(this.quiet);
-    if (state === "disconnected") this.quiet = setTimeout(() => this.restart(), QUIET_MS);
+    if (state === "disconnected") this.soon(QUIET_MS);
+    else clearTimeout(this.quiet);
     this.changed(state);
   }
 
-  // Begins ICE anew in the same session, over whatever network there is now.
+  soon(ms) {
+    clearTimeout(this.quiet);
+    this.quiet = setTimeout(() => this.restart(), ms);
+  }
+
+  // Begins ICE anew where the server answers and yet nothing comes: browsers notice only after six seconds.
+  async check() {
+    const all = [...((await this.pc?.getStats())?.values() ?? [])], now = performance.now();
+    const bytes = all.filter(({ type }) => type === "inbound-rtp").reduce((sum, one) => sum + one.bytesReceived, 0);
+    if (bytes !== this.bytes) Object.assign(this, { bytes, heard: now });
+    this.isSilent = bytes > 0 && now - this.heard > QUIET_MS;
+    if (this.isSilent) await this.restart();
+  }
+
+  // Begins ICE anew in the same session, over whatever network there is now; again and again while there is none.
   async restart() {
-    if (!this.session || this.pc.signalingState !== "stable") return;
+    if (!this.session || this.isRestarting) return;
+    this.isRestarting = true;
     try {
       await this.offered({ iceRestart: true });
+      if (!this.pc.localDescription.sdp.includes("\r\na=candidate:")) throw new Refused(0); // there is no network yet
       const wanted = /^(a=(ice-ufrag|ice-pwd|candidate|mid)|m=)/;
       const body = `${this.pc.localDescription.sdp.split("\r\n").filter((line) => wanted.test(line)).join("\r\n")}\r\n`;
       const response = await call("PATCH", this.session, { body, headers: { "Content-Type": FRAGMENT, "If-Match": "*" } });
       this.answer = withIce(this.answer, await response.text());
       await this.pc.setRemoteDescription({ type: "answer", sdp: this.answer });
+      this.heard = performance.now();
     } catch (error) {
-      if (error.status === 409) this.quiet = setTimeout(() => this.restart(), 1000 * error.retry);
-      else this.changed("failed"); // then all of it begins anew
+      await this.failed(error);
+    } finally {
+      this.isRestarting = false;
     }
+  }
+
+  async failed({ status, retry }) {
+    if (this.pc?.signalingState === "have-local-offer") await this.pc.setLocalDescription({ type: "rollback" });
+    if (!this.session) return;
+    if (status === 0 || status === 409) this.soon(retry ? 1000 * retry : AGAIN_MS);
+    else this.changed("failed"); // then all of it begins anew
   }
 
   async close({ keepalive = false } = {}) {

@@ -5,7 +5,7 @@ import { Connection, call, pause, persist } from "./server.js";
 import { say } from "./words.js";
 
 const ASK_MS = 600;
-const MISSES = 2; // questions without an answer, after which it begins anew
+const MISSES = 2; // questions without an answer, after which that is said
 
 export async function watch(key) {
   document.body.classList.add("viewer");
@@ -43,14 +43,16 @@ export async function watch(key) {
 
 // Asks how the sender is until this viewer is gone, or its connection is.
 async function follow(link) {
-  for (let missed = 0; missed < MISSES && link.pc.connectionState !== "failed"; await pause(ASK_MS)) {
+  for (let missed = 0; link.pc.connectionState !== "failed"; await pause(ASK_MS)) {
     try {
       const { sender } = await (await call("GET", link.session)).json();
       missed = 0;
-      if (link.pc.connectionState === "connected") stopped(sender === "stopped", sender === "live" ? "live" : "wait", sender === "live" ? "live" : "waiting");
+      await link.check();
+      if (link.isSilent) stopped(true, "wait", "lost");
+      else if (link.pc.connectionState === "connected") stopped(sender === "stopped", sender === "live" ? "live" : "wait", sender === "live" ? "live" : "waiting");
     } catch (error) {
       if (error.status) return;
-      missed++;
+      if (++missed >= MISSES) stopped(true, "wait", "lost"); // it may still be there when the network is again
     }
   }
 }

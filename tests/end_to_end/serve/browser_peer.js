@@ -19,9 +19,9 @@ window.peer = async (path, constraints, codec) => {
 };
 
 async function offered(pc, options) {
+  const gathered = new Promise((done) => (pc.onicegatheringstatechange = () => pc.iceGatheringState === "complete" && done()));
   await pc.setLocalDescription(await pc.createOffer(options));
-  if (pc.iceGatheringState === "complete") return;
-  await new Promise((done) => (pc.onicegatheringstatechange = () => pc.iceGatheringState === "complete" && done()));
+  await gathered;
 }
 
 window.anew = async () => {

@@ -23,7 +23,10 @@ CHOICES = {
     "media.navigator.streams.fake": "true",
     "media.navigator.permission.disabled": "true",
     "media.autoplay.default": "0",
-    "media.webrtc.platformencoder": "true",  # H.264 without a plug-in that would be fetched
+    # H.264 by the system's FFmpeg, without a plug-in that would be fetched: Firefox takes that for hardware. It is
+    # enough to watch: x264 holds back more frames than the camera is given time for, and none is ever sent.
+    "media.webrtc.hw.h264.enabled": "true",
+    "gfx.blacklist.webrtc.hw.acceleration.h264": "1",
     "app.update.enabled": "false",
     "datareporting.policy.dataSubmissionEnabled": "false",
     "network.captive-portal-service.enabled": "false",

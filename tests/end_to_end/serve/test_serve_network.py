@@ -1,0 +1,99 @@
+"""The page on a network that changes, flaps or goes: the call stays the same one."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from streamer.serve.ice_restart import transport_of
+from streamer.serve.peer_connection import PeerConnection
+from tests.end_to_end.browser import Page, browser, needs_chromium, write_y4m
+from tests.end_to_end.serve.test_serve_browser import WIDTH, start, text
+from tests.end_to_end.serving import Serving, noise, serving
+from tests.serve.test_serve import run
+
+pytestmark = [needs_chromium, pytest.mark.slow]
+
+
+@pytest.fixture
+def camera(tmp_path: Path) -> Path:
+    return write_y4m(tmp_path / "camera.y4m", [noise(480, 640)] * 30)
+
+
+async def begin(page: Page, server: Serving) -> PeerConnection:
+    """Let a page be live, and return its connection."""
+    await start(page, server.url, 640, 480)
+    await page.until(f"{text('state')} === 'Live' && {WIDTH} === 640")
+    (room,) = server.peers.by_id.values()
+    assert room.link
+    return room.link
+
+
+async def until_anew(link: PeerConnection, etag: str) -> None:
+    """Wait until ICE has begun anew, and the peer was reached by it."""
+    old = transport_of(link.connection)._connection
+    async with asyncio.timeout(15):
+        while link.etag == etag or transport_of(link.connection)._connection is old:
+            await asyncio.sleep(0.05)
+
+
+async def go_silent(link: PeerConnection) -> str:
+    """Let nothing more reach a peer by the way there is, though ICE finds nothing wrong; return the ETag."""
+
+    async def lost(_: bytes) -> None:
+        pass
+
+    transport_of(link.connection)._send = lost
+    return link.etag
+
+
+def test_a_way_by_which_nothing_comes_any_more_is_replaced_before_the_browser_notices(
+    camera: Path, tmp_path: Path
+) -> None:
+    async def test() -> None:
+        async with serving() as server, browser(tmp_path / "a", camera) as page, browser(tmp_path / "b", camera) as eye:
+            link = await begin(page, server)
+            (room,) = server.peers.by_id.values()
+            await eye.go(f"{server.url}/r/{room.name}")
+            await eye.until(f"{text('state')} === 'Live'")
+            (viewer,) = room.viewers.values()
+            etags = [await go_silent(one) for one in (link, viewer)]
+            await asyncio.gather(until_anew(link, etags[0]), until_anew(viewer, etags[1]))
+            for one in (page, eye):
+                await one.until(f"{text('state')} === 'Live'")
+            assert room.link is link
+            assert list(room.viewers.values()) == [viewer]
+
+    run(test())
+
+
+def test_a_network_that_changes_twice_in_a_moment_is_followed_both_times(camera: Path, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving() as server, browser(tmp_path, camera) as page:
+            link = await begin(page, server)
+            first = link.etag
+            await page.js("dispatchEvent(new Event('online'))")
+            await until_anew(link, first)
+            second = link.etag
+            await page.js("dispatchEvent(new Event('online'))")  # too soon for the server, which says when
+            await until_anew(link, second)
+            assert await page.js(text("state")) == "Live"
+
+    run(test())
+
+
+def test_a_server_out_of_reach_for_seconds_does_not_end_the_session(camera: Path, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving() as server, browser(tmp_path, camera) as page:
+            link = await begin(page, server)
+            away = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+            await page.do("Network.enable")
+            await page.do("Network.emulateNetworkConditions", offline=True, **away)
+            await page.until(f"{text('state')}.includes('Connection lost')")
+            await page.do("Network.emulateNetworkConditions", offline=False, **away)
+            await page.until(f"{text('state')} === 'Live'")
+            assert list(server.peers.by_id) == [link.id]
+
+    run(test())
