@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 WAITING = {"end_to_end", "serve"}  # folders of tests
 SLOW_SECONDS = 1.0  # of the processor; whoever takes as much is marked
+SETUP_SECONDS = pytest.StashKey[float]()
 BUSY = 2.0  # times as many a machine takes that does other work, too: from there on a test without its mark fails
 
 
@@ -50,9 +51,17 @@ def _cpu_seconds() -> float:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    """Note what the fixtures cost that were made for a test: those of its module are made for whichever comes first."""
+    before = _cpu_seconds()
+    yield
+    item.stash[SETUP_SECONDS] = _cpu_seconds() - before
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     """Fail a test that takes over a second and is not marked as slow: `make check` would come to take minutes."""
-    before = _cpu_seconds()
+    before = _cpu_seconds() - item.stash[SETUP_SECONDS]
     yield
     used = _cpu_seconds() - before
     if item.config.getoption("--no-unmarked") and used > BUSY * SLOW_SECONDS and not item.get_closest_marker("slow"):

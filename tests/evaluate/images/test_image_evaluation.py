@@ -239,6 +239,7 @@ def dummies(lfw: Path, recognizers: list[Recognizer]) -> dict[str, Measurements]
     return {name: m for name, (m, _) in found.items()}
 
 
+@pytest.mark.slow
 @needs_shared
 def test_of_real_people_the_input_matches_always_and_solid_squares_by_chance(
     dummies: dict[str, Measurements], recognizers: list[Recognizer]

@@ -52,6 +52,7 @@ def rows_of(findings: Findings, number: int) -> dict[str, dict[str, object]]:
     return {str(row[0]): dict(zip(table.columns, row, strict=True)) for row in table.rows}
 
 
+@pytest.mark.slow
 def test_each_table_has_ours_beside_blur_and_mosaic_and_the_papers_own_rows(findings: Findings):
     for number in (1, 2, 3, 4, 5):
         methods = {re.split(r" \(", name)[0] for name in rows_of(findings, number) if "paper" not in name}
@@ -60,6 +61,7 @@ def test_each_table_has_ours_beside_blur_and_mosaic_and_the_papers_own_rows(find
     assert sum("(paper, CelebA)" in name for name in rows_of(findings, 6)) == 4
 
 
+@pytest.mark.slow
 def test_blur_and_mosaic_have_the_similarity_of_the_papers_tables(findings: Findings):
     for number, wanted in enumerate(published.SIMILARITIES, start=1):
         rows = [row for name, row in rows_of(findings, number).items() if name.startswith(("blur (", "mosaic ("))]
@@ -67,17 +69,20 @@ def test_blur_and_mosaic_have_the_similarity_of_the_papers_tables(findings: Find
         assert reached == pytest.approx([wanted, wanted], abs=0.05)  # a mosaic changes by whole cells
 
 
+@pytest.mark.slow
 def test_blur_and_mosaic_have_the_papers_ssim(findings: Findings):
     rows = [row for name, row in rows_of(findings, 4).items() if "whole crop" in name or "box" in name]
     assert [row["SSIM ↑"].value for row in rows] == pytest.approx([0.65, 0.65], abs=0.015)
 
 
+@pytest.mark.slow
 def test_fid_says_what_it_needs_and_distances_of_features_stand_beside_it(findings: Findings):
     ours = next(row for name, row in rows_of(findings, 1).items() if name.startswith("ours"))
     assert "--inception" in str(ours["FID ↓"])
     assert str(ours["Kernel ↓ (identity)"]) == "needs 20 photos, got 5"
 
 
+@pytest.mark.slow
 def test_our_similarity_rises_with_beta_in_figure_4(findings: Findings):
     text = next(chart.text for chart in findings.charts if chart.title.startswith("Figure 4a"))
     ours, authors = text.split("Private-Encoder")
@@ -87,11 +92,13 @@ def test_our_similarity_rises_with_beta_in_figure_4(findings: Findings):
     assert "0.5: 0.33" in authors
 
 
+@pytest.mark.slow
 def test_what_could_not_be_measured_is_named_once(findings: Findings):
     nobody = next(problem for problem in findings.problems if "no face found in the original" in problem.what)
     assert nobody.names == ("portraits/empty.png",)
 
 
+@pytest.mark.slow
 def test_the_gallery_shows_drawn_faces_and_white_around_them(findings: Findings):
     chart = next(chart for chart in findings.charts if "8 and 9" in chart.title)
     shown = cv2.imdecode(np.frombuffer(chart.png, np.uint8), cv2.IMREAD_COLOR)
@@ -117,6 +124,7 @@ def test_a_limit_makes_all_sizes_smaller_alike():
     assert Sizes(150, curve=108, calibration=48).at_most(1000) == Sizes(150, curve=108, calibration=48)
 
 
+@pytest.mark.slow
 def test_everything_is_written_and_the_page_links_to_every_chart(findings: Findings, tmp_path: Path):
     page = write_tables(findings, tmp_path / "out")[0]
     text = page.read_text()

@@ -374,6 +374,7 @@ def runs(folder: Path, name: str) -> list[Iterator[TrainStep]]:
     return [train_generator.train(generator), train_encoder.train(encoder), train_identity.train(identity)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainer", ["generator", "encoder", "identity"])
 def test_two_processes_train_what_one_does(folder: Path, trainer: str) -> None:
     one, two = (
