@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import logging
+import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ from fsspec.core import url_to_fs
 
 from streamer.errors import SinkError, SourceError, StreamerError
 from streamer.masking import mask_secrets
+
+log = logging.getLogger(__name__)
 
 BLOCK = 1 << 20  # bytes read at once to hash
 
@@ -40,6 +45,42 @@ def file_system(url: str) -> tuple[Any, str]:
         return url_to_fs(url)  # type: ignore[no-any-return]
     except (ImportError, ValueError, OSError) as error:
         raise StreamerError(f"cannot reach {mask_secrets(url)}: {_reason(error)}") from error
+
+
+@contextmanager
+def locked(folder: str) -> Iterator[None]:
+    """Keep other processes out of a folder on this machine, which is made; an object store knows no locks.
+
+    Raises:
+        StreamerError: If another process has it, or it cannot be made.
+    """
+    path = local_path(folder)
+    if path is None:
+        yield
+        return
+    new = [each for each in (path, *path.parents) if not each.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        opened = os.open(path, os.O_RDONLY)  # the folder itself: nothing is left of the lock, however this ends
+    except OSError as error:
+        raise StreamerError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        _lock(opened, path)
+        yield
+    finally:
+        os.close(opened)
+        with suppress(OSError):  # it is not empty
+            for each in new:
+                each.rmdir()
+
+
+def _lock(opened: int, path: Path) -> None:
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StreamerError(f"another run writes to {path}; wait for its end, or choose another --out") from error
+    except OSError as error:  # such as NFS, which locks no folders
+        log.warning("%s cannot be locked (%s): start no other run into it", path, error.strerror)
 
 
 def exists(url: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -85,6 +85,12 @@ class Archive:
 
         return within(self.out, PREVIEW) if self.preview else self.out
 
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep other runs out of where it is written."""
+        from streamer.batch.storage import locked
+
+        return locked(self.folder)
+
     def settings(self) -> ArchiveSettings:
         """Return what is done to every source."""
         from streamer.batch.manifest import ArchiveSettings
@@ -138,7 +144,7 @@ def plan_archive(
         sources, out, mode, model, beta, cover, policy, key, min_face, codec, crf, keep_audio, voice, preview,
         recursive, part_minutes,
     )  # fmt: skip
-    with errors_in_one_line():
+    with errors_in_one_line(), archive.locked():
         _tell(archive.begun(archive.settings()), as_json=as_json)
 
 
@@ -175,7 +181,7 @@ def run_archive(
         sources, out, mode, model, beta, cover, policy, key, min_face, codec, crf, keep_audio, voice, preview,
         recursive, part_minutes,
     )  # fmt: skip
-    with errors_in_one_line(), interrupted_says("interrupted; the same command goes on"):
+    with errors_in_one_line(), interrupted_says("interrupted; the same command goes on"), archive.locked():
         from streamer.batch.engines import Cluster, run_here, run_on_ray
         from streamer.batch.work import Work
 

@@ -9,6 +9,7 @@ import fsspec
 import pytest
 
 from streamer.batch.manifest import Manifest
+from streamer.batch.storage import locked
 from streamer.batch.work import Work
 from tests.batch.archives import batch, cover, files_below, first_picture, frames_of, records
 from tests.clips import encode_clip, packets_of, seconds_of
@@ -62,6 +63,27 @@ def test_the_same_command_goes_on_and_does_nothing_twice(folder: Path, tmp_path:
     assert (out / "long.mp4").stat().st_mtime_ns == before
     assert sum(record["kind"] == "done" for record in records(out)) == 5
     assert batch("verify", "--out", out).exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_a_second_run_into_one_folder_ends_at_once_and_touches_nothing_of_the_first(
+    folder: Path, tmp_path: Path, command: str
+):
+    out = tmp_path / "out"
+    with locked(str(out)):
+        first = out / ".veil-work" / "half.mp4"
+        first.parent.mkdir()
+        first.touch()
+        result = cover(folder, "--out", out, command=command)
+    assert result.exit_code == 1
+    assert result.stderr == f"veil: another run writes to {out}; wait for its end, or choose another --out\n"
+    assert files_below(out) == [".veil-work/half.mp4"]
+    assert cover(folder, "--out", out, command="plan").exit_code == 0
+
+
+def test_where_nothing_can_be_begun_no_folder_is_left(tmp_path: Path):
+    assert batch("run", tmp_path / "in", "--out", tmp_path / "deep" / "out").exit_code == 2  # there is no key
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
