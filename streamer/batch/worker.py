@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -63,11 +63,12 @@ class Worker:
 
     def __init__(self, settings: ArchiveSettings, out: str, device: str) -> None:
         self._settings, self._out = settings, out
-        self._anonymizer = load(settings, device)
+        self._open = ExitStack()
+        self._anonymizer = self._open.enter_context(load(settings, device))
 
     def close(self) -> None:
         """Release the detectors."""
-        self._anonymizer.close()
+        self._open.close()
 
     def do(self, task: Task) -> Record:
         """Do a task and return what became of it; whatever is wrong with one source is no other's affair."""

@@ -66,6 +66,7 @@ class Anonymizer:
         )
         self._settings = settings
         self._stills = Pool(self.begin_stream, limit=MAX_STILLS)
+        self._keeps = False
 
     @property
     def model(self) -> FaceModel | None:
@@ -109,14 +110,21 @@ class Anonymizer:
         self._settings = settings
 
     def __enter__(self) -> Self:
+        """Keep what finds faces ready from one stream to the next, until this is closed."""
+        if not self._keeps:
+            self._keeps = True
+            self._loaded.turns.join()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Free what single pictures need; those at work are finished, later ones raise `AnonymizerError`."""
+        """Free what finds faces; single pictures at work are finished, later ones raise `AnonymizerError`."""
         self._stills.close()
+        if self._keeps:
+            self._keeps = False
+            self._loaded.turns.leave()
 
     @property
     def privacy(self) -> str:

@@ -30,3 +30,13 @@ class Turns:
     detectors: Shared[LastingNetworks] = field(default_factory=lambda: shared_networks(limit=limit()))
     small_faces: Shared[Copies] = field(default_factory=lambda: Shared(Copies, limit=limit()))
     fine_meshes: Shared[FineGraph] = field(default_factory=lambda: Shared(FineGraph, limit=limit()))
+
+    def join(self) -> None:
+        """Keep what was made from one stream to the next, until as many have left."""
+        for shared in (self.detectors, self.small_faces, self.fine_meshes):
+            shared.join()
+
+    def leave(self) -> None:
+        """Keep it no longer."""
+        for shared in (self.detectors, self.small_faces, self.fine_meshes):
+            shared.leave()

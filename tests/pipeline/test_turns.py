@@ -63,3 +63,12 @@ def test_streams_share_a_few_networks_that_are_freed_with_the_last_of_them(image
         assert counted.living
         stream.close()
     assert not counted.living
+
+
+def test_what_finds_faces_is_kept_from_one_stream_to_the_next(images: list[Image], counted: type[Counted]):
+    with Anonymizer.load(mode="cover", device="cpu") as anonymizer:
+        for _ in range(2):
+            (safe,) = anonymizer.frames([frame_of(images[0])])
+            assert len(safe.faces) == 1
+        assert counted.made == 1
+    assert not counted.living
