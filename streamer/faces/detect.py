@@ -8,6 +8,7 @@ its own presence score decides about candidates that the detectors doubt.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -101,6 +102,7 @@ class FaceDetector:
         self._shared = networks or shared_networks(limit=1)
         self._pool = self._shared.join()
         self._is_closed = False
+        self._searching = threading.Lock()
         try:
             with self._pool.borrowed():  # whether MediaPipe starts at all is said at once
                 pass
@@ -142,17 +144,22 @@ class FaceDetector:
             return self._fit(networks, image, candidates)
 
     def close(self) -> None:
-        """Free MediaPipe's threads and memory, unless others use them; later calls raise `AnonymizerError`."""
-        if not self._is_closed:
-            self._is_closed = True
+        """Free MediaPipe's threads and memory, unless others use them; later calls raise `AnonymizerError`.
+
+        A search that has begun is waited for: Python must not end inside MediaPipe.
+        """
+        with self._searching:
+            was_closed, self._is_closed = self._is_closed, True
+        if not was_closed:
             self._shared.leave()
 
     @contextmanager
     def _running(self) -> Iterator[FaceNetworks]:
-        if self._is_closed:
-            raise AnonymizerError("the face detector is closed")
-        with self._pool.borrowed() as lasting, lasting.running() as networks:
-            yield networks
+        with self._pool.borrowed() as lasting, self._searching:
+            if self._is_closed:
+                raise AnonymizerError("the face detector is closed")
+            with lasting.running() as networks:
+                yield networks
 
     def __enter__(self) -> Self:
         return self

@@ -16,6 +16,7 @@ from streamer.types import Frame, SafeFrame, Source, TrackedFrame
 
 QUEUE_LENGTH = 4  # frames between two threads: enough to overlap
 LINGER_SECONDS = 2.0  # for a thread to leave what it does: one that is inside MediaPipe when Python ends aborts it
+FRAME_SECONDS = 60.0  # the same for one that draws: it is done with its frame by then, on the busiest machine
 USUAL_FRAME_SECONDS = 1 / 30  # of a live source that does not say
 
 Item = TypeVar("Item")
@@ -62,7 +63,7 @@ def protect(source: Source, anonymizer: Anonymizer, *, stream: str | None = None
         else:
             begun.append(anonymizer.begin_stream(stream))
             seen = workers.ahead(_seen(begun[0], workers.ahead(source)))
-            yield from workers.ahead(_hidden(begun[0], seen))
+            yield from workers.ahead(_hidden(begun[0], seen), linger=FRAME_SECONDS)
     finally:
         workers.end()
         for one in begun:  # its threads may not even have begun
@@ -72,7 +73,7 @@ def protect(source: Source, anonymizer: Anonymizer, *, stream: str | None = None
 def _live(source: Source, one: FaceAnonymizer, workers: _Workers) -> Iterator[SafeFrame]:
     one.warm_up()  # before the first frame, which would wait
     seen = workers.ahead(_seen(one, newest(source, workers.stop)), length=1)
-    yield from workers.ahead(_hidden(one, seen), length=1)
+    yield from workers.ahead(_hidden(one, seen), length=1, linger=FRAME_SECONDS)
 
 
 def _seen(stream: FaceAnonymizer, frames: Iterable[Frame]) -> Iterator[TrackedFrame]:
@@ -94,13 +95,22 @@ class _Workers:
 
     def __init__(self) -> None:
         self.stop = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._threads: list[tuple[threading.Thread, float]] = []
 
-    def ahead(self, items: Iterable[Item], length: int = QUEUE_LENGTH) -> Iterator[Item]:
-        """Yield `items`, taken by a thread of their own that runs at most `length` ahead."""
+    def ahead(
+        self, items: Iterable[Item], length: int = QUEUE_LENGTH, *, linger: float = LINGER_SECONDS
+    ) -> Iterator[Item]:
+        """Yield `items`, taken by a thread of their own that runs at most `length` ahead.
+
+        Args:
+            items: Taken once.
+            length: Of the queue.
+            linger: Seconds that are left to the thread to end.
+        """
         ready: queue.Queue[_Ready[Item] | _End] = queue.Queue(length)
-        self._threads.append(threading.Thread(target=self._fill, args=(ready, items), daemon=True))
-        self._threads[-1].start()
+        thread = threading.Thread(target=self._fill, args=(ready, items), daemon=True)
+        self._threads.append((thread, linger))
+        thread.start()
         while not self.stop.is_set():
             try:
                 got = ready.get(timeout=0.1)
@@ -116,8 +126,8 @@ class _Workers:
     def end(self) -> None:
         """Stop the threads and wait until they have left what they do."""
         self.stop.set()
-        for thread in self._threads:
-            thread.join(LINGER_SECONDS)
+        for thread, linger in self._threads:
+            thread.join(linger)
 
     def _fill(self, ready: queue.Queue[_Ready[Item] | _End], items: Iterable[Item]) -> None:
         """Put `items` into `ready`, and then the end or what brought it about; nothing more after a stop."""

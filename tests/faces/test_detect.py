@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -340,3 +341,29 @@ def test_a_detector_may_be_closed_while_it_searches(hopper: Image):
         detector.close()
         with suppress(AnonymizerError):  # if it was closed before
             assert only(searched.result()).score > 0.5
+
+
+def test_closing_waits_for_a_search_that_has_begun(hopper: Image, monkeypatch: pytest.MonkeyPatch):
+    begun, go_on, done = threading.Event(), threading.Event(), list[str]()
+
+    def slow(*_: object) -> Image:
+        begun.set()
+        assert go_on.wait(5)
+        done.append("searched")
+        return np.zeros((192, 192, 3), np.uint8)
+
+    def close() -> None:
+        detector.close()
+        done.append("closed")
+
+    monkeypatch.setattr(detect, "sample", slow)
+    detector = FaceDetector()
+    with ThreadPoolExecutor(2) as threads:
+        searched = threads.submit(detector, hopper)
+        assert begun.wait(5)
+        closed = threads.submit(close)
+        with pytest.raises(TimeoutError):
+            closed.result(timeout=0.05)
+        go_on.set()
+        searched.result()
+    assert done[-1] == "closed"
