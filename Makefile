@@ -20,6 +20,8 @@ CANDIDATES := $(or $(PYTHON),python3.12 python3.11 python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PINNED := pyproject.toml constraints.txt
+# One thread of torch in each of the two: with more than there are cores, threads wait for each other's turn.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo check test bench results clean
@@ -31,13 +33,13 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --no-unmarked
+	$(PYTEST) -m "not slow" --no-unmarked
 
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -rs -n 2 --dist loadfile
+	$(PYTEST) -rs
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/deface.py --rounds $(ROUNDS) $(CLIPS)

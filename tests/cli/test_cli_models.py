@@ -33,6 +33,7 @@ def veil(*arguments: str | Path) -> Result:
     return CliRunner().invoke(cli.app, list(map(str, arguments)))
 
 
+@pytest.mark.slow
 def test_an_imported_model_draws_the_face_of_a_picture(psp: Path, hopper: Image, tmp_path: Path):
     imported = veil("models", "import", psp, "--name", "mine")
     assert imported.exit_code == 0, imported.stderr

@@ -29,6 +29,8 @@ from streamer.types import Frame
 from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.end_to_end.rtsp_servers import ffmpeg_listening, free_port, needs_ffmpeg, needs_rtsp_server, rtsp_server
 
+MANY_BYTES = 1_300_000  # of 720p: over 20 frames also where they are a second apart, and so all key frames of 55 kB
+
 
 def is_blank(frame: Frame) -> bool:
     return bool((frame.image[:10] == BLANK_GREY).all())
@@ -213,7 +215,7 @@ def test_from_one_server_to_another_with_a_recording_that_survives_a_kill(face_c
     with rtsp_server(str(face_clip)) as server, ffmpeg_listening(hub) as url:
         run = veil_run(server.url, url, "--also", tmp_path / "kept.mkv", "--overwrite")
         try:
-            wait_for(lambda: part_in(tmp_path), 500_000, run)
+            wait_for(lambda: part_in(tmp_path), MANY_BYTES, run)
             wait_for(lambda: hub, 100_000, run)
         finally:
             run.send_signal(signal.SIGKILL)
@@ -233,7 +235,7 @@ def test_a_live_run_ends_well_with_sigterm_and_keeps_what_it_recorded(face_clip:
     with rtsp_server(str(face_clip)) as server:
         run = veil_run(server.url, tmp_path / "kept.mp4", "--audit", tmp_path / "log")
         try:
-            wait_for(lambda: part_in(tmp_path), 500_000, run)
+            wait_for(lambda: part_in(tmp_path), MANY_BYTES, run)
         finally:
             run.send_signal(signal.SIGTERM)
             _, said = run.communicate(timeout=PATIENCE_SECONDS)
