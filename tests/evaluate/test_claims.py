@@ -71,6 +71,9 @@ def test_in_short_a_reader_is_told_whether_faces_are_recognised_named_or_uncover
     )
     few = {"match_rate_any": Figure(0.0, 0.0, 0.5, 4), "match_rate_any_chance": Figure(NAN)}
     assert in_short(few) == "0 of 4 faces are recognised; how many would be by chance is not known."
+    searched = {"rank1.a": Figure(1.0, 0.5, 1.0, 4), "rank1_chance": Figure(0.25, 0.0, 0.75, 4)}
+    alarm = "a search finds the right people more often than by chance: do not call these pictures anonymous."
+    assert in_short({**few, **searched}) == f"0 of 4 faces are recognised, and {alarm}"
     assert in_short({"leak_rate": Figure(3.0)}) == "3 of 10,000 faces in single frames are left uncovered."
     assert in_short({"ssim": Figure(0.8)}) == ""
 

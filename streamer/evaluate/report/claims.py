@@ -30,6 +30,7 @@ LIMITS = (
     "Voice, body, gait, clothes, surroundings, and text in the picture: only faces are replaced.",
     "Pictures unlike these: of other people, cameras, light, sizes and poses.",
 )
+ALARM = "do not call these pictures anonymous."
 ATTACK_LIMIT = "An attacker who owns the tool and trains against it: `veil evaluate attack` measures that."
 VIDEO_LIMIT = "Faces over time, and faces that stay uncovered in videos: `veil evaluate video` measures that."
 
@@ -71,17 +72,25 @@ def claims(figures: Figures) -> list[str]:
 
 def in_short(figures: Figures) -> str:
     """Return the one sentence that a reader takes away: whether faces are recognised, named or left uncovered."""
-    found, chance = figures.get("match_rate_any"), chance_of("match_rate_any", figures)
+    found = figures.get("match_rate_any")
     if found is not None and not math.isnan(found.value):
-        counted = f"{_counted(found)} faces are recognised"
-        if chance is None:
-            return f"{counted}; how many would be by chance is not known."
-        if _exceeds(found, chance):
-            return f"{counted}, more than by chance: do not call these pictures anonymous."
-        return f"{counted}, no more than by chance; in truth up to {percent(found.high)} may be."
+        return _recognised_in_short(found, figures)
     if (leaks := figures.get("leak_rate")) is not None and not math.isnan(leaks.value):
         return f"{number(leaks.value)} of 10,000 faces in single frames are left uncovered."
     return _named_in_short(figures)
+
+
+def _recognised_in_short(found: Figure, figures: Figures) -> str:
+    """Return whether faces are recognised, or found by a search, more often than by chance."""
+    counted, chance = f"{_counted(found)} faces are recognised", chance_of("match_rate_any", figures)
+    if chance is not None and _exceeds(found, chance):
+        return f"{counted}, more than by chance: {ALARM}"
+    ranks = {name: luck for name in figures if name.startswith("rank") and (luck := chance_of(name, figures))}
+    if any(_exceeds(figures[name], luck) for name, luck in ranks.items()):
+        return f"{counted}, and a search finds the right people more often than by chance: {ALARM}"
+    if chance is None:
+        return f"{counted}; how many would be by chance is not known."
+    return f"{counted}, no more than by chance; in truth up to {percent(found.high)} may be."
 
 
 def _named_in_short(figures: Figures) -> str:
