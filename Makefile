@@ -45,6 +45,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/deface.py --rounds $(ROUNDS) $(CLIPS)
 
 results: $(VENV)/.installed-dev
+	@test -n "$(PHOTOS)" || { echo "which photos? make results PHOTOS=folder" >&2; exit 1; }
 	$(BIN)/python -m benchmarks.results "$(PHOTOS)" --limit $(LIMIT) --docs "$(DOCS)" \
 	    $(foreach each,$(RECOGNIZERS),--recognizer "$(each)") $(foreach clip,$(CLIPS),--clip "$(clip)")
 

@@ -54,6 +54,8 @@ def main() -> None:
     parser.add_argument("--clip", action="append", default=[], help="a video of one person, for averaging and motion")
     parser.add_argument("--deface", type=Path, help="its command; default: installed in the cache folder")
     given = parser.parse_args()
+    if not given.photos.exists():
+        parser.error(f"{given.photos}: no such folder of photos")
     weights = weights_path("default")
     work = given.work / f"{file_sha256(weights)[:12]}-{given.limit}"
     work.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from streamer.errors import StreamerError
+from streamer.evaluate.measures.dlib_network import DlibNetwork
 from streamer.evaluate.measures.recognizers import DlibRecognizer, OnnxRecognizer, TorchRecognizer, load_recognizers
 from streamer.faces.detect import FaceDetector
 from streamer.types import Face, Image
@@ -47,6 +48,16 @@ def test_dlib_is_what_its_own_functions_give(dlib: DlibRecognizer, portrait: tup
     box = package.rectangle(*(round(float(value)) for value in face.box))
     expected = np.array(network.compute_face_descriptor(image, shape(image, box)))
     np.testing.assert_allclose(dlib(image, face), expected, atol=1e-6)
+    chip = np.random.default_rng(0).integers(0, 256, (150, 150, 3), np.uint8)
+    weights = DlibNetwork(models / "dlib_face_recognition_resnet_model_v1.dat")
+    np.testing.assert_allclose(weights(chip), np.array(network.compute_face_descriptor(chip)), atol=1e-6)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x01\x05con_4" * 29 + b"\x01\x04fc_2"])
+def test_a_file_that_is_not_dlibs_network_is_named(content: bytes, tmp_path: Path):
+    (tmp_path / "some.dat").write_bytes(content)
+    with pytest.raises(StreamerError, match=r"some\.dat: not dlib's face recognition network"):
+        DlibNetwork(tmp_path / "some.dat")
 
 
 def test_dlib_compares_by_distance_row_by_row_and_all_with_all(dlib: DlibRecognizer):

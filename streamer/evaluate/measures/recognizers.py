@@ -19,6 +19,7 @@ from models.identity.recognizer import IDENTITY_CROP_SIZE, FaceRecognizer
 from models.metrics import cosine_similarity
 from models.pretrained.imported import load_recognizer
 from streamer.errors import StreamerError
+from streamer.evaluate.measures.dlib_network import CHIP_PADDING, CHIP_SIZE, DlibNetwork
 from streamer.render.embed import FaceEmbedder, identity_aligner
 from streamer.types import Face, Floats, Image
 
@@ -111,15 +112,15 @@ class DlibRecognizer:
         import dlib  # here, so that other recognisers work without
 
         weights = Path(package.origin).parent / "models"
-        self._rectangle = dlib.rectangle
+        self._rectangle, self._chip = dlib.rectangle, dlib.get_face_chip
         self._shape = dlib.shape_predictor(str(weights / "shape_predictor_5_face_landmarks.dat"))
-        self._network = dlib.face_recognition_model_v1(str(weights / "dlib_face_recognition_resnet_model_v1.dat"))
+        self._network = DlibNetwork(weights / "dlib_face_recognition_resnet_model_v1.dat")
 
     def __call__(self, image: Image, face: Face) -> Floats:
         """Return the embedding `(128,)`."""
         corners = (round(float(value)) for value in face.box)
         shape = self._shape(image, self._rectangle(*corners))
-        return np.array(self._network.compute_face_descriptor(image, shape), np.float32)
+        return self._network(self._chip(image, shape, size=CHIP_SIZE, padding=CHIP_PADDING))
 
     def score(self, a: Floats, b: Floats) -> Doubles:
         """Return minus the Euclidean distance, `(N,)`: what dlib means by alike; its authors' threshold is -.6."""
