@@ -164,4 +164,9 @@ def _page(beside: Table, parts: Sequence[Path]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except subprocess.CalledProcessError as error:  # whose command has said why
+        raise SystemExit(
+            f"results: {shlex.join(map(str, error.cmd))} ended with exit code {error.returncode}"
+        ) from None

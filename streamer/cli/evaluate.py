@@ -243,7 +243,7 @@ def tables(
     device: Device = "auto",
     inception: Inception = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many photos in the tables, and as much less in curves.")
+        int | None, typer.Option(min=8, help="At most so many photos in the tables, and as much less in curves.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes, of one core and about 1 GB each.")] = 2,
     thresholds: Thresholds = None,

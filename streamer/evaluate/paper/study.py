@@ -31,6 +31,8 @@ Progress = Callable[[str, int, int], None]  # what is being done, how much of it
 
 CELEBA, FFHQ = 20_000, 10_000  # photos that the paper draws (section 4)
 FFHQ_NAME = re.compile(r"(.*/)?\d{5}\.png")
+FEWEST = 8  # photos of a smaller sample: of fewer, strengths are found by chance
+LEAST = 3  # photos with a face to find them by: a recogniser without a zero of its own compares with their mean
 SEED = 0
 OURS, BLUR, MOSAIC, SOLID = "ours", "blur", "mosaic", "solid"
 FAMILIES: Mapping[str, Family] = {BLUR: blur, MOSAIC: mosaic}
@@ -53,9 +55,13 @@ class Sizes:
     calibration: int
 
     def at_most(self, limit: int) -> Sizes:
-        """Return these sizes, all made smaller alike so that `limit` photos are behind the tables, or fewer."""
+        """Return these sizes, all made smaller alike so that `limit` photos are behind the tables, or fewer.
+
+        None falls below `FEWEST`, where it was not below before.
+        """
         share = min(1.0, limit / self.tables)
-        return Sizes(*(max(1, round(share * size)) for size in (self.tables, self.curve, self.calibration)))
+        sizes = self.tables, self.curve, self.calibration
+        return Sizes(*(max(min(size, FEWEST), round(share * size)) for size in sizes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +140,7 @@ def run_study(
     """Measure everything; `photos` are in their drawn order.
 
     Raises:
-        SourceError: If no photo could be measured.
+        SourceError: If no photo could be measured, or too few to find strengths by.
     """
     betas: dict[str, Trial] = {f"beta {beta:g}": Ours(beta) for beta in published.BETAS}
     curve = _measured(crew, photos[: sizes.curve], betas, tell=partial(progress, "beta curve"))
@@ -193,9 +199,14 @@ def _aims(curve: _Measured, recognizer: Recognizer, photos: Sequence[PhotoFile])
     """Return where methods are to be compared, as it can be had: what is beyond our own reach moves to our end.
 
     All is taken on the photos that strengths are found on, so that chance shifts every method alike.
+
+    Raises:
+        SourceError: If these are too few.
     """
     names = {photo.name for photo in photos}
     rows = np.array([name in names for name in curve.by_trial[Ours(0.0)].names])
+    if rows.sum() < LEAST:
+        raise SourceError(f"strengths need {LEAST} photos with a face to be found by, got {rows.sum()}")
     means = [_similarity(curve.by_trial[Ours(beta)], rows, recognizer) for beta in published.BETAS]
     rising = np.maximum.accumulate(means)  # it rises with beta, but for chance
     betas = {target: float(np.interp(target, rising, published.BETAS)) for target in published.SIMILARITIES}

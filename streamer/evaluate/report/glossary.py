@@ -154,22 +154,30 @@ GLOSSARY = {
         USE,
     ),
     "landmarks": Meaning(
-        "Landmarks moved",
+        "Landmarks moved, eye distances",
         "How far eyes, nose and mouth moved, in shares of the distance between the eyes; lower is more useful.",
         USE,
     ),
     "pose": Meaning(
-        "Head turned", "By how many degrees the pose of the head differs, the mean of three axes; lower is better.", USE
+        "Head turned, degrees",
+        "By how many degrees the pose of the head differs, the mean of three axes; lower is better.",
+        USE,
     ),
-    "gaze": Meaning("Gaze moved", "How far the irises moved, in widths of the eye; lower is better.", USE),
+    "gaze": Meaning(
+        "Gaze moved, widths of the eye", "How far the irises moved, in widths of the eye; lower is better.", USE
+    ),
     "eyes": Meaning(
-        "Lids moved", "How far the opening of the eyes differs, in widths of the eye; lower is better.", USE
+        "Lids moved, widths of the eye",
+        "How far the opening of the eyes differs, in widths of the eye; lower is better.",
+        USE,
     ),
     "mouth": Meaning(
-        "Mouth moved", "How far the opening of the mouth differs, in widths of the mouth; lower is better.", USE
+        "Mouth moved, widths of the mouth",
+        "How far the opening of the mouth differs, in widths of the mouth; lower is better.",
+        USE,
     ),
     "expression": Meaning(
-        "Expression changed",
+        "Expression changed, eye distances",
         "How far lids, lips and brows moved within the face, in distances between the eyes; lower is better.",
         USE,
     ),

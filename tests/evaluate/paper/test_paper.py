@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,6 +122,7 @@ def test_drawn_faces_stand_by_sex_age_skin_and_light_and_not_by_pose():
 
 def test_a_limit_makes_all_sizes_smaller_alike():
     assert Sizes(150, curve=108, calibration=48).at_most(50) == Sizes(50, curve=36, calibration=16)
+    assert Sizes(150, curve=108, calibration=48).at_most(8) == Sizes(8, curve=8, calibration=8)
     assert Sizes(150, curve=108, calibration=48).at_most(1000) == Sizes(150, curve=108, calibration=48)
 
 
@@ -154,6 +156,13 @@ def test_photos_without_any_face_are_an_error_that_says_so(tmp_path: Path):
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((64, 64, 3), 90, np.uint8))
     with pytest.raises(SourceError, match="1: no face found"):
         evaluate_tables(tmp_path, SETUP, progress=lambda *_: None, sizes=Sizes(1, 1, 1), workers=1)
+
+
+@pytest.mark.slow
+def test_one_photo_is_too_few_to_find_strengths_by(portraits: Path, tmp_path: Path):
+    shutil.copy(portraits / "plain.png", tmp_path)
+    with pytest.raises(SourceError, match="strengths need 3 photos with a face to be found by, got 1"):
+        evaluate_tables(tmp_path, Setup("default", "cpu", bytes(32), ("dlib",)), progress=lambda *_: None, workers=1)
 
 
 def test_a_sample_is_the_same_every_time_and_a_smaller_one_is_its_beginning():
