@@ -15,7 +15,7 @@ import resource
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -33,7 +33,7 @@ from models.identity.recognizer import (
     load_mobilefacenet,
 )
 from models.pretrained.imported import load_recognizer
-from streamer.faces.detect import CERTAIN, FaceDetector
+from streamer.faces.detect import CERTAIN, FaceDetector, Look
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.cores import share_cores
 from streamer.pipeline.runner import protect
@@ -127,11 +127,19 @@ class Blinking:
     detector: FaceDetector
     faults: Faults
 
-    def __call__(self, image: Image) -> list[Face]:
+    def __call__(self, image: Image, some: Sequence[Look] | None = None) -> list[Face]:
         """Return what was found and not missed, or fail."""
         if self.faults.happens(RAISED, "detect raised"):
             raise InjectedError
-        return [face for face in self.detector(image) if not self.faults.happens(DROPPED, "detection dropped")]
+        found = self.detector(image, some)
+        return [face for face in found if not self.faults.happens(DROPPED, "detection dropped")]
+
+    def meshes(self, image: Image, crops: Sequence[Floats]) -> list[Floats | None]:
+        """Return what was fitted and not missed, or fail."""
+        if self.faults.happens(RAISED, "detect raised"):
+            raise InjectedError
+        found = self.detector.meshes(image, crops)
+        return [None if self.faults.happens(DROPPED, "detection dropped") else mesh for mesh in found]
 
     def close(self) -> None:
         """Release the detector."""

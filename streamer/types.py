@@ -71,6 +71,7 @@ class Face:
         score: Detector confidence in [0, 1].
         hides: Whether something was found in its place that may be another face, and is not among the image's faces.
         is_verified: Whether two unlike networks agree that it is a face.
+        crop: `(2, 3)` float32: the similarity from the input of the mesh's network to the frame that it was fitted in.
     """
 
     box: Floats
@@ -79,6 +80,7 @@ class Face:
     score: float
     hides: bool = False
     is_verified: bool = False
+    crop: Floats | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "box", read_only(self.box))

@@ -143,6 +143,21 @@ class FaceDetector:
         with self._running() as networks:
             return self._fit(networks, image, candidates)
 
+    def meshes(self, image: Image, crops: Sequence[Floats]) -> list[Floats | None]:
+        """Return the mesh in each of `crops`, as of `Face.crop`, or None where no face is.
+
+        Raises:
+            AnonymizerError: When MediaPipe fails, or this is closed.
+        """
+        with self._running() as networks:
+            outputs = networks.run((f"crop{n % LANES}", sample(image, crop)) for n, crop in enumerate(crops))
+        found: list[Floats | None] = []
+        for n, crop in enumerate(crops):
+            is_there = outputs[f"presence{n % LANES}", n // LANES] >= MESH_PRESENCE
+            points = np.array(outputs[f"points{n % LANES}", n // LANES], np.float32)
+            found.append(_to_frame(points, crop) if is_there else None)
+        return found
+
     def close(self) -> None:
         """Free MediaPipe's threads and memory, unless others use them; later calls raise `AnonymizerError`.
 
@@ -190,7 +205,7 @@ class FaceDetector:
             fits = presence >= MESH_PRESENCE and agrees(mesh, candidate.box)
             large = candidate.box[2] - candidate.box[0] >= LARGE * max(image.shape[:2])
             score = (judged_large if large else max)(candidate.score, presence if fits else 0.0)
-            faces.append(_with_mesh(candidate, mesh, score) if fits else without_mesh(candidate, score))
+            faces.append(_with_mesh(candidate, mesh, score, transform) if fits else without_mesh(candidate, score))
         return faces
 
 
@@ -302,11 +317,11 @@ def without_mesh(candidate: Candidate, score: float) -> Face:
     return Face(candidate.box, estimated_points(candidate.keypoints), None, score, candidate.hides)
 
 
-def _with_mesh(candidate: Candidate, mesh: Floats, score: float) -> Face:
+def _with_mesh(candidate: Candidate, mesh: Floats, score: float, crop: Floats) -> Face:
     bounds = _bounds(mesh)
     # The union, because whichever of the two is wrong, the face is in the other.
     box = np.concatenate([np.minimum(bounds[:2], candidate.box[:2]), np.maximum(bounds[2:], candidate.box[2:])])
-    return Face(box, five_points(mesh), mesh, score, candidate.hides)
+    return Face(box, five_points(mesh), mesh, score, candidate.hides, crop=crop)
 
 
 def _bounds(mesh: Floats) -> Floats:

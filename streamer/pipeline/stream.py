@@ -17,6 +17,7 @@ import numpy as np
 from streamer.errors import AnonymizerError
 from streamer.faces.center_face import CenterFace
 from streamer.faces.detect import LEAST_SCORE, FaceDetector
+from streamer.faces.following import Following
 from streamer.faces.rounds import Rounds
 from streamer.faces.second_look import SecondLook
 from streamer.faces.small_faces import SmallFaces
@@ -61,7 +62,7 @@ class FaceAnonymizer:
         self._small, self._look_again = SmallFaces(loaded.search, self._network), SecondLook(self._network)
         self.tracker = FaceTracker(self._start_score)
         self._keeper, self._traits = keeper_of(loaded.keeping), traits_of(loaded)
-        self._rounds = Rounds(0.0)
+        self._rounds, self._following = Rounds(0.0), Following()
         self._failures = 0
         self._forget(stream)
 
@@ -152,11 +153,17 @@ class FaceAnonymizer:
         image, seconds, since = frame.image, frame.seconds, self._rounds.last
         known, doubted = self.tracker.verified(seconds), self.tracker.doubted(seconds, since=since)
         due = self._rounds.due(image, seconds, known=known, doubted=doubted)
-        if due is None or self._draws:  # a drawn face needs its mesh in every frame, from like crops, or it trembles
-            self._rounds.last = seconds
-            return self._look_everywhere(frame)
-        found = self.detector(image, due) if due else []
         followed = self.tracker.steady(seconds, since=since)
+        if due is not None and self._draws:  # a drawn face needs its mesh in every frame
+            faces = self._following(image, self.detector, len(followed)) if not due else None
+            if faces is not None:
+                return self._tracked(frame, self._small.in_frame(image, faces, seconds=seconds))
+        if due is None or self._draws:
+            self._rounds.last = seconds
+            seen = self._look_everywhere(frame)
+            self._following.begin(seen.tracks)
+            return seen
+        found = self.detector(image, due) if due else []
         return self._tracked(frame, self._small.in_frame(image, found, followed=followed, seconds=seconds))
 
     def _look_everywhere(self, frame: Frame) -> TrackedFrame:

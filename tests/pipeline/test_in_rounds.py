@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from streamer.consent.filter import ConsentFilter
+from streamer.faces import detect
 from streamer.faces.detect import FaceDetector, Look
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.stream import FaceAnonymizer
@@ -137,9 +138,43 @@ def test_a_frame_that_failed_is_made_up_for_in_the_next(portrait: Image, monkeyp
     assert [bool(tracked.failed) for tracked in seen] == [False] * 3 + [True] + [False] * 2
 
 
-@pytest.mark.slow
-def test_where_faces_are_drawn_every_frame_is_searched(portrait: Image):
-    with Anonymizer.load(device="cpu") as drawing:
-        stream, detector = stream_of(drawing)
-        list(stream.ahead(numbered([portrait] * 3)))
-    assert detector.asked == [0, 1, 2]
+def drawing(monkeypatch: pytest.MonkeyPatch) -> tuple[FaceAnonymizer, Counting]:
+    """A stream that searches as if it drew."""
+    monkeypatch.setattr(FaceAnonymizer, "_draws", True)
+    return stream_of(covering())
+
+
+def test_a_drawn_face_is_followed_by_its_mesh_between_two_rounds(portrait: Image, monkeypatch: pytest.MonkeyPatch):
+    stream, detector = drawing(monkeypatch)
+    seen = list(stream.ahead(numbered(moved(portrait, 10))))
+    assert detector.asked == [0, 3, 6, 9]
+    with FaceDetector() as every:
+        for tracked in seen:
+            (track,), (face,) = tracked.tracks, every(tracked.frame.image)
+            assert track.missed_seconds == 0
+            assert track.face.mesh is not None
+            assert face.mesh is not None
+            assert np.abs(track.face.mesh - face.mesh)[:, :2].max() < 0.04 * face.size
+
+
+def test_a_drawn_face_that_is_gone_between_two_rounds_is_looked_for_everywhere(
+    portrait: Image, monkeypatch: pytest.MonkeyPatch
+):
+    stream, detector = drawing(monkeypatch)
+    with FaceDetector() as once:
+        (face,) = once(portrait)
+    x1, y1, x2, y2 = (round(float(v)) for v in face.box)
+    hidden = portrait.copy()
+    hidden[y1:y2, x1:x2] = portrait[y1:y2, x1:x2].mean(axis=(0, 1))
+    seen = list(stream.ahead(numbered([portrait, portrait, hidden, hidden, portrait, portrait])))
+    assert detector.asked[:3] == [0, 2, 3]
+    x, y = (face.box[:2] + face.box[2:]) / 2
+    for tracked in seen:
+        assert any((t.face.box[:2] < (x, y)).all() and (t.face.box[2:] > (x, y)).all() for t in tracked.tracks)
+
+
+def test_a_drawn_face_without_a_mesh_is_looked_for_in_every_frame(portrait: Image, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(detect, "MESH_PRESENCE", 2.0)
+    stream, detector = drawing(monkeypatch)
+    list(stream.ahead(numbered([portrait] * 4)))
+    assert detector.asked == [0, 1, 2, 3]
