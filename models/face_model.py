@@ -165,7 +165,7 @@ class FaceModel(nn.Module, ABC):
         """Return which stranger each person becomes, `(N,)` int64; all zeros from a model without strangers.
 
         Args:
-            sighting: Of N people.
+            sighting: Of N people, or of one.
             seeds: `(N,)` non-negative int64, one per person and key.
         """
         return torch.zeros_like(seeds)

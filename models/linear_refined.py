@@ -116,7 +116,7 @@ class LinearRefined(FaceModel):
 
         Args:
             sighting: Of N people; without meshes and embeddings it is foretold from appearance alone who is like whom.
-            seeds: `(N,)` non-negative int64, one per person and key.
+            seeds: `(N,)` non-negative int64, one per person and key; or any number for one person.
         """
         latents = self.project(sighting.crops)
         attributes = latents @ self.attribute_weight.T  # (N, A)
@@ -124,6 +124,7 @@ class LinearRefined(FaceModel):
         unsuited = self._likeness(latents, sighting) + SUITING * misfit
         pools = unsuited.topk(min(POOL, len(self.strangers)), largest=False).indices  # best first
         apart = [pool[spread_out(self.stranger_embeddings[pool], CANDIDATES)] for pool in pools]
+        apart = apart * len(seeds) if len(apart) == 1 else apart
         return torch.stack([candidates[seed % len(candidates)] for candidates, seed in zip(apart, seeds, strict=True)])
 
     def _likeness(self, latents: Tensor, sighting: Sighting) -> Tensor:

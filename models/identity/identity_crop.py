@@ -28,7 +28,7 @@ def identity_crops(crops: Tensor, template: Template) -> Tensor:
     matrix = _identity_to_crop(template, crops.shape[-1])
     shrink = int(np.hypot(matrix[0, 0], matrix[1, 0]) * crops.shape[-1] / IDENTITY_CROP_SIZE)
     pooled = F.avg_pool2d(crops, shrink) if shrink > 1 else crops
-    theta = torch.from_numpy(matrix).to(pooled).expand(len(crops), 2, 3)
+    theta = _on_device(template, crops.shape[-1], pooled.device).to(pooled.dtype).expand(len(crops), 2, 3)
     grid = F.affine_grid(theta, [len(crops), 3, IDENTITY_CROP_SIZE, IDENTITY_CROP_SIZE], align_corners=False)
     return F.grid_sample(pooled, grid, padding_mode="border", align_corners=False)
 
@@ -50,6 +50,12 @@ def _identity_to_crop(template: Template, size: int) -> Points:
     theirs = _from_edge_to_edge(np.array(IDENTITY_LANDMARKS, np.float64), IDENTITY_CROP_SIZE)
     there = np.vstack([similarity(ours, theirs), [0.0, 0.0, 1.0]])
     return np.linalg.inv(there)[:2]
+
+
+@functools.cache
+def _on_device(template: Template, size: int, device: torch.device) -> Tensor:
+    """Return `_identity_to_crop` as a tensor that is there already when a step is recorded as a CUDA graph."""
+    return torch.from_numpy(_identity_to_crop(template, size)).to(device)
 
 
 def _from_edge_to_edge(points: Points, size: int) -> Points:

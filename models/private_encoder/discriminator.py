@@ -10,7 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.private_encoder.generator import GeneratorConfig
-from models.private_encoder.layers import ActivatedLinear, BiasedLeakyReLU, EqualLinear, fir_kernel
+from models.private_encoder.layers import (
+    ActivatedLinear,
+    BiasedLeakyReLU,
+    EqualLinear,
+    fir_kernel,
+    smoothed_filters,
+    unhalved,
+)
 
 STDDEV_GROUP = 4  # pictures whose spread is compared (StyleGAN2, appendix B)
 
@@ -41,7 +48,7 @@ class Discriminator(nn.Module):
         """
         features = with_stddev(self.convs(pictures))
         logits: Tensor = self.final_linear(self.final_conv(features).flatten(1))
-        return logits.squeeze(1)
+        return unhalved(logits.squeeze(1))
 
     def features(self, pictures: Tensor) -> list[Tensor]:
         """Return the features after each block, from fine to coarse: `(N, C, R / 2, R / 2)` to `(N, C, 4, 4)`."""
@@ -99,6 +106,22 @@ class _Blur(nn.Module):
         return F.conv2d(features, self.kernel.expand(channels, 1, -1, -1), padding=self.padding, groups=channels)
 
 
+class _Smoothed(nn.Sequential):
+    """A blur, a convolution and what follows; on a GPU the first two as one convolution with larger filters."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features of half the height and width."""
+        blur, conv, *rest = self
+        if features.is_cuda and isinstance(blur, _Blur) and isinstance(conv, _EqualConv2d):
+            weight = smoothed_filters(conv.weight * conv.scale, blur.kernel)
+            features = F.conv2d(features, weight, stride=conv.stride, padding=blur.padding)
+        else:
+            features = conv(blur(features))
+        for layer in rest:
+            features = layer(features)
+        return features
+
+
 def _activated_conv(inputs: int, outputs: int, *, kernel: int) -> nn.Sequential:
     return nn.Sequential(_EqualConv2d(inputs, outputs, kernel), BiasedLeakyReLU(outputs))
 
@@ -109,8 +132,8 @@ class _ResidualBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.conv1 = _activated_conv(inputs, inputs, kernel=3)
-        self.conv2 = nn.Sequential(_Blur(2), _EqualConv2d(inputs, outputs, 3, stride=2), BiasedLeakyReLU(outputs))
-        self.skip = nn.Sequential(_Blur(1), _EqualConv2d(inputs, outputs, 1, stride=2))
+        self.conv2 = _Smoothed(_Blur(2), _EqualConv2d(inputs, outputs, 3, stride=2), BiasedLeakyReLU(outputs))
+        self.skip = _Smoothed(_Blur(1), _EqualConv2d(inputs, outputs, 1, stride=2))
 
     def forward(self, features: Tensor) -> Tensor:
         """Return `(N, outputs, H / 2, W / 2)`."""

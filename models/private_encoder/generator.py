@@ -133,8 +133,9 @@ class _ConstantInput(nn.Module):
         self.input = nn.Parameter(torch.randn(1, channels, _FIRST_RESOLUTION, _FIRST_RESOLUTION))
 
     def forward(self, count: int) -> Tensor:
-        """Return `(count, C, 4, 4)`."""
-        return self.input.expand(count, -1, -1, -1)
+        """Return `(count, C, 4, 4)`, on a GPU channels last, as all that follows then is."""
+        constant = self.input.expand(count, -1, -1, -1)
+        return constant.contiguous(memory_format=torch.channels_last) if constant.is_cuda else constant
 
 
 class _StyledConv(nn.Module):
@@ -177,7 +178,9 @@ class _SkipToRGB(nn.Module):
 
     def forward(self, features: Tensor, latent: Tensor, image: Tensor) -> Tensor:
         """Return `(N, 3, 2 H, 2 W)` for an `image` `(N, 3, H, W)`."""
-        sharper: Tensor = self.conv(features, latent) + self.bias + self.upsample(image)
+        with torch.autocast(features.device.type, enabled=False):  # a picture is added up in single precision
+            doubled = self.upsample(image)
+        sharper: Tensor = self.conv(features, latent) + self.bias + doubled
         return sharper
 
 

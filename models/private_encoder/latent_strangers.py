@@ -46,14 +46,18 @@ class LatentStrangers(nn.Module):
             beta: `(N,)` in [0, 1].
             pseudonyms: `(N,)` int64 below B.
         """
-        change = (1 - beta)[:, None] * (self.strangers[pseudonyms] - self.coordinates(latents))
+        return self.moved(latents, beta, self.strangers[pseudonyms])
+
+    def moved(self, latents: Tensor, beta: Tensor, coordinates: Tensor) -> Tensor:
+        """Return `(N, L, D)` latents as `forward` does, with `coordinates` `(N, k)` in a stranger's place."""
+        change = (1 - beta)[:, None] * (coordinates - self.coordinates(latents))
         return latents + (change @ self.write).view_as(latents)
 
     def unlike(self, coordinates: Tensor, seeds: Tensor) -> Tensor:
-        """Return a stranger `(N,)` int64 for each of `coordinates` `(N, k)`: one of those least like it, by seed."""
+        """Return a stranger `(N,)` int64 for each seed: one of those least like `coordinates` `(N, k)` or `(1, k)`."""
         likeness = F.normalize(coordinates, dim=1) @ F.normalize(self.strangers, dim=1).T  # (N, B)
         pools = likeness.topk(max(1, len(self.strangers) // FARTHEST), dim=1, largest=False).indices
-        return pools.gather(1, (seeds % pools.shape[1])[:, None])[:, 0]
+        return pools.expand(len(seeds), -1).gather(1, (seeds % pools.shape[1])[:, None])[:, 0]
 
     def nearest(self, coordinates: Tensor) -> Tensor:
         """Return the strangers `(N,)` int64 in the direction of `coordinates` `(N, k)`."""

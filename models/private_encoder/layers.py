@@ -24,6 +24,24 @@ def fir_kernel() -> Tensor:
     return 4 * kernel / kernel.sum()
 
 
+def unhalved(values: Tensor) -> Tensor:
+    """Return values in single precision, if they were in half."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def smoothed_filters(weight: Tensor, kernel: Tensor) -> Tensor:
+    """Return filters `(A, B, k + 3, k + 3)` that do what those of `weight` `(A, B, k, k)` and a resampling filter do.
+
+    Args:
+        weight: Of a convolution before or after the resampling filter.
+        kernel: `(4, 4)`, symmetric.
+    """
+    flat = weight.flatten(0, 1)[:, None]  # (A * B, 1, k, k)
+    return F.conv2d(flat, kernel[None, None].to(flat.dtype), padding=3).view(
+        *weight.shape[:2], *(side + 3 for side in weight.shape[2:])
+    )
+
+
 class Blur(nn.Module):
     """Smooths what a stride-2 transposed 3x3 convolution has made, and cuts it to twice the size it had before."""
 
@@ -106,7 +124,8 @@ class BiasedLeakyReLU(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return features of the same shape `(N, C, H, W)`."""
         # The sum is ours, so what follows may work in place: half the time on a CPU, where memory is the limit.
-        return F.leaky_relu_((features + self.bias.view(1, -1, 1, 1)).mul_(_ACTIVATION_GAIN), LEAK)
+        bias = self.bias.view(1, -1, 1, 1).to(features.dtype)  # half precision stays that
+        return F.leaky_relu_((features + bias).mul_(_ACTIVATION_GAIN), LEAK)
 
 
 class NoiseInjection(nn.Module):
@@ -123,7 +142,7 @@ class NoiseInjection(nn.Module):
             features: `(N, C, H, W)`.
             noise: `(N, 1, H, W)`, or `(1, 1, H, W)` for the same noise in each picture.
         """
-        return features + self.weight * noise
+        return features + (self.weight * noise).to(features.dtype)
 
 
 class ModulatedConv2d(nn.Module):
@@ -153,7 +172,7 @@ class ModulatedConv2d(nn.Module):
             features: `(N, inputs, H, W)`.
             latent: `(N, style_size)`.
         """
-        return self.convolve(features * self.modulation(latent)[:, :, None, None])
+        return self.convolve(features * self.modulation(latent)[:, :, None, None].to(features.dtype))
 
     def convolve(self, features: Tensor) -> Tensor:
         """Return `features` under the unmodulated weights."""
@@ -170,13 +189,13 @@ class DemodulatedConv2d(ModulatedConv2d):
     def forward(self, features: Tensor, latent: Tensor) -> Tensor:
         """Return `(N, outputs, H, W)`; arguments as in `ModulatedConv2d`."""
         style = self.modulation(latent)
-        modulated = self.convolve(features * style[:, :, None, None])
-        return modulated * self.demodulation(style)[:, :, None, None]
+        modulated = self.convolve(features * style[:, :, None, None].to(features.dtype))
+        return modulated * self.demodulation(style)[:, :, None, None].to(modulated.dtype)
 
     def demodulation(self, style: Tensor, eps: float = 1e-8) -> Tensor:
         """Return one over the norm of each modulated filter, `(N, outputs)`, for styles `(N, inputs)`."""
         filter_energy = (self.weight[0] * self.scale).square().sum(dim=(2, 3))  # (outputs, inputs)
-        return (F.linear(style.square(), filter_energy) + eps).rsqrt()
+        return (unhalved(F.linear(style.square(), filter_energy)) + eps).rsqrt()
 
 
 class UpsamplingConv2d(DemodulatedConv2d):
@@ -188,6 +207,8 @@ class UpsamplingConv2d(DemodulatedConv2d):
 
     def convolve(self, features: Tensor) -> Tensor:
         """Return `(N, outputs, 2 H, 2 W)`."""
-        weight = self.weight[0].transpose(0, 1) * self.scale
+        weight = self.weight[0].transpose(0, 1) * self.scale  # (inputs, outputs, k, k)
+        if features.is_cuda:  # one dense filter of twice the side, which tensor cores like, instead of a sparse one
+            return F.conv_transpose2d(features, smoothed_filters(weight, self.blur.kernel), stride=2, padding=2)
         smoothed: Tensor = self.blur(F.conv_transpose2d(features, weight, stride=2))
         return smoothed

@@ -25,6 +25,7 @@ class PrivateEncoderConfig:
         strangers: B, whom people become; none in the paper, whose encoder knows one way out for everybody.
         identity_directions: k, how many directions of the latents tell who somebody is, where there are strangers.
         shape_directions: How many of the mesh do; 0 where faces keep their shape.
+        strangers_trained: Whether the encoder learnt with strangers in place, and is told beta beside them.
     """
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -32,6 +33,7 @@ class PrivateEncoderConfig:
     strangers: int = 0
     identity_directions: int = 0
     shape_directions: int = 0
+    strangers_trained: bool = False
 
     def __post_init__(self) -> None:
         made = self.encoder.latents, self.encoder.latent_size
@@ -109,15 +111,19 @@ class PrivateEncoder(FaceModel):
     def _encode(self, crops: Tensor, beta: Tensor, pseudonyms: Tensor) -> Tensor:
         if self.strangers is None:
             return self._own_latents(crops, beta)
-        moved: Tensor = self.strangers(self._own_latents(crops, torch.ones_like(beta)), beta, pseudonyms)
+        told = beta if self.config.strangers_trained else torch.ones_like(beta)
+        own = self._own_latents(crops, told).expand(len(crops), -1, -1)
+        moved: Tensor = self.strangers(own, beta, pseudonyms)
         return moved
 
     def _own_latents(self, crops: Tensor, beta: Tensor) -> Tensor:
         """Return the encoder's `(N, L, D)`: as private as it has learnt to be.
 
-        Where there are strangers beta is 1: identity is where it was found, and what the encoder does to hide it is
-        another way to hide it, which together lead to latents that draw no face.
+        Where strangers came after the training beta is 1: identity is where it was found, and what the encoder does to
+        hide it is another way to hide it, which together lead to latents that draw no face.
         """
+        if crops.stride(0) == 0 and beta.stride(0) == 0:  # one face, expanded to be drawn as several strangers
+            crops, beta = crops[:1], beta[:1]
         latents: Tensor = self.encoder(crops, beta) + self.latent_avg
         return latents
 

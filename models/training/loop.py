@@ -13,7 +13,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from models.training.inputs.samples import png
 from models.training.ranks import Draws, Ranks
+from models.training.step_graphs import Recordable, StepGraphs, take_step
 
 # May differ between the legs of a run; a run of any other difference is another run.
 _SCHEDULE = frozenset({"run", "steps", "minutes", "report_every", "save_minutes"})
@@ -120,12 +121,13 @@ def follow(trainer: Trainer, config: RunConfig, ranks: Ranks) -> Iterator[TrainS
     """
     began = saved = time.monotonic()
     step = _resume(trainer, config)
+    take = _taker(trainer, config, ranks)
     if ranks.rank == 0:
         yield TrainStep(step, step * config.batch, 0.0, {}, _save(trainer, config, step))
     while step < config.steps:
         reported = time.monotonic()
         last = min(config.steps, step - step % config.report_every + config.report_every)
-        losses = _train_steps(trainer, config, ranks, first=step, last=last)
+        losses = _train_steps(take, ranks, first=step, last=last)
         now = time.monotonic()
         rate = (last - step) * config.batch / (now - reported)
         step = last
@@ -139,12 +141,26 @@ def follow(trainer: Trainer, config: RunConfig, ranks: Ranks) -> Iterator[TrainS
             return
 
 
-def _train_steps(trainer: Trainer, config: RunConfig, ranks: Ranks, *, first: int, last: int) -> dict[str, float]:
+def _taker(trainer: Trainer, config: RunConfig, ranks: Ranks) -> Callable[[int], Mapping[str, Tensor]]:
+    """Return what takes a step of this number: recorded, where there is a GPU and the trainer allows it."""
+
+    def draws(step: int, generator: torch.Generator | None = None) -> Draws:
+        return Draws(ranks, batch=config.batch, seed=config.seed, step=step, generator=generator)
+
+    if not isinstance(trainer, Recordable):
+        return lambda step: trainer.train_step(draws(step))
+    if ranks.device.type == "cuda" and ranks.size == 1:
+        return StepGraphs(trainer, draws).take
+    return lambda step: take_step(trainer, draws(step))
+
+
+def _train_steps(
+    take: Callable[[int], Mapping[str, Tensor]], ranks: Ranks, *, first: int, last: int
+) -> dict[str, float]:
     """Take the steps from `first` to before `last`; return the means of their losses, over all processes."""
     values: dict[str, list[Tensor]] = {}
     for step in range(first, last):
-        draws = Draws(ranks, batch=config.batch, seed=config.seed, step=step)
-        for name, value in trainer.train_step(draws).items():
+        for name, value in take(step).items():
             values.setdefault(name, []).append(value.detach())
     means = {name: float(ranks.mean(torch.stack(parts).float().mean())) for name, parts in values.items()}
     broken = [name for name, mean in means.items() if not math.isfinite(mean)]
@@ -232,8 +248,7 @@ def _differences(before: str, now: str) -> str:
 @torch.no_grad()
 def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
     """Move the weights of `average` towards those of `model`, to (decay) old + (1 - decay) new; copy the buffers."""
-    for mean, value in zip(average.parameters(), model.parameters(), strict=True):
-        mean.lerp_(value, 1 - decay)
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)  # one kernel, not hundreds
     for kept, current in zip(average.buffers(), model.buffers(), strict=True):
         kept.copy_(current)
 

@@ -98,13 +98,16 @@ class Draws:
         batch: B, rows of all processes together.
         seed: Of the run.
         step: Of the run, from 0.
+        generator: To be seeded; a new one by default.
     """
 
-    def __init__(self, ranks: Ranks, *, batch: int, seed: int, step: int) -> None:
+    def __init__(
+        self, ranks: Ranks, *, batch: int, seed: int, step: int, generator: torch.Generator | None = None
+    ) -> None:
         self.ranks, self.batch, self.step = ranks, batch, step
         # Hashed, since a CPU's generator looks at 32 bits of its seed only.
         mixed = int(np.random.SeedSequence(seed, spawn_key=(step,)).generate_state(1)[0])
-        self._generator = torch.Generator(ranks.device).manual_seed(mixed)
+        self._generator = (generator or torch.Generator(ranks.device)).manual_seed(mixed)
 
     def normal(self, *shape: int) -> Tensor:
         """Return `(N, *shape)` from a unit Gaussian."""

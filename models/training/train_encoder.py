@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -32,8 +31,11 @@ from models.pretrained.imported import load_generator, load_recognizer
 from models.private_encoder.discriminator import STDDEV_GROUP, Discriminator
 from models.private_encoder.encoder import EncoderConfig
 from models.private_encoder.private_encoder import PrivateEncoder, PrivateEncoderConfig
-from models.training.inputs.augment import as_a_frame_later
+from models.training.fits.fit_strangers import ENOUGH
+from models.training.identity_place import PLACE_FILE, IdentityPlace, embedding_size, write_place
+from models.training.inputs.augment import MAX_SHIFT, AdaptiveAugment, as_a_frame_later, jolted
 from models.training.inputs.dataset import CropSet, open_crops
+from models.training.inputs.face_parts import eyes_and_mouth, face_oval
 from models.training.inputs.principal_codes import read_codes
 from models.training.inputs.samples import grid
 from models.training.loop import RunConfig, Stateful, TrainStep, average_decay, follow, update_average
@@ -70,6 +72,7 @@ class EncoderTrainConfig(RunConfig):
         discriminator: Checkpoint of `veil train generator`. Its features tell how alike two pictures look, unless
             LPIPS is given; without either, the first recogniser's do. Joint training needs it.
         lpips_heads, lpips_backbone: Published weights of LPIPS 0.1 and of its network; both or none.
+        input_size: Pixels a side that the encoder sees; by default half the generator's, no more than the paper's 256.
         width: Channels of the encoder's first stage.
         stage_blocks: Residual blocks of its four stages.
         learning_rate: RAdam, which is the paper's Ranger without Lookahead.
@@ -84,6 +87,11 @@ class EncoderTrainConfig(RunConfig):
         joint_learning_rate: Of generator and discriminator then (Adam): they are trained already.
         gamma: Weight of R1 then, at 256 px; less in proportion to the pixels.
         half_life: Images after which a weight counts half in the average.
+        strangers_from: Step at which identity is looked for in the latents; from there on every face is moved to some
+            stranger's place, as far as its beta asks for. Never by default.
+        directions: Of the latents, that strangers' values then take.
+        stranger: Weight, then, of how unlike the stranger a face is that is to be that stranger's.
+        eyes_and_mouth: Weight of the pixels there, besides that of all.
     """
 
     data: tuple[Path, ...]
@@ -92,6 +100,7 @@ class EncoderTrainConfig(RunConfig):
     discriminator: Path | None = None
     lpips_heads: Path | None = None
     lpips_backbone: Path | None = None
+    input_size: int | None = None
     width: int = 24
     stage_blocks: tuple[int, int, int, int] = (2, 2, 4, 2)
     batch: int = 16
@@ -109,6 +118,10 @@ class EncoderTrainConfig(RunConfig):
     joint_learning_rate: float = 2e-4
     gamma: float = 1.0
     half_life: float = 10_000.0
+    strangers_from: int | None = None
+    directions: int = 60
+    stranger: float = 0.1
+    eyes_and_mouth: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -152,7 +165,7 @@ def untrained(config: EncoderTrainConfig) -> PrivateEncoder:
     stored = read_checkpoint(weights_path(str(config.generator)), named="latent_avg")
     torch.manual_seed(config.seed)  # the same weights in each process
     encoder = EncoderConfig(
-        input_size=max(MIN_INPUT_SIZE, min(generator.config.resolution // 2, MAX_INPUT_SIZE)),
+        input_size=config.input_size or max(MIN_INPUT_SIZE, min(generator.config.resolution // 2, MAX_INPUT_SIZE)),
         latents=generator.config.latents,
         latent_size=generator.config.latent_size,
         stage_blocks=config.stage_blocks,
@@ -176,16 +189,29 @@ class EncoderTrainer:
         self.model = model.to(ranks.device)
         self.model.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         self.recognizers = [load_recognizer(str(path)).to(ranks.device) for path in config.recognizers]
+        for network in self.recognizers:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as above
         self.discriminator = Discriminator(model.generator.config)
         if config.discriminator is not None:
             load_tensors(self.discriminator, read_checkpoint(config.discriminator).tensors, config.discriminator)
         self.discriminator.to(ranks.device)
         self.codes = None if config.codes is None else read_codes(config.codes).to(ranks.device)
         self.perceptual = self._perceptual()
-        self.shown = config.outside + (1 - config.outside) * face_oval(self.template, model.crop_size).to(ranks.device)
-        self.optimizer = torch.optim.RAdam(model.encoder.parameters(), config.learning_rate, betas=(0.9, 0.99))
+        oval, features = face_oval(self.template, model.crop_size), eyes_and_mouth(self.template, model.crop_size)
+        shown = config.outside + (1 - config.outside) * oval + config.eyes_and_mouth * features
+        self.shown = shown.to(ranks.device)
+        self.augment = AdaptiveAugment().to(ranks.device)
+        sizes = model.latent_avg.numel(), embedding_size(self.recognizers[0])
+        self.place = IdentityPlace(config.directions, *sizes, min(len(crops), ENOUGH))
+        self.place.to(ranks.device)
+        on_gpu = ranks.device.type == "cuda"
+        self.optimizer = torch.optim.RAdam(
+            model.encoder.parameters(), config.learning_rate, betas=(0.9, 0.99), capturable=on_gpu
+        )
         self.generator_optimizer, self.discriminator_optimizer = (
-            torch.optim.Adam(network.parameters(), config.joint_learning_rate, betas=(0.0, 0.99))
+            torch.optim.Adam(
+                network.parameters(), config.joint_learning_rate, betas=(0.0, 0.99), fused=on_gpu, capturable=on_gpu
+            )
             for network in (model.generator, self.discriminator)
         )
 
@@ -195,48 +221,65 @@ class EncoderTrainer:
             "model": self.model,
             "average": self.average,
             "discriminator": self.discriminator,
+            "augment": self.augment,
+            "place": self.place,
             "optimizer": self.optimizer,
             "generator_optimizer": self.generator_optimizer,
             "discriminator_optimizer": self.discriminator_optimizer,
         }
 
+    def kind_of(self, step: int) -> tuple[bool, bool, bool, bool]:
+        """Return whether codes are followed at `step`, all learn, there are strangers, and R1 is due."""
+        config = self.config
+        follows = self.codes is not None and step < config.codes_until
+        joint = config.joint_from is not None and step >= config.joint_from
+        moved = config.strangers_from is not None and step >= config.strangers_from
+        return follows, joint, moved, step % R1_EVERY == 0
+
+    def prepare(self, step: int) -> None:
+        """Look for identity in the latents, when it is time."""
+        if step == self.config.strangers_from:
+            self.place.find(self.average, self.crops, self.recognizers[0])
+
     def train_step(self, draws: Draws) -> Mapping[str, Tensor]:
         """Take one step of the encoder, and from `joint_from` on of generator and discriminator."""
-        joint = self.config.joint_from is not None and draws.step >= self.config.joint_from
+        config = self.config
+        follows, joint, moved, _ = self.kind_of(draws.step)
         crops, known = self.crops.draw(draws)
         beta = draws.uniform() * (draws.uniform() >= self.config.beta_zero)
         self.model.encoder.train()
         self.model.generator.requires_grad_(joint)
-        if self.codes is not None and draws.step < self.config.codes_until:
+        if follows and self.codes is not None:
             return self._follow_codes(self.codes(crops), crops, beta=beta, draws=draws)
         with mixed_precision(self.ranks.device):
-            latents = self.model.encoder(crops, beta) + self.model.latent_avg
-            made = self.model.generator(latents)
-            terms = self._terms(crops, made, known=known, beta=beta)
-            if self.config.temporal:
+            latents = self.model.encoder(crops, beta).float() + self.model.latent_avg
+            strangers = self.place.drawn(draws) if moved else None
+            used = latents if strangers is None else self.place.part.moved(latents, beta, strangers)
+            made = self.model.generator(used)
+            terms = self._terms(crops, made, known=known, beta=beta, strangers=strangers, draws=draws)
+            if config.temporal:
                 terms["temporal"] = self._temporal(crops, latents, beta=beta, draws=draws)
             if joint:
-                terms["adversarial"] = self._adversarial(made * known)
+                terms["adversarial"] = self._adversarial(made * known, draws)
         total = torch.stack([getattr(self.config, name) * term for name, term in terms.items()]).sum()
         self.ranks.descend(total, self.optimizer, *([self.generator_optimizer] if joint else []))
         if joint:
             terms |= self._discriminator_step(crops, (made * known).detach(), draws)
-        self._average(draws)
         return terms
 
     def _follow_codes(self, codes: Tensor, crops: Tensor, *, beta: Tensor, draws: Draws) -> Mapping[str, Tensor]:
         """Take one step towards the latents that the generator draws crops again from, whatever beta asks for."""
         with mixed_precision(self.ranks.device):
-            latents = self.model.encoder(crops, beta) + self.model.latent_avg
+            latents = self.model.encoder(crops, beta).float() + self.model.latent_avg
         with torch.no_grad():
             wanted = self.model.generator.map(codes)[:, None].expand_as(latents)
         loss = (latents - wanted).square().mean()
         self.ranks.descend(loss, self.optimizer)
-        self._average(draws)
         return {"codes": loss}
 
-    def _average(self, draws: Draws) -> None:
-        decay = average_decay(self.config.half_life, batch=self.config.batch, step=draws.step + 1)
+    def conclude(self, step: int) -> None:
+        """Move the averaged weights."""
+        decay = average_decay(self.config.half_life, batch=self.config.batch, step=step + 1)
         update_average(self.average, self.model, decay)
 
     def _perceptual(self) -> Perceptual:
@@ -259,38 +302,45 @@ class EncoderTrainer:
         features, made_features = (embed_with_features(self.recognizers[0], crop)[1] for crop in both)
         return layer_mean(features, made_features)
 
-    def _terms(self, crops: Tensor, made: Tensor, *, known: Tensor, beta: Tensor) -> dict[str, Tensor]:
-        """Return the terms of Eq. 4; unknown pixels are 0 in `crops`, and made so in the others."""
+    def _terms(
+        self, crops: Tensor, made: Tensor, *, known: Tensor, beta: Tensor, strangers: Tensor | None, draws: Draws
+    ) -> dict[str, Tensor]:
+        """Return the terms of Eq. 4 and that of strangers; unknown pixels are 0 in `crops`, and made so in others."""
         made = made * known
-        return {
+        both = torch.cat([identity_crops(each, self.template) for each in (crops, made)], dim=1)  # moved alike
+        source, result = jolted(both, draws, reach=MAX_SHIFT).chunk(2, dim=1)
+        with torch.no_grad():
+            before = [recognizer(source) for recognizer in self.recognizers]
+        after = [recognizer(result) for recognizer in self.recognizers]  # Eq. 3, a mean over the recognisers
+        likeness = [identity_loss(old, new, beta) for old, new in zip(before, after, strict=True)]
+        terms = {
             "pixel": masked_pixel_loss(crops, made, weight=known * self.shown).mean(),
             "perceptual": self.perceptual(crops, made).mean(),
-            "identity": self._identity(crops, made, beta=beta).mean(),
+            "identity": torch.stack(likeness).mean(),
         }
-
-    def _identity(self, crops: Tensor, made: Tensor, *, beta: Tensor) -> Tensor:
-        """Eq. 3, a mean over the recognisers, `(N,)`."""
-        source, result = identity_crops(crops, self.template), identity_crops(made, self.template)
-        losses = []
-        for recognizer in self.recognizers:
-            with torch.no_grad():
-                before = recognizer(source)
-            losses.append(identity_loss(before, recognizer(result), beta))
-        return torch.stack(losses).mean(dim=0)
+        if strangers is not None:
+            terms["stranger"] = ((1 - beta) * self.place.unlikeness(after[0], strangers)).mean()
+        return terms
 
     def _temporal(self, crops: Tensor, latents: Tensor, *, beta: Tensor, draws: Draws) -> Tensor:
-        later = self.model.encoder(as_a_frame_later(crops, draws), beta) + self.model.latent_avg
+        later = self.model.encoder(as_a_frame_later(crops, draws), beta).float() + self.model.latent_avg
         return temporal_loss(latents, later).mean()
 
-    def _adversarial(self, made: Tensor) -> Tensor:
+    def _adversarial(self, made: Tensor, draws: Draws) -> Tensor:
         self.discriminator.requires_grad_(False)
-        return generator_loss(self.discriminator(made)).mean()
+        return generator_loss(self.discriminator(self.augment(made, draws))).mean()
 
     def _discriminator_step(self, real: Tensor, fake: Tensor, draws: Draws) -> dict[str, Tensor]:
         self.discriminator.requires_grad_(True)
         regularised = draws.step % R1_EVERY == 0
-        real = real.detach().requires_grad_(regularised)
-        real_logits, fake_logits = self.discriminator(real), self.discriminator(fake)
+        real = self.augment(real, draws).detach().requires_grad_(regularised)
+        if regularised:
+            real_logits = self.discriminator(real)  # all float32: second derivatives are fragile
+        else:
+            with mixed_precision(self.ranks.device):
+                real_logits = self.discriminator(real)
+        with mixed_precision(self.ranks.device):
+            fake_logits = self.discriminator(self.augment(fake, draws))
         losses = {"discriminator": discriminator_loss(real_logits, fake_logits).mean()}
         total = losses["discriminator"]
         if regularised:
@@ -298,48 +348,45 @@ class EncoderTrainer:
             weight = self.config.gamma * (self.model.crop_size / 256) ** 2
             total = total + R1_EVERY * weight / 2 * losses["r1"]
         self.ranks.descend(total, self.discriminator_optimizer)
-        return losses
+        self.augment.observe(real_logits, images=self.config.batch, ranks=self.ranks)
+        return losses | {"augment": self.augment.probability.clone()}
 
     def ship(self, folder: Path) -> None:
-        """Write the averaged model; filters in half precision, which is exact to 0.05 % and half the size."""
-        tensors = {
-            name: tensor.half() if tensor.ndim > 1 and tensor.is_floating_point() else tensor
-            for name, tensor in self.average.state_dict().items()
-        }
-        config, template = dataclasses.asdict(self.average.config), dataclasses.asdict(self.template)
-        checkpoint = Checkpoint(PrivateEncoder.kind, config, template, tensors)
-        write_checkpoint(checkpoint, folder / "private-encoder.safetensors")
+        """Write the averaged model, and where identity lies in its latents if that was looked for."""
+        write_halved(self.average, folder / "private-encoder.safetensors")
+        if self.config.strangers_from is not None:
+            write_place(self.place, folder / PLACE_FILE)
 
     @torch.no_grad()
     def samples(self) -> Tensor:
-        """Return a row of crops, and a row of what the averaged model makes of them at beta 0, .5 and 1."""
+        """Return a row of crops, and a row of what the averaged model makes of them at beta 0, .5 and 1.
+
+        Strangers are, in each row, the people of the columns in turn.
+        """
         rows = torch.linspace(0, len(self.crops) - 1, SAMPLES).round().long().to(self.ranks.device)
         crops = self.crops.images[rows].float() / 127.5 - 1
         sheet = [crops]
-        for beta in SAMPLE_BETAS:
-            latents = self.average.encoder(crops, torch.full((SAMPLES,), beta, device=crops.device))
-            sheet.append(self.average.generator(latents + self.average.latent_avg))
+        for turn, beta in enumerate(SAMPLE_BETAS, 1):
+            asked = torch.full((SAMPLES,), beta, device=crops.device)
+            latents = self.average.encoder(crops, asked) + self.average.latent_avg
+            others = self.place.part.coordinates(latents).roll(turn, 0)
+            sheet.append(self.average.generator(self.place.part.moved(latents, asked, others)))
         return grid(torch.cat(sheet), SAMPLES)
+
+
+def write_halved(model: PrivateEncoder, path: Path) -> None:
+    """Write a model with its filters in half precision, which is exact to 0.05 % and half the size."""
+    tensors = {
+        name: tensor.half() if tensor.ndim > 1 and tensor.is_floating_point() else tensor
+        for name, tensor in model.state_dict().items()
+    }
+    config, template = dataclasses.asdict(model.config), dataclasses.asdict(model.template)
+    write_checkpoint(Checkpoint(model.kind, config, template, tensors), path)
 
 
 def layer_mean(features: list[Tensor], made_features: list[Tensor]) -> Tensor:
     """Return the perceptual loss per layer, `(N,)`: about as large as LPIPS, which the paper's weight is for."""
     return perceptual_loss(features, made_features) / len(features)
-
-
-def face_oval(template: Template, size: int) -> Tensor:
-    """Return where the face of a template is, about as the paste shows it: `(1, 1, size, size)` in {0, 1}.
-
-    The mean oval of a face mesh is 2.2 times as wide and 2.6 times as high as the eyes are apart, and its middle half
-    that distance below them; a paste fades a little outside of it.
-    """
-    left, right = template.landmarks[:2]
-    across = float(np.hypot(*(right - left)))
-    x, y = (left + right) / 2 + np.array([0.0, 0.5 * across])
-    place = (torch.arange(size) + 0.5) / size
-    down = ((place - y) / (1.4 * across)).square()[:, None]
-    inside: Tensor = down + ((place - x) / (1.2 * across)).square() <= 1
-    return inside.float()[None, None]
 
 
 if __name__ == "__main__":

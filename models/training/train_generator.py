@@ -118,8 +118,11 @@ class GeneratorTrainer:
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.augment = AdaptiveAugment().to(ranks.device)
         self.codes = principal_codes(crops, config.latent_size).to(ranks.device) if config.reconstruction else None
+        on_gpu = ranks.device.type == "cuda"
         self.generator_optimizer, self.discriminator_optimizer = (
-            torch.optim.Adam(network.parameters(), config.learning_rate, betas=(0.0, 0.99))
+            torch.optim.Adam(
+                network.parameters(), config.learning_rate, betas=(0.0, 0.99), fused=on_gpu, capturable=on_gpu
+            )
             for network in (self.generator, self.discriminator)
         )
 
@@ -136,6 +139,13 @@ class GeneratorTrainer:
         if self.codes is not None:
             parts["codes"] = self.codes
         return parts
+
+    def kind_of(self, step: int) -> tuple[bool, bool]:
+        """Return whether there is an adversary at `step`, and whether it is regularised."""
+        return step >= self.config.adversarial_from, step % R1_EVERY == 0
+
+    def prepare(self, step: int) -> None:
+        """Do nothing before a step."""
 
     def train_step(self, draws: Draws) -> Mapping[str, Tensor]:
         """Take one step of both networks, on the same fakes: that saves a forward of the generator."""
@@ -155,9 +165,12 @@ class GeneratorTrainer:
         if adversarial:
             losses |= self._discriminator_step(real, fake.detach(), draws)
         losses |= self._generator_step(fake, draws, adversarial=adversarial, drawn_again=real[:again])
-        decay = average_decay(self.config.half_life, batch=self.config.batch, step=draws.step + 1)
-        update_average(self.average, self.generator, decay)
         return losses | {"augment": self.augment.probability.clone()}
+
+    def conclude(self, step: int) -> None:
+        """Move the averaged weights."""
+        decay = average_decay(self.config.half_life, batch=self.config.batch, step=step + 1)
+        update_average(self.average, self.generator, decay)
 
     def _mixed_latents(self, draws: Draws) -> Tensor:
         """Return w+ `(N, L, D)`, most of them of one w up to some layer and of another from there."""

@@ -21,12 +21,12 @@ from models.checkpoint import file_sha256
 from models.face_model import DEFAULT_TEMPLATE
 from models.identity.identity_crop import identity_crops
 from models.identity.recognizer import COMPACT_WIDTHS, CompactRecognizer, FaceRecognizer, load_mobilefacenet
+from models.training.fits.thinning import folded, thinned
 from models.training.inputs.augment import as_in_poor_video
 from models.training.inputs.dataset import open_crops, open_dataset
 from models.training.loop import RunConfig, Stateful, TrainStep, follow, write_whole
 from models.training.precision import half_precision
 from models.training.ranks import Draws, Ranks, joined_ranks
-from models.training.thinning import folded, thinned
 from models.training.train_command import main
 
 CROP_SIZE = 128  # pixels of our crop that show a face as large as a recogniser's 112 do

@@ -14,10 +14,12 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from models.face_model import Template
+from models.attributes.attributes import ATTRIBUTE_CROP_SIZE, load_attributes
+from models.face_model import DEFAULT_TEMPLATE, Template
 from models.identity.recognizer import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS
-from models.training.inputs.dataset import ARRAYS, TEMPLATE_FILE
+from models.training.inputs.dataset import ARRAYS, ATTRIBUTES_FILE, TEMPLATE_FILE, to_crops
 from streamer.errors import SinkError, SourceError
 from streamer.faces.detect import FaceDetector, five_points
 from streamer.render.align import MeshAligner, SimilarityAligner, oval_polygon, profile_ratio, umeyama
@@ -27,6 +29,7 @@ from streamer.types import Face, Floats, Frame, Image
 
 MIN_EXTRACTED_SIZE = 64.0  # pixels; smaller faces teach blur
 NO_FACE = "no face of a usable size was found; are the photos upright?"
+ATTRIBUTE_HEADINGS = "name,sex,age,skin"
 CROP_QUALITY = 95  # of 100: visually lossless
 MAX_OUTSIDE = 0.04  # of the picture's side: how far the face's oval may reach past its edge
 MAX_PROFILE_RATIO = 0.72  # of a face in a mesh crop: beyond, half of it is a mirror image
@@ -71,8 +74,9 @@ def extract_crops(
 ) -> Iterator[int]:
     """Write the faces of named frames to the tar `out` as they come; yield how many are kept so far, frame by frame.
 
-    Each is a WebP named for its frame; the template is in the tar, for the trainers to hand on. In a similarity crop
-    what lies outside the picture is transparent. In a mesh crop the face is whole.
+    Each is a WebP named for its frame; the template is in the tar, for the trainers to hand on, and sex, age and skin
+    tone as `attributes` tells them, which strangers are to leave alone. In a similarity crop what lies outside the
+    picture is transparent. In a mesh crop the face is whole.
 
     Args:
         frames: Names and frames.
@@ -86,16 +90,22 @@ def extract_crops(
     """
     cut = _mesh_cut(template, crop_size) if template.kind == "mesh" else _similarity_cut(template, crop_size)
     partial = out.with_name(f"{out.name}.partial")
+    attributes, lines = _attribute_reader(), [ATTRIBUTE_HEADINGS]
     count = 0
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tarfile.open(partial, "w") as tar, FaceDetector() as detector:
             _add(tar, TEMPLATE_FILE, json.dumps(dataclasses.asdict(template)).encode())
             for name, frame in frames:
-                for crop in filter(None, (cut(frame.image, face) for face in detector(frame.image))):
-                    _add(tar, f"{Path(name).with_suffix('')}-{count}.webp", crop)
-                    count += 1
+                for face in detector(frame.image):
+                    crop = cut(frame.image, face)
+                    if crop is not None:
+                        file = f"{Path(name).with_suffix('')}-{count}.webp"
+                        _add(tar, file, crop)
+                        lines.append(",".join([file, *(f"{value:.2f}" for value in attributes(frame.image, face))]))
+                        count += 1
                 yield count
+            _add(tar, ATTRIBUTES_FILE, "\n".join(lines).encode())
         if not count:
             raise SourceError(NO_FACE)
         partial.replace(out)
@@ -160,6 +170,19 @@ def _mesh_cut(template: Template, size: int) -> Cut:
         return _webp(cutter(image, face))
 
     return cut
+
+
+def _attribute_reader() -> Callable[[Image, Face], list[float]]:
+    """Return what tells sex, age and skin tone of a face, as `models.face_model.Attributes` counts them."""
+    network = load_attributes()
+    aligner = SimilarityAligner(np.array(DEFAULT_TEMPLATE.points, np.float32), ATTRIBUTE_CROP_SIZE)
+
+    @torch.inference_mode()
+    def read(image: Image, face: Face) -> list[float]:
+        seen = network(to_crops(aligner.crop(image, face)[None]))
+        return [float(value) for value in (seen.sex, seen.age, seen.skin)]
+
+    return read
 
 
 def _webp(crop: Image) -> bytes:

@@ -153,6 +153,14 @@ def test_a_mesh_crop_is_face_alone_and_carries_its_template(tmp_path: Path) -> N
     assert crops[0][:, 28:36, 28:36].std() > 3
 
 
+def test_what_crops_look_like_is_in_the_tar(crops_tar: Path) -> None:
+    attributes = open_crops([crops_tar], 64).attributes  # in the order of their headings' names: age, sex, skin
+    assert attributes is not None
+    assert attributes.shape == (2, 3)
+    assert (attributes[:, 0] > 30).all()
+    assert (attributes[:, 2] > 0).all()
+
+
 def test_crops_of_two_templates_do_not_mix(tmp_path: Path, crops_tar: Path) -> None:
     tar, image = tmp_path / "mesh.tar", np.ascontiguousarray(cv2.imread(str(HOPPER))[..., ::-1])
     frame = Frame(image, index=0, pts=0, time_base=Fraction(1))

@@ -74,5 +74,6 @@ def ridge(latents: Tensor, targets: Tensor, penalty: float = 0.02) -> Tensor:
     """Return the `(K, D)` weights of the ridge regression from whitened `(N, K)` latents to `(N, D)` targets."""
     gram = latents.T @ latents / len(latents)
     centered = targets - targets.mean(0)
-    weights: Tensor = torch.linalg.solve(gram + penalty * torch.eye(len(gram)), latents.T @ centered / len(latents))
+    gram.diagonal().add_(penalty)
+    weights: Tensor = torch.linalg.solve(gram, latents.T @ centered / len(latents))
     return weights

@@ -101,16 +101,16 @@ def mirrored(pictures: Tensor, draws: Draws) -> Tensor:
 
 def as_in_video(crops: Tensor, draws: Draws) -> Tensor:
     """Return `(N, 3, S, S)` crops in [-1, 1] as a camera may show them: moved, mirrored, soft, relit, half hidden."""
-    return _relit(_occluded(_softened(_jolted(mirrored(crops, draws), draws, reach=MAX_SHIFT), draws), draws), draws)
+    return _relit(_occluded(_softened(jolted(mirrored(crops, draws), draws, reach=MAX_SHIFT), draws), draws), draws)
 
 
 def as_a_frame_later(crops: Tensor, draws: Draws) -> Tensor:
     """Return `(N, 3, S, S)` crops in [-1, 1] moved and relit as little as from one frame of a video to the next."""
     gain = 0.95 + 0.1 * _column(draws.uniform())
-    return (_jolted(crops, draws, reach=1) * gain).clamp(-1, 1)
+    return (jolted(crops, draws, reach=1) * gain).clamp(-1, 1)
 
 
-def _jolted(crops: Tensor, draws: Draws, *, reach: int) -> Tensor:
+def jolted(crops: Tensor, draws: Draws, *, reach: int) -> Tensor:
     """Return crops shifted by up to `reach` of 112 pixels either way; edges are repeated."""
     shift = 2 * reach / 112 * (2 * draws.uniform(2) - 1)
     upright = torch.eye(2, device=crops.device).expand(len(crops), 2, 2)

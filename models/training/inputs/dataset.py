@@ -5,10 +5,13 @@ Both are written by `veil extract`. Prepared faces are aligned to a mesh, crops 
 
 from __future__ import annotations
 
+import csv
+import dataclasses
 import hashlib
 import io
 import json
 import logging
+import math
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +33,7 @@ log = logging.getLogger(__name__)
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 TEMPLATE_FILE = "template.json"  # in a tar or a folder of crops: how they are aligned
+ATTRIBUTES_FILE = "attributes.csv"  # likewise: what is known of the faces
 ARRAYS = ("crops", "valid", "photos", "grids", "meshes")
 
 
@@ -98,12 +102,14 @@ class CropSet:
         valid: `(N, 1, S, S)` bool: pixels that are known; None where all are.
         names: N names, of folder and file.
         template: How the crops are aligned.
+        attributes: `(N, A)` float32, what is known of the faces (sex, age ...), in any unit; NaN where it is not.
     """
 
     images: Tensor
     valid: Tensor | None
     names: tuple[str, ...]
     template: Template = DEFAULT_TEMPLATE
+    attributes: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -127,7 +133,7 @@ class CropSet:
     def to(self, device: torch.device) -> CropSet:
         """Return the same crops on `device`: there a batch costs one indexing, and needs no loader."""
         valid = None if self.valid is None else self.valid.to(device)
-        return CropSet(self.images.to(device), valid, self.names, self.template)
+        return dataclasses.replace(self, images=self.images.to(device), valid=valid)
 
 
 def open_crops(paths: Iterable[Path], size: int) -> CropSet:
@@ -135,7 +141,8 @@ def open_crops(paths: Iterable[Path], size: int) -> CropSet:
 
     Pictures are webp, png or jpg, square, and averaged over areas where they are larger; where they are transparent
     they are unknown. One that cannot be read is left out, with a warning that names it. How they are aligned is in
-    `template.json` beside them; where there is none, to the default template. Needs pillow.
+    `template.json` beside them; where there is none, to the default template. What is known of the faces is in
+    `attributes.csv`: a line `name,...` and numbers under any further headings, empty where unknown. Needs pillow.
 
     Args:
         paths: Tar files and folders, in this order; a folder is searched to any depth.
@@ -143,7 +150,7 @@ def open_crops(paths: Iterable[Path], size: int) -> CropSet:
 
     Raises:
         FileNotFoundError: If there is no such tar or folder.
-        ValueError: If one is not a tar, no crop is left, or not all are aligned alike.
+        ValueError: If one is not a tar, no crop is left, not all are aligned alike, or an attribute is no number.
     """
     paths = list(paths)
     template = _common_template(paths)
@@ -164,7 +171,23 @@ def open_crops(paths: Iterable[Path], size: int) -> CropSet:
     if not names:
         raise ValueError(f"no crops in {', '.join(map(str, paths))}; expected square pictures in a tar or a folder")
     images, valid = images[: len(names)], valid[: len(names)]
-    return CropSet(images, None if bool(valid.all()) else valid, tuple(names), template)
+    return CropSet(images, None if bool(valid.all()) else valid, tuple(names), template, _attributes(paths, names))
+
+
+def _attributes(paths: Sequence[Path], names: Sequence[str]) -> Tensor | None:
+    """Return what the tars and folders say of the faces of these names, `(N, A)`, or None where they say nothing."""
+    known: dict[str, dict[str, float]] = {}
+    for path in paths:
+        for _, content in _files(path, (ATTRIBUTES_FILE,)):
+            for row in csv.DictReader(io.StringIO(content.decode())):
+                name = row.pop("name", "")
+                known[name] = {heading: float(value) for heading, value in row.items() if value}
+    headings = sorted({heading for row in known.values() for heading in row})
+    if not headings:
+        return None
+    nothing: dict[str, float] = {}
+    rows = [[known.get(name, nothing).get(heading, math.nan) for heading in headings] for name in names]
+    return torch.tensor(rows, dtype=torch.float32)
 
 
 def _common_template(paths: Sequence[Path]) -> Template:

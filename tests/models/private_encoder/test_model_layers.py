@@ -23,6 +23,8 @@ from models.private_encoder.layers import (
     Upsample,
     UpsamplingConv2d,
     fir_kernel,
+    smoothed_filters,
+    unhalved,
 )
 
 
@@ -186,3 +188,22 @@ def test_gradients_of_input_and_latent_agree_with_differences(conv_type: type[Mo
     conv = conv_type(2, 2, 3, style_size=3).double()
     features, latent = seeded(1, 2, 3, 3).double().requires_grad_(), seeded(1, 3).double().requires_grad_()
     assert torch.autograd.gradcheck(conv, (features, latent))
+
+
+def test_larger_filters_do_what_a_filter_and_the_resampling_do() -> None:
+    features, weight, blur = seeded(2, 3, 5, 6), seeded(3, 4, 3, 3, seed=1), Blur()
+    apart = blur(F.conv_transpose2d(features, weight, stride=2))
+    together = F.conv_transpose2d(features, smoothed_filters(weight, blur.kernel), stride=2, padding=2)
+    torch.testing.assert_close(together, apart, atol=1e-5, rtol=1e-5)
+
+
+def test_half_precision_becomes_single_and_double_stays() -> None:
+    kinds = {torch.bfloat16: torch.float32, torch.float32: torch.float32, torch.float64: torch.float64}
+    assert {kind: unhalved(torch.zeros(1, dtype=kind)).dtype for kind in kinds} == kinds
+
+
+def test_in_half_precision_layers_stay_there() -> None:
+    conv = DemodulatedConv2d(3, 4, 3, style_size=5)
+    with torch.autocast("cpu", torch.bfloat16):
+        made = BiasedLeakyReLU(4)(NoiseInjection()(conv(seeded(1, 3, 6, 6), seeded(1, 5)), seeded(1, 1, 6, 6)))
+    assert made.dtype == torch.bfloat16

@@ -127,3 +127,20 @@ def test_other_names_or_sizes_are_another_set() -> None:
 
     assert digest(2, "a", "b") == digest(2, "a", "b")
     assert len({digest(2, "a", "b"), digest(4, "a", "b"), digest(2, "a", "c"), digest(2, "a")}) == 4
+
+
+def test_what_is_known_of_faces_is_read_by_name_and_the_rest_is_unknown(tmp_path: Path) -> None:
+    flat = picture(np.full((2, 2), 9, np.uint8))
+    tar = tar_of(tmp_path / "a.tar", x_png=flat, y_png=flat, attributes_csv=b"name,sex,age\nset/y.png,,30\n")
+    other = tar_of(tmp_path / "b.tar", z_png=flat, attributes_csv=b"name,skin\nset/z.png,-4.5\n")
+    known = open_crops([tar, other], 2).attributes
+    assert known is not None
+    nan = float("nan")
+    torch.testing.assert_close(known, torch.tensor([[nan, nan], [30.0, nan], [nan, -4.5]]), equal_nan=True)
+    assert open_crops([tar_of(tmp_path / "c.tar", x_png=flat)], 2).attributes is None
+
+
+def test_an_attribute_that_is_no_number_is_an_error(tmp_path: Path) -> None:
+    flat = picture(np.full((2, 2), 9, np.uint8))
+    with pytest.raises(ValueError, match="old"):
+        open_crops([tar_of(tmp_path / "a.tar", x_png=flat, attributes_csv=b"name,age\nset/x.png,old\n")], 2)

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from models.training import train_encoder, train_generator, train_identity
 from models.training.inputs.samples import grid, png
 from models.training.loop import RunConfig, Stateful, TrainStep, average_decay, follow, update_average, write_whole
-from models.training.precision import HalfConvolutions
+from models.training.precision import half_precision, mixed_precision
 from models.training.ranks import Draws, Ranks
 from models.training.train_command import main, report, to_tensorboard
 from tests.models.training.crops import encoder_config, generator_config, identity_config
@@ -201,33 +202,29 @@ def test_each_step_and_seed_draws_other_numbers_and_always_the_same() -> None:
 # Precision
 
 
-def test_only_convolutions_across_many_channels_are_halved() -> None:
-    torch.manual_seed(0)
-    features, wide, rgb, depthwise = (torch.randn(*shape) for shape in WEIGHTS)
-    plain = [F.conv2d(features, wide), F.conv2d(features, rgb), F.conv2d(features, depthwise, groups=8)]
-    with HalfConvolutions():
-        halved = [F.conv2d(features, wide), F.conv2d(features, rgb), F.conv2d(features, depthwise, groups=8)]
-    assert all(result.dtype == torch.float32 for result in halved)
-    assert torch.equal(halved[0], F.conv2d(features.bfloat16(), wide.bfloat16()).float())
-    assert not torch.equal(halved[0], plain[0])
-    assert torch.equal(halved[1], plain[1])
-    assert torch.equal(halved[2], plain[2])
+def test_only_a_gpu_computes_in_half_precision() -> None:
+    features, filters = torch.randn(2, 8, 5, 5), torch.randn(8, 8, 3, 3)
+    with mixed_precision(torch.device("cpu")):
+        assert F.conv2d(features, filters).dtype == torch.float32
+    with half_precision(torch.device("cpu")):
+        assert F.conv2d(features, filters).dtype == torch.bfloat16
 
 
-WEIGHTS = [(2, 8, 5, 5), (8, 8, 3, 3), (3, 8, 1, 1), (8, 1, 3, 3)]
+def test_a_recordable_trainer_prepares_steps_and_concludes_in_turn(config: RunConfig) -> None:
+    class Recorded(Walker):
+        seen: ClassVar[list[str]] = []
 
+        def kind_of(self, step: int) -> bool:
+            return step == 0
 
-def test_gradients_flow_through_halved_convolutions() -> None:
-    torch.manual_seed(0)
-    conv, features = nn.Conv2d(8, 8, 3), torch.randn(1, 8, 4, 4)
-    conv(features).sum().backward()
-    expected = conv.weight.grad
-    conv.zero_grad()
-    with HalfConvolutions():
-        loss = conv(features).sum()
-    loss.backward()
-    assert expected is not None
-    torch.testing.assert_close(conv.weight.grad, expected, atol=0.05, rtol=0.01)  # bfloat16 has 8 bits
+        def prepare(self, step: int) -> None:
+            self.seen.append(f"prepare {step}")
+
+        def conclude(self, step: int) -> None:
+            self.seen.append(f"conclude {step}")
+
+    list(follow(Recorded(), dataclasses.replace(config, steps=2), ALONE))
+    assert Recorded.seen == ["prepare 0", "conclude 0", "prepare 1", "conclude 1"]
 
 
 # Sample sheets

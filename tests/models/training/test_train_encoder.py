@@ -13,8 +13,10 @@ from models.pretrained.imported import load_generator
 from models.private_encoder.private_encoder import PrivateEncoder
 from models.registry import load_face_model
 from models.training.inputs.dataset import open_crops
+from models.training.inputs.face_parts import eyes_and_mouth, face_oval
 from models.training.ranks import Draws, Ranks
-from models.training.train_encoder import EncoderTrainConfig, EncoderTrainer, face_oval, train, untrained
+from models.training.step_graphs import take_step
+from models.training.train_encoder import EncoderTrainConfig, EncoderTrainer, train, untrained
 from models.training.train_generator import train as train_generator
 from streamer.cli import main as cli
 from tests.models.training.crops import assert_resumes_exactly, encoder_config, generator_config
@@ -42,7 +44,11 @@ def parts(config: EncoderTrainConfig) -> dict[str, object]:
     return loaded
 
 
-@pytest.mark.parametrize("joint", [{}, {"joint_from": 1, "temporal": 0.1}], ids=["faithful", "joint"])
+@pytest.mark.parametrize(
+    "joint",
+    [{}, {"joint_from": 1, "temporal": 0.1}, {"strangers_from": 1, "directions": 2, "eyes_and_mouth": 1.0}],
+    ids=["faithful", "joint", "strangers"],
+)
 def test_a_run_that_was_cut_ends_bit_for_bit_where_one_that_was_not_does(
     config: EncoderTrainConfig, tmp_path: Path, joint: dict[str, float]
 ) -> None:
@@ -148,11 +154,21 @@ def test_the_identity_term_is_eq_3_averaged_over_the_recognisers(config: Encoder
     both, *single = (trainer(dataclasses.replace(config, recognizers=given)) for given in (paths, paths[:1], paths[1:]))
     crops, made = (torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
     beta = torch.tensor([0.0, 0.7])
-    losses = [each._identity(crops, made, beta=beta) for each in single]
+    losses = [identity(each, crops, made, beta) for each in single]
     assert not torch.allclose(*losses)
-    torch.testing.assert_close(both._identity(crops, made, beta=beta), (losses[0] + losses[1]) / 2)
-    same = both._identity(crops, crops, beta=beta)  # a face is as like itself as can be: |beta - 1|
-    torch.testing.assert_close(same, 1 - beta, atol=1e-5, rtol=0)
+    torch.testing.assert_close(identity(both, crops, made, beta), (losses[0] + losses[1]) / 2)
+    same = identity(both, crops, crops, beta)  # a face is as like itself as can be: |beta - 1|
+    torch.testing.assert_close(same, (1 - beta).mean(), atol=1e-5, rtol=0)
+
+
+def identity(learning: EncoderTrainer, crops: torch.Tensor, made: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
+    return terms(learning, crops, made, torch.ones(len(crops), 1, 64, 64), beta)["identity"]
+
+
+def terms(
+    learning: EncoderTrainer, crops: torch.Tensor, made: torch.Tensor, known: torch.Tensor, beta: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    return learning._terms(crops, made, known=known, beta=beta, strangers=None, draws=draws(0, batch=len(crops)))
 
 
 def test_betas_are_zero_for_their_share_and_told_to_the_encoder(config: EncoderTrainConfig) -> None:
@@ -179,7 +195,7 @@ def test_pixels_outside_the_oval_count_as_little_as_asked(config: EncoderTrainCo
     share = float((1 - inside).mean())
     for outside, expected in ((1.0, share), (0.0, 0.0), (0.5, 0.5 * share / (1 - share + 0.5 * share))):
         learning = trainer(dataclasses.replace(config, outside=outside))
-        assert float(learning._terms(crops, made, known=known, beta=beta)["pixel"]) == pytest.approx(expected, abs=1e-6)
+        assert float(terms(learning, crops, made, known, beta)["pixel"]) == pytest.approx(expected, abs=1e-6)
 
 
 def test_unknown_pixels_do_not_count(config: EncoderTrainConfig) -> None:
@@ -190,9 +206,26 @@ def test_unknown_pixels_do_not_count(config: EncoderTrainConfig) -> None:
     made = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     other = torch.where(known > 0, made, -made)
     beta = torch.zeros(1)
-    torch.testing.assert_close(
-        learning._terms(crops, made, known=known, beta=beta), learning._terms(crops, other, known=known, beta=beta)
-    )
+    torch.testing.assert_close(terms(learning, crops, made, known, beta), terms(learning, crops, other, known, beta))
+
+
+def test_strangers_are_drawn_from_their_step_on_along_the_directions_found_then(config: EncoderTrainConfig) -> None:
+    learning = trainer(dataclasses.replace(config, strangers_from=1, directions=2))
+    assert "stranger" not in take_step(learning, draws(0))
+    assert learning.place.part.read.abs().max() == 0
+    assert 0 <= float(take_step(learning, draws(1))["stranger"].detach()) <= 2
+    found = learning.place.part.read.clone()
+    assert found.abs().max() > 0
+    take_step(learning, draws(2))
+    assert torch.equal(learning.place.part.read, found)
+
+
+def test_eyes_and_mouth_count_more_and_the_rest_as_before() -> None:
+    weight = eyes_and_mouth(DEFAULT_TEMPLATE, 128)[0, 0]
+    for x, y in (point for index, point in enumerate(DEFAULT_TEMPLATE.points) if index != 2):  # all but the nose
+        assert weight[round(y * 128), round(x * 128)] > 0.3
+    assert weight[64, 10] < 0.01
+    assert float(weight.mean()) < 0.2
 
 
 def test_the_oval_holds_the_face_and_not_the_corners() -> None:

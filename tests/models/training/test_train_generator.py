@@ -16,6 +16,7 @@ from models.private_encoder.discriminator import Discriminator
 from models.private_encoder.generator import Generator
 from models.training.inputs.dataset import CropSet, open_crops
 from models.training.ranks import Draws, Ranks
+from models.training.step_graphs import take_step
 from models.training.train_generator import R1_EVERY, GeneratorTrainConfig, GeneratorTrainer, average_latent, train
 from streamer.cli import main as cli
 from tests.models.training.crops import assert_resumes_exactly, generator_config, write_crops
@@ -115,7 +116,7 @@ def test_the_average_is_of_the_weights_and_starts_with_them(config: GeneratorTra
     learning = trainer(config)
     assert_equal(learning.average.state_dict(), learning.generator.state_dict())
     before = learning.generator.conv1.conv.weight.detach().clone()
-    learning.train_step(draws(config))
+    take_step(learning, draws(config))
     after, average = learning.generator.conv1.conv.weight, learning.average.conv1.conv.weight
     # After 4 images the half-life is a twentieth of them: 2^-20 of the old weight is left.
     torch.testing.assert_close(average, after + (before - after) * 2**-20, rtol=0, atol=1e-6)

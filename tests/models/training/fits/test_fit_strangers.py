@@ -18,7 +18,8 @@ from models.private_encoder.encoder import EncoderConfig
 from models.private_encoder.generator import GeneratorConfig
 from models.private_encoder.private_encoder import PrivateEncoder, PrivateEncoderConfig
 from models.registry import load_as, load_face_model
-from models.training.fits.fit_strangers import with_strangers
+from models.training.fits.fit_strangers import find_identity, with_strangers
+from models.training.identity_place import IdentityPlace, read_place, write_place
 from models.training.inputs.dataset import CropSet
 from streamer import Anonymizer
 from streamer.cli import main as cli
@@ -28,7 +29,7 @@ from streamer.sources.file_source import open_source
 from streamer.training.extract import extract_crops, named_frames
 
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
-DIRECTIONS, STRANGERS = 5, 40
+DIRECTIONS, STRANGERS = 5, 400
 TEMPLATE = face_alone(load_face_model("linear-refined").template, light="even")
 
 
@@ -87,8 +88,7 @@ def test_coordinates_of_people_have_unit_variance(model: PrivateEncoder) -> None
 
 
 def test_a_person_becomes_by_their_seed_one_of_those_least_like_them(model: PrivateEncoder) -> None:
-    sighting = Sighting(pictures(1).expand(20, -1, -1, -1))
-    chosen = model.pseudonyms(sighting, torch.arange(20))
+    chosen = model.pseudonyms(Sighting(pictures(1)), torch.arange(STRANGERS // 8))
     assert len(set(chosen.tolist())) == STRANGERS // 8
     assert model.strangers is not None
     own = model.identity_coordinates(Sighting(pictures(1)))
@@ -160,3 +160,53 @@ def test_the_command_gives_a_model_strangers(plain: PrivateEncoder, tmp_path: Pa
     result = CliRunner().invoke(cli.app, [*arguments, "--shape", "textures"])
     assert result.exit_code == 1
     assert "holds a textures model" in result.stderr
+
+
+def test_what_is_known_of_faces_stays_when_they_become_strangers(plain: PrivateEncoder) -> None:
+    data, recognizer = crops(), load_recognizer("identity")
+    latents = plain.encode(pictures(60), torch.ones(60), torch.zeros(60, dtype=torch.int64)).flatten(1)
+    direction = torch.linalg.svd(latents - latents.mean(dim=0)).Vh[0]
+    told = (latents - latents.mean(dim=0)) @ direction  # some attribute
+    places = {}
+    for name, attributes in (("blind", None), ("told", told[:, None])):
+        place = IdentityPlace(DIRECTIONS, latents.shape[1], 128, 60)
+        place.find(plain, dataclasses.replace(data, attributes=attributes), recognizer)
+        places[name] = place
+    moves = {
+        name: place.part.write @ torch.linalg.svd(latents - latents.mean(dim=0)).Vh[0] for name, place in places.items()
+    }
+    assert moves["told"].norm() < 0.1 * moves["blind"].norm()
+
+
+def test_an_attribute_that_nobody_has_changes_nothing(plain: PrivateEncoder) -> None:
+    recognizer, unknown = load_recognizer("identity"), torch.full((60, 1), float("nan"))
+    found = [
+        find_identity(plain, dataclasses.replace(crops(), attributes=attributes), recognizer, directions=2).part.write
+        for attributes in (None, unknown)
+    ]
+    torch.testing.assert_close(*found, atol=0, rtol=0)
+
+
+def test_strangers_that_an_encoder_learnt_with_are_those_it_gets(plain: PrivateEncoder, tmp_path: Path) -> None:
+    place = IdentityPlace(DIRECTIONS, plain.latent_avg.numel(), 128, 60)
+    place.find(plain, crops(), load_recognizer("identity"))
+    write_place(place, tmp_path / "place.safetensors")
+    trained = read_place(tmp_path / "place.safetensors")
+    made = with_strangers(
+        plain,
+        crops(),
+        load_recognizer("identity"),
+        directions=DIRECTIONS,
+        strangers=7,
+        shape=None,
+        seed=0,
+        trained=trained,
+    )
+    assert made.strangers is not None
+    torch.testing.assert_close(made.strangers.write, place.part.write)
+    assert made.config.strangers_trained
+    # Such an encoder is told beta; one that got strangers afterwards is always asked for the person as they are.
+    half = made._own_latents(pictures(2), torch.full((2,), 0.5))
+    people = torch.tensor([1, 2])
+    expected = made.strangers(half, torch.full((2,), 0.5), people)
+    torch.testing.assert_close(made.encode(pictures(2), torch.full((2,), 0.5), people), expected)

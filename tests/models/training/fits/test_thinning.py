@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from models.identity.recognizer import COMPACT_WIDTHS, CompactRecognizer, MobileFaceNet
-from models.training import thinning
-from models.training.thinning import folded, thinned
+from models.training.fits import thinning
+from models.training.fits.thinning import folded, thinned
 from tests.models.training.crops import calibrated
 
 FULL_WIDTHS = (64, 128, *(128,) * 4, 256, *(256,) * 6, 512, 256, 256)  # of MobileFaceNets, table 1
