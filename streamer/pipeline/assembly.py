@@ -59,6 +59,7 @@ def drawer_of(loaded: Loaded) -> Drawer[Any] | None:
         return None
     from streamer.render.draw import FaceDrawer
     from streamer.render.pseudonym import Pseudonyms
+    from streamer.render.textures.painted_draw import PaintedFaceDrawer
 
     pseudonyms = Pseudonyms(
         loaded.model,
@@ -74,7 +75,8 @@ def drawer_of(loaded: Loaded) -> Drawer[Any] | None:
 
         model = cast("TextureModel", loaded.model)  # by its kind: one that many threads share is wrapped
         return TextureDrawer(model, loaded.device, pseudonyms=pseudonyms, network=FineMesh(loaded.turns.fine_meshes))
-    return FaceDrawer(loaded.model, loaded.device, pseudonyms=pseudonyms)
+    drawer = PaintedFaceDrawer if loaded.model.template.around == "filled" else FaceDrawer
+    return drawer(loaded.model, loaded.device, pseudonyms=pseudonyms)
 
 
 def keeper_of(keeping: ConsentContext | None) -> ConsentFilter | None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from models.face_model import FaceModel
@@ -88,19 +89,30 @@ class FaceDrawer(Drawer[_Crop]):
         cut = np.stack([self._cut(image, track.face) for track in tracks])  # (N, S, S, 3)
         crops = torch.from_numpy(cut).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
         meshes = torch.from_numpy(np.stack([mesh_of(track) for track in tracks])).to(self._device)
-        others = self._pseudonyms.assign(image, tracks, crops, meshes)
+        others = self._others(image, tracks, crops, meshes)
         betas = torch.full((len(tracks),), float(beta), device=self._device)
         latents = self._model.encode(crops, betas, others)  # (N, L, D)
         steady = [
             self._latents.update(track.id, value, seconds)
             for track, value in zip(tracks, latents.float().cpu().numpy(), strict=True)
         ]
-        made = self._model.generate(torch.from_numpy(np.stack(steady)).to(self._device)).float()
+        drawn = self._generated(torch.from_numpy(np.stack(steady)).to(self._device))
+        for track, new, old, other in zip(tracks, drawn, cut, others, strict=True):
+            self._made[track.id] = _Crop(seconds, beta, other, self._softened(new, old))
+
+    def _softened(self, new: Image, old: Image) -> Image:
+        return soften(new, old)
+
+    def _generated(self, latents: torch.Tensor) -> npt.NDArray[np.uint8]:
+        """Return the crops `(N, S, S, 3)` uint8 of latents."""
+        made = self._model.generate(latents).float()
         if not torch.isfinite(made).all():
             raise FloatingPointError("the model returned values that are not finite")
-        drawn = ((made + 1) * 127.5 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        for track, new, old, other in zip(tracks, drawn, cut, others, strict=True):
-            self._made[track.id] = _Crop(seconds, beta, other, soften(new, old))
+        return ((made + 1) * 127.5 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+    def _others(self, image: Image, tracks: Sequence[Track], crops: torch.Tensor, meshes: torch.Tensor) -> torch.Tensor:
+        """Return who each track becomes, `(N,)` int64; arguments as of `Pseudonyms.assign`."""
+        return self._pseudonyms.assign(image, tracks, crops, meshes)
 
 
 def choose_device(name: str) -> torch.device:

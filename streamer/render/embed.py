@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ class FaceEmbedder:
         """Return the crop `(112, 112, 3)` uint8 RGB of a face in a frame."""
         return self._aligner.crop(image, face)
 
-    def __call__(self, faces: Sequence[tuple[Image, Face]]) -> torch.Tensor:
+    def __call__(self, faces: Iterable[tuple[Image, Face]]) -> torch.Tensor:
         """Return the unit embeddings `(N, D)`, on the device, of N faces, each with the frame that it is in."""
         return self.embed([self.crop(image, face) for image, face in faces])
 

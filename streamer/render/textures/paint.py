@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from streamer.render.align import MeshAligner, outline, profile_ratio
 from streamer.render.blend import MARGIN, edge, fill, inner_face, without_folds
-from streamer.render.conceal import clip_to
+from streamer.render.conceal import HEAD_MARGIN, clip_to
 from streamer.render.textures import eyes, mouth, rim
 from streamer.render.textures.light import BROWS, DARK, SIDE, likeness, logarithm
 from streamer.render.textures.stranger import Stranger, enlarged
@@ -217,3 +218,21 @@ def _warped(values: Floats, canvas: Canvas) -> Floats:
     share = len(values) / canvas.side
     at = canvas.where if share == 1.0 else (canvas.where + 0.5) * np.float32(share) - np.float32(0.5)
     return np.asarray(cv2.remap(values, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+
+
+def corners(box: Floats) -> Floats:
+    """Return the corners of the head around a box, `(4, 2)`, as it is covered."""
+    x1, y1, x2, y2 = box
+    dx, dy = HEAD_MARGIN * (x2 - x1), HEAD_MARGIN * (y2 - y1)
+    return np.array([[x1 - dx, y1 - dy], [x2 + dx, y1 - dy], [x2 + dx, y2 + dy], [x1 - dx, y2 + dy]], np.float32)
+
+
+def without(below: Image, image: Image, hidden: Sequence[Floats], roi: tuple[int, int, int, int]) -> Image:
+    """Return `below`, a part of the frame, with other faces as `image` has them: concealed, or drawn."""
+    mask = np.zeros(below.shape[:2], np.uint8)
+    for polygon in hidden:
+        if (polygon.max(axis=0) >= roi[:2]).all() and (polygon.min(axis=0) <= roi[2:]).all():
+            mask |= fill(polygon, roi).astype(np.uint8)
+    if not mask.any():
+        return below
+    return np.asarray(cv2.copyTo(image[roi[1] : roi[3], roi[0] : roi[2]], mask, below.copy()))

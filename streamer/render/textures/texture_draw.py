@@ -6,19 +6,17 @@ a narrow rim the pixels that keep hair and jaw where they are. No network makes 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from models.texture_model import TextureModel
 from streamer.faces.fine_mesh import FINE, FineMesh
 from streamer.render.align import MeshAligner
-from streamer.render.blend import fill, inner_face
-from streamer.render.conceal import HEAD_MARGIN
+from streamer.render.blend import inner_face
 from streamer.render.drawer import MAX_MESH_LAG, MESH_FILTER, Drawer, Made, mesh_of
 from streamer.render.pseudonym import Pseudonyms
 from streamer.render.smooth import OneEuro, OneEuroConfig
@@ -146,14 +144,14 @@ class TextureDrawer(Drawer[_Drawn]):
         damped = self._damped(finer, tracks, seconds, expression)
         meshes = self._reshaped(damped, tracks, beta)
         outlines = {track.id: inner_face(track.face) for track in tracks}
-        boxes = [_corners(track.face.box) for track in covered]
+        boxes = [paint.corners(track.face.box) for track in covered]
         for track, own, still, mesh in zip(tracks, finer, damped, meshes, strict=True):
             hidden = boxes + [outline for n, outline in outlines.items() if n != track.id]
             mesh = as_open(mesh, still)
             drawn = replace(track.face, mesh=mesh)
             canvas = paint.canvas(original, track.face, own, drawn, aligner=self._large)
             if canvas is not None:
-                canvas = replace(canvas, below=_without(canvas.below, image, hidden, canvas.roi))
+                canvas = replace(canvas, below=paint.without(canvas.below, image, hidden, canvas.roi))
                 made = self._made[track.id]
                 patch, lit = self._face(canvas, made.view, made.stranger, mesh, own=beta)
                 patch = self._finished(track.id, canvas, patch, lit, seconds)
@@ -164,8 +162,8 @@ class TextureDrawer(Drawer[_Drawn]):
     def _others(self, image: Image, tracks: Sequence[Track], views: dict[int, _View]) -> list[torch.Tensor]:
         """Return who each of `tracks` is drawn as."""
 
-        def try_on(track: Track, number: int) -> Image:
-            return self._tried_on(image, track, views[track.id], number)
+        def try_on(track: Track, numbers: Sequence[int]) -> Iterator[Image]:
+            return (self._tried_on(image, track, views[track.id], number) for number in numbers)
 
         new = [track for track in tracks if track.id not in self._made]
         chosen = {track.id: self._made[track.id].other for track in tracks if track.id in self._made}
@@ -289,23 +287,3 @@ def _place(points: Floats, indices: Sequence[int]) -> tuple[int, int]:
     """Return row and column of the middle of some points in a crop of `SIDE` pixels."""
     x, y = np.clip(points[list(indices)].mean(axis=0) * SIDE, 0, SIDE - 1)
     return int(y), int(x)
-
-
-def _corners(box: Floats) -> Floats:
-    """Return the corners of the head around a box, `(4, 2)`, as it is covered."""
-    x1, y1, x2, y2 = box
-    dx, dy = HEAD_MARGIN * (x2 - x1), HEAD_MARGIN * (y2 - y1)
-    return np.array([[x1 - dx, y1 - dy], [x2 + dx, y1 - dy], [x2 + dx, y2 + dy], [x1 - dx, y2 + dy]], np.float32)
-
-
-def _without(
-    below: Image, image: Image, hidden: Sequence[npt.NDArray[np.float32]], roi: tuple[int, int, int, int]
-) -> Image:
-    """Return `below`, a part of the frame, with other faces as `image` has them: concealed, or drawn."""
-    mask = np.zeros(below.shape[:2], np.uint8)
-    for polygon in hidden:
-        if (polygon.max(axis=0) >= roi[:2]).all() and (polygon.min(axis=0) <= roi[2:]).all():
-            mask |= fill(polygon, roi).astype(np.uint8)
-    if not mask.any():
-        return below
-    return np.asarray(cv2.copyTo(image[roi[1] : roi[3], roi[0] : roi[2]], mask, below.copy()))
