@@ -54,7 +54,9 @@ class Page:
         async for message in self._socket:
             said = message.json()
             if "id" in said:
-                self._waiting.pop(said["id"]).set_result(said)
+                asked = self._waiting.pop(said["id"])
+                if not asked.done():  # who asked may have given up
+                    asked.set_result(said)
             elif said["method"] in ("Runtime.exceptionThrown", "Log.entryAdded"):
                 self.problems.append(str(said["params"]))
             elif said["method"] == "Inspector.targetCrashed":
@@ -115,13 +117,14 @@ class Page:
 
 
 @asynccontextmanager
-async def browser(folder: Path, camera: Path) -> AsyncIterator[Page]:
-    """Yield the page of a new browser whose camera plays `camera`."""
+async def browser(folder: Path, camera: Path, microphone: Path | None = None) -> AsyncIterator[Page]:
+    """Yield the page of a new browser whose camera plays `camera`, and whose microphone a WAV file."""
     assert CHROMIUM
     profile = folder / "profile"
+    heard = () if microphone is None else (f"--use-file-for-fake-audio-capture={microphone}",)
     process = await asyncio.create_subprocess_exec(
-        CHROMIUM, *FLAGS, f"--use-file-for-fake-video-capture={camera}", f"--user-data-dir={profile}", "about:blank",
-        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, start_new_session=True,
+        CHROMIUM, *FLAGS, *heard, f"--use-file-for-fake-video-capture={camera}", f"--user-data-dir={profile}",
+        "about:blank", stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
         port = await _port(profile / "DevToolsActivePort")

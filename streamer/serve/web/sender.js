@@ -205,10 +205,14 @@ function stop(error) {
   old?.close();
   $("video").srcObject = null;
   $("stage").classList.remove("on");
+  wait(false);
   $("meters").hidden = $("notice").hidden = $("voice-row").hidden = true;
   buttons();
   show("idle", "off");
-  if (error?.status === 401) $("token-row").hidden = false;
+  if (error?.status === 401) {
+    $("token-row").hidden = false;
+    $("token").focus();
+  }
   if (error) fail(error);
 }
 
@@ -218,7 +222,7 @@ function buttons() {
   $("toggle").textContent = say($("toggle").dataset.say);
   $("toggle").classList.toggle("stop", isWanted);
   $("check").hidden = isWanted;
-  $("check").dataset.say = camera ? "stop" : "check";
+  $("check").dataset.say = camera ? "close" : "check";
   $("check").textContent = say($("check").dataset.say);
   $("room").disabled = isWanted;
   for (const id of ["hang", "share", "figures", "region", "full"]) $(id).hidden = !isLive;
@@ -236,7 +240,7 @@ async function poll() {
     draw(figures);
     await mine.check();
     if (mine.pc?.connectionState === "connected") show(mine.isSilent ? "wait" : "live", mine.isSilent ? "lost" : "live");
-    $("latency").textContent = `${await loop(mine.pc, figures.latency_ms)} ms`;
+    $("latency").textContent = late(await loop(mine.pc, figures.latency_ms));
   } catch (error) {
     if (link !== mine || !isWanted) return;
     if (error.status === 410) stop(new Error(say("taken")));
@@ -260,18 +264,29 @@ async function loop(pc, server) {
   return Math.round(server + 1000 * seconds);
 }
 
+const late = (ms) => (ms < 1000 ? `${ms} ms` : `${(ms / 1000).toFixed(1)} s`);
+
 function draw(figures) {
+  wait(!figures.fps);
   meters(kept("figures") !== "off");
   $("fps").textContent = figures.fps.toFixed(0);
   $("faces").textContent = figures.faces;
   $("tiers").textContent = Object.entries(figures.tiers).map(([tier, n]) => `${say(tier)} ${n}`).join(", ") || say("none");
-  $("guard").textContent = figures.guard === null ? "–" : figures.guard.toFixed(2);
+  $("likeness").hidden = figures.guard === null;
+  $("guard").textContent = figures.guard?.toFixed(2);
   $("viewers").textContent = figures.viewers;
   for (const radio of document.getElementsByName("mode")) radio.disabled = !figures.modes.includes(radio.value);
   document.querySelector(`[name=mode][value=${figures.mode}]`).checked = true;
   voice(figures.sound);
   $("privacy-row").hidden = figures.mode !== "generate";
   notice(figures);
+}
+
+// Says that there is no picture yet, or none now: the server's own word for it would be seen in a mirror.
+function wait(isWaiting) {
+  $("stage").classList.toggle("stopped", isWaiting);
+  $("hint").dataset.say = isWaiting ? "waiting" : "promise";
+  $("hint").textContent = say($("hint").dataset.say);
 }
 
 // Offers to send the voice, off until it is asked for, where the server takes sound.

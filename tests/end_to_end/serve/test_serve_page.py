@@ -267,6 +267,38 @@ def test_a_slider_that_is_dragged_sends_five_changes_a_second_at_most(camera: Pa
     run(test())
 
 
+def test_a_page_that_gets_no_picture_says_so_and_shows_no_sign_in_a_mirror(camera: Path, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with live_page(tmp_path, camera) as (server, page):
+            await page.until(f"{text('fps')} > 0 && !{shown('hint')}")
+            (room,) = server.peers.by_id.values()
+            assert room._filter
+            await asyncio.to_thread(room._filter.close)
+            await page.until(f"{shown('hint')} && {text('hint')} === 'Waiting for the video …'")
+            assert await page.js("getComputedStyle(document.getElementById('video')).visibility") == "hidden"
+
+    run(test())
+
+
+def test_what_buttons_say_fits_into_them_in_every_language_on_a_phone_on_its_side(tmp_path: Path) -> None:
+    wide = """['check', 'toggle'].filter((id) => {
+        const one = document.getElementById(id);
+        return one.scrollWidth > one.clientWidth || one.clientHeight > 50; })"""
+
+    async def test() -> None:
+        async with serving() as server, browser(tmp_path, tmp_path / "none") as page:
+            await page.go(server.url)
+            await page.resize(844, 390, mobile=True)
+            for language in ("en", "de", "fr", "es", "ja"):
+                choose = "one.dispatchEvent(new Event('change'))"
+                await page.js(
+                    f"{{ const one = document.getElementById('language'); one.value = '{language}'; {choose} }}"
+                )
+                assert await page.js(wide) == [], language
+
+    run(test())
+
+
 def words(tmp_path: Path) -> Any:  # noqa: ANN401 - what the page knows to say
     """The table of words, as JavaScript has it."""
     source = (WEB / "words.js").read_text()
