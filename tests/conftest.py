@@ -68,10 +68,15 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
         pytest.fail(f"took {used:.1f} s of the processor: make it faster, or mark it @pytest.mark.slow")
 
 
+def is_waiting(path: Path) -> bool:
+    """Return whether a test talks to processes, peers and browsers."""
+    return bool(WAITING & set(path.relative_to(Path(__file__).parent).parts))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as slow what talks to processes, peers and browsers: it waits more than it works."""
     for item in items:
-        if WAITING & set(item.path.relative_to(Path(__file__).parent).parts):
+        if is_waiting(item.path):
             item.add_marker("slow")
 
 
@@ -152,3 +157,13 @@ def clip(tmp_path: Path) -> Callable[..., Path]:
 def no_imported_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights that a developer has imported are none of a test's."""
     monkeypatch.setenv("VEIL_MODELS", str(tmp_path / "imported"))
+
+
+@pytest.fixture(autouse=True)
+def patient_server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a server give a slow machine's peers as long to connect as tests wait for it."""
+    if is_waiting(request.path):
+        from streamer.serve import peer_connection
+        from tests.end_to_end.patience import PATIENCE_SECONDS
+
+        monkeypatch.setattr(peer_connection, "CONNECT_SECONDS", PATIENCE_SECONDS)

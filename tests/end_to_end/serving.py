@@ -89,6 +89,7 @@ class Received:
     def __init__(self, connection: RTCPeerConnection) -> None:
         self.images: list[Image] = []
         self.kinds: list[str] = []
+        self._connection = connection
         self._tasks: list[asyncio.Task[None]] = []
         connection.on("track", self._take)
 
@@ -108,6 +109,9 @@ class Received:
     async def until(self, enough: Callable[[list[Image]], bool]) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not enough(self.images):
+                is_over = self._connection.connectionState in ("failed", "closed")
+                if is_over and (not self.images or all(task.done() for task in self._tasks)):
+                    raise ConnectionError("the connection is over: no more pictures come")
                 await asyncio.sleep(0.05)
 
 

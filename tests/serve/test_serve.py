@@ -124,6 +124,16 @@ def test_whip_in_whep_out_by_a_name(portrait: tuple[Image, Floats]) -> None:
     run(test())
 
 
+def test_who_waits_for_pictures_of_a_connection_that_is_over_is_told_so() -> None:
+    async def test() -> None:
+        async with serving() as server, peer(server, Playing([noise()])) as (connection, received, _):
+            await connection.close()
+            with pytest.raises(ConnectionError, match="over"):
+                await received.until(lambda _: False)
+
+    run(test())
+
+
 def test_beta_and_mode_change_while_it_runs(portrait: tuple[Image, Floats]) -> None:
     image, box = portrait
 
