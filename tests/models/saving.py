@@ -31,6 +31,7 @@ PUBLISHED_CONFIG = {
     "identity_directions": 0,
     "shape_directions": 0,
     "strangers": 0,
+    "strangers_trained": False,
 }
 
 
