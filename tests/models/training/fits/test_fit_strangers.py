@@ -132,6 +132,7 @@ def test_strangers_are_asked_for_once_of_crops_that_fit(model: PrivateEncoder, p
         PrivateEncoderConfig(strangers=3)
 
 
+@pytest.mark.slow
 def test_keys_and_epsilon_choose_whom_a_face_becomes(model: PrivateEncoder) -> None:
     with open_source(str(HOPPER)) as source:
         frame = next(iter(source))
