@@ -21,15 +21,13 @@ from streamer.render.draw import FaceDrawer
 from streamer.render.drawer import mesh_of
 from streamer.render.pseudonym import Pseudonyms
 from streamer.render.smooth import OneEuro, OneEuroConfig
-from streamer.render.textures import finish, paint
-from streamer.render.textures.finish import Finish
+from streamer.render.textures import paint
+from streamer.render.textures.finisher import Finisher
 from streamer.render.textures.light import SIDE, LightReader
 from streamer.types import Floats, Image, Track
 
 LIGHT_FILTER = OneEuroConfig(min_cutoff=0.8, speed_gain=2.0)  # log colours a second
 FRONT_FILTER = OneEuroConfig(min_cutoff=1.0, speed_gain=0.5)
-FINISH_SECONDS = 0.5  # between two looks at how soft and noisy the frame is
-STEADY = 0.6  # of softness and noise that stays at each look
 
 
 class PaintedFaceDrawer(FaceDrawer):
@@ -39,7 +37,7 @@ class PaintedFaceDrawer(FaceDrawer):
         points = ((np.array(model.template.points) - 0.5) / ALONE + 0.5).astype(np.float32)  # with what lies around
         self._reader = LightReader(points)
         self._small, self._around = MeshAligner(points, SIDE), MeshAligner(points, round(ALONE * model.crop_size))
-        self._noise = finish.noise_tiles()
+        self._finished = Finisher()
         super().__init__(model, device, pseudonyms=pseudonyms)
 
     def reset(self, stream: str | None) -> None:
@@ -47,7 +45,7 @@ class PaintedFaceDrawer(FaceDrawer):
         super().reset(stream)
         self._lights, self._fronts = OneEuro(LIGHT_FILTER), OneEuro(FRONT_FILTER)
         self._looks: dict[int, paint.Look] = {}
-        self._finishes: dict[int, tuple[float, Finish]] = {}
+        self._finished.reset()
 
     def keep_only(self, alive: set[int]) -> None:
         """Forget all tracks but those."""
@@ -55,7 +53,7 @@ class PaintedFaceDrawer(FaceDrawer):
         self._lights.keep_only(alive)
         self._fronts.keep_only(alive)
         self._looks = {track: look for track, look in self._looks.items() if track in alive}
-        self._finishes = {track: value for track, value in self._finishes.items() if track in alive}
+        self._finished.keep_only(alive)
 
     def draw(
         self,
@@ -109,24 +107,6 @@ class PaintedFaceDrawer(FaceDrawer):
 
     def _softened(self, new: Image, old: Image) -> Image:
         return new  # that is seen to in the frame
-
-    def _finished(self, track: int, canvas: paint.Canvas, patch: Floats, lit: Floats, seconds: float) -> Floats:
-        """Return `patch` as soft, pale and noisy as the frame."""
-        wanted = self._finish(track, canvas, patch, seconds)
-        y, x = ((a + b) // 2 for a, b in zip(canvas.roi[1::-1], canvas.roi[3:1:-1], strict=True))
-        start, seed = (canvas.roi[1] - y, canvas.roi[0] - x), round(seconds * 90_000) + track
-        return finish.apply(patch, paint.plain(lit), wanted, noise=self._noise, seed=seed, start=start)
-
-    def _finish(self, track: int, canvas: paint.Canvas, patch: Floats, seconds: float) -> Finish:
-        """Return how soft and noisy to draw a track, looked at anew now and then."""
-        when, before = self._finishes.get(track, (-1.0, None))
-        if before is not None and 0.0 <= seconds - when < FINISH_SECONDS:
-            return before
-        now = finish.measure(canvas.below.astype(np.float32), patch, canvas.inside & canvas.known)
-        if before is not None:
-            now = before.between(now, 1.0 - STEADY)
-        self._finishes[track] = seconds, now
-        return now
 
     def _others(self, image: Image, tracks: Sequence[Track], crops: torch.Tensor, meshes: torch.Tensor) -> torch.Tensor:
         rows = {track.id: row for row, track in enumerate(tracks)}

@@ -20,9 +20,9 @@ from streamer.render.blend import inner_face
 from streamer.render.drawer import MAX_MESH_LAG, MESH_FILTER, Drawer, Made, mesh_of
 from streamer.render.pseudonym import Pseudonyms
 from streamer.render.smooth import OneEuro, OneEuroConfig
-from streamer.render.textures import eyes, finish, mouth, paint
+from streamer.render.textures import eyes, mouth, paint
 from streamer.render.textures.beard import Beard, BeardReader, with_beard
-from streamer.render.textures.finish import Finish
+from streamer.render.textures.finisher import Finisher
 from streamer.render.textures.light import SIDE, LightReader, logarithm
 from streamer.render.textures.openings import as_open
 from streamer.render.textures.stranger import Stranger, enlarged, prepare, with_brows
@@ -37,8 +37,6 @@ FILTERS = {
 }
 PREPARED = 24  # strangers kept ready to be drawn: 2 MB each
 MAP_SIZE = 96  # pixels: what needs to be exact, lids and lips, is drawn by its outline
-FINISH_SECONDS = 0.5  # between two looks at how soft and noisy the frame is
-STEADY = 0.6  # of softness and noise that stays at each look
 FINE_POINTS = np.array(FINE)
 
 
@@ -89,7 +87,7 @@ class TextureDrawer(Drawer[_Drawn]):
         self._common = model.light.cpu().numpy()
         self._strips = model.mouths.cpu().numpy().astype(np.float32)  # (M, 40, 96, 3)
         self._openings = model.mouth_openings.cpu().numpy()  # (M, 2)
-        self._noise = finish.noise_tiles()
+        self._finished = Finisher()
         self._prepared: dict[int, Stranger] = {}
         self._small = MeshAligner(points, SIDE)
         self._large = MeshAligner(points, model.crop_size, map_size=MAP_SIZE)
@@ -109,14 +107,14 @@ class TextureDrawer(Drawer[_Drawn]):
         """Forget everyone; the next stream has this name, or one that follows from the first picture with a face."""
         super().reset(stream)
         self._filters = {name: OneEuro(config) for name, config in FILTERS.items()}
-        self._finishes: dict[int, tuple[float, Finish]] = {}
+        self._finished.reset()
 
     def keep_only(self, alive: set[int]) -> None:
         """Forget all tracks but those."""
         super().keep_only(alive)
         for one in self._filters.values():
             one.keep_only(alive)
-        self._finishes = {track: value for track, value in self._finishes.items() if track in alive}
+        self._finished.keep_only(alive)
 
     def draw(
         self,
@@ -262,25 +260,6 @@ class TextureDrawer(Drawer[_Drawn]):
         if not np.isfinite(patch.mean()):
             raise FloatingPointError("the drawn face has values that are not finite")
         return patch, lit
-
-    def _finished(self, track: int, canvas: paint.Canvas, patch: Floats, lit: Floats, seconds: float) -> Floats:
-        """Return `patch` as soft, pale and noisy as the frame."""
-        wanted = self._finish(track, canvas, patch, seconds)
-        seed = round(seconds * 90_000) + track
-        y, x = ((a + b) // 2 for a, b in zip(canvas.roi[1::-1], canvas.roi[3:1:-1], strict=True))
-        start = (canvas.roi[1] - y, canvas.roi[0] - x)
-        return finish.apply(patch, paint.plain(lit), wanted, noise=self._noise, seed=seed, start=start)
-
-    def _finish(self, track: int, canvas: paint.Canvas, patch: Floats, seconds: float) -> Finish:
-        """Return how soft and noisy to draw a track, looked at anew now and then."""
-        when, before = self._finishes.get(track, (-1.0, None))
-        if before is not None and 0.0 <= seconds - when < FINISH_SECONDS:
-            return before
-        now = finish.measure(canvas.below.astype(np.float32), patch, canvas.inside & canvas.known)
-        if before is not None:
-            now = before.between(now, 1.0 - STEADY)
-        self._finishes[track] = seconds, now
-        return now
 
 
 def _place(points: Floats, indices: Sequence[int]) -> tuple[int, int]:
