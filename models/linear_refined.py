@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.cpu_refiner import CpuRefiner
 from models.face_model import FaceModel, Sighting, Template
 from models.face_shape import FaceShape
 
@@ -91,6 +92,12 @@ class LinearRefined(FaceModel):
             self.register_buffer(name, torch.zeros(shape))
         self.shape = FaceShape(config.shape_directions, config.strangers, config.embedding)
         self.refiner = Refiner(size, config.crop_size, config.widths, config.detail)
+        self._on_cpu: CpuRefiner | None = None
+
+    def settle(self) -> None:
+        """Let OpenCV run the refiner, where this is on the CPU."""
+        is_on_cpu = self.mean.device.type == "cpu"
+        self._on_cpu = CpuRefiner(self.refiner, self.config.linear_size) if is_on_cpu else None
 
     @property
     def crop_size(self) -> int:
@@ -178,7 +185,10 @@ class LinearRefined(FaceModel):
         return picture.permute(0, 3, 1, 2)
 
     def _generate(self, latents: Tensor) -> Tensor:
-        refined: Tensor = self.refiner(self.decode(latents[:, 0]))
+        picture = self.decode(latents[:, 0])
+        if self._on_cpu is not None and not picture.requires_grad:
+            return self._on_cpu(picture)
+        refined: Tensor = self.refiner(picture)
         return refined
 
 

@@ -1,12 +1,13 @@
 """The linear model with strangers: what of a person goes through it, and what does not."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from models.face_model import DEFAULT_TEMPLATE, Sighting
+from models.face_model import DEFAULT_TEMPLATE, Sighting, prepare
 from models.linear_refined import KEPT, LinearRefined, LinearRefinedConfig, spread_out
 from models.registry import load_face_model
 
@@ -180,3 +181,31 @@ def test_the_weights_we_ship_keep_identity_out_of_the_other_coordinates() -> Non
     directions = shipped.identity
     torch.testing.assert_close(directions @ directions.T, torch.eye(len(directions)), atol=1e-3, rtol=0)
     assert shipped.template.kind == "mesh"
+
+
+def test_on_the_cpu_opencv_draws_what_torch_does():
+    model = load_face_model("linear-refined")
+    latents = model.strangers[:3, None] + torch.randn(3, 1, model.config.components)
+    with torch.inference_mode():
+        drawn = model.generate(latents)  # (3, 3, S, S)
+        fast = prepare(model, "cpu").generate(latents)
+    assert not torch.equal(fast, drawn), "it is torch that draws"
+    torch.testing.assert_close(fast, drawn, atol=0.1 / 127.5, rtol=0.0)  # a tenth of a grey level
+
+
+def test_what_opencv_drew_stays_when_it_draws_again_and_in_other_threads():
+    model = prepare(load_face_model("linear-refined"), "cpu")
+    latents = model.strangers[:8, None].split(1)
+    alone = [model.generate(one) for one in latents]
+    with ThreadPoolExecutor(4) as threads:
+        at_once = list(threads.map(model.generate, latents))
+    assert torch.equal(torch.cat(at_once), torch.cat(alone))
+    assert len({made.sum().item() for made in alone}) == 8
+
+
+def test_what_is_to_be_learnt_through_passes_torch():
+    model = prepare(load_face_model("linear-refined"), "cpu")
+    latents = model.strangers[:1, None].clone().requires_grad_()
+    model.generate(latents).sum().backward()
+    assert latents.grad is not None
+    assert latents.grad.abs().sum() > 0
