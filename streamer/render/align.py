@@ -185,9 +185,8 @@ class MeshAligner:
         owner, inside = grown(self._paint(points, small, self._share(points) > self._least_share))
         maps = self._inverse(points[:, :2]).transpose(1, 2, 0)  # (2, 3, T)
         x, y = np.arange(small[0], dtype=np.float32), np.arange(small[1], dtype=np.float32)[:, None]
-        where = np.empty((*owner.shape, 2), np.float32)
-        for axis, (across, down, start) in enumerate(maps):
-            where[..., axis] = across.take(owner) * x + down.take(owner) * y + start.take(owner)
+        axes = [across.take(owner) * x + down.take(owner) * y + start.take(owner) for across, down, start in maps]
+        where = cv2.merge(axes)
         if scale < 1.0:
             where = cv2.resize(where, (width, height), interpolation=cv2.INTER_LINEAR)
             inside = cv2.resize(inside.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5

@@ -78,9 +78,10 @@ def paste(image: Image, original: Image, crop: Image, *, face: Face, drawn: Face
     alpha = fade(inside, feather) * edge(known, EDGE * feather / FEATHER)
     below = image[y1:y2, x1:x2].astype(np.float32)  # a neighbour's face in it is concealed: the rim may be read here
     below = hide(below, inside=inside, shown=alpha, depth=2 * feather)
-    patch = relight(patch, original[y1:y2, x1:x2].astype(np.float32), mask=(inside & known).astype(np.float32))
+    patch = relight(patch, original[y1:y2, x1:x2], mask=(inside & known).astype(np.float32))
     patch = match_rim(patch, below, inside=inside, band=(alpha > 0) & ~inside, depth=RIM * feather / FEATHER)
-    image[y1:y2, x1:x2] = np.clip(below + alpha[..., None] * (patch - below) + 0.5, 0, 255).astype(np.uint8)
+    over = _weighed(patch - below, alpha)
+    image[y1:y2, x1:x2] = cv2.add(below, over, dtype=cv2.CV_8U)  # rounded, and cut off at 0 and 255
 
 
 def fade_in(image: Image, face: Face, opacity: float, *, cover: Cover) -> None:
@@ -135,15 +136,14 @@ def without_folds(patch: Image, where: Floats, known: npt.NDArray[np.bool_]) -> 
 
 def _jumps(where: Floats, known: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Return from which pixels to the next it is far across the crop, `(h, w)`."""
-    step = np.maximum(_step(where, known, axis=0), _step(where, known, axis=1))
-    return step > FOLD * float(np.median(step[known])) if known.any() else known
-
-
-def _step(where: Floats, known: npt.NDArray[np.bool_], *, axis: int) -> Floats:
-    """Return how far across the crop it is from each pixel to the next, `(h, w)`; 0 where either is not known."""
-    length = np.abs(np.diff(where, axis=axis)).max(axis=2)
-    both = np.logical_and(*(np.delete(known, end, axis=axis) for end in (0, -1)))
-    return np.pad(length * both, ((0, 1), (0, 0)) if axis == 0 else ((0, 0), (0, 1)))
+    if not known.any():
+        return known
+    x, y = np.ascontiguousarray(where[..., 0]), np.ascontiguousarray(where[..., 1])
+    step = np.zeros(known.shape, np.float32)
+    for this, following in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+        length = np.maximum(cv2.absdiff(x[this], x[following]), cv2.absdiff(y[this], y[following]))
+        np.maximum(step[this], length * (known[this] & known[following]), out=step[this])
+    return step > FOLD * float(np.median(step[known]))
 
 
 def fill(polygon: Floats, roi: tuple[int, int, int, int]) -> npt.NDArray[np.bool_]:
@@ -193,21 +193,22 @@ def _around(values: Floats, *, known: npt.NDArray[np.bool_], sigma: float) -> Fl
     shrink = max(1.0, sigma / 3.0)
     size = (max(1, round(values.shape[1] / shrink)), max(1, round(values.shape[0] / shrink)))
     weight = known.astype(np.float32)
-    small = cv2.resize(values * weight[..., None], size, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(values * cv2.merge([weight] * 3), size, interpolation=cv2.INTER_AREA)
     field = _spread(small, cv2.resize(weight, size, interpolation=cv2.INTER_AREA), sigma=sigma / shrink)
     return np.asarray(cv2.resize(field, known.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def relight(patch: Image, original: Floats, *, mask: Floats) -> Floats:
+def relight(patch: Image, original: Image | Floats, *, mask: Floats) -> Floats:
     """Return `patch` with the coarse light and colour of `original`, `(h, w, 3)` float32.
 
     Means over cells are compared where both are face (`mask`, `(h, w)`), and the smooth difference is added.
     """
     cells = (LIGHT_CELLS, LIGHT_CELLS)
-    difference = cv2.resize((original - patch) * mask[..., None], cells, interpolation=cv2.INTER_AREA)
+    difference = _weighed(cv2.subtract(original, patch, dtype=cv2.CV_32F), mask)
     known = cv2.resize(mask, cells, interpolation=cv2.INTER_AREA)
-    light = _spread(difference, known, sigma=0.8)
-    return np.asarray(patch + cv2.resize(light, mask.shape[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
+    light = _spread(cv2.resize(difference, cells, interpolation=cv2.INTER_AREA), known, sigma=0.8)
+    enlarged = cv2.resize(light, mask.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.add(patch, enlarged, dtype=cv2.CV_32F))
 
 
 def match_rim(
@@ -223,7 +224,14 @@ def match_rim(
     """
     field = _around(original - patch, known=band, sigma=depth)
     distance = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 3)
-    return np.asarray(patch + np.exp(-distance / depth)[..., None] * field, np.float32)
+    strength = cv2.exp(distance * np.float32(-1 / depth))
+    return np.asarray(patch + _weighed(field, strength))
+
+
+def _weighed(values: Floats, weight: Floats) -> Floats:
+    """Return `(h, w, 3)` values, changed in place, times weights `(h, w)`, which numpy alone is slow to repeat."""
+    values *= cv2.merge([weight] * 3)
+    return values
 
 
 def _spread(values: Floats, known: Floats, *, sigma: float) -> Floats:
