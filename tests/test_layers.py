@@ -56,7 +56,7 @@ MODELS_MAY_IMPORT = {
     "textures": "",
     "training": " private_encoder identity pretrained attributes training/inputs training/losses training/fits",
     "training/inputs": " training",
-    "training/losses": " identity pretrained",
+    "training/losses": " private_encoder identity pretrained training training/inputs",
     "training/fits": " private_encoder identity training/inputs",
 }
 

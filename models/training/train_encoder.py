@@ -33,26 +33,19 @@ from models.private_encoder.encoder import EncoderConfig
 from models.private_encoder.private_encoder import PrivateEncoder, PrivateEncoderConfig
 from models.training.fits.fit_strangers import ENOUGH
 from models.training.identity_place import PLACE_FILE, IdentityPlace, embedding_size, write_place
-from models.training.inputs.augment import MAX_SHIFT, AdaptiveAugment, as_a_frame_later, jolted
+from models.training.inputs.augment import MAX_SHIFT, as_a_frame_later, jolted
 from models.training.inputs.dataset import CropSet, open_crops
 from models.training.inputs.face_parts import eyes_and_mouth, face_oval
 from models.training.inputs.principal_codes import read_codes
 from models.training.inputs.samples import grid
 from models.training.loop import RunConfig, Stateful, TrainStep, average_decay, follow, update_average
-from models.training.losses.losses import (
-    discriminator_loss,
-    generator_loss,
-    identity_loss,
-    masked_pixel_loss,
-    perceptual_loss,
-    r1_penalty,
-    temporal_loss,
-)
+from models.training.losses.adversary import Adversary, adam
+from models.training.losses.losses import identity_loss, masked_pixel_loss, perceptual_loss, temporal_loss
 from models.training.losses.lpips import embed_with_features, load_lpips
 from models.training.precision import mixed_precision
 from models.training.ranks import Draws, Ranks, joined_ranks, sync_batch_norms
 from models.training.train_command import main
-from models.training.train_generator import R1_EVERY, average_latent
+from models.training.train_generator import average_latent
 
 SAMPLES, SAMPLE_BETAS = 8, (0.0, 0.5, 1.0)
 MIN_INPUT_SIZE, MAX_INPUT_SIZE = 32, 256  # pixels; the latter is the paper's
@@ -178,7 +171,7 @@ def untrained(config: EncoderTrainConfig) -> PrivateEncoder:
 
 
 class EncoderTrainer:
-    """Model, its average, what judges them, and optimisers."""
+    """Model, its average, what judges them, and its optimisers."""
 
     def __init__(self, config: EncoderTrainConfig, model: PrivateEncoder, crops: CropSet, ranks: Ranks) -> None:
         self.config, self.ranks, self.template = config, ranks, model.template
@@ -191,16 +184,16 @@ class EncoderTrainer:
         self.recognizers = [load_recognizer(str(path)).to(ranks.device) for path in config.recognizers]
         for network in self.recognizers:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as above
-        self.discriminator = Discriminator(model.generator.config)
+        discriminator = Discriminator(model.generator.config)
         if config.discriminator is not None:
-            load_tensors(self.discriminator, read_checkpoint(config.discriminator).tensors, config.discriminator)
-        self.discriminator.to(ranks.device)
+            load_tensors(discriminator, read_checkpoint(config.discriminator).tensors, config.discriminator)
+        weight = config.gamma * (model.crop_size / 256) ** 2
+        self.adversary = Adversary(discriminator, ranks, learning_rate=config.joint_learning_rate, r1_weight=weight)
         self.codes = None if config.codes is None else read_codes(config.codes).to(ranks.device)
         self.perceptual = self._perceptual()
         oval, features = face_oval(self.template, model.crop_size), eyes_and_mouth(self.template, model.crop_size)
         shown = config.outside + (1 - config.outside) * oval + config.eyes_and_mouth * features
         self.shown = shown.to(ranks.device)
-        self.augment = AdaptiveAugment().to(ranks.device)
         sizes = model.latent_avg.numel(), embedding_size(self.recognizers[0])
         self.place = IdentityPlace(config.directions, *sizes, min(len(crops), ENOUGH))
         self.place.to(ranks.device)
@@ -208,24 +201,17 @@ class EncoderTrainer:
         self.optimizer = torch.optim.RAdam(
             model.encoder.parameters(), config.learning_rate, betas=(0.9, 0.99), capturable=on_gpu
         )
-        self.generator_optimizer, self.discriminator_optimizer = (
-            torch.optim.Adam(
-                network.parameters(), config.joint_learning_rate, betas=(0.0, 0.99), fused=on_gpu, capturable=on_gpu
-            )
-            for network in (model.generator, self.discriminator)
-        )
+        self.generator_optimizer = adam(model.generator, config.joint_learning_rate, ranks.device)
 
     def parts(self) -> Mapping[str, Stateful]:
         """Return everything that changes during training."""
         return {
             "model": self.model,
             "average": self.average,
-            "discriminator": self.discriminator,
-            "augment": self.augment,
             "place": self.place,
             "optimizer": self.optimizer,
             "generator_optimizer": self.generator_optimizer,
-            "discriminator_optimizer": self.discriminator_optimizer,
+            **self.adversary.parts(),
         }
 
     def kind_of(self, step: int) -> tuple[bool, bool, bool, bool]:
@@ -234,7 +220,7 @@ class EncoderTrainer:
         follows = self.codes is not None and step < config.codes_until
         joint = config.joint_from is not None and step >= config.joint_from
         moved = config.strangers_from is not None and step >= config.strangers_from
-        return follows, joint, moved, step % R1_EVERY == 0
+        return follows, joint, moved, self.adversary.is_regularised(step)
 
     def prepare(self, step: int) -> None:
         """Look for identity in the latents, when it is time."""
@@ -260,11 +246,11 @@ class EncoderTrainer:
             if config.temporal:
                 terms["temporal"] = self._temporal(crops, latents, beta=beta, draws=draws)
             if joint:
-                terms["adversarial"] = self._adversarial(made * known, draws)
+                terms["adversarial"] = self.adversary.loss(made * known, draws)
         total = torch.stack([getattr(self.config, name) * term for name, term in terms.items()]).sum()
         self.ranks.descend(total, self.optimizer, *([self.generator_optimizer] if joint else []))
         if joint:
-            terms |= self._discriminator_step(crops, (made * known).detach(), draws)
+            terms |= self.adversary.step(crops, (made * known).detach(), draws)
         return terms
 
     def _follow_codes(self, codes: Tensor, crops: Tensor, *, beta: Tensor, draws: Draws) -> Mapping[str, Tensor]:
@@ -292,7 +278,7 @@ class EncoderTrainer:
             lpips: nn.Module = load_lpips(config.lpips_heads, config.lpips_backbone)
             return lpips.to(self.ranks.device)
         if config.discriminator is not None:
-            judge = copy.deepcopy(self.discriminator).requires_grad_(False)  # joint training moves the other
+            judge = copy.deepcopy(self.adversary.network).requires_grad_(False)  # joint training moves the other
             return lambda crops, made: layer_mean(judge.features(crops), judge.features(made))
         return self._recognized
 
@@ -325,31 +311,6 @@ class EncoderTrainer:
     def _temporal(self, crops: Tensor, latents: Tensor, *, beta: Tensor, draws: Draws) -> Tensor:
         later = self.model.encoder(as_a_frame_later(crops, draws), beta).float() + self.model.latent_avg
         return temporal_loss(latents, later).mean()
-
-    def _adversarial(self, made: Tensor, draws: Draws) -> Tensor:
-        self.discriminator.requires_grad_(False)
-        return generator_loss(self.discriminator(self.augment(made, draws))).mean()
-
-    def _discriminator_step(self, real: Tensor, fake: Tensor, draws: Draws) -> dict[str, Tensor]:
-        self.discriminator.requires_grad_(True)
-        regularised = draws.step % R1_EVERY == 0
-        real = self.augment(real, draws).detach().requires_grad_(regularised)
-        if regularised:
-            real_logits = self.discriminator(real)  # all float32: second derivatives are fragile
-        else:
-            with mixed_precision(self.ranks.device):
-                real_logits = self.discriminator(real)
-        with mixed_precision(self.ranks.device):
-            fake_logits = self.discriminator(self.augment(fake, draws))
-        losses = {"discriminator": discriminator_loss(real_logits, fake_logits).mean()}
-        total = losses["discriminator"]
-        if regularised:
-            losses["r1"] = r1_penalty(real, real_logits).mean()
-            weight = self.config.gamma * (self.model.crop_size / 256) ** 2
-            total = total + R1_EVERY * weight / 2 * losses["r1"]
-        self.ranks.descend(total, self.discriminator_optimizer)
-        self.augment.observe(real_logits, images=self.config.batch, ranks=self.ranks)
-        return losses | {"augment": self.augment.probability.clone()}
 
     def ship(self, folder: Path) -> None:
         """Write the averaged model, and where identity lies in its latents if that was looked for."""

@@ -19,18 +19,17 @@ from models.checkpoint import Checkpoint, write_checkpoint
 from models.pretrained.formats import GENERATOR_KIND
 from models.private_encoder.discriminator import STDDEV_GROUP, Discriminator
 from models.private_encoder.generator import Generator, GeneratorConfig
-from models.training.inputs.augment import AdaptiveAugment
 from models.training.inputs.dataset import CropSet, open_crops
 from models.training.inputs.principal_codes import CODES_KIND, principal_codes
 from models.training.inputs.samples import grid
 from models.training.loop import RunConfig, Stateful, TrainStep, average_decay, follow, update_average
-from models.training.losses.losses import discriminator_loss, generator_loss, pyramid_loss, r1_penalty
+from models.training.losses.adversary import Adversary, adam
+from models.training.losses.losses import pyramid_loss
 from models.training.precision import mixed_precision
 from models.training.ranks import Draws, Ranks, joined_ranks
 from models.training.train_command import main
 
 DISCRIMINATOR_KIND = "stylegan2-discriminator"
-R1_EVERY = 16  # steps: lazy regularisation (StyleGAN2, section 3.1)
 ALONE_RATE = 4.0  # times the learning rate, while there is no adversary that it could outrun
 MIXING = 0.9  # of the pictures are made of two latents (StyleGAN, section 3.1)
 SAMPLES, SAMPLE_COLUMNS = 32, 8
@@ -106,35 +105,27 @@ def train(config: GeneratorTrainConfig) -> Iterator[TrainStep]:
 
 
 class GeneratorTrainer:
-    """Generator, its average, discriminator, augmentation and optimisers."""
+    """Generator, its average and its adversary."""
 
     def __init__(self, config: GeneratorTrainConfig, crops: CropSet, ranks: Ranks) -> None:
         torch.manual_seed(config.seed)  # the same weights in each process
         self.config, self.ranks = config, ranks
         self.data_digest, self.crops = crops.digest, crops.to(ranks.device)
         self.generator = Generator(config.network).to(ranks.device)
-        self.discriminator = Discriminator(config.network).to(ranks.device)
-        self.discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        discriminator = Discriminator(config.network)
+        discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
-        self.augment = AdaptiveAugment().to(ranks.device)
         self.codes = principal_codes(crops, config.latent_size).to(ranks.device) if config.reconstruction else None
-        on_gpu = ranks.device.type == "cuda"
-        self.generator_optimizer, self.discriminator_optimizer = (
-            torch.optim.Adam(
-                network.parameters(), config.learning_rate, betas=(0.0, 0.99), fused=on_gpu, capturable=on_gpu
-            )
-            for network in (self.generator, self.discriminator)
-        )
+        self.optimizer = adam(self.generator, config.learning_rate, ranks.device)
+        self.adversary = Adversary(discriminator, ranks, learning_rate=config.learning_rate, r1_weight=config.r1_weight)
 
     def parts(self) -> Mapping[str, Stateful]:
         """Return everything that changes during training, and the codes, which another library finds a little else."""
         parts: dict[str, Stateful] = {
             "generator": self.generator,
             "average": self.average,
-            "discriminator": self.discriminator,
-            "augment": self.augment,
-            "generator_optimizer": self.generator_optimizer,
-            "discriminator_optimizer": self.discriminator_optimizer,
+            "generator_optimizer": self.optimizer,
+            **self.adversary.parts(),
         }
         if self.codes is not None:
             parts["codes"] = self.codes
@@ -142,7 +133,7 @@ class GeneratorTrainer:
 
     def kind_of(self, step: int) -> tuple[bool, bool]:
         """Return whether there is an adversary at `step`, and whether it is regularised."""
-        return step >= self.config.adversarial_from, step % R1_EVERY == 0
+        return step >= self.config.adversarial_from, self.adversary.is_regularised(step)
 
     def prepare(self, step: int) -> None:
         """Do nothing before a step."""
@@ -161,11 +152,8 @@ class GeneratorTrainer:
             fake = self.generator(latents, self._noises(draws))
         # A fake is seen through the mask of a real, so that the mask itself tells nothing.
         fake = fake * known
-        losses: dict[str, Tensor] = {}
-        if adversarial:
-            losses |= self._discriminator_step(real, fake.detach(), draws)
-        losses |= self._generator_step(fake, draws, adversarial=adversarial, drawn_again=real[:again])
-        return losses | {"augment": self.augment.probability.clone()}
+        losses = self.adversary.step(real, fake.detach(), draws) if adversarial else {}
+        return losses | self._generator_step(fake, draws, adversarial=adversarial, drawn_again=real[:again])
 
     def conclude(self, step: int) -> None:
         """Move the averaged weights."""
@@ -183,42 +171,19 @@ class GeneratorTrainer:
     def _noises(self, draws: Draws) -> list[Tensor]:
         return [draws.normal(*noise.shape[1:]) for noise in self.generator.noises.in_order()]
 
-    def _discriminator_step(self, real: Tensor, fake: Tensor, draws: Draws) -> dict[str, Tensor]:
-        """Non-saturating logistic loss, with R1 on the augmented reals now and then."""
-        regularised = draws.step % R1_EVERY == 0
-        real = self.augment(real, draws).requires_grad_(regularised)
-        if regularised:
-            real_logits = self.discriminator(real)  # all float32: second derivatives are fragile
-        else:
-            with mixed_precision(self.ranks.device):
-                real_logits = self.discriminator(real)
-        with mixed_precision(self.ranks.device):
-            fake_logits = self.discriminator(self.augment(fake, draws))
-        losses = {"discriminator": discriminator_loss(real_logits, fake_logits).mean()}
-        total = losses["discriminator"]
-        if regularised:
-            losses["r1"] = r1_penalty(real, real_logits).mean()
-            total = total + R1_EVERY * self.config.r1_weight / 2 * losses["r1"]
-        self.ranks.descend(total, self.discriminator_optimizer)
-        self.augment.observe(real_logits, images=self.config.batch, ranks=self.ranks)
-        return losses | {"real_logits": real_logits.mean(), "fake_logits": fake_logits.mean()}
-
     def _generator_step(
         self, fake: Tensor, draws: Draws, *, adversarial: bool, drawn_again: Tensor
     ) -> dict[str, Tensor]:
         losses = {}
         rate = self.config.learning_rate * (1.0 if adversarial else ALONE_RATE)
-        self.generator_optimizer.param_groups[0]["lr"] = rate
-        self.discriminator.requires_grad_(False)
+        self.optimizer.param_groups[0]["lr"] = rate
         if adversarial:
-            with mixed_precision(self.ranks.device):
-                losses["generator"] = generator_loss(self.discriminator(self.augment(fake, draws))).mean()
+            losses["generator"] = self.adversary.loss(fake, draws)
         total = losses.get("generator", fake.new_zeros(()))
         if len(drawn_again):
             losses["reconstruction"] = pyramid_loss(drawn_again, fake[: len(drawn_again)]).mean()
             total = total + self.config.reconstruction * losses["reconstruction"]
-        self.ranks.descend(total, self.generator_optimizer)
-        self.discriminator.requires_grad_(True)
+        self.ranks.descend(total, self.optimizer)
         return losses
 
     @torch.no_grad()
@@ -226,7 +191,7 @@ class GeneratorTrainer:
         """Write both networks, the generator with its average latent `(D,)`, and the codes if there are any."""
         latent_avg = average_latent(self.average)
         self._write(self.average.state_dict() | {"latent_avg": latent_avg}, GENERATOR_KIND, folder / "generator")
-        self._write(self.discriminator.state_dict(), DISCRIMINATOR_KIND, folder / "discriminator")
+        self._write(self.adversary.network.state_dict(), DISCRIMINATOR_KIND, folder / "discriminator")
         if self.codes is not None:
             self._write(self.codes.state_dict(), CODES_KIND, folder / CODES_KIND)
 

@@ -15,9 +15,10 @@ from models.pretrained.imported import load_generator
 from models.private_encoder.discriminator import Discriminator
 from models.private_encoder.generator import Generator
 from models.training.inputs.dataset import CropSet, open_crops
+from models.training.losses.adversary import R1_EVERY
 from models.training.ranks import Draws, Ranks
 from models.training.step_graphs import take_step
-from models.training.train_generator import R1_EVERY, GeneratorTrainConfig, GeneratorTrainer, average_latent, train
+from models.training.train_generator import GeneratorTrainConfig, GeneratorTrainer, average_latent, train
 from streamer.cli import main as cli
 from tests.models.training.crops import assert_resumes_exactly, generator_config, write_crops
 
@@ -67,7 +68,7 @@ def test_the_discriminator_learns_to_tell_and_the_generator_to_mislead_it(config
     assert losses[-1]["discriminator"] < 0.9 * losses[0]["discriminator"]
     assert losses[-1]["real_logits"] > losses[-1]["fake_logits"]
     # Against a discriminator that stays, the generator's loss falls.
-    learning.discriminator_optimizer.param_groups[0]["lr"] = 0.0
+    learning.adversary.optimizer.param_groups[0]["lr"] = 0.0
     misleading = [learning.train_step(draws(config, step))["generator"].item() for step in range(12, 32)]
     assert sum(misleading[-5:]) < 0.9 * sum(misleading[:5])
 
@@ -98,7 +99,7 @@ def test_r1_counts_every_sixteenth_step_with_its_weight(config: GeneratorTrainCo
     assert ["r1" in loss for loss in losses] == [True, False]
     free.train_step(draws(config, 0))
     free.train_step(draws(config, 1))
-    moved = next(regularised.discriminator.parameters()) - next(free.discriminator.parameters())
+    moved = next(regularised.adversary.network.parameters()) - next(free.adversary.network.parameters())
     assert moved.abs().max() > 0
     assert R1_EVERY == 16
     assert [dataclasses.replace(config, size=size).r1_weight for size in (64, 128, 256)] == [1 / 16, 1 / 4, 1.0]
@@ -237,13 +238,13 @@ def test_a_generator_learns_to_draw_pictures_from_their_own_codes(config: Genera
 
 def test_until_the_adversary_joins_it_learns_nothing(config: GeneratorTrainConfig) -> None:
     learning = trainer(dataclasses.replace(drawing_again(config), adversarial_from=2))
-    first = next(learning.discriminator.parameters()).detach().clone()
+    first = next(learning.adversary.network.parameters()).detach().clone()
     learning.train_step(draws(learning.config, 0))
     learning.train_step(draws(learning.config, 1))
-    assert_equal(next(learning.discriminator.parameters()).detach(), first)
+    assert_equal(next(learning.adversary.network.parameters()).detach(), first)
     losses = learning.train_step(draws(learning.config, 2))
     assert {"generator", "discriminator", "reconstruction"} <= losses.keys()
-    assert (next(learning.discriminator.parameters()) != first).any()
+    assert (next(learning.adversary.network.parameters()) != first).any()
 
 
 def test_a_run_that_draws_pictures_again_resumes_exactly(config: GeneratorTrainConfig, tmp_path: Path) -> None:
