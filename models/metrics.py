@@ -1,7 +1,4 @@
-"""The figures that faces are judged by, one pure function each: likeness, quality, use, and how sure we are of them.
-
-The mean squared error of pictures is `models.training.losses.losses.pixel_loss`.
-"""
+"""The figures that faces are judged by, one pure function each: likeness, quality, use, and how sure we are of them."""
 
 from __future__ import annotations
 
@@ -59,36 +56,6 @@ def false_accept_threshold(stranger_scores: Array, rate: float) -> float:
     if accepted < 1:
         raise ValueError(f"a false accept rate of {rate} needs {math.ceil(1 / rate)} pairs, got {len(stranger_scores)}")
     return float(np.sort(stranger_scores)[-accepted - 1])
-
-
-def match_rate(scores: Array, threshold: float) -> float:
-    """Return the share of `(N,)` scores above `threshold`."""
-    return float((scores > threshold).mean())
-
-
-def identification_ranks(probes: Array, gallery: Array, *, probe_names: Labels, gallery_names: Labels) -> Labels:
-    """Return at which rank each probe finds its own name in the gallery, `(N,)` int64 from 1.
-
-    A name scores as its most like picture does, and ranks after the names that score more: of equals the right one is
-    found first, which is the worst case for privacy.
-
-    Args:
-        probes: `(N, D)` embeddings of any length but 0.
-        gallery: `(M, D)`.
-        probe_names: `(N,)`, each of which is in the gallery.
-        gallery_names: `(M,)`.
-
-    Raises:
-        ValueError: If the gallery lacks a probe's name.
-    """
-    order = np.argsort(gallery_names)  # pictures of one name lie together, from `first` on
-    names, first = np.unique(gallery_names[order], return_index=True)
-    if missing := set(probe_names.tolist()) - set(names.tolist()):
-        raise ValueError(f"the gallery lacks {len(missing)} of the probes' names, such as {min(missing)!r}")
-    scores = np.maximum.reduceat(_unit(probes) @ _unit(gallery[order]).T, first, axis=1)  # (N, names)
-    own = scores[np.arange(len(probes)), np.searchsorted(names, probe_names)]
-    ranks: Labels = 1 + (scores > own[:, None]).sum(axis=1)
-    return ranks
 
 
 def frechet_distance(features: Array, others: Array) -> float:

@@ -81,30 +81,15 @@ def gaussian_delta(epsilon: float, mu: float) -> float:
 def gaussian_mu(epsilon: float, delta: float) -> float:
     """Return the greatest mu for which mu-Gaussian privacy is (epsilon, delta)-differential privacy.
 
+    Noise of deviation sensitivity / mu is then the analytic Gaussian mechanism (Balle and Wang 2018, arXiv 1805.06530,
+    algorithm 1): exact for every epsilon, where the classical sqrt(2 ln(1.25 / delta)) / epsilon is too much noise
+    below 1 and proves nothing above.
+
     Args:
         epsilon: At least 0, finite.
         delta: In (0, 1).
     """
     return _last(lambda mu: gaussian_delta(epsilon, mu) <= delta)
-
-
-def gaussian_sigma(epsilon: float, delta: float, *, sensitivity: float) -> float:
-    """Return the least deviation of Gaussian noise that is (epsilon, delta)-differentially private.
-
-    The analytic Gaussian mechanism (Balle and Wang 2018, arXiv 1805.06530, algorithm 1): exact for every epsilon, where
-    the classical sqrt(2 ln(1.25 / delta)) / epsilon is too much noise below 1 and proves nothing above.
-
-    Args:
-        epsilon: Above 0, finite.
-        delta: In (0, 1); well below one over the number of people.
-        sensitivity: How far the vectors of two people can lie apart, above 0.
-
-    Raises:
-        ValueError: If an argument is out of range.
-    """
-    _check_budget(epsilon, delta)
-    _check_positive("sensitivity", sensitivity)
-    return sensitivity / gaussian_mu(epsilon, delta)
 
 
 def clip_norm(vectors: Doubles, bound: float) -> Doubles:

@@ -30,9 +30,6 @@ STEM_OUTPUTS = 64  # channels after the stem
 # Channels of `CompactRecognizer`: of the stem, and inside each block; half of MobileFaceNet's.
 COMPACT_WIDTHS = (32, 64, *(64,) * 4, 128, *(112,) * 6, 256, 160, 160)
 
-_FFHQ_SIZE = 256  # pixels, the side of an FFHQ-aligned crop whose rows and columns are counted below ...
-_FFHQ_ROWS, _FFHQ_COLUMNS = slice(35, 223), slice(32, 220)  # ... the part a recogniser sees (Richardson et al. 2021)
-
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1]
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -213,24 +210,6 @@ class CurricularFace(_ImprovedResNet):
 
 
 RECOGNIZERS: tuple[type[FaceRecognizer], ...] = (MobileFaceNet, CompactRecognizer, ArcFace, CurricularFace)
-
-
-def ffhq_to_identity_crops(crops: Tensor) -> Tensor:
-    """Return what a recogniser is shown of FFHQ-aligned crops, `(N, 3, 112, 112)`; differentiable.
-
-    As the code the paper builds on does (Richardson et al. 2021): the crop at 256 px, cut to rows 35 to 222 and
-    columns 32 to 219, averaged down. About where `IDENTITY_LANDMARKS` are, without looking for landmarks.
-
-    Args:
-        crops: `(N, 3, S, S)` aligned as FFHQ is, `S` at least 256.
-
-    Raises:
-        ValueError: If `crops` has another shape.
-    """
-    if crops.ndim != 4 or crops.shape[1] != 3 or crops.shape[2] != crops.shape[3] or crops.shape[2] < _FFHQ_SIZE:
-        raise ValueError(f"crops must be (N, 3, S, S) with S at least {_FFHQ_SIZE}, got {tuple(crops.shape)}")
-    pooled = F.adaptive_avg_pool2d(crops, _FFHQ_SIZE)
-    return F.adaptive_avg_pool2d(pooled[:, :, _FFHQ_ROWS, _FFHQ_COLUMNS], IDENTITY_CROP_SIZE)
 
 
 def load_mobilefacenet(path: Path | str) -> MobileFaceNet:

@@ -101,10 +101,6 @@ class Generator(nn.Module):
         w: Tensor = self.style(z)
         return w
 
-    def random_noises(self, count: int) -> list[Tensor]:
-        """Return noise pictures for `count` faces, to pass to `forward`; draws from torch's global generator."""
-        return [noise.new_empty(count, *noise.shape[1:]).normal_() for noise in self.noises.in_order()]
-
     def forward(self, latents: Tensor, noises: Sequence[Tensor] | None = None) -> Tensor:
         """Return pictures `(N, 3, R, R)`, about [-1, 1] but not clipped to it.
 

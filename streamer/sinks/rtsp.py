@@ -62,14 +62,13 @@ class Publisher(RemoteSink):
 
     Attributes:
         audio_packets, audio_failures: 0, ().
-        restarts: How often the server was called again.
 
     Raises:
         SinkError: On leaving it without an exception, if the server took no frame at all.
     """
 
     def __init__(self, url: str, info: VideoInfo, *, crf: int) -> None:
-        self.audio_packets = self.restarts = 0
+        self.audio_packets = 0
         self.audio_failures = ()
         self._url, self._info, self._crf = url, info, crf
         self._label = mask_secrets(url)
@@ -120,7 +119,6 @@ class Publisher(RemoteSink):
     def _hang_up(self, error: Exception, now: float) -> None:
         self.trouble = self._close_link() or getattr(error, "strerror", None) or type(error).__name__
         log.warning("%s takes nothing: %s; calling again", self._label, self.trouble)
-        self.restarts += 1
         self._call_at = now + self._backoff.next_wait()
 
     def _close_link(self) -> str:

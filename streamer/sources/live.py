@@ -198,7 +198,6 @@ class LiveSource:
 
     Attributes:
         info: Known at once, because the first frame is awaited; the rate is measured.
-        reconnects: How often it was called again.
         audio_streams: How many it has.
 
     Raises:
@@ -208,7 +207,7 @@ class LiveSource:
     def __init__(
         self, address: Address, container: InputContainer | None = None, *, give_up_seconds: float = GIVE_UP_SECONDS
     ) -> None:
-        self.reconnects = self._corrupt_before = 0
+        self._corrupt_before = 0
         self._address, self._give_up = address, give_up_seconds
         self._closed = threading.Event()
         self._connection: Connection | None = Connection(address, container)
@@ -298,7 +297,6 @@ class LiveSource:
     def _call(self) -> None:
         self._connection = Connection(self._address)
         self._clock.restart()
-        self.reconnects += 1
 
     def _hang_up(self, now: float) -> None:
         assert self._connection is not None

@@ -14,7 +14,6 @@ from models.privacy import (
     PseudonymBook,
     clip_norm,
     gaussian_delta,
-    gaussian_sigma,
     load_key,
     new_key,
     pseudonym_seed,
@@ -22,6 +21,11 @@ from models.privacy import (
 )
 
 KEY = bytes(range(32))
+
+
+def noise_of(epsilon: float, delta: float, *, sensitivity: float) -> float:
+    """The deviation of the noise where two people's vectors lie at most so far apart."""
+    return GaussianMechanism(epsilon, delta, bound=sensitivity / 2).sigma
 
 
 def hockey_stick(epsilon: float, *, sigma: float, sensitivity: float) -> float:
@@ -40,14 +44,14 @@ def hockey_stick(epsilon: float, *, sigma: float, sensitivity: float) -> float:
 @pytest.mark.parametrize("epsilon", [0.1, 1.0, 4.0, 12.0])
 @pytest.mark.parametrize("delta", [1e-5, 0.05])
 def test_sigma_is_just_enough_noise_by_numerical_integration(epsilon: float, delta: float) -> None:
-    sigma = gaussian_sigma(epsilon, delta, sensitivity=3.0)
+    sigma = noise_of(epsilon, delta, sensitivity=3.0)
     assert hockey_stick(epsilon, sigma=sigma, sensitivity=3.0) == pytest.approx(delta, rel=1e-5)
 
 
 def test_sigma_is_the_published_one() -> None:
     """What the authors' program prints for these arguments (Balle and Wang 2018)."""
-    assert gaussian_sigma(1.0, 1e-5, sensitivity=1.0) == pytest.approx(3.730631634944469, rel=1e-9)
-    assert gaussian_sigma(1.0, 1e-5, sensitivity=2.5) == pytest.approx(2.5 * 3.730631634944469, rel=1e-9)
+    assert noise_of(1.0, 1e-5, sensitivity=1.0) == pytest.approx(3.730631634944469, rel=1e-9)
+    assert noise_of(1.0, 1e-5, sensitivity=2.5) == pytest.approx(2.5 * 3.730631634944469, rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -61,14 +65,14 @@ def test_delta_is_the_published_one(mu: float, epsilon: float, delta: float) -> 
 @pytest.mark.parametrize("epsilon", [1e-6, 30.0, 800.0, 1e5])
 def test_delta_is_exact_where_its_terms_overflow_or_cancel(epsilon: float) -> None:
     special = pytest.importorskip("scipy.special")
-    mu = 1 / gaussian_sigma(epsilon, 1e-6, sensitivity=1.0)
+    mu = 1 / noise_of(epsilon, 1e-6, sensitivity=1.0)
     near, far = -epsilon / mu + mu / 2, -epsilon / mu - mu / 2
     expected = special.ndtr(near) - math.exp(epsilon + special.log_ndtr(far))
     assert expected == pytest.approx(1e-6, rel=1e-4)
 
 
 def test_more_privacy_is_more_noise() -> None:
-    sigmas = [gaussian_sigma(epsilon, 1e-5, sensitivity=1.0) for epsilon in (0.1, 0.5, 1, 5, 50)]
+    sigmas = [noise_of(epsilon, 1e-5, sensitivity=1.0) for epsilon in (0.1, 0.5, 1, 5, 50)]
     assert sigmas == sorted(sigmas, reverse=True)
 
 
@@ -80,12 +84,12 @@ def test_more_privacy_is_more_noise() -> None:
         (math.nan, 0.1, 1.0, "epsilon"),
         (1.0, 0.0, 1.0, "delta"),
         (1.0, 1.0, 1.0, "delta"),
-        (1.0, 0.1, 0.0, "sensitivity"),
+        (1.0, 0.1, 0.0, "bound"),
     ],
 )
 def test_a_budget_that_is_none_is_refused(epsilon: float, delta: float, sensitivity: float, name: str) -> None:
     with pytest.raises(ValueError, match=name):
-        gaussian_sigma(epsilon, delta, sensitivity=sensitivity)
+        noise_of(epsilon, delta, sensitivity=sensitivity)
 
 
 def test_vectors_longer_than_the_bound_are_shortened_and_others_left() -> None:

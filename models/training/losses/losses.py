@@ -12,27 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def pixel_loss(crops: Tensor, generated: Tensor) -> Tensor:
-    """Return how far pixels moved, `(N,)` (eq. 1).
+def masked_pixel_loss(crops: Tensor, generated: Tensor, *, weight: Tensor) -> Tensor:
+    """Return how far the pixels moved that are looked at, `(N,)` (eq. 1).
 
         L2(x) = ||x - x^||_2
 
     As the code the paper builds on computes it (Richardson et al. 2021), and as its weight of 1 means it: the norm
-    squared, over the number of values.
-
-    Args:
-        crops: `(N, C, H, W)`, x.
-        generated: `(N, C, H, W)`, x^.
-
-    Raises:
-        ValueError: If the shapes differ.
-    """
-    _check_alike("crops and generated", crops, generated)
-    return _mean_of_each((crops - generated).square())
-
-
-def masked_pixel_loss(crops: Tensor, generated: Tensor, *, weight: Tensor) -> Tensor:
-    """Return how far the pixels moved that are looked at, `(N,)`: eq. 1 as a weighted mean over pixels.
+    squared, over the number of values; here a weighted mean over pixels.
 
     Args:
         crops: `(N, C, H, W)`, x.

@@ -64,7 +64,7 @@ class Measurements:
         feature: The recogniser whose features are compared as sets.
         features_before, features_after: `(N, D)`, both aligned as the originals.
         traits_before, traits_after: `(N, T)` of what the faces do, nan where no face was found; the first 8 are
-            `utility.TRAITS`.
+            `utility.Expression.traits`.
         inception_before, inception_after: `(N, 2048)`; no columns without Inception.
         places_before, places_after, weights: `(N, 256, 3)`, `(N, 256, 3)`, `(N, 256)`: where each picture was taken.
         shown: Of each, the groups by what the picture shows; none where that is not known.

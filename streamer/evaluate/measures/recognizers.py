@@ -25,7 +25,6 @@ from streamer.types import Face, Floats, Image
 
 Doubles = npt.NDArray[np.float64]
 
-DEFAULT_RECOGNIZERS = ("dlib", "identity")
 USUAL_THRESHOLDS = {"identity": 0.412}  # false accept rate 1e-3 over 375,742 pairs of strangers of LFW, measured
 _INSIGHTFACE = (np.full(3, 0.5), np.full(3, 0.5))  # mean and deviation of RGB in [0, 1]: to [-1, 1]
 _IMAGENET = (np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]))

@@ -17,8 +17,6 @@ MOUTH_CORNERS, INNER_LIPS = (61, 291), ((13, 14), (82, 87), (312, 317))
 BROWS = (70, 63, 105, 66, 107, 46, 53, 52, 65, 55, 336, 296, 334, 293, 300, 276, 283, 282, 295, 285)
 EXPRESSIVE = np.array([*FEATURES[:72], *BROWS])  # lids, lips and brows
 
-TRAITS = ("yaw", "pitch", "roll", "gaze x", "gaze y", "left eye", "right eye", "mouth")
-
 
 @dataclass(frozen=True, slots=True)
 class Expression:
@@ -39,7 +37,7 @@ class Expression:
     shape: Floats
 
     def traits(self) -> Floats:
-        """Return the numbers that `TRAITS` names, `(8,)`."""
+        """Return pose, gaze, eyes and mouth as one vector, `(8,)`."""
         return np.asarray([*self.pose, *self.gaze, *self.eyes, self.mouth], np.float32)
 
 

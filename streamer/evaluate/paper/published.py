@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-DELTA = 0.19  # section 4.1.2: mean similarity over strangers of FFHQ; below it two pictures show different people
 SIMILARITIES = (0.1, 0.2, 0.4)  # section 4.3.1: where methods are compared
 SSIM = 0.65  # section 4.3.2: where privacy and use are compared
 BETAS = tuple(step / 10 for step in range(11))  # section 4.2

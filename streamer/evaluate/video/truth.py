@@ -88,16 +88,6 @@ def read_truth(path: Path) -> Truth:
         raise SourceError(f"annotations {path}: not as described: {type(error).__name__} {error}") from error
 
 
-def write_truth(truth: Truth, path: Path) -> None:
-    """Write annotations as JSON, boxes to the pixel and yaw to the degree; an older file is replaced."""
-    head = {"clip": truth.clip, "sha256": truth.sha256, "width": truth.width, "height": truth.height}
-    rows = [_row(index, face) for index in sorted(truth.frames) for face in truth.frames[index]]
-    lines = [f'"{key}": {json.dumps(value)}' for key, value in head.items()]
-    lines += [f'"frames": {json.dumps(sorted(truth.frames))}', f'"columns": {json.dumps(COLUMNS)}']
-    faces = ",\n  ".join(json.dumps(row) for row in rows)  # a line each, so that a change shows what it changes
-    path.write_text("{" + ",\n ".join([*lines, f'"faces": [\n  {faces}]']) + "}\n")
-
-
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
@@ -109,8 +99,3 @@ def _face(row: list[Any]) -> TrueFace:
     if not (x1 < x2 and y1 < y2):
         raise ValueError(f"frame {row[0]} has a box without an inside: {row[1:5]}")
     return TrueFace(np.array([x1, y1, x2, y2], np.float32), math.nan if yaw is None else float(yaw), bool(checked))
-
-
-def _row(index: int, face: TrueFace) -> list[int | None]:
-    yaw = None if math.isnan(face.yaw) else round(face.yaw)
-    return [index, *(round(float(v)) for v in face.box), yaw, int(face.checked)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,22 +83,6 @@ class Credentials:
         if log := self._audit_sha256():
             assertions.append({"label": "org.veil.audit", "data": {"last_line_sha256": log}})
         return {"claim_generator_info": [agent], "assertions": assertions}
-
-
-def manifest_of(path: Path) -> dict[str, Any]:
-    """Return what the manifest of a file says, and under "state" whether it is sound: "Valid", "Trusted" or "Invalid".
-
-    Raises:
-        SinkError: If there is none, or the extra is missing.
-    """
-    library = _library()
-    try:
-        with library.Reader(path) as reader:
-            store = json.loads(reader.json())
-    except library.C2paError as error:
-        raise SinkError(f"no C2PA manifest in {path}: {error}") from error
-    manifest: dict[str, Any] = store["manifests"][store["active_manifest"]]
-    return manifest | {"state": store.get("validation_state", "Invalid")}
 
 
 def _library() -> Any:  # noqa: ANN401 - a module that may be missing

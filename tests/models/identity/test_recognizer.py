@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.identity.recognizer import IDENTITY_LANDMARKS, MobileFaceNet, ffhq_to_identity_crops, load_mobilefacenet
+from models.identity.recognizer import IDENTITY_LANDMARKS, MobileFaceNet, load_mobilefacenet
 
 WEIGHTS = Path(__file__).parents[4] / "shared" / "weights"
 needs_published_weights = pytest.mark.skipif(
@@ -89,25 +89,6 @@ def test_the_landmark_template_lies_inside_the_crop_image_left_first() -> None:
     assert ((eyes_and_mouth > 0) & (eyes_and_mouth < 112)).all()
     assert eyes_and_mouth[0, 0] < eyes_and_mouth[1, 0]
     assert eyes_and_mouth[3, 0] < eyes_and_mouth[4, 0]
-
-
-@pytest.mark.parametrize("enlarged", [1, 2, 4])
-def test_a_recogniser_sees_rows_35_to_222_and_columns_32_to_219_of_an_ffhq_crop(enlarged: int) -> None:
-    rows, columns = torch.meshgrid(torch.arange(256.0), torch.arange(256.0), indexing="ij")
-    crop = torch.stack([rows, columns, torch.ones(256, 256)])[None]
-    crop = crop.repeat_interleave(enlarged, dim=2).repeat_interleave(enlarged, dim=3)
-    seen = ffhq_to_identity_crops(crop)
-    assert seen.shape == (1, 3, 112, 112)
-    # 188 pixels become 112: the first and the last output are each the mean of two of them.
-    assert [float(seen[0, 0, 0, 0]), float(seen[0, 0, -1, 0])] == [35.5, 221.5]
-    assert [float(seen[0, 1, 0, 0]), float(seen[0, 1, 0, -1])] == [32.5, 218.5]
-    assert (seen[0, 2] == 1).all()
-
-
-@pytest.mark.parametrize("shape", [(1, 3, 255, 255), (1, 3, 256, 512), (1, 1, 256, 256), (3, 256, 256)])
-def test_an_ffhq_crop_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"crops must be \(N, 3, S, S\) with S at least 256"):
-        ffhq_to_identity_crops(torch.zeros(shape))
 
 
 @needs_published_weights

@@ -1,9 +1,11 @@
 """C2PA manifests: signed by a key of ours, read back by the reader of its makers, and broken by any change."""
 
 import datetime
+import json
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -15,13 +17,13 @@ from typer.testing import CliRunner
 
 from streamer import SinkError, open_sink
 from streamer.cli import main as cli
-from streamer.sinks.marks.credentials import ALTERED, Credentials, manifest_of
+from streamer.sinks.marks.credentials import ALTERED, Credentials
 from streamer.sinks.marks.mark import SOURCE_TYPE
 from streamer.types import Frame, VideoInfo
 from tests.clips import picture
 from tests.sinks.marks.test_mark import frames, write_picture, write_video
 
-pytest.importorskip("c2pa", reason="the extra mark is not installed")
+c2pa = pytest.importorskip("c2pa", reason="the extra mark is not installed")
 
 
 def certificate(name: str, key: EllipticCurvePrivateKey, *, by: EllipticCurvePrivateKey, issuer: str) -> bytes:
@@ -60,6 +62,13 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     (folder / "chain.pem").write_bytes(chain)
     (folder / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return folder / "key.pem", folder / "chain.pem"
+
+
+def manifest_of(path: Path) -> dict[str, Any]:
+    """What the manifest of a file says, and under "state" whether it is sound."""
+    with c2pa.Reader(path) as reader:
+        store = json.loads(reader.json())
+    return store["manifests"][store["active_manifest"]] | {"state": store["validation_state"]}
 
 
 def source_type(path: Path) -> str:
