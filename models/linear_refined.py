@@ -51,7 +51,9 @@ class LinearRefinedConfig:
 
 
 POOL = 64  # strangers that suit and are little like the person; of more, some suit too little
-CANDIDATES = 24  # of those, unlike each other, of which the seed chooses: what is unlike one person is alike by itself
+CANDIDATES = (
+    24  # of those, unlike each other, of which the seed chooses: strangers unlike one person resemble each other
+)
 KEPT = 0.6  # of what does not tell identity linearly: some of it does, and less of it leaves a more typical face
 SUITING = 0.07  # cosine that a step of one deviation away from the person's sex, age and lightness is worth
 

@@ -153,7 +153,7 @@ def video(
         Path | None, typer.Option(help="Annotations: where the faces are, as JSON; without, three detectors are asked.")
     ] = None,
     yunet: Annotated[Path | None, typer.Option(help="One of them: YuNet as ONNX.")] = None,
-    every: Annotated[int, typer.Option(min=1, help="Ask them about every so manieth frame.")] = 1,
+    every: Annotated[int, typer.Option(min=1, help="Look at every n-th frame only.")] = 1,
     recognizer: Recognizers = RECOGNIZERS,
     model: Model = "default",
     beta: Beta = 0.0,

@@ -23,7 +23,7 @@ from streamer.cli.failures import (
     interrupt,
     tell,
 )
-from streamer.cli.jobs.job import DEFAULT, Auditing, Drawing, Job, Keeping, Reading, Writing, preview_of
+from streamer.cli.jobs.job import DEFAULT, Auditing, Consenting, Drawing, Job, Reading, Writing, preview_of
 from streamer.cli.jobs.opening import load_anonymizer, open_job_sink, open_job_source
 from streamer.cli.jobs.values import always_of, key_of, seconds_of, wrong_usage
 from streamer.errors import SinkError, SourceError, one_line_of
@@ -129,13 +129,13 @@ def run(
     ] = Writing.mark_cert,
     keep: Annotated[
         Path | None, typer.Option(metavar="LIST", help="Who agreed to stay visible: `veil consent` makes the list.")
-    ] = Keeping.consents,
-    keep_key: Annotated[Path | None, typer.Option(help="The key file of that list.")] = Keeping.key,
-    camera: Annotated[str | None, typer.Option(help="What is filmed with, as the list names it.")] = Keeping.camera,
-    keep_recognizer: Annotated[str, typer.Option(help="What the list was made with.")] = Keeping.recognizer,
+    ] = Consenting.consents,
+    keep_key: Annotated[Path | None, typer.Option(help="The key file of that list.")] = Consenting.key,
+    camera: Annotated[str | None, typer.Option(help="What is filmed with, as the list names it.")] = Consenting.camera,
+    keep_recognizer: Annotated[str, typer.Option(help="What the list was made with.")] = Consenting.recognizer,
     keep_crowd: Annotated[
         Path | None, typer.Option(help="Strangers, by that recogniser: `veil consent crowd`.", show_default=False)
-    ] = Keeping.crowd,
+    ] = Consenting.crowd,
     audit: Annotated[
         Path | None, typer.Option(metavar="LOG", help="Write what was done, per second and without pictures.")
     ] = Auditing.log,
@@ -162,7 +162,7 @@ def run(
             ),
             Drawing(settings, live_delay, model, device, stream),
             Writing(keep_audio, voice, overwrite, codec, crf, not no_mark, mark_key, mark_cert),
-            Keeping(keep, keep_key, camera, keep_recognizer, keep_crowd),
+            Consenting(keep, keep_key, camera, keep_recognizer, keep_crowd),
             Auditing(audit, audit_key),
             quiet=as_json,
         )

@@ -1,4 +1,4 @@
-"""Strangers to compare with: whoever is no more like an enrolled person than some stranger is, is unknown.
+"""Strangers to compare with: who resembles an enrolled person no more than one of these does, is not that person.
 
 A recogniser finds some faces all alike: children, and people unlike those it was trained on. One threshold for all
 takes them for one another far more often than it says; a crowd in which their like occur raises the bar for them.

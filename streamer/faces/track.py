@@ -90,7 +90,7 @@ class SceneCuts:
 
 
 class FaceTracker:
-    """Follows the faces of one stream; ids count from 1 and are never reused, not even after `reset`.
+    """Follows the faces of one stream; ids count from 1 and are never reused, not even in another scene.
 
     Args:
         start_score: What a face without a mesh must reach to be followed from then on.
@@ -99,7 +99,7 @@ class FaceTracker:
     def __init__(self, start_score: float = START_SCORE) -> None:
         self._start_score = start_score
         self.starts_scene = True  # whether the last frame began a new scene
-        self._trails: list[TrackState] = []
+        self._states: list[TrackState] = []
         self._next_id = 1
         self._seconds = -math.inf
         self._cuts = SceneCuts()
@@ -107,18 +107,18 @@ class FaceTracker:
 
     def verified(self, seconds: float) -> list[Face]:
         """Return where those faces should be at `seconds` that were verified in the last `VERIFIED_SECONDS`."""
-        return [predicted(t, seconds) for t in self._trails if 0 <= seconds - t.verified <= VERIFIED_SECONDS]
+        return [predicted(t, seconds) for t in self._states if 0 <= seconds - t.verified <= VERIFIED_SECONDS]
 
     def doubted(self, seconds: float, *, since: float) -> list[Face]:
         """Return where faces may be at `seconds` that are not known surely, or were not seen `since` then."""
-        calm = (trail for trail in self._trails if not trail.hints and trail.coast_seconds >= COAST_SECONDS)
-        known = {trail.id for trail in calm if trail.seen >= since}
-        return [predicted(trail, seconds) for trail in self._trails if trail.id not in known]
+        calm = (state for state in self._states if not state.hints and state.coast_seconds >= COAST_SECONDS)
+        known = {state.id for state in calm if state.seen >= since}
+        return [predicted(state, seconds) for state in self._states if state.id not in known]
 
     def steady(self, seconds: float, *, since: float) -> list[Face]:
         """Return where those sure faces should be at `seconds`, with their mesh, that were seen `since` then."""
-        known = (t for t in self._trails if not t.hints and t.seen >= since)
-        return [_moved(trail, seconds) for trail in known]
+        known = (t for t in self._states if not t.hints and t.seen >= since)
+        return [_moved(state, seconds) for state in known]
 
     def update(self, faces: Sequence[Face], seconds: float, image: Image) -> list[Track]:
         """Return the tracks of this frame by id: those seen, and those lost a moment ago where they should be now.
@@ -137,68 +137,72 @@ class FaceTracker:
         self._resize(image)
         self.starts_scene = self._cuts(image) or not 0 <= seconds - self._seconds <= RESET_SECONDS
         if self.starts_scene:
-            self._trails = []
-        found = match(self._trails, faces, seconds)
-        lost = [t for t in self._trails if t.id not in found and self._may_coast(t, seconds)]
+            self._states = []
+        found = match(self._states, faces, seconds)
+        lost = [t for t in self._states if t.id not in found and self._may_coast(t, seconds)]
         matched = {id(face) for face in found.values()}
         clear = {id(face) for face in sure_faces(faces, self._start_score)}
-        seen = [self._continued(t, f, seconds, is_sure=id(f) in clear) for t in self._trails if (f := found.get(t.id))]
+        seen = [
+            self._continued(t, f, seconds, is_confirmed=id(f) in clear) for t in self._states if (f := found.get(t.id))
+        ]
         new = [face for face in faces if id(face) not in matched]
         seen += self._started([face for face in new if id(face) in clear], seconds, hints=0)
         doubted = [face for face in new if not (id(face) in clear or is_on_body(face, seen))]
         seen += self._started(doubted, seconds, hints=1)
-        sure = [trail for trail in seen if not trail.hints]
+        sure = [state for state in seen if not state.hints]
         under = {t.id: _over(predicted(t, seconds).box, sure, HIDDEN_SHARE) for t in lost if not t.hints}
         hiding = _over_doubted(faces, sure).union(*under.values())
         seen = [replace(t, hid=seconds) if t.id in hiding or t.face.hides else t for t in seen]
         shown = [t for t in lost if t.id in under and not under[t.id] and self._may_show(t, seconds)]
         self._seconds = seconds
-        self._trails = lost + seen
-        tracks = [_seen(trail, seconds) for trail in seen] + [_coasting(trail, seconds) for trail in shown]
+        self._states = lost + seen
+        tracks = [_seen(state, seconds) for state in seen] + [_coasting(state, seconds) for state in shown]
         return sorted(tracks, key=lambda track: track.id)
 
     def _resize(self, image: Image) -> None:
         """Move what is known along when the pictures become larger or smaller, as a browser's do."""
         size = np.array(image.shape[1::-1], np.float32)
         if self._size is not None and not np.array_equal(size, self._size):
-            self._trails = [_scaled(trail, size / self._size) for trail in self._trails]
+            self._states = [_scaled(state, size / self._size) for state in self._states]
         self._size = size
 
-    def _may_coast(self, trail: TrackState, seconds: float) -> bool:
-        known = HINT_SECONDS if trail.hints else COAST_SECONDS
-        seen_in_last_frame = trail.seen == self._seconds  # at two frames per second, half a second would cover nothing
-        return seconds - trail.seen <= known or seen_in_last_frame
+    def _may_coast(self, state: TrackState, seconds: float) -> bool:
+        known = HINT_SECONDS if state.hints else COAST_SECONDS
+        seen_in_last_frame = state.seen == self._seconds  # at two frames per second, half a second would cover nothing
+        return seconds - state.seen <= known or seen_in_last_frame
 
-    def _may_show(self, trail: TrackState, seconds: float) -> bool:
-        return seconds - trail.seen <= trail.coast_seconds or trail.seen == self._seconds
+    def _may_show(self, state: TrackState, seconds: float) -> bool:
+        return seconds - state.seen <= state.coast_seconds or state.seen == self._seconds
 
     def _started(self, faces: list[Face], seconds: float, *, hints: int) -> list[TrackState]:
-        trails = []
+        states = []
         for face in sorted(faces, key=lambda face: tuple(face.box)):
             still, (start,) = np.zeros(2, np.float32), _centres_and_sizes([face])[0]
             sure, verified = (seconds if is_so else -math.inf for is_so in (not hints, face.is_verified))
             lasting = COAST_SECONDS if _is_clear(face) else GLIMPSE_SECONDS
-            trail = TrackState(self._next_id, face, still, seconds, lasting, hints, start, sure, verified=verified)
-            trails.append(trail)
+            state = TrackState(self._next_id, face, still, seconds, lasting, hints, start, sure, verified=verified)
+            states.append(state)
             self._next_id += 1
-        return trails
+        return states
 
-    def _continued(self, trail: TrackState, face: Face, seconds: float, *, is_sure: bool) -> TrackState:
-        """Return `trail` with one more sighting; from the first clear one on it may coast in full."""
-        elapsed = seconds - trail.seen
-        velocity = trail.velocity
-        (before, now), (_, size) = _centres_and_sizes([trail.face, face])
+    def _continued(self, state: TrackState, face: Face, seconds: float, *, is_confirmed: bool) -> TrackState:
+        """Return `state` with one more sighting; from the first clear one on it may coast in full."""
+        elapsed = seconds - state.seen
+        velocity = state.velocity
+        (before, now), (_, size) = _centres_and_sizes([state.face, face])
         if elapsed > 0:
             share = -math.expm1(-elapsed / VELOCITY_SECONDS)
             velocity = velocity + share * ((now - before) / elapsed - velocity)
-        has_come = np.linalg.norm(now - trail.start) >= HINT_MOVE * size
-        hints = 0 if is_sure else _doubted_again(trail, seconds, has_come=bool(has_come))
-        start = trail.start if is_sure else trail.start - math.expm1(-elapsed / START_SECONDS) * (now - trail.start)
-        is_clear = _is_clear(face) or bool(trail.hints and not hints) or self._start_score < START_SCORE
-        lasting = COAST_SECONDS if is_clear else trail.coast_seconds
-        sure, verified = seconds if is_sure else trail.sure, seconds if face.is_verified else trail.verified
+        has_come = np.linalg.norm(now - state.start) >= HINT_MOVE * size
+        hints = 0 if is_confirmed else _doubted_again(state, seconds, has_come=bool(has_come))
+        start = (
+            state.start if is_confirmed else state.start - math.expm1(-elapsed / START_SECONDS) * (now - state.start)
+        )
+        is_clear = _is_clear(face) or bool(state.hints and not hints) or self._start_score < START_SCORE
+        lasting = COAST_SECONDS if is_clear else state.coast_seconds
+        sure, verified = seconds if is_confirmed else state.sure, seconds if face.is_verified else state.verified
         velocity, start = velocity.astype(np.float32), start.astype(np.float32)
-        return TrackState(trail.id, face, velocity, seconds, lasting, hints, start, sure, trail.hid, verified)
+        return TrackState(state.id, face, velocity, seconds, lasting, hints, start, sure, state.hid, verified)
 
 
 def alone(faces: Sequence[Face], start_score: float = START_SCORE) -> list[Track]:
@@ -218,52 +222,52 @@ def sure_faces(faces: Sequence[Face], start_score: float) -> list[Face]:
     return [f for f in faces if f.score >= start_score or (f.mesh is not None and is_apart(f, certain))]
 
 
-def match(trails: Sequence[TrackState], faces: Sequence[Face], seconds: float) -> dict[int, Face]:
-    """Return the face that continues each trail, by id: nearest pairs first, sure trails and faces before others."""
-    if not trails or not faces:
+def match(states: Sequence[TrackState], faces: Sequence[Face], seconds: float) -> dict[int, Face]:
+    """Return the face that continues each track, by id: nearest pairs first, sure tracks and faces before others."""
+    if not states or not faces:
         return {}
-    expected = [predicted(trail, seconds) for trail in trails]
+    expected = [predicted(state, seconds) for state in states]
     centres, sizes = _centres_and_sizes(expected)  # (T, 2), (T,)
     face_centres, face_sizes = _centres_and_sizes(faces)  # (F, 2), (F,)
     scale = np.minimum(sizes[:, None], face_sizes[None])
     distance = np.linalg.norm(centres[:, None] - face_centres[None], axis=2) / scale  # (T, F)
     ratio = np.maximum(sizes[:, None], face_sizes[None]) / scale
-    reach = np.array([min(MAX_REACH, REACH + REACH_PER_SECOND * (seconds - trail.seen)) for trail in trails])
+    reach = np.array([min(MAX_REACH, REACH + REACH_PER_SECOND * (seconds - state.seen)) for state in states])
     pairs = np.argwhere((distance <= reach[:, None]) & (ratio <= MAX_RATIO))
     cost = distance + np.log2(ratio)
     found: dict[int, Face] = {}
     taken: set[int] = set()
 
     def order(pair: npt.NDArray[np.int64]) -> tuple[object, ...]:
-        trail, face = trails[pair[0]], faces[pair[1]]
+        state, face = states[pair[0]], faces[pair[1]]
         # The box breaks ties, so that the order of `faces` never matters.
-        return trail.hints > 0, face.score < START_SCORE, cost[*pair], pair[0], tuple(face.box)
+        return state.hints > 0, face.score < START_SCORE, cost[*pair], pair[0], tuple(face.box)
 
     for t, f in sorted(pairs, key=order):
-        if trails[t].id not in found and f not in taken:
-            found[trails[t].id] = faces[f]
+        if states[t].id not in found and f not in taken:
+            found[states[t].id] = faces[f]
             taken.add(f)
     return found
 
 
-def predicted(trail: TrackState, seconds: float) -> Face:
-    """Return the face of `trail`, without mesh, moved to where it should be at `seconds`.
+def predicted(state: TrackState, seconds: float) -> Face:
+    """Return the face of `state`, without mesh, moved to where it should be at `seconds`.
 
     shift = velocity * d * (1 - exp(-t / d)),  t = seconds since seen, d = DAMPING_SECONDS
     """
-    return replace(_moved(trail, seconds), mesh=None)
+    return replace(_moved(state, seconds), mesh=None)
 
 
-def _moved(trail: TrackState, seconds: float) -> Face:
-    shift = trail.velocity * DAMPING_SECONDS * -math.expm1(-(seconds - trail.seen) / DAMPING_SECONDS)
-    face = trail.face
+def _moved(state: TrackState, seconds: float) -> Face:
+    shift = state.velocity * DAMPING_SECONDS * -math.expm1(-(seconds - state.seen) / DAMPING_SECONDS)
+    face = state.face
     mesh = None if face.mesh is None else face.mesh + np.array([*shift, 0], np.float32)
     return replace(face, box=face.box + np.tile(shift, 2), landmarks=face.landmarks + shift, mesh=mesh)
 
 
-def is_on_body(face: Face, trails: Sequence[TrackState]) -> bool:
+def is_on_body(face: Face, states: Sequence[TrackState]) -> bool:
     """Return whether `face` may be a hand or the clothes of somebody whose face is known: below it, and no larger."""
-    known = [trail.face for trail in trails if not trail.hints]
+    known = [state.face for state in states if not state.hints]
     if not known:
         return False
     (centre,), (size,) = _centres_and_sizes([face])
@@ -295,51 +299,51 @@ def _is_clear(face: Face) -> bool:
     return face.is_verified or face.score >= CERTAIN_SCORE
 
 
-def _doubted_again(trail: TrackState, seconds: float, *, has_come: bool) -> int:
+def _doubted_again(state: TrackState, seconds: float, *, has_come: bool) -> int:
     """Return how many hints there are of a face that is seen doubtfully once more, 0 if it is one all the same.
 
     What was once verified is a face as long as anything is found there; what was not must be seen surely, or move.
     """
-    if not trail.hints:
-        is_face = has_come or trail.verified > -math.inf or seconds - trail.sure <= COAST_SECONDS
+    if not state.hints:
+        is_face = has_come or state.verified > -math.inf or seconds - state.sure <= COAST_SECONDS
         return 0 if is_face else 1
-    return 0 if trail.hints + 1 >= HINTS and has_come else trail.hints + 1
+    return 0 if state.hints + 1 >= HINTS and has_come else state.hints + 1
 
 
-def _scaled(trail: TrackState, by: Floats) -> TrackState:
-    """Return `trail` in pictures `by` `(2,)` times as wide and high."""
-    face = replace(trail.face, box=trail.face.box * np.tile(by, 2), landmarks=trail.face.landmarks * by, mesh=None)
-    return replace(trail, face=face, velocity=trail.velocity * by, start=trail.start * by)
+def _scaled(state: TrackState, by: Floats) -> TrackState:
+    """Return `state` in pictures `by` `(2,)` times as wide and high."""
+    face = replace(state.face, box=state.face.box * np.tile(by, 2), landmarks=state.face.landmarks * by, mesh=None)
+    return replace(state, face=face, velocity=state.velocity * by, start=state.start * by)
 
 
-def _seen(trail: TrackState, seconds: float) -> Track:
-    hides = seconds - trail.hid <= HIDING_SECONDS
-    return Track(trail.id, trail.face, 0.0, is_confirmed=not trail.hints, hides=hides)
+def _seen(state: TrackState, seconds: float) -> Track:
+    hides = seconds - state.hid <= HIDING_SECONDS
+    return Track(state.id, state.face, 0.0, is_confirmed=not state.hints, hides=hides)
 
 
-def _coasting(trail: TrackState, seconds: float) -> Track:
-    missed = seconds - trail.seen
-    face = predicted(trail, seconds)
+def _coasting(state: TrackState, seconds: float) -> Track:
+    missed = seconds - state.seen
+    face = predicted(state, seconds)
     margin = GROWTH_PER_SECOND * missed * face.size
     box = (face.box + margin * np.array([-1, -1, 1, 1])).astype(np.float32)
-    return Track(trail.id, replace(face, box=box), missed)
+    return Track(state.id, replace(face, box=box), missed)
 
 
 def _over(box: Floats, seen: Sequence[TrackState], share: float) -> set[int]:
     """Return which seen faces cover more than `share` of `box`, each by itself."""
     over = set()
-    for trail in seen:
-        size = np.minimum(box[2:], trail.face.box[2:]) - np.maximum(box[:2], trail.face.box[:2])
+    for state in seen:
+        size = np.minimum(box[2:], state.face.box[2:]) - np.maximum(box[:2], state.face.box[:2])
         if np.maximum(size, 0).prod() > share * (box[2:] - box[:2]).prod():
-            over.add(trail.id)
+            over.add(state.id)
     return over
 
 
 def _over_doubted(faces: Sequence[Face], sure: Sequence[TrackState]) -> set[int]:
     """Return which seen faces lie over one of `faces` that is not sure, and is covered only as far as they are."""
-    certain = {id(trail.face) for trail in sure}
+    certain = {id(state.face) for state in sure}
     doubted = [face.box for face in faces if id(face) not in certain]
-    return {trail for box in doubted for trail in _over(box, sure, DOUBTED_SHARE)}
+    return {state for box in doubted for state in _over(box, sure, DOUBTED_SHARE)}
 
 
 def _centres_and_sizes(faces: Sequence[Face]) -> tuple[Floats, Floats]:

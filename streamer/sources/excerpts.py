@@ -8,13 +8,14 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from streamer.errors import SourceError
+from streamer.settings import COAST_SECONDS
 from streamer.sources.pacing import Wrapper
 from streamer.types import Frame, Span, VideoInfo
 
 if TYPE_CHECKING:
     from streamer.sources.file_source import VideoSource
 
-CONTEXT_SECONDS = 0.5  # before and after: as long as a lost face stays covered, and as a new one is covered before it
+CONTEXT_SECONDS = COAST_SECONDS  # before and after: a lost face stays covered so long, and so early is a new one
 PLACES = 3  # of a preview
 PAUSE_SECONDS = 2 * CONTEXT_SECONDS  # from one part to the next, so that their contexts do not overlap in time
 

@@ -245,7 +245,7 @@ def test_memory_is_bounded_by_what_coasts():
     tracker = FaceTracker()
     for step in range(300):  # a new face each time, far from the last
         tracks = show(tracker, step / 30, face(1000.0 * step))
-    assert len(tracker._trails) == len(tracks) <= 17
+    assert len(tracker._states) == len(tracks) <= 17
 
 
 # Properties

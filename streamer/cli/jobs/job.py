@@ -77,7 +77,7 @@ class Writing:
 
 
 @dataclass(frozen=True)
-class Keeping:
+class Consenting:
     """Who stays visible: as `streamer.consent.filter.ConsentContext.load` has it; nobody without a list."""
 
     consents: Path | None = None
@@ -111,7 +111,7 @@ class Job:
     reading: Reading = Reading()
     drawing: Drawing = Drawing()
     writing: Writing = Writing()
-    keeping: Keeping = Keeping()
+    consenting: Consenting = Consenting()
     auditing: Auditing = Auditing()
     quiet: bool = False
     label: str = field(default="", repr=False)

@@ -12,7 +12,7 @@ from streamer.errors import StreamerError
 
 if TYPE_CHECKING:
     from streamer.audit.log import AuditLog
-    from streamer.cli.jobs.job import Drawing, Job, Keeping, Reading, Writing
+    from streamer.cli.jobs.job import Consenting, Drawing, Job, Reading, Writing
     from streamer.consent.filter import ConsentContext
     from streamer.pipeline.anonymizer import Anonymizer
     from streamer.region import Region
@@ -121,7 +121,7 @@ def load_anonymizer(job: Job, *, is_live: bool) -> Anonymizer:
     if is_live:
         settings = replace(settings, delay_seconds=drawing.live_delay_seconds)
     try:
-        keeping = _keeping(job.keeping)
+        keeping = _consent_context(job.consenting)
         return Anonymizer.load_with(settings, drawing.model, device=drawing.device, keeping=keeping)
     except CheckpointError as error:
         raise StreamerError(str(error)) from error
@@ -129,7 +129,7 @@ def load_anonymizer(job: Job, *, is_live: bool) -> Anonymizer:
         raise typer.BadParameter(str(error)) from error
 
 
-def _keeping(options: Keeping) -> ConsentContext | None:
+def _consent_context(options: Consenting) -> ConsentContext | None:
     if options.consents is None:
         return None
     if options.key is None:

@@ -19,7 +19,7 @@ from models.pretrained.imported import load_recognizer
 from streamer.errors import SourceError
 from streamer.evaluate.attack.attack_report import Attempt, Links, findings_of
 from streamer.evaluate.attack.averaging import Recovered, name_them, recover
-from streamer.evaluate.attack.imitation import ParrotConfig, imitate, recognize
+from streamer.evaluate.attack.imitation import ImitationConfig, imitate, recognize
 from streamer.evaluate.attack.inversion import InversionConfig, Inverter, undo
 from streamer.evaluate.attack.inverter_training import read_inverter
 from streamer.evaluate.attack.linking import link, link_views
@@ -45,7 +45,7 @@ class AttackConfig:
     Attributes:
         people: At most so many are named; each has two photos or more, of which three are used.
         public: At most so many people with one photo, of whom the attacker learns.
-        parrot, inversion: How networks are trained; their seeds are replaced by `seed`.
+        imitation, inversion: How networks are trained; their seeds are replaced by `seed`.
         inverters: Files of networks that were trained before, each for one method (`veil train inverter`).
         seed: Of everything.
         kept: Folder of what is done already, so that an attack that was cut off goes on; None keeps nothing.
@@ -53,7 +53,7 @@ class AttackConfig:
 
     people: int = 100
     public: int = 100
-    parrot: ParrotConfig = field(default_factory=ParrotConfig)
+    imitation: ImitationConfig = field(default_factory=ImitationConfig)
     inversion: InversionConfig = field(default_factory=InversionConfig)
     inverters: tuple[Path, ...] = ()
     seed: int = 0
@@ -70,7 +70,7 @@ def evaluate_attacks(
     settings: Mapping[str, str],
     progress: Progress,
 ) -> Findings:
-    """Return what attackers achieve; "parrot.ours" is the share of people whom the parrot names.
+    """Return what attackers achieve; "parrot.ours" is the share of people whom the imitator names.
 
     Args:
         photos: Folder or tar with two photos or more of some people, and others (`find_photos`).
@@ -138,12 +138,13 @@ def _on_photos(
 ) -> list[Attempt]:
     recognizer = typed(CompactRecognizer, load_recognizer("identity"))
     truth, before = np.arange(len(cast.probes)), evidence.before
-    parrot, inversion = replace(config.parrot, seed=config.seed), replace(config.inversion, seed=config.seed)
+    imitation = replace(config.imitation, seed=config.seed)
+    inversion = replace(config.inversion, seed=config.seed)
     attempts: list[Attempt] = []
     for number, (cover, after) in enumerate(evidence.after.items(), 1):
         tries: dict[str, dict[str, Scores]] = {
             "recognition": recognize(before, after, cast),
-            "parrot": imitate(before, after, cast, recognizer=recognizer, config=parrot),
+            "parrot": imitate(before, after, cast, recognizer=recognizer, config=imitation),
             "linking": link(before, after, cast),
             "inversion": undo(
                 before, after, cast, recognizer=recognizer, judges=sitting.recognizers, config=inversion,

@@ -1,8 +1,9 @@
 """The attacker who imitates: covers faces of known people with the same method, and learns to read the result.
 
-The parrot of Newton, Sweeney and Malin 2005 ("Preserving privacy by de-identifying face images", section 3.3): both
-sides of the comparison are anonymised. Two ways, of which the better counts: a linear map from what recognisers see of
-a covered face to what they see of the face, and a recogniser whose last layers are trained on covered faces.
+Newton, Sweeney and Malin 2005 ("Preserving privacy by de-identifying face images", section 3.3) call it the parrot, and
+so do figures and thresholds: both sides of the comparison are anonymised. Two ways, of which the better counts: a
+linear map from what recognisers see of a covered face to what they see of the face, and a recogniser whose last layers
+are trained on covered faces.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ CHUNK = 64  # crops at once
 
 
 @dataclass(frozen=True, slots=True)
-class ParrotConfig:
+class ImitationConfig:
     """How the recogniser is trained.
 
     Attributes:
@@ -49,7 +50,7 @@ class ParrotConfig:
 
 
 def imitate(
-    before: Views, after: Views, cast: Cast, *, recognizer: CompactRecognizer, config: ParrotConfig
+    before: Views, after: Views, cast: Cast, *, recognizer: CompactRecognizer, config: ImitationConfig
 ) -> dict[str, Scores]:
     """Return the scores `(K, K)` of probes with known people, attempt by attempt.
 
@@ -90,7 +91,7 @@ def _scores(covered: Doubles, photos: Doubles, cast: Cast) -> Scores:
 
 
 def _trained(
-    before: Views, after: Views, cast: Cast, *, recognizer: CompactRecognizer, config: ParrotConfig
+    before: Views, after: Views, cast: Cast, *, recognizer: CompactRecognizer, config: ImitationConfig
 ) -> tuple[Doubles, Doubles]:
     """Return embeddings `(N, 128)` of covered faces by a recogniser trained on them, and of the photos by the old."""
     eyes = Eyes(recognizer)
@@ -129,7 +130,7 @@ class Eyes(nn.Module):
         return F.normalize(self.trained(features).flatten(1), dim=1)
 
 
-def train(eyes: Eyes, seen: Tensor, wanted: Tensor, rows: Rows, config: ParrotConfig) -> None:
+def train(eyes: Eyes, seen: Tensor, wanted: Tensor, rows: Rows, config: ImitationConfig) -> None:
     """Train `eyes`, in place, to see in covered faces what they saw in the photos (Radford et al. 2021, figure 3).
 
         loss = cross-entropy of e(x'_i) . e(x_j) / TEMPERATURE over j, with j = i right

@@ -16,7 +16,7 @@ from streamer.types import Floats, Image
 
 GIVEN = 24  # pixels a side that are read: finer than this, a blur that hides a face leaves nothing
 DRAWN = 64  # pixels a side that are drawn
-HELD_OUT = 10  # every so manieth crop chooses the penalty
+HELD_OUT = 10  # every tenth crop chooses the penalty
 CHANGED = 0.02  # of [-1, 1]: where a cover changes pixels by more on average, they are drawn
 PENALTIES = np.logspace(-7, 0, 15)  # of the mean variance of what is read
 

@@ -54,7 +54,7 @@ class Sighting:
         return len(self.scores) > 1 or sure >= BELIEVED
 
 
-class DetectorUnion:
+class DetectorEnsemble:
     """MediaPipe as `veil run` uses it but with more tiles, YuNet, and dlib's HOG; for one thread at a time."""
 
     def __init__(self, yunet: Path | None = None) -> None:
@@ -98,7 +98,7 @@ class DetectorUnion:
         return [Sighting(box, math.nan, {"hog": score}) for box, score in zip(boxes, scores, strict=True)]
 
 
-def find_truth(clip: Path, union: DetectorUnion, *, every: int = 1) -> Truth:
+def find_truth(clip: Path, ensemble: DetectorEnsemble, *, every: int = 1) -> Truth:
     """Return the faces of every `every`-th frame of a clip; those one unsure detector sees are not `checked`.
 
     Raises:
@@ -106,7 +106,7 @@ def find_truth(clip: Path, union: DetectorUnion, *, every: int = 1) -> Truth:
         AnonymizerError: When MediaPipe fails.
     """
     with open_source(clip) as source:
-        frames = {f.index: tuple(_true(s) for s in union(f.image)) for f in source if f.index % every == 0}
+        frames = {f.index: tuple(_true(s) for s in ensemble(f.image)) for f in source if f.index % every == 0}
         return Truth(clip.name, sha256_of(clip), source.info.width, source.info.height, frames)
 
 

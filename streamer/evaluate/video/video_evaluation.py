@@ -22,7 +22,7 @@ from streamer.evaluate.figures import Cell, Chart, Figure, Findings, HashedFile,
 from streamer.evaluate.measures.coverage import UNCOVERED, detail_kept
 from streamer.evaluate.measures.recognizers import Recognizer
 from streamer.evaluate.report.charts import DPI, PALETTE, QUOTED, STYLE
-from streamer.evaluate.video.detector_ensemble import DetectorUnion, find_truth
+from streamer.evaluate.video.detector_ensemble import DetectorEnsemble, find_truth
 from streamer.evaluate.video.elsewhere import Elsewhere, elsewhere, elsewhere_figures
 from streamer.evaluate.video.frame_pairs import FramePair, OutputPairs, OwnPairs
 from streamer.evaluate.video.leaks import FaceFrame, leak_figures, leak_list, leak_table
@@ -73,7 +73,7 @@ def evaluate_video(
         anonymizer: what is to make it now, without a codec. One of the two.
         annotations: Where the faces are (`streamer.evaluate.video.truth`); None asks three detectors.
         yunet: One of them, as ONNX; without annotations only.
-        every: Ask them about every so manieth frame; without annotations only.
+        every: Look at every n-th frame only; without annotations.
         recognizers: For `match_rate` and `temporal_identity`.
         thresholds: By recogniser: a pair that scores above it is the same person.
 
@@ -94,7 +94,7 @@ def evaluate_video(
     settings = {
         "original": original.name,
         "output": output.name if output else "made by veil, before any codec",
-        "faces": annotations.name if annotations else f"union of detectors, every {every} frames",
+        "faces": annotations.name if annotations else f"ensemble of detectors, every {every} frames",
         "annotated frames": str(len(truth.frames)),
     }
     findings = findings_of(watched, settings, problems=problems, thresholds=thresholds)
@@ -199,8 +199,8 @@ def _checked_truth(annotations: Path, original: Path) -> Truth:
 
 
 def _found_truth(original: Path, yunet: Path | None, every: int) -> Truth:
-    with DetectorUnion(yunet) as union:
-        return find_truth(original, union, every=every)
+    with DetectorEnsemble(yunet) as ensemble:
+        return find_truth(original, ensemble, every=every)
 
 
 def _face_frame(pair: FramePair, face: TrueFace) -> FaceFrame:

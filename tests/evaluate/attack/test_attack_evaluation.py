@@ -16,7 +16,7 @@ from streamer.errors import SourceError
 from streamer.evaluate.attack.attack_evaluation import AttackConfig, evaluate_attacks
 from streamer.evaluate.attack.attack_report import Attempt, broken, few, figures_of
 from streamer.evaluate.attack.averaging import FollowedFace, Recovered, followed, fused, name_them, recover
-from streamer.evaluate.attack.imitation import Eyes, ParrotConfig, imitate, train
+from streamer.evaluate.attack.imitation import Eyes, ImitationConfig, imitate, train
 from streamer.evaluate.attack.inversion import InversionConfig, invert, train_inverter
 from streamer.evaluate.attack.linear_map import mapped
 from streamer.evaluate.attack.linking import link
@@ -36,7 +36,10 @@ SIZE = 12  # of made-up embeddings
 LFW = SHARED_CLIPS.parent / "faces" / "eval-lfw.tar"
 PEOPLE = [f"p{k}" for k in range(12) for _ in range(2)] + [f"q{k}" for k in range(12)]
 QUICK = AttackConfig(
-    people=6, public=4, parrot=ParrotConfig(steps=3, batch=8), inversion=InversionConfig(steps=2, batch=4, width=8)
+    people=6,
+    public=4,
+    imitation=ImitationConfig(steps=3, batch=8),
+    inversion=InversionConfig(steps=2, batch=4, width=8),
 )
 
 
@@ -114,7 +117,7 @@ def test_linking_finds_faces_that_stay_and_is_blind_where_all_are_alike():
 def test_the_parrot_names_people_through_a_cover_that_only_turns_embeddings(recognizer: CompactRecognizer):
     before, cast = faces_of(PEOPLE), cast_of(PEOPLE, seed=0)
     turned = before @ np.linalg.qr(np.random.default_rng(1).standard_normal((SIZE, SIZE)))[0]
-    config = ParrotConfig(steps=1, batch=8)
+    config = ImitationConfig(steps=1, batch=8)
     found = imitate(views_of(before), views_of(turned), cast, recognizer=recognizer, config=config)
     assert named(found["linear map"]) > 0.9
 
@@ -127,14 +130,14 @@ def test_training_makes_the_parrot_see_the_photo_in_its_cover(recognizer: Compac
     eyes, rows = Eyes(recognizer), np.arange(16)
     seen, wanted = eyes.features(after), eyes.embed(eyes.features(before))
     assert (eyes.embed(seen) @ wanted.T).argmax(dim=1).tolist() != list(range(16))
-    train(eyes, seen, wanted, rows, ParrotConfig(steps=15, batch=16))
+    train(eyes, seen, wanted, rows, ImitationConfig(steps=15, batch=16))
     assert (eyes.embed(seen) @ wanted.T).argmax(dim=1).tolist() == list(range(16))
 
 
 def test_the_recogniser_that_the_parrot_trains_is_a_copy(recognizer: CompactRecognizer):
     eyes = Eyes(recognizer)
     seen = eyes.features(np.zeros((8, CROP, CROP, 3), np.uint8))
-    train(eyes, seen, eyes.embed(seen), np.arange(8), ParrotConfig(steps=1, batch=8))
+    train(eyes, seen, eyes.embed(seen), np.arange(8), ImitationConfig(steps=1, batch=8))
     assert not any(parameter.requires_grad for parameter in recognizer.parameters())
     untouched = load_recognizer("identity").state_dict()
     assert all((value == untouched[name]).all() for name, value in recognizer.state_dict().items())

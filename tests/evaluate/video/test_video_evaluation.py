@@ -11,13 +11,14 @@ from streamer.cli.demo import Pose, Shot, render_clip
 from streamer.errors import SourceError
 from streamer.evaluate.figures import Findings
 from streamer.evaluate.video.frame_pairs import OutputPairs, OwnPairs, frame_seconds, partners
-from streamer.evaluate.video.truth import TrueFace, Truth, read_truth, sha256_of, write_truth
+from streamer.evaluate.video.truth import TrueFace, Truth, read_truth, sha256_of
 from streamer.evaluate.video.video_evaluation import evaluate_video
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.settings import Settings
 from streamer.sources.file_source import open_source
 from streamer.types import Image
 from tests.clips import SHARED_CLIPS, encode_clip
+from tests.evaluate.video.annotating import write_truth
 
 TRUTHS = Path(__file__).parents[2] / "truth"
 HEAD = np.s_[170:520, 350:710]  # the photographed person's, in every frame
@@ -34,10 +35,10 @@ def portrait(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def annotations(portrait: Path) -> Path:
-    from streamer.evaluate.video.detector_ensemble import DetectorUnion, find_truth
+    from streamer.evaluate.video.detector_ensemble import DetectorEnsemble, find_truth
 
-    with DetectorUnion() as union:
-        truth = find_truth(portrait, union)
+    with DetectorEnsemble() as ensemble:
+        truth = find_truth(portrait, ensemble)
     path = portrait.with_name("truth.json")
     write_truth(truth, path)
     return path
