@@ -1,15 +1,17 @@
-"""Write the looping picture of the README: the demo's portrait, covered, replaced by default, and with `textures`.
+"""Write the pictures of the README: the demo's portrait, covered, replaced by default, and with `--model textures`.
 
-    python benchmarks/demo_loop.py docs/demo.webp
+    python benchmarks/demo_pictures.py docs
 
-The portrait (US Navy, public domain) waits until every stream knows the face, then leans from one side to the other and
-back. The input stays in a temporary folder.
+`demo.jpg` has two poses side by side, each another stream and so of other strangers. In `demo.webp`, which loops, the
+portrait waits until every stream knows the face, then leans from one side to the other and back. The portrait is in the
+public domain (US Navy); the clips stay in a temporary folder.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -20,41 +22,56 @@ from streamer import Anonymizer, open_source, protect
 from streamer.cli.demo import HEIGHT, RATE, Pose, Shot, render_clip
 from streamer.types import Image
 
-LEFT, RIGHT = Pose(0.80, 0.58, 1.05, -14), Pose(0.98, 0.56, 1.05, 14)
 WAIT_SECONDS = 0.5
-SHOTS = (Shot(WAIT_SECONDS, (LEFT,), (LEFT,)), Shot(1.2, (LEFT,), (RIGHT,)), Shot(1.2, (RIGHT,), (LEFT,)))
+LEFT, RIGHT = Pose(0.80, 0.58, 1.05, -14), Pose(0.98, 0.56, 1.05, 14)
+LOOP = (Shot(WAIT_SECONDS, (LEFT,), (LEFT,)), Shot(1.2, (LEFT,), (RIGHT,)), Shot(1.2, (RIGHT,), (LEFT,)))
+POSES = {"upright": Pose(0.89, 0.56, 0.95), "leaning": Pose(0.92, 0.56, 0.95, -14)}  # by the stream's name
 CENTRE = round((LEFT.x + RIGHT.x) / 2 * HEIGHT)  # of the square that is shown, pixels from the left
-SIDE = 300  # pixels of a square
+SIDE, STILL_SIDE = 300, 315  # pixels of a square
 EVERY = 3  # frames
+GAP = 6  # white pixels between two poses
 KEY = bytes(32)  # the same strangers whenever it is made
 
 
 def main() -> None:
-    """Parse the command line and write the picture."""
+    """Parse the command line and write both pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path, help="a .webp or a .gif")
-    out = parser.parse_args().out
+    parser.add_argument("folder", type=Path, help="where to; older pictures of the same name are replaced")
+    folder = parser.parse_args().folder
+    ways = (
+        Anonymizer.load(mode="cover", key=KEY),
+        Anonymizer.load(key=KEY),
+        Anonymizer.load(model="textures", key=KEY),
+    )
+    loop = rows(LOOP, ways, stream="demo", side=SIDE)[round(WAIT_SECONDS * RATE) :: EVERY]
+    first, *later = map(PIL.Image.fromarray, loop)
+    duration_ms = round(1000 * EVERY / RATE)
+    first.save(
+        folder / "demo.webp", save_all=True, append_images=later, duration=duration_ms, loop=0, quality=70, method=6
+    )
+    stills = [
+        rows((Shot(WAIT_SECONDS, (pose,), (pose,)),), ways, stream=stream, side=STILL_SIDE)[-1]
+        for stream, pose in POSES.items()
+    ]
+    gap = np.full((STILL_SIDE, GAP, 3), 255, np.uint8)
+    PIL.Image.fromarray(np.concatenate([stills[0], gap, stills[1]], axis=1)).save(folder / "demo.jpg", quality=90)
+
+
+def rows(shots: tuple[Shot, ...], ways: Sequence[Anonymizer], *, stream: str, side: int) -> list[Image]:
+    """Return the frames of a clip, `(side, 3 * side, 3)` RGB each: one square beside the other for each way."""
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.mp4"
-        render_clip(clip, SHOTS)
-        ways = (
-            Anonymizer.load(mode="cover", key=KEY),
-            Anonymizer.load(key=KEY),
-            Anonymizer.load(model="textures", key=KEY),
-        )
-        columns = [list(squares(clip, anonymizer)) for anonymizer in ways]
-    rows = [PIL.Image.fromarray(np.concatenate(row, axis=1)) for row in zip(*columns, strict=True)]
-    duration_ms = round(1000 * EVERY / RATE)
-    rows[0].save(out, save_all=True, append_images=rows[1:], duration=duration_ms, loop=0, quality=70, method=6)
+        render_clip(clip, shots)
+        columns = [squares(clip, anonymizer, stream=stream, side=side) for anonymizer in ways]
+    return [np.concatenate(row, axis=1) for row in zip(*columns, strict=True)]
 
 
-def squares(clip: Path, anonymizer: Anonymizer) -> list[Image]:
-    """Return what is shown, each square `(SIDE, SIDE, 3)` RGB."""
+def squares(clip: Path, anonymizer: Anonymizer, *, stream: str, side: int) -> list[Image]:
+    """Return what is shown of each frame, `(side, side, 3)` RGB."""
     with open_source(clip) as source:
-        frames = list(protect(source, anonymizer, stream="demo"))
+        frames = list(protect(source, anonymizer, stream=stream))
     cut = np.s_[:, CENTRE - HEIGHT // 2 : CENTRE + HEIGHT // 2]
-    shown = frames[round(WAIT_SECONDS * RATE) :: EVERY]
-    return [cv2.resize(frame.image[cut], (SIDE, SIDE), interpolation=cv2.INTER_AREA) for frame in shown]
+    return [cv2.resize(frame.image[cut], (side, side), interpolation=cv2.INTER_AREA) for frame in frames]
 
 
 if __name__ == "__main__":

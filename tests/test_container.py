@@ -13,6 +13,7 @@ STEPS = [
     if line and not line.startswith("#")
 ]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+SETUPTOOLS = PROJECT["tool"]["setuptools"]
 
 
 def arguments(instruction: str) -> list[str]:
@@ -25,9 +26,10 @@ def copied() -> set[str]:
 
 def test_what_is_copied_exists_and_is_what_the_package_is_built_of():
     assert {name for name in copied() if not (ROOT / name).exists()} == set()
-    packages = {pattern.rstrip("*") for pattern in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]}
+    packages = {pattern.rstrip("*") for pattern in SETUPTOOLS["packages"]["find"]["include"]}
     at_the_top = {name for name in PROJECT["project"]["license-files"] if "/" not in name}
-    needed = {"pyproject.toml", "constraints.txt", PROJECT["project"]["readme"], *packages, *at_the_top}
+    data = {pattern.partition("/")[0] for ones in SETUPTOOLS["data-files"].values() for pattern in ones}
+    needed = {"pyproject.toml", "constraints.txt", PROJECT["project"]["readme"], *packages, *at_the_top, *data}
     assert needed <= copied()
 
 
