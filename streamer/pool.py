@@ -1,4 +1,4 @@
-"""Lends what serves one thread at a time to any number of threads, a few pieces at once, in the order they ask."""
+"""A pool of objects that serve one thread at a time, lent to any number of threads in the order they ask."""
 
 from __future__ import annotations
 

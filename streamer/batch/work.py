@@ -1,4 +1,4 @@
-"""What of an archive is still to be done, handed out task by task, and kept in its manifest."""
+"""The tasks of an archive that are still to be done: handed out one by one, and kept in its manifest."""
 
 from __future__ import annotations
 

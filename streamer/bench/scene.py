@@ -1,4 +1,4 @@
-"""Clips to measure with: so many faces in a picture of such a size, moving a little; made of one photograph."""
+"""Clips to measure with: a given number of faces in a picture of a given size, moving a little; of one photograph."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def verify_log(
 def make_key(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; a file that exists is never replaced.")],
 ) -> None:
-    """Make a key that signs audit logs, and print its public half: give that to whoever is to verify them."""
+    """Make a key that signs audit logs, and print its public half: give that to those who verify them."""
     with errors_in_one_line():
         from streamer.audit.keys import create_signing_key, public_pem
 
@@ -56,7 +56,7 @@ def _signature(found: Verification, *, key_given: bool) -> list[str]:
     if not found.lines:
         return []
     if not found.signed_by:
-        return ["not signed: whoever could write the file could write it anew"]
+        return ["not signed: anyone who can write the file can rewrite it"]
     if key_given:
         return ["signed with the key given"]
     return [f"signed with {found.signed_by}; --public-key checks that it is the key you expect"]

@@ -43,7 +43,8 @@ CoverOption = Annotated[Literal["solid", "mosaic"], typer.Option(help="What lies
 PolicyOption = Annotated[Literal["balanced", "strict"], typer.Option(help="strict: cover also what may be a face.")]
 Key = Annotated[Path | None, typer.Option(help="32 random bytes, one file for the archive; needed to draw faces.")]
 MinFace = Annotated[
-    float | None, typer.Option(min=8, max=200, help="Look everywhere for faces of so many pixels.", show_default="30")
+    float | None,
+    typer.Option(min=8, max=200, help="Search everywhere for faces at least this wide, in pixels.", show_default="30"),
 ]
 CodecOption = Annotated[Literal["auto", "h264", "hevc", "vp9", "av1"], typer.Option(help="Of the videos.")]
 Crf = Annotated[int, typer.Option(min=0, max=51, help="Quality: 18 is very good, 28 is small.")]
@@ -176,7 +177,7 @@ def run_archive(
     gpus: Annotated[float, typer.Option(min=0, help="GPUs that each actor takes: 0.25 lets four share one.")] = 0.0,
     as_json: AsJson = False,
 ) -> None:
-    """Do what of the archive is not done yet. A run that was killed goes on with the same command."""
+    """Process what is left of the archive. After an interruption the same command continues."""
     archive = Archive(
         sources, out, mode, model, beta, cover, policy, key, min_face, codec, crf, keep_audio, voice, preview,
         recursive, part_minutes,

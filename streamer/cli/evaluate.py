@@ -58,7 +58,7 @@ Beta = Annotated[float, typer.Option(min=0, max=1, help="Of our own output: 0 is
 Key = Annotated[Path | None, typer.Option(help="Of our own output: a file of 32 random bytes.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where our own network runs.")]
 Inception = Annotated[Path | None, typer.Option(help="Inception v3 weights: without, no FID.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="At most so many photos a folder, evenly spread.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Use at most this many photos of each folder, evenly spread.")]
 Thresholds = Annotated[
     Path | None,
     typer.Option(help="A file such as examples/thresholds.toml; one broken or not settled, and the exit code is 3."),
@@ -192,7 +192,7 @@ def attack(
     clip: Annotated[
         list[Path], typer.Option(help="A video of one person, of which frames are averaged. Repeatable.")
     ] = NO_FILES,
-    people: Annotated[int, typer.Option(min=5, help="At most so many are to be named; each has two photos.")] = 60,
+    people: Annotated[int, typer.Option(min=5, help="Name at most this many people; each needs two photos.")] = 60,
     seed: Annotated[int, typer.Option(min=0, help="Of every chance in it: keys, people, training.")] = 0,
     inverter: Annotated[
         list[Path], typer.Option(help="What `veil train inverter` wrote, to undo one method. Repeatable.")
@@ -243,7 +243,8 @@ def tables(
     device: Device = "auto",
     inception: Inception = None,
     limit: Annotated[
-        int | None, typer.Option(min=8, help="At most so many photos in the tables, and as much less in curves.")
+        int | None,
+        typer.Option(min=8, help="Use at most this many photos for tables; curves use fewer, in proportion."),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes, of one core and about 1 GB each.")] = 2,
     thresholds: Thresholds = None,

@@ -76,7 +76,7 @@ def serve(
     ] = None,
     drain_seconds: Annotated[float, typer.Option(min=0, help="For those who are there, after SIGTERM.")] = 10.0,
 ) -> None:
-    """Serve a page, WHIP and WHEP: whoever sends video gets it back without faces."""
+    """Serve a page, WHIP and WHEP: video that is sent comes back without faces."""
     with errors_in_one_line():
         from streamer.serve.access import Access
         from streamer.serve.ice import IceServers

@@ -1,4 +1,4 @@
-"""Loads what of MediaPipe runs graphs, without what it draws and wraps with: matplotlib, jax, sound devices."""
+"""Loads the part of MediaPipe that runs graphs, without those that draw and record: matplotlib, jax, sound devices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What whoever uses the library holds: weights and settings, shared by any number of streams and pictures."""
+"""Weights and settings as a program holds them, shared by any number of streams and pictures."""
 
 from __future__ import annotations
 

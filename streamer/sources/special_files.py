@@ -1,4 +1,4 @@
-"""What is in the place of a file and is none: pipes, devices, sockets."""
+"""Paths that are no regular files: pipes, devices, sockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the words after an option mean; those that mean nothing are wrong usage, which names the option."""
+"""Parses the values of options; one that means nothing is wrong usage, which names the option."""
 
 from __future__ import annotations
 

@@ -43,8 +43,8 @@ class AttackConfig:
     """How much is spent on the attack.
 
     Attributes:
-        people: At most so many are named; each has two photos or more, of which three are used.
-        public: At most so many people with one photo, of whom the attacker learns.
+        people: How many are named at most; each has two photos or more, of which three are used.
+        public: How many people with one photo there are at most, of whom the attacker learns.
         imitation, inversion: How networks are trained; their seeds are replaced by `seed`.
         inverters: Files of networks that were trained before, each for one method (`veil train inverter`).
         seed: Of everything.

@@ -155,7 +155,7 @@ def prepared(
         folders: Or tars, as `find_photos` takes them.
         config: The run.
         anonymizer: Ours, for covers of that kind.
-        most: At most so many photos, drawn from all.
+        most: At most this many photos, drawn from all.
         progress: Told how many of how many photos are done.
 
     Raises:

@@ -78,7 +78,7 @@ def evaluate_images(
         anonymizer: our own pipeline. One of the two.
         recognizers: At least one; the first says which faces are worst, the last gives the features of the distances.
         inception: Inception v3 weights, for FID.
-        limit: At most so many photos of each collection, evenly spread.
+        limit: At most this many photos of each collection, evenly spread.
         show_faces: Show the worst faces and not only their landmarks: the findings then hold real faces.
         witnesses: Are shown every photo that was measured, and its output.
         follow: Sees the photos go by, such as a progress bar.

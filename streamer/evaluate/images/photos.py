@@ -94,7 +94,7 @@ def find_photos(where: Path, *, limit: int | None = None) -> list[PhotoFile]:
 
     Args:
         where: Folder or tar. Tars are read in place, nothing is unpacked.
-        limit: At most so many of each collection, evenly spread.
+        limit: At most this many of each collection, evenly spread.
 
     Raises:
         SourceError: If there is none, or labels are damaged.

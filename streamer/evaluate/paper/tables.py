@@ -46,7 +46,7 @@ def evaluate_tables(
         setup: Our weights, and the recognisers, of which the first finds the strengths.
         progress: Called with what is being done, how much of it is, and of how much.
         sizes: How many photos; None for the above.
-        limit: At most so many photos for the tables, and as much less for the rest.
+        limit: At most this many photos for the tables, and in proportion fewer for the rest.
         workers: Processes, each of one thread.
         show_faces: Whether the gallery shows originals and weakly hidden faces too.
 
