@@ -33,7 +33,7 @@ from models.identity.recognizer import (
     load_mobilefacenet,
 )
 from models.pretrained.imported import load_recognizer
-from streamer.faces.detect import CERTAIN, FaceDetector, Look
+from streamer.faces.detect import CERTAIN, FaceDetector, Scan
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.cores import share_cores
 from streamer.pipeline.runner import protect
@@ -127,7 +127,7 @@ class Blinking:
     detector: FaceDetector
     faults: Faults
 
-    def __call__(self, image: Image, some: Sequence[Look] | None = None) -> list[Face]:
+    def __call__(self, image: Image, some: Sequence[Scan] | None = None) -> list[Face]:
         """Return what was found and not missed, or fail."""
         if self.faults.happens(RAISED, "detect raised"):
             raise InjectedError

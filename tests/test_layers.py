@@ -204,3 +204,14 @@ def test_a_folder_can_be_taken_in_at_a_glance():
 def test_a_file_name_occurs_once():
     names = Counter(path.name for path in STREAMER + MODELS + TESTS if path.stem not in {"__init__", "__main__"})
     assert {name for name, count in names.items() if count > 1} == set()
+
+
+def test_a_public_class_has_a_name_of_its_own():
+    classes = Counter(
+        node.name
+        for path in STREAMER + MODELS
+        for node in nodes_of(path)
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    del classes["Anonymizer"]  # what programs import is the pipeline's, with methods that save them a loop
+    assert {name for name, count in classes.items() if count > 1} == set()

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.private_encoder.encoder import ResidualBlock
+from models.private_encoder.encoder import ImprovedResidualBlock
 
 IDENTITY_CROP_SIZE = 112  # pixels, the side of the crop
 IDENTITY_EMBEDDING_SIZE = 128
@@ -194,7 +194,7 @@ class ArcFace(_ImprovedResNet):
     network: ClassVar[str] = "arcface-ir-se-50"
 
     def __init__(self) -> None:
-        super().__init__(_residual_blocks(ResidualBlock, (3, 4, 14, 3)), nn.BatchNorm1d(512))
+        super().__init__(_residual_blocks(ImprovedResidualBlock, (3, 4, 14, 3)), nn.BatchNorm1d(512))
 
 
 class CurricularFace(_ImprovedResNet):
@@ -282,7 +282,7 @@ class _InvertedResidual(nn.Module):
         return features + filtered if self.has_shortcut else filtered
 
 
-def _residual_blocks(block: type[ResidualBlock], counts: tuple[int, ...]) -> list[nn.Module]:
+def _residual_blocks(block: type[ImprovedResidualBlock], counts: tuple[int, ...]) -> list[nn.Module]:
     """Return a body's blocks: each stage halves the picture, and has 64 channels in the first and twice as many on."""
     blocks: list[nn.Module] = []
     inputs = 64
@@ -293,7 +293,7 @@ def _residual_blocks(block: type[ResidualBlock], counts: tuple[int, ...]) -> lis
     return blocks
 
 
-class _PlainResidualBlock(ResidualBlock):
+class _PlainResidualBlock(ImprovedResidualBlock):
     """The encoder's block without squeeze-and-excitation at its end: IR instead of IR-SE."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:

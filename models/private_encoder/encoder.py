@@ -167,12 +167,12 @@ def _residual_blocks(config: EncoderConfig) -> list[nn.Module]:
     for stage, count in enumerate(config.stage_blocks):
         outputs = config.width * 2**stage
         for index in range(count):
-            blocks.append(ResidualBlock(inputs, outputs, stride=2 if index == 0 else 1))
+            blocks.append(ImprovedResidualBlock(inputs, outputs, stride=2 if index == 0 else 1))
             inputs = outputs
     return blocks
 
 
-class ResidualBlock(nn.Module):
+class ImprovedResidualBlock(nn.Module):
     """Improved residual block with squeeze-and-excitation (Deng et al. 2019, ArcFace, section 3.1)."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:

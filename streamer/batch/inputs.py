@@ -26,7 +26,7 @@ NAMED_VIDEOS = frozenset({
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class FilePair:
     """A file to read, and where what becomes of it is written."""
 
     source: Path
@@ -34,7 +34,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class InputFile:
     """Something to read: where, under which name in the output, and whether it is a picture."""
 
     source: str
@@ -51,7 +51,7 @@ def holds_videos(folder: Path, *, recursive: bool) -> bool:
     return any(_is_video(file) for file in _files_in(folder, recursive=recursive))
 
 
-def pairs_of(sources: Sequence[str], sink: str, *, recursive: bool, with_sound: bool) -> list[Pair]:
+def pairs_of(sources: Sequence[str], sink: str, *, recursive: bool, with_sound: bool) -> list[FilePair]:
     """Return what is to be read and written where in the folder `sink`, which is not made yet.
 
     Files of one folder keep their place in it; of several folders each becomes one in `sink`. What is not written
@@ -64,7 +64,7 @@ def pairs_of(sources: Sequence[str], sink: str, *, recursive: bool, with_sound: 
     target = Path(sink).absolute()
     if live_address(sink) or ":" in sink.partition("/")[0] or (target.exists() and not target.is_dir()):
         raise SinkError(f"cannot write several files to {mask_secrets(sink)}: name a folder")
-    found: list[Found] = []
+    found: list[InputFile] = []
     for source in sources:
         if live_address(source):
             raise SourceError(f"cannot read {mask_secrets(source)} beside other sources: it is live; run it alone")
@@ -74,15 +74,15 @@ def pairs_of(sources: Sequence[str], sink: str, *, recursive: bool, with_sound: 
                 raise SinkError(f"cannot write to {target}: it lies in the input {path}; choose another folder")
             prefix = PurePath(path.name if len(sources) > 1 else "")
             files = _readable_in(path, recursive=recursive)
-            found += [Found(str(file), prefix / file.relative_to(path), _is_picture(file)) for file in files]
+            found += [InputFile(str(file), prefix / file.relative_to(path), _is_picture(file)) for file in files]
         else:
-            found.append(Found(str(path), PurePath(path.name), _is_picture(path)))
+            found.append(InputFile(str(path), PurePath(path.name), _is_picture(path)))
     places = placed(found, with_sound=with_sound)
-    return [Pair(Path(source), target / place) for place, source in places.items()]
+    return [FilePair(Path(source), target / place) for place, source in places.items()]
 
 
 @contextmanager
-def output_folders(pairs: Sequence[Pair]) -> Iterator[None]:
+def output_folders(pairs: Sequence[FilePair]) -> Iterator[None]:
     """Make the folders that `pairs` are written to, and in the end remove those in which nothing came to be.
 
     Raises:
@@ -127,7 +127,7 @@ def _readable_in(folder: Path, *, recursive: bool) -> list[Path]:
     return readable
 
 
-def placed(found: Sequence[Found], *, with_sound: bool) -> dict[PurePath, str]:
+def placed(found: Sequence[InputFile], *, with_sound: bool) -> dict[PurePath, str]:
     """Return what is written where, by place in the output; a name that is changed gives way to one that is kept.
 
     Raises:
@@ -147,7 +147,7 @@ def placed(found: Sequence[Found], *, with_sound: bool) -> dict[PurePath, str]:
     return taken
 
 
-def _new_suffix(found: Found, *, with_sound: bool) -> str:
+def _new_suffix(found: InputFile, *, with_sound: bool) -> str:
     suffix = found.name.suffix
     if found.is_picture:
         return suffix if suffix.lower() in PICTURE_SUFFIXES else ".jpg"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import PurePosixPath
 
-from streamer.batch.inputs import NAMED_VIDEOS, Found, pairs_of, placed
+from streamer.batch.inputs import NAMED_VIDEOS, InputFile, pairs_of, placed
 from streamer.batch.manifest import ArchiveSettings, Manifest
 from streamer.batch.splitting import cuts
 from streamer.batch.storage import file_system, local_path
@@ -30,7 +30,7 @@ def plan(sources: Sequence[str], out: str, *, recursive: bool, with_sound: bool)
     return {place.as_posix(): source for place, source in placed(found, with_sound=with_sound).items()}
 
 
-def _found(url: str, *, recursive: bool, is_alone: bool) -> list[Found]:
+def _found(url: str, *, recursive: bool, is_alone: bool) -> list[InputFile]:
     """Return the videos and pictures at a place that fsspec reaches, told by their names."""
     files, path = file_system(url)
     try:
@@ -50,9 +50,9 @@ def _found(url: str, *, recursive: bool, is_alone: bool) -> list[Found]:
     return readable
 
 
-def _named(url: str, name: str) -> Found:
+def _named(url: str, name: str) -> InputFile:
     path = PurePosixPath(name)
-    return Found(url, path, is_picture=path.suffix.lower() in PICTURE_SUFFIXES)
+    return InputFile(url, path, is_picture=path.suffix.lower() in PICTURE_SUFFIXES)
 
 
 def begin(

@@ -27,7 +27,7 @@ from streamer.cli.failures import (
     leave_no_core,
     show_no_secrets,
 )
-from streamer.cli.jobs.job import Job, Writing
+from streamer.cli.jobs.job import Job, WriteOptions
 from streamer.cli.run import anonymize, run
 from streamer.errors import StreamerError
 from streamer.pipeline.cores import share_cores
@@ -88,7 +88,7 @@ def demo(
         if not clip:
             typer.echo(f"making a clip from a free photograph: {before}")
             render_clip(Path(before))
-        report = anonymize(Job(before, str(after), writing=Writing(overwrite=True)))
+        report = anonymize(Job(before, str(after), writing=WriteOptions(overwrite=True)))
         contact_sheet(before, str(after), sheet, frames=report.summary.frames)
     typer.echo("\n".join(report.lines()))
     typer.echo(f"\nLook at {after}\n    and {sheet}: its left column shows real faces, do not publish it.")

@@ -23,7 +23,16 @@ from streamer.cli.failures import (
     interrupt,
     tell,
 )
-from streamer.cli.jobs.job import DEFAULT, Auditing, Consenting, Drawing, Job, Reading, Writing, preview_of
+from streamer.cli.jobs.job import (
+    DEFAULT,
+    AuditOptions,
+    ConsentOptions,
+    DrawOptions,
+    Job,
+    ReadOptions,
+    WriteOptions,
+    preview_of,
+)
 from streamer.cli.jobs.opening import load_anonymizer, open_job_sink, open_job_source
 from streamer.cli.jobs.values import always_of, key_of, seconds_of, wrong_usage
 from streamer.errors import SinkError, SourceError, one_line_of
@@ -32,7 +41,7 @@ from streamer.pipeline.cores import share_cores
 from streamer.settings import DEFAULT_DELAY, LEAST_FACE, LIVE_DELAY, MAX_FACE, Settings
 
 if TYPE_CHECKING:
-    from streamer.batch.inputs import Pair
+    from streamer.batch.inputs import FilePair
     from streamer.cli.progress import BatchReport, Report, Summary
     from streamer.pipeline.anonymizer import Anonymizer
     from streamer.sinks.delivery import Delivery
@@ -57,8 +66,12 @@ def run(
         list[str] | None, typer.Option(metavar="SINK", help="Write to this too; can be repeated.", show_default=False)
     ] = None,
     beta: Annotated[float, typer.Option(min=0, max=1, help="0: most private; 1: most like the person.")] = DEFAULT.beta,
-    model: Annotated[str, typer.Option(help="Weights: a name that `veil doctor` lists, or a file.")] = Drawing.model,
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the network runs.")] = Drawing.device,
+    model: Annotated[
+        str, typer.Option(help="Weights: a name that `veil doctor` lists, or a file.")
+    ] = DrawOptions.model,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="Where the network runs.")
+    ] = DrawOptions.device,
     mode: Annotated[
         Literal["generate", "cover"], typer.Option(help="Draw synthetic faces, or only cover: fast.")
     ] = DEFAULT.mode,
@@ -71,14 +84,14 @@ def run(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace SINK if it exists.")] = False,
     codec: Annotated[
         Literal["auto", "h264", "hevc", "vp9", "av1"], typer.Option(help="Of a video; auto: vp9 in webm, else h264.")
-    ] = Writing.codec,
-    crf: Annotated[int, typer.Option(min=0, max=51, help="Quality: 18 is very good, 28 is small.")] = Writing.crf,
+    ] = WriteOptions.codec,
+    crf: Annotated[int, typer.Option(min=0, max=51, help="Quality: 18 is very good, 28 is small.")] = WriteOptions.crf,
     key: Annotated[
         Path | None, typer.Option(help="A file of 32 random bytes: the same key, the same strangers.")
     ] = None,
     stream: Annotated[
         str | None, typer.Option(metavar="NAME", help="Of what is filmed: another name, other strangers.")
-    ] = Drawing.stream,
+    ] = DrawOptions.stream,
     epsilon: Annotated[
         float | None, typer.Option(help="Differential privacy of who becomes whom, per track.", show_default=False)
     ] = DEFAULT.epsilon,
@@ -102,7 +115,7 @@ def run(
     realtime: Annotated[bool, typer.Option("--realtime", help="Play SOURCE at its own pace, as if live.")] = False,
     transport: Annotated[
         Literal["auto", "tcp", "udp"], typer.Option(help="Of rtsp://; auto: UDP where the server refuses TCP.")
-    ] = Reading.transport,
+    ] = ReadOptions.transport,
     start: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="Begin at 90, 1:30 or 0:01:30.5.", show_default=False)
     ] = None,
@@ -110,7 +123,7 @@ def run(
     preview: Annotated[
         float | None,
         typer.Option(min=0.5, max=60, metavar="SECONDS", help="First so long from three places, to a file by SINK."),
-    ] = Reading.preview,
+    ] = ReadOptions.preview,
     always: Annotated[
         list[str] | None,
         typer.Option(metavar="X,Y,W,H", help="Cover this, too, in every frame: pixels, or all in %; can be repeated."),
@@ -123,25 +136,27 @@ def run(
     ] = False,
     mark_key: Annotated[
         Path | None, typer.Option(metavar="PEM", help="Sign it, with a C2PA manifest, by this key", show_default=False)
-    ] = Writing.mark_key,
+    ] = WriteOptions.mark_key,
     mark_cert: Annotated[
         Path | None, typer.Option(metavar="PEM", help="and this certificate with its chain.", show_default=False)
-    ] = Writing.mark_cert,
+    ] = WriteOptions.mark_cert,
     keep: Annotated[
         Path | None, typer.Option(metavar="LIST", help="Who agreed to stay visible: `veil consent` makes the list.")
-    ] = Consenting.consents,
-    keep_key: Annotated[Path | None, typer.Option(help="The key file of that list.")] = Consenting.key,
-    camera: Annotated[str | None, typer.Option(help="What is filmed with, as the list names it.")] = Consenting.camera,
-    keep_recognizer: Annotated[str, typer.Option(help="What the list was made with.")] = Consenting.recognizer,
+    ] = ConsentOptions.consents,
+    keep_key: Annotated[Path | None, typer.Option(help="The key file of that list.")] = ConsentOptions.key,
+    camera: Annotated[
+        str | None, typer.Option(help="What is filmed with, as the list names it.")
+    ] = ConsentOptions.camera,
+    keep_recognizer: Annotated[str, typer.Option(help="What the list was made with.")] = ConsentOptions.recognizer,
     keep_crowd: Annotated[
         Path | None, typer.Option(help="Strangers, by that recogniser: `veil consent crowd`.", show_default=False)
-    ] = Consenting.crowd,
+    ] = ConsentOptions.crowd,
     audit: Annotated[
         Path | None, typer.Option(metavar="LOG", help="Write what was done, per second and without pictures.")
-    ] = Auditing.log,
+    ] = AuditOptions.log,
     audit_key: Annotated[
         Path | None, typer.Option(metavar="PEM", help="Sign the log with it: `veil audit-key` makes one.")
-    ] = Auditing.key,
+    ] = AuditOptions.key,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and no progress.")] = False,
 ) -> None:
     """Replace every face of SOURCE and write the result to SINK; of several, each to a file in the folder SINK."""
@@ -157,13 +172,13 @@ def run(
             sources[0],
             sink,
             tuple(also or ()),
-            Reading(
+            ReadOptions(
                 transport, realtime, recursive, seconds_of(start, "--from") or 0.0, seconds_of(end, "--to"), preview
             ),
-            Drawing(settings, live_delay, model, device, stream),
-            Writing(keep_audio, voice, overwrite, codec, crf, not no_mark, mark_key, mark_cert),
-            Consenting(keep, keep_key, camera, keep_recognizer, keep_crowd),
-            Auditing(audit, audit_key),
+            DrawOptions(settings, live_delay, model, device, stream),
+            WriteOptions(keep_audio, voice, overwrite, codec, crf, not no_mark, mark_key, mark_cert),
+            ConsentOptions(keep, keep_key, camera, keep_recognizer, keep_crowd),
+            AuditOptions(audit, audit_key),
             quiet=as_json,
         )
         pairs = _pairs(sources, job)
@@ -192,7 +207,7 @@ def _tell(report: Report | BatchReport, *, as_json: bool) -> None:
         raise SinkError(report.failure)
 
 
-def _pairs(sources: list[str], job: Job) -> list[Pair]:
+def _pairs(sources: list[str], job: Job) -> list[FilePair]:
     """Return the files of a run of many, or nothing if one source, such as a folder of pictures, is all there is."""
     if len(sources) == 1 and not Path(sources[0]).is_dir():
         return []
@@ -209,7 +224,7 @@ def _pairs(sources: list[str], job: Job) -> list[Pair]:
     return pairs_of(sources, job.sink, recursive=job.reading.recursive, with_sound=job.writing.keep_audio)
 
 
-def anonymize_many(job: Job, pairs: list[Pair]) -> BatchReport:
+def anonymize_many(job: Job, pairs: list[FilePair]) -> BatchReport:
     """Do one job a file, with weights that are loaded once; a file that fails is said and does not stop the others."""
     from streamer.batch.inputs import output_folders
     from streamer.cli.progress import BatchReport

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streamer.consent.quality import FaceReader, Sighting
+from streamer.consent.quality import FaceReader, Observation
 from streamer.errors import SourceError
 from streamer.faces.detect import SURE, FaceDetector
 from streamer.sources.file_source import open_source
@@ -68,7 +68,7 @@ def _pictures(photos: Iterable[Path]) -> Iterator[tuple[Path, Image]]:
                 yield photo / source.info.names[frame.index] if photo.is_dir() else photo, frame.image
 
 
-def _sighting(photo: Path, image: Image, detector: FaceDetector, *, reader: FaceReader) -> Sighting:
+def _sighting(photo: Path, image: Image, detector: FaceDetector, *, reader: FaceReader) -> Observation:
     faces = [face for face in detector(image) if face.score >= SURE]
     if len(faces) != 1:
         raise SourceError(f"{photo}: shows {len(faces)} faces, not one; crop it, or take another photo")

@@ -34,7 +34,7 @@ import numpy as np
 
 from streamer.consent.cohort import MARGIN, Cohort
 from streamer.consent.entries import ConsentList
-from streamer.consent.quality import Sighting
+from streamer.consent.quality import Observation
 from streamer.types import Track
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class ConsentJudge:
         self._evidence: dict[int, _Evidence] = {}
         self._said: dict[int, Decision] = {}
 
-    def observe(self, track_id: int, sighting: Sighting, *, seconds: float) -> Decision:
+    def observe(self, track_id: int, sighting: Observation, *, seconds: float) -> Decision:
         """Take one look at a track into account; what is done to it, `decide` says for the whole frame.
 
         Args:
@@ -143,7 +143,7 @@ class ConsentJudge:
         expires = next(person.expires for person in self._people if person.name == evidence.name)
         return Decision(None, "expired") if self._today() > expires else Decision(evidence.name, "")
 
-    def _who(self, sighting: Sighting) -> tuple[str | None, str]:
+    def _who(self, sighting: Observation) -> tuple[str | None, str]:
         """Return who a good sighting shows, or None and why nobody."""
         if not self._people:
             return None, UNKNOWN

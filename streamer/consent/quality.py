@@ -24,7 +24,7 @@ MIN_SHARPNESS = 0.01  # 97 in 100 of them reach it, 8 in 10 with 1 pixel of blur
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class Observation:
     """One look at a face.
 
     Attributes:
@@ -66,7 +66,7 @@ class FaceReader:
     def __init__(self, recognizer: FaceRecognizer, device: torch.device) -> None:
         self._embedder = FaceEmbedder(recognizer, device)
 
-    def __call__(self, image: Image, face: Face) -> Sighting:
+    def __call__(self, image: Image, face: Face) -> Observation:
         """Return the sighting of a face.
 
         Args:
@@ -79,7 +79,7 @@ class FaceReader:
         variance = float(grey.var())
         sharpness = float(cv2.Laplacian(grey, cv2.CV_32F).var()) / max(variance, 1.0)
         sideways, nod = turn_of(face.landmarks)
-        return Sighting(embedding, face.size, sideways, nod, variance**0.5, sharpness)
+        return Observation(embedding, face.size, sideways, nod, variance**0.5, sharpness)
 
 
 def recognizer_id(name_or_path: Path | str) -> RecognizerId:

@@ -74,7 +74,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Scan:
     """One network's look at one view `x1, y1, x2, y2` of a picture, in pixels."""
 
     network: Literal["short", "full"]
@@ -110,7 +110,7 @@ class FaceDetector:
             self.close()
             raise
 
-    def __call__(self, image: Image, some: Sequence[Look] | None = None) -> list[Face]:
+    def __call__(self, image: Image, some: Sequence[Scan] | None = None) -> list[Face]:
         """Return the faces of `image`, the best detections first; also doubtful ones, down to `LEAST_SCORE`.
 
         A face with a mesh has the better of the two models' scores: that the mesh fits is evidence. What is under
@@ -182,7 +182,7 @@ class FaceDetector:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _candidates(self, networks: FaceNetworks, image: Image, taken: Sequence[Look]) -> list[Candidate]:
+    def _candidates(self, networks: FaceNetworks, image: Image, taken: Sequence[Scan]) -> list[Candidate]:
         shrunk = {view: _shrink(image[view[1] : view[3], view[0] : view[2]]) for view in {look.view for look in taken}}
         short, full = ([look.view for look in taken if look.network == network] for network in ("short", "full"))
         inputs = [("short", shrunk[view]) for view in short]
@@ -214,12 +214,12 @@ def shared_networks(*, limit: int) -> Shared[LastingNetworks]:
     return Shared(lambda: LastingNetworks(least_score=LEAST_SCORE), limit=limit)
 
 
-def looks(width: int, height: int, *, max_tiles: int = MAX_TILES) -> list[Look]:
+def looks(width: int, height: int, *, max_tiles: int = MAX_TILES) -> list[Scan]:
     """Return all looks at a picture of this size: short range at the whole, full range also at tiles of a large one."""
     whole = (0, 0, width, height)
     views = [whole, *tiles(width, height, max_tiles=max_tiles)]
     first = 1 if len(views) > ENOUGH_TILES else 0
-    return [Look("short", whole), *(Look("full", view) for view in views[first:])]
+    return [Scan("short", whole), *(Scan("full", view) for view in views[first:])]
 
 
 def tiles(width: int, height: int, *, max_tiles: int) -> list[tuple[int, int, int, int]]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamer.faces.center_face import View
-from streamer.faces.detect import Look, looks
+from streamer.faces.detect import Scan, looks
 from streamer.faces.track import SceneCuts
 from streamer.types import Face, Floats, Image
 
@@ -43,7 +43,7 @@ class Rounds:
         self._pause = min(ROUND_SECONDS, delay_seconds)
         self._hurries = delay_seconds < PATIENT_SECONDS
         self._cuts = SceneCuts()
-        self._looks: list[Look] = []
+        self._looks: list[Scan] = []
         self._seconds, self._step = -math.inf, 0.0
         self._reference: Floats | None = None  # the cells of the last round
         self.last = -math.inf  # when it was last looked everywhere, in seconds
@@ -68,7 +68,7 @@ class Rounds:
             self.last, self._reference = -math.inf, None
         return was_open and not goes_on
 
-    def due(self, image: Image, seconds: float, *, known: Sequence[Face], doubted: Sequence[Face]) -> list[Look] | None:
+    def due(self, image: Image, seconds: float, *, known: Sequence[Face], doubted: Sequence[Face]) -> list[Scan] | None:
         """Return the looks to take at this frame: None for a round of all, or those at what is in doubt.
 
         Args:

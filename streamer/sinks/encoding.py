@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Encoder:
+class CodecSetup:
     """An encoder of FFmpeg and how it is driven.
 
     Attributes:
@@ -43,13 +43,13 @@ class Encoder:
 # Milliseconds of CPU a frame, PSNR, kilobytes of 60 frames.
 ENCODERS = {
     # 2.8 ms, 44.4 dB, 291 kB; veryfast takes half as long again and saves half of the bytes.
-    "h264": Encoder("libx264", {"preset": "superfast"}),
+    "h264": CodecSetup("libx264", {"preset": "superfast"}),
     # 13.6 ms, 43.6 dB, 140 kB; it writes to stderr by itself unless told not to.
-    "hevc": Encoder("libx265", {"preset": "superfast", "x265-params": "log-level=none"}),
+    "hevc": CodecSetup("libx265", {"preset": "superfast", "x265-params": "log-level=none"}),
     # 4.1 ms, 42.7 dB, 179 kB
-    "vp9": Encoder("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "row-mt": "1"}, crf_shift=12),
+    "vp9": CodecSetup("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "row-mt": "1"}, crf_shift=12),
     # 6.1 ms, 41.5 dB, 131 kB; presets above 10 are no faster here.
-    "av1": Encoder("libsvtav1", {"preset": "10"}, crf_shift=12, max_rate=Fraction(240)),
+    "av1": CodecSetup("libsvtav1", {"preset": "10"}, crf_shift=12, max_rate=Fraction(240)),
 }
 HELD: dict[str, tuple[Codec, ...]] = {  # by suffix; the first is the default
     ".mp4": ("h264", "hevc", "vp9", "av1"),
@@ -62,7 +62,7 @@ X265_LOOKAHEAD = 2  # frames; of a video this short, x265 leaves the decoding ti
 BT709 = LIMITED_RANGE = 1
 
 
-def choose_encoder(path: Path, codec: Codec) -> Encoder:
+def choose_encoder(path: Path, codec: Codec) -> CodecSetup:
     """Return the encoder for the video file `path`; "auto" is the usual one of its container.
 
     Raises:
@@ -87,7 +87,7 @@ def choose_encoder(path: Path, codec: Codec) -> Encoder:
 class VideoEncoder:
     """Safe frames in, packets of the new video stream of a container out."""
 
-    def __init__(self, container: OutputContainer, info: VideoInfo, *, encoder: Encoder, crf: int) -> None:
+    def __init__(self, container: OutputContainer, info: VideoInfo, *, encoder: CodecSetup, crf: int) -> None:
         """Add the stream for pictures as in `info`, of even size; `crf` is quality on the scale of x264."""
         self._stream = _add_stream(container, info, encoder=encoder, crf=crf)
         self._reformatter = VideoReformatter()
@@ -119,7 +119,7 @@ class VideoEncoder:
         return packets
 
 
-def _add_stream(container: OutputContainer, info: VideoInfo, *, encoder: Encoder, crf: int) -> VideoStream:
+def _add_stream(container: OutputContainer, info: VideoInfo, *, encoder: CodecSetup, crf: int) -> VideoStream:
     rate = min(info.rate or Fraction(25), encoder.max_rate)
     stream = container.add_stream(
         encoder.name, rate=rate, options=encoder.options | {"crf": str(crf + encoder.crf_shift)}

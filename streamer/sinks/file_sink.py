@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from streamer.errors import SinkError
 from streamer.sinks.copied import CopiedStreams, seconds_of
-from streamer.sinks.encoding import HELD, Encoder, VideoEncoder, choose_encoder
+from streamer.sinks.encoding import HELD, CodecSetup, VideoEncoder, choose_encoder
 from streamer.sinks.marks.credentials import Credentials
 from streamer.sinks.marks.mark import add_tags, append_xmp
 from streamer.sinks.part_sink import PartSink, check_place, final_place
@@ -120,7 +120,7 @@ class VideoSink(PartSink):
         source_path: Path | None,
         keep_audio: bool,
         voice: Voice | None,
-        encoder: Encoder,
+        encoder: CodecSetup,
         crf: int,
         overwrite: bool,
         mark: bool,

@@ -25,7 +25,7 @@ from streamer.backoff import LONGEST_WAIT, Backoff
 from streamer.errors import SinkError
 from streamer.masking import mask_secrets
 from streamer.sinks.delivery import RemoteSink
-from streamer.sinks.encoding import Encoder, VideoEncoder
+from streamer.sinks.encoding import CodecSetup, VideoEncoder
 from streamer.sources.address import URL
 from streamer.types import SafeFrame, VideoInfo
 
@@ -37,7 +37,7 @@ REMUX = (sys.executable, "-P", str(Path(__file__).with_name("remux.py")))
 KEY_SECONDS = 1  # from one key frame to the next: who joins waits for one
 # No frame waits for a later one, as it would for each thread that has a frame of its own (FFmpeg's default, whatever is
 # tuned); each key frame carries what a decoder needs to begin there.
-LIVE_H264 = Encoder(
+LIVE_H264 = CodecSetup(
     "libx264",
     {
         "preset": "superfast", "tune": "zerolatency", "thread_type": "slice", "bf": "0",
@@ -149,7 +149,7 @@ class _Link:
         pipe = _Pipe(self._child.stdin.fileno())
         pipe.write(json.dumps(order).encode() + b"\n")
         self._container: OutputContainer = av.open(pipe, "w", format="nut", options={"flush_packets": "1"})
-        keyed = Encoder(LIVE_H264.name, LIVE_H264.options | {"g": str(round((info.rate or 25) * KEY_SECONDS))})
+        keyed = CodecSetup(LIVE_H264.name, LIVE_H264.options | {"g": str(round((info.rate or 25) * KEY_SECONDS))})
         self._video = VideoEncoder(self._container, info, encoder=keyed, crf=crf)
 
     @property

@@ -10,7 +10,7 @@ import cv2
 import pytest
 from typer.testing import CliRunner, Result
 
-from streamer.batch.inputs import Pair, output_folders, pairs_of
+from streamer.batch.inputs import FilePair, output_folders, pairs_of
 from streamer.cli import main as cli
 from streamer.cli import run as cli_run
 from streamer.cli.jobs.job import Job
@@ -188,6 +188,6 @@ def test_names_of_several_folders_do_not_meet_and_sound_chooses_the_container(
 
 def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path):
     (tmp_path / "file").touch()
-    pair = Pair(tmp_path / "a.mp4", tmp_path / "file" / "out" / "a.mp4")
+    pair = FilePair(tmp_path / "a.mp4", tmp_path / "file" / "out" / "a.mp4")
     with pytest.raises(SinkError, match="cannot make the folder"), output_folders([pair]):
         pytest.fail("made")

@@ -16,7 +16,7 @@ from streamer.consent.cohort import Cohort
 from streamer.consent.enroll import enroll
 from streamer.consent.entries import ConsentList, Person
 from streamer.consent.judge import NEEDED_SECONDS, ConsentJudge
-from streamer.consent.quality import FaceReader, Sighting
+from streamer.consent.quality import FaceReader, Observation
 from streamer.faces.detect import FaceDetector
 from streamer.faces.track import FaceTracker
 from streamer.sources.file_source import open_source
@@ -28,7 +28,7 @@ HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"  
 COLLINS = Path(skimage.__file__).parent / "data" / "astronaut.png"  # NASA, public domain
 CROWD = Cohort(0.65, np.eye(128, dtype=np.float32))  # nobody's
 
-Look = tuple[float, list[Track], dict[int, Sighting]]
+Look = tuple[float, list[Track], dict[int, Observation]]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from streamer.cli.demo import Pose, Shot, render_clip
 from streamer.consent.cohort import Cohort
 from streamer.consent.entries import ConsentList, Person
 from streamer.consent.filter import ConsentContext, ConsentFilter
-from streamer.consent.quality import Sighting
+from streamer.consent.quality import Observation
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.sources.file_source import open_source
 from streamer.types import Face, Frame, Image, SafeFrame, Track, TrackedFrame
@@ -182,8 +182,8 @@ def test_without_anybody_to_be_kept_a_face_that_hides_another_is_hidden_as_any()
 def test_a_track_that_goes_over_to_somebody_else_is_covered_at_once():
     ann, stranger = np.eye(2, dtype=np.float32)
 
-    def read(image: Image, face: Face) -> Sighting:
-        return Sighting(ann if face.box[0] < 250 else stranger, 200, 0.0, 0.6, 50, 0.05)
+    def read(image: Image, face: Face) -> Observation:
+        return Observation(ann if face.box[0] < 250 else stranger, 200, 0.0, 0.6, 50, 0.05)
 
     crowd = Cohort(0.6, np.zeros((1, 2), np.float32))
     people = ConsentList((Person("Ann", date.max, ann),), {})

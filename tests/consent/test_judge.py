@@ -11,7 +11,7 @@ import pytest
 from streamer.consent.cohort import MARGIN, Cohort
 from streamer.consent.entries import ConsentList, Person
 from streamer.consent.judge import FRESH_SECONDS, NEEDED, NEEDED_SECONDS, ConsentJudge, Decision
-from streamer.consent.quality import Sighting
+from streamer.consent.quality import Observation
 from streamer.types import Face, Floats, Track
 
 STEP = 0.15  # seconds between sightings; five of them are 0.6 seconds
@@ -35,8 +35,8 @@ def like(vector: Floats, cosine: float) -> Floats:
     return cosine * vector + np.sqrt(1 - cosine**2) * axis(0, 0, 0, 0, 0, 1)
 
 
-def sighting(embedding: Floats, **flaws: float) -> Sighting:
-    good = Sighting(embedding, size=100, sideways=0, nod=0.6, contrast=50, sharpness=0.05)
+def sighting(embedding: Floats, **flaws: float) -> Observation:
+    good = Observation(embedding, size=100, sideways=0, nod=0.6, contrast=50, sharpness=0.05)
     return replace(good, **flaws)
 
 

@@ -10,7 +10,7 @@ import torch
 from models.checkpoint import WEIGHTS
 from models.checkpoint_errors import CheckpointError
 from models.pretrained.imported import load_recognizer
-from streamer.consent.quality import FaceReader, Sighting, recognizer_id, turn_of
+from streamer.consent.quality import FaceReader, Observation, recognizer_id, turn_of
 from streamer.types import Face, Image
 
 
@@ -57,13 +57,13 @@ def test_turn_and_nod_follow_the_nose_in_the_head_s_own_axes(landmarks: list[lis
 
 
 def test_what_is_no_number_is_a_flaw():
-    assert Sighting(np.zeros(3, np.float32), 100, np.nan, 0.6, 50, 0.05).flaw == "turned"
-    assert Sighting(np.zeros(3, np.float32), 100, 0.0, 0.6, np.nan, 0.05).flaw == "dim"
-    assert Sighting(np.zeros(3, np.float32), 100, 0.0, 0.6, 50, np.nan).flaw == "blurred"
+    assert Observation(np.zeros(3, np.float32), 100, np.nan, 0.6, 50, 0.05).flaw == "turned"
+    assert Observation(np.zeros(3, np.float32), 100, 0.0, 0.6, np.nan, 0.05).flaw == "dim"
+    assert Observation(np.zeros(3, np.float32), 100, 0.0, 0.6, 50, np.nan).flaw == "blurred"
 
 
 def test_a_sighting_s_repr_has_no_embedding():
-    assert "embedding" not in repr(Sighting(np.zeros(3, np.float32), 100, 0, 0.6, 50, 0.05))
+    assert "embedding" not in repr(Observation(np.zeros(3, np.float32), 100, 0, 0.6, 50, 0.05))
 
 
 def test_a_recognizer_is_known_by_the_sha256_of_its_weights():

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.onset import entries, onsets
 from streamer.evaluate.measures.coverage import UNCOVERED
-from streamer.faces.detect import FaceDetector, Look
+from streamer.faces.detect import FaceDetector, Scan
 from streamer.pipeline import stream as stream_module
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.settings import LIVE_DELAY
@@ -21,7 +21,7 @@ class LateDetector(FaceDetector):
 
     seen = 0
 
-    def __call__(self, image: Image, some: Sequence[Look] | None = None) -> list[Face]:
+    def __call__(self, image: Image, some: Sequence[Scan] | None = None) -> list[Face]:
         faces = super().__call__(image, some)
         self.seen = self.seen + 1 if faces else 0
         return faces if self.seen > LATE else []

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from streamer.faces.detect import Look, looks
+from streamer.faces.detect import Scan, looks
 from streamer.faces.rounds import CELL, ROUND_SECONDS, Rounds
 from streamer.types import Face, Image
 
@@ -32,7 +32,7 @@ def face(x: float, y: float, size: float) -> Face:
 
 def taken(
     images: list[Image], *, delay: float = 0.5, known: list[Face] | None = None, doubted: list[Face] | None = None
-) -> Iterator[list[Look] | None]:
+) -> Iterator[list[Scan] | None]:
     """Yield what is due in each of `images`, `RATE` a second."""
     rounds = Rounds(delay)
     for n, image in enumerate(images):

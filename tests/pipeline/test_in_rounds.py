@@ -10,7 +10,7 @@ import pytest
 
 from streamer.consent.filter import ConsentFilter
 from streamer.faces import detect
-from streamer.faces.detect import FaceDetector, Look
+from streamer.faces.detect import FaceDetector, Scan
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.stream import FaceAnonymizer
 from streamer.types import Face, Frame, Image, Policy
@@ -25,7 +25,7 @@ class Counting(FaceDetector):
         super().__init__()
         self.asked: list[int] = []  # the brightness of the top left pixel, which numbers the frames of a test
 
-    def __call__(self, image: Image, some: list[Look] | None = None) -> list[Face]:  # type: ignore[override]
+    def __call__(self, image: Image, some: list[Scan] | None = None) -> list[Face]:  # type: ignore[override]
         self.asked.append(int(image[0, 0, 0]))
         return super().__call__(image, some)
 
@@ -126,7 +126,7 @@ def test_a_frame_that_failed_is_made_up_for_in_the_next(portrait: Image, monkeyp
     stream, detector = stream_of(covering())
     search = detector.__class__.__call__
 
-    def fails_once(self: Counting, image: Image, some: list[Look] | None = None) -> list[Face]:
+    def fails_once(self: Counting, image: Image, some: list[Scan] | None = None) -> list[Face]:
         faces = search(self, image, some)
         if len(self.asked) == 2:
             raise RuntimeError("out of memory")

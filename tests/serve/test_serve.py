@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streamer.cli.demo import free_portrait
 from streamer.evaluate.measures.coverage import UNCOVERED, detail_kept
-from streamer.faces.detect import FaceDetector, Look
+from streamer.faces.detect import FaceDetector, Scan
 from streamer.pipeline import stream as stream_module
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.render.batching import batched
@@ -179,7 +179,7 @@ class Breaking(FaceDetector):
 
     calls = 0
 
-    def __call__(self, image: Image, some: Sequence[Look] | None = None) -> list[Face]:
+    def __call__(self, image: Image, some: Sequence[Scan] | None = None) -> list[Face]:
         Breaking.calls += 1
         if Breaking.calls % 3 == 0:
             raise RuntimeError(f"broken by {image[0, 0]}")

@@ -129,7 +129,7 @@ def test_a_codec_that_the_container_cannot_hold_is_refused(tmp_path: Path, name:
 
 
 def test_a_codec_that_this_ffmpeg_lacks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(video_codec.ENCODERS, "hevc", video_codec.Encoder("no_such_encoder", {}))
+    monkeypatch.setitem(video_codec.ENCODERS, "hevc", video_codec.CodecSetup("no_such_encoder", {}))
     with pytest.raises(SinkError, match="this FFmpeg has no no_such_encoder; choose another codec"):
         open_sink(tmp_path / "out.mkv", INFO, codec="hevc")
 

@@ -19,7 +19,7 @@ DEFAULT = Settings()
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadOptions:
     """How the source is read, and what of it.
 
     Attributes:
@@ -39,7 +39,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class DrawOptions:
     """What is done to faces, and with what.
 
     Attributes:
@@ -58,7 +58,7 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Writing:
+class WriteOptions:
     """How the outputs are written: as `streamer.sinks.outputs.open_outputs` has it.
 
     Attributes:
@@ -77,7 +77,7 @@ class Writing:
 
 
 @dataclass(frozen=True)
-class Consenting:
+class ConsentOptions:
     """Who stays visible: as `streamer.consent.filter.ConsentContext.load` has it; nobody without a list."""
 
     consents: Path | None = None
@@ -88,7 +88,7 @@ class Consenting:
 
 
 @dataclass(frozen=True)
-class Auditing:
+class AuditOptions:
     """Where what was done is logged, and the key that the log is signed with; no log without a place."""
 
     log: Path | None = None
@@ -108,11 +108,11 @@ class Job:
     source: str
     sink: str
     also: tuple[str, ...] = ()
-    reading: Reading = Reading()
-    drawing: Drawing = Drawing()
-    writing: Writing = Writing()
-    consenting: Consenting = Consenting()
-    auditing: Auditing = Auditing()
+    reading: ReadOptions = ReadOptions()
+    drawing: DrawOptions = DrawOptions()
+    writing: WriteOptions = WriteOptions()
+    consent: ConsentOptions = ConsentOptions()
+    auditing: AuditOptions = AuditOptions()
     quiet: bool = False
     label: str = field(default="", repr=False)
 
@@ -141,4 +141,4 @@ def preview_of(job: Job) -> Job:
     name = str(sink.with_name(f"{sink.stem}.preview{sink.suffix}"))
     reading = replace(job.reading, realtime=False)
     writing = replace(job.writing, keep_audio=False, voice=False)
-    return replace(job, sink=name, also=(), reading=reading, writing=writing, auditing=Auditing())
+    return replace(job, sink=name, also=(), reading=reading, writing=writing, auditing=AuditOptions())

@@ -12,7 +12,7 @@ from streamer.errors import StreamerError
 
 if TYPE_CHECKING:
     from streamer.audit.log import AuditLog
-    from streamer.cli.jobs.job import Consenting, Drawing, Job, Reading, Writing
+    from streamer.cli.jobs.job import ConsentOptions, DrawOptions, Job, ReadOptions, WriteOptions
     from streamer.consent.filter import ConsentContext
     from streamer.pipeline.anonymizer import Anonymizer
     from streamer.region import Region
@@ -46,7 +46,7 @@ def _check_regions(always: tuple[Region, ...], info: VideoInfo) -> None:
         raise typer.BadParameter(reason.removeprefix("always: "), param_hint="--always")
 
 
-def _parts(reading: Reading, source: Source) -> tuple[Span, ...]:
+def _parts(reading: ReadOptions, source: Source) -> tuple[Span, ...]:
     """Return what is taken of a video, or for a preview, where it is looked at."""
     from streamer.sources.excerpts import spread
     from streamer.sources.file_source import VideoSource
@@ -92,13 +92,13 @@ def open_job_sink(job: Job, info: VideoInfo, on_quit: Callable[[], None], audit:
     )
 
 
-def _voice(drawing: Drawing) -> Voice:
+def _voice(drawing: DrawOptions) -> Voice:
     from streamer.sound.voice import Voice
 
     return Voice.of(drawing.settings.key, drawing.stream or "")
 
 
-def _credentials(writing: Writing, audit: AuditLog | None) -> Credentials | None:
+def _credentials(writing: WriteOptions, audit: AuditLog | None) -> Credentials | None:
     if writing.mark_key is None and writing.mark_cert is None:
         return None
     if not writing.mark:
@@ -121,7 +121,7 @@ def load_anonymizer(job: Job, *, is_live: bool) -> Anonymizer:
     if is_live:
         settings = replace(settings, delay_seconds=drawing.live_delay_seconds)
     try:
-        keeping = _consent_context(job.consenting)
+        keeping = _consent_context(job.consent)
         return Anonymizer.load_with(settings, drawing.model, device=drawing.device, keeping=keeping)
     except CheckpointError as error:
         raise StreamerError(str(error)) from error
@@ -129,7 +129,7 @@ def load_anonymizer(job: Job, *, is_live: bool) -> Anonymizer:
         raise typer.BadParameter(str(error)) from error
 
 
-def _consent_context(options: Consenting) -> ConsentContext | None:
+def _consent_context(options: ConsentOptions) -> ConsentContext | None:
     if options.consents is None:
         return None
     if options.key is None:

@@ -69,7 +69,7 @@ class Classic:
         return [self._hide(face) for face in faces]
 
 
-class Ours:
+class OursWithoutKey:
     """Ours as it is used: each photo another recording, under a key that the attacker has not."""
 
     name, title = "ours", "ours, key unknown"
@@ -91,7 +91,7 @@ class Ours:
         return [safe.image for safe in keyed.frames(frames, stream=f"clip {recording}")]
 
 
-class OursWithKey(Ours):
+class OursWithKey(OursWithoutKey):
     """Ours to an attacker who has the key, or the tool with the key in it, and runs it as the owner did."""
 
     name, title = "ours_same_key", "ours, key known"
@@ -101,7 +101,7 @@ class OursWithKey(Ours):
         return self._keyed[0].picture(_still(original.image), stream="photos").image
 
 
-class OursStill(Ours):
+class OursStill(OursWithoutKey):
     """Ours as `--expression` damps movement, which only recordings have."""
 
     name, title = "ours_still", f"ours, --expression {STILL:g}"
@@ -118,7 +118,7 @@ def covers_of(anonymizer: Anonymizer, *, seed: int) -> list[Cover]:
         Classic("blur_strong", f"blur {STRONG_BLUR:g} px", partial(blur, strength=STRONG_BLUR)),
         Classic("mosaic", f"mosaic {MOSAIC:g} px", partial(mosaic, strength=MOSAIC)),
         Classic("solid", "solid", solid),
-        Ours(anonymizer, seed=seed),
+        OursWithoutKey(anonymizer, seed=seed),
         OursWithKey(anonymizer, seed=seed),
     ]
 

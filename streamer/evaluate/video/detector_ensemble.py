@@ -34,7 +34,7 @@ BOX_OF_YUNET = np.array([-0.04, 0.23, 0.03, -0.01], np.float32)  # of its width 
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class Detection:
     """One face as several detectors see it.
 
     Attributes:
@@ -68,7 +68,7 @@ class DetectorEnsemble:
         self._mediapipe = FaceDetector(max_tiles=MAX_TILES)
         self._hog = dlib.get_frontal_face_detector()
 
-    def __call__(self, image: Image) -> list[Sighting]:
+    def __call__(self, image: Image) -> list[Detection]:
         """Return the faces of `(H, W, 3)` uint8 RGB `image`, largest first."""
         seen = [_seen_by_mediapipe(face) for face in self._mediapipe(image)]  # its boxes are the ones we speak of
         seen += self._seen_by_yunet(image) + self._seen_by_hog(image)
@@ -84,18 +84,18 @@ class DetectorEnsemble:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _seen_by_yunet(self, image: Image) -> list[Sighting]:
+    def _seen_by_yunet(self, image: Image) -> list[Detection]:
         if self._yunet is None:
             return []
         self._yunet.setInputSize(image.shape[1::-1])
         rows = self._yunet.detect(np.ascontiguousarray(image[..., ::-1]))[1]
         return [_of_yunet(row) for row in (() if rows is None else rows)]
 
-    def _seen_by_hog(self, image: Image) -> list[Sighting]:
+    def _seen_by_hog(self, image: Image) -> list[Detection]:
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         found, scores, _ = self._hog.run(grey, int(grey.size < HOG_AREA), HOG_SCORE)
         boxes = [np.array([r.left(), r.top(), r.right(), r.bottom()], np.float32) for r in found]
-        return [Sighting(box, math.nan, {"hog": score}) for box, score in zip(boxes, scores, strict=True)]
+        return [Detection(box, math.nan, {"hog": score}) for box, score in zip(boxes, scores, strict=True)]
 
 
 def find_truth(clip: Path, ensemble: DetectorEnsemble, *, every: int = 1) -> Truth:
@@ -110,9 +110,9 @@ def find_truth(clip: Path, ensemble: DetectorEnsemble, *, every: int = 1) -> Tru
         return Truth(clip.name, sha256_of(clip), source.info.width, source.info.height, frames)
 
 
-def merged(seen: Sequence[Sighting]) -> list[Sighting]:
+def merged(seen: Sequence[Detection]) -> list[Detection]:
     """Return one sighting a face; of those of the same face, the first gives the box, and its yaw if it has one."""
-    kept: list[Sighting] = []
+    kept: list[Detection] = []
     for one in seen:
         at = _same(one.box, kept)
         if at is None:
@@ -120,7 +120,7 @@ def merged(seen: Sequence[Sighting]) -> list[Sighting]:
             continue
         scores = kept[at].scores | {name: max(s, kept[at].scores.get(name, s)) for name, s in one.scores.items()}
         yaw = one.yaw if math.isnan(kept[at].yaw) else kept[at].yaw
-        kept[at] = Sighting(kept[at].box, yaw, scores)
+        kept[at] = Detection(kept[at].box, yaw, scores)
     return kept
 
 
@@ -143,7 +143,7 @@ def yaw_of_landmarks(landmarks: Floats) -> float:
     return abs(math.degrees(math.atan(float(offset) / NOSE_DEPTH)))
 
 
-def _same(box: Floats, kept: Sequence[Sighting]) -> int | None:
+def _same(box: Floats, kept: Sequence[Detection]) -> int | None:
     if not kept:
         return None
     ious, shares = overlaps(box, np.stack([k.box for k in kept]))
@@ -151,19 +151,19 @@ def _same(box: Floats, kept: Sequence[Sighting]) -> int | None:
     return int(same.argmax()) if same.max() >= 0 else None
 
 
-def _true(sighting: Sighting) -> TrueFace:
+def _true(sighting: Detection) -> TrueFace:
     return TrueFace(sighting.box, sighting.yaw, sighting.believed)
 
 
-def _seen_by_mediapipe(face: Face) -> Sighting:
+def _seen_by_mediapipe(face: Face) -> Detection:
     yaw = math.nan if face.mesh is None else yaw_of_mesh(face.mesh)
-    return Sighting(face.box, yaw, {"mediapipe": face.score})
+    return Detection(face.box, yaw, {"mediapipe": face.score})
 
 
-def _of_yunet(row: Floats) -> Sighting:
+def _of_yunet(row: Floats) -> Detection:
     corner, size = row[:2], row[2:4]
     box = np.concatenate([corner, corner + size]) + BOX_OF_YUNET * np.tile(size, 2)
-    return Sighting(box.astype(np.float32), yaw_of_landmarks(row[4:14].reshape(5, 2)), {"yunet": float(row[14])})
+    return Detection(box.astype(np.float32), yaw_of_landmarks(row[4:14].reshape(5, 2)), {"yunet": float(row[14])})
 
 
 def _yunet(path: Path) -> Any:  # noqa: ANN401 - OpenCV has no types

@@ -20,7 +20,7 @@ from streamer.evaluate.attack.imitation import Eyes, ImitationConfig, imitate, t
 from streamer.evaluate.attack.inversion import InversionConfig, invert, train_inverter
 from streamer.evaluate.attack.linear_map import mapped
 from streamer.evaluate.attack.linking import link
-from streamer.evaluate.covered.covers import Classic, Ours, OursWithKey, portrait
+from streamer.evaluate.covered.covers import Classic, OursWithKey, OursWithoutKey, portrait
 from streamer.evaluate.covered.evidence import CROP, Album, Cast, Sitting, Views, cast_of, chosen
 from streamer.evaluate.covered.kept import Kept
 from streamer.evaluate.figures import Figure
@@ -220,7 +220,7 @@ def test_a_person_of_an_uncovered_clip_is_named_among_strangers(tmp_path: Path):
 def test_the_key_decides_whether_a_photo_becomes_the_same_stranger_again():
     (image,), (face,) = hopper(1)
     loaded = Anonymizer.load()
-    known, unknown = OursWithKey(loaded, seed=0), Ours(loaded, seed=0)
+    known, unknown = OursWithKey(loaded, seed=0), OursWithoutKey(loaded, seed=0)
     original = portrait(image, face)
     assert (known.photo(original, 0) == known.photo(original, 1)).all()
     outputs = [
