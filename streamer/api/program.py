@@ -81,6 +81,8 @@ class Anonymizer(pipeline.Anonymizer):
         Raises:
             ValueError, AnonymizerError: As `image`, for the first that fails, and says which.
         """
+        if isinstance(pictures, np.ndarray) and pictures.ndim < 4 and pictures.shape[-1:] in ((3,), (4,)):
+            raise ValueError("images takes several pictures: pass a list of them, or use image for one")
 
         def one(numbered: tuple[int, AnyPicture]) -> AnyPicture:
             number, picture = numbered
@@ -103,7 +105,7 @@ class Anonymizer(pipeline.Anonymizer):
 
     def video(
         self,
-        source: str | Path,
+        source: str | Path | int,
         sink: str | Path,
         *,
         overwrite: bool = False,
@@ -135,6 +137,8 @@ class Anonymizer(pipeline.Anonymizer):
             AnonymizerError: If it cannot be made anonymous.
             ValueError: If a setting is out of range.
         """
+        if isinstance(source, int):  # as OpenCV has it
+            source = str(source)
         if isinstance(source, str) and live_address(source) is not None:
             raise SourceError(f"{source.partition(':')[0]}: is live; use protect() with open_source() and open_sink()")
         tally = Tally()

@@ -271,7 +271,7 @@ def anonymize(job: Job, loaded: Anonymizer | None = None) -> Report:
         with (
             suppress(LostOutputError),
             open_audit(job) as audit,
-            open_job_sink(job, source.info, interrupt, audit) as sink,
+            open_job_sink(job, source, interrupt, audit) as sink,
         ):
             anonymizer = loaded or load_anonymizer(job, is_live=source.info.is_live)
             start = time.perf_counter()

@@ -29,7 +29,7 @@ from streamer.pipeline.renderer import Renderer
 from streamer.pipeline.tiers import Choice, TierLadder, plan
 from streamer.render.conceal import conceal_frame
 from streamer.settings import Settings
-from streamer.types import Face, FaceReport, Frame, SafeFrame, Track, TrackedFrame
+from streamer.types import Cover, Face, FaceReport, Frame, SafeFrame, Track, TrackedFrame
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class FaceAnonymizer:
         `settings` is asked before each frame. With `frame_seconds` between its frames it is live, and draws what it
         has time for.
         """
-        self._current_settings = settings
+        self._current_settings, self._is_live = settings, frame_seconds is not None
         self.renderer = Renderer(loaded, frame_seconds)
         self.detector, self._network = FaceDetector(loaded.turns.detectors), CenterFace(loaded.turns.small_faces)
         self._small, self._look_again = SmallFaces(loaded.search, self._network), SecondLook(self._network)
@@ -137,7 +137,7 @@ class FaceAnonymizer:
         return self.render(self._searched(frame, self._look))
 
     def _forget(self, stream: str | None) -> None:
-        self._ladder, self._always = TierLadder(), AlwaysCovered()
+        self._ladder, self._always = TierLadder(is_live=self._is_live), AlwaysCovered()
         self.renderer.forget(stream)
 
     def _searched(self, frame: Frame, search: Callable[[Frame], TrackedFrame]) -> TrackedFrame:
@@ -223,7 +223,7 @@ class FaceAnonymizer:
         self._ladder.record(rendered.outcomes, frame.seconds)
         self._always.cover(rendered.image, settings)
         outcomes = rendered.outcomes | {track.id: Choice("kept", "") for track in kept}
-        reports = _reports([*seen.tracks, *kept], outcomes)
+        reports = _reports([*seen.tracks, *kept], outcomes, settings.cover)
         return SafeFrame(rendered.image, frame.index, frame.pts, frame.time_base, reports, guard=rendered.guard)
 
     def _plan(self, seen: TrackedFrame, settings: Settings) -> dict[int, Choice]:
@@ -248,5 +248,7 @@ class FaceAnonymizer:
         return SafeFrame(conceal_frame(frame.image), frame.index, frame.pts, frame.time_base, failed=reason)
 
 
-def _reports(tracks: Iterable[Track], choices: dict[int, Choice]) -> tuple[FaceReport, ...]:
-    return tuple(FaceReport(t.id, choices[t.id].tier, choices[t.id].reason, t.face.box) for t in tracks)
+def _reports(tracks: Iterable[Track], choices: dict[int, Choice], cover: Cover) -> tuple[FaceReport, ...]:
+    """Return what is seen in the place of each track: of a face that is drawn under its cover, that."""
+    shown = {n: cover if one.tier == "generated" and one.reason else one.tier for n, one in choices.items()}
+    return tuple(FaceReport(t.id, shown[t.id], choices[t.id].reason, t.face.box) for t in tracks)

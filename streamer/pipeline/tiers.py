@@ -10,7 +10,10 @@ from streamer.render.align import profile_ratio
 from streamer.types import Cover, Mode, Tier, Track, TrackedFrame
 
 HOLD_SECONDS = 0.2  # without a reason before a covered face is drawn again: a flickering reason keeps it covered
+LIVE_HOLD_SECONDS = 2.0  # the same while people watch, who see each change; longer each time
 OVERLOAD_HOLD_SECONDS, LONGEST_HOLD_SECONDS = 4.0, 30.0  # for lack of time; longer each time, up to this
+SETTLED_SECONDS = 10.0  # for which it is drawn; then the next wait is as short as the first one, but for lack of time
+PROOF_SECONDS = 1.0  # after which a face is drawn under its cover for so long: there may be no time for it after all
 FADE_SECONDS = 0.2  # in which a drawn face comes out of its cover
 MIN_FACE_SIZE = 24.0  # pixels; a smaller face is only covered: drawn, it flickers, and nobody would see who it is
 MAX_PROFILE_RATIO = 1.12  # nearer to profile than that, a real nose reaches past its mesh
@@ -27,7 +30,7 @@ class Choice:
 
     Attributes:
         tier: What replaces it.
-        reason: Why it is not "generated"; "" when it is.
+        reason: Why it is not "generated", or drawn under its cover only; "" when it is.
         opacity: Of the drawn face over its cover, 0 to 1; 1 for other tiers.
     """
 
@@ -39,15 +42,20 @@ class Choice:
 @dataclass(frozen=True, slots=True)
 class _State:
     bad_until: float = float("-inf")
-    drawn_since: float | None = None
+    drawn_since: float | None = None  # from when on it comes out of its cover
     held_for: str = STEADYING
-    overload_hold: float = OVERLOAD_HOLD_SECONDS
+    holds: tuple[float, float] | None = None  # seconds without a reason, and for lack of time; None for the first ones
 
 
 class TierLadder:
-    """The tiers of one stream's faces: `choose` asks, `record` learns what became of a frame."""
+    """The tiers of one stream's faces: `choose` asks, `record` learns what became of a frame.
 
-    def __init__(self) -> None:
+    Args:
+        is_live: Whether somebody watches, and changes are to be few.
+    """
+
+    def __init__(self, *, is_live: bool = False) -> None:
+        self._is_live = is_live
         self._states: dict[int, _State] = {}
 
     def choose(
@@ -66,9 +74,7 @@ class TierLadder:
         for track, reason in reasons.items():
             state = self._states.get(track, new)
             reason = reason or (state.held_for if seconds < state.bad_until else "")
-            since = seconds if state.drawn_since is None else state.drawn_since
-            faded_in = Choice("generated", "", min(1.0, (seconds - since) / FADE_SECONDS))
-            choices[track] = Choice(cover, reason) if reason else faded_in
+            choices[track] = Choice(cover, reason) if reason else _faded_in(state, seconds)
         return choices
 
     def is_held(self, track: int, seconds: float) -> bool:
@@ -82,17 +88,44 @@ class TierLadder:
     def _after(self, track: int, choice: Choice, seconds: float) -> _State:
         before = self._states.get(track, _State())
         if choice.tier == "generated":
-            return replace(before, drawn_since=seconds - choice.opacity * FADE_SECONDS)
+            begun = choice.opacity and before.drawn_since is None  # in full, as it opens a scene
+            since = seconds - choice.opacity * FADE_SECONDS if begun else _since(before, seconds)
+            return replace(before, drawn_since=since)
         after = replace(before, drawn_since=None)
         if choice.reason in (STEADYING, HELD_BACK, BEFORE_FOUND):
             return after
         is_overload = choice.reason == OVERLOAD
-        if is_overload and before.drawn_since is not None:
-            after = replace(after, overload_hold=min(2 * before.overload_hold, LONGEST_HOLD_SECONDS))
-        until = seconds + (before.overload_hold if is_overload else HOLD_SECONDS)
+        plain, overload = before.holds or self._first_holds
+        if before.drawn_since is not None and seconds - before.drawn_since > SETTLED_SECONDS:
+            plain, _ = self._first_holds
+        until = seconds + (overload if is_overload else plain)
+        if before.drawn_since is not None:  # it may have been too early
+            after = replace(after, holds=self._longer(plain, overload, is_overload=is_overload))
         if until <= before.bad_until:
             return after
         return replace(after, bad_until=until, held_for=HELD_BACK if is_overload else STEADYING)
+
+    @property
+    def _first_holds(self) -> tuple[float, float]:
+        return LIVE_HOLD_SECONDS if self._is_live else HOLD_SECONDS, OVERLOAD_HOLD_SECONDS
+
+    def _longer(self, plain: float, overload: float, *, is_overload: bool) -> tuple[float, float]:
+        """Return the holds of next time: twice as long for this reason, but in a recording only for lack of time."""
+        if is_overload:
+            return plain, min(2 * overload, LONGEST_HOLD_SECONDS)
+        return min(2 * plain, LONGEST_HOLD_SECONDS) if self._is_live else plain, overload
+
+
+def _since(state: _State, seconds: float) -> float:
+    """Return from when on a face that can be drawn comes out of its cover; one there was no time for is to prove it."""
+    if state.drawn_since is not None:
+        return state.drawn_since
+    return seconds + (PROOF_SECONDS if state.held_for == HELD_BACK else 0.0)
+
+
+def _faded_in(state: _State, seconds: float) -> Choice:
+    opacity = min(1.0, (seconds - _since(state, seconds)) / FADE_SECONDS)
+    return Choice("generated", HELD_BACK if opacity < 0 else "", max(0.0, opacity))
 
 
 def plan(

@@ -34,12 +34,26 @@ SLOWER = 0.5  # frames left out for each that was not: above this it is seen
 
 
 @dataclass(frozen=True, slots=True)
+class Arrival:
+    """When a frame came.
+
+    Attributes:
+        index: It was the how many-th.
+        at: By `time.monotonic`.
+        captured: As of `streamer.sound.capture.Stamp`.
+    """
+
+    index: int
+    at: float
+    captured: float
+
+
+@dataclass(frozen=True, slots=True)
 class Arrived:
-    """A frame as it came: when, by `time.monotonic`, and the how many-th."""
+    """A frame as it came, and when."""
 
     frame: VideoFrame
-    at: float
-    index: int
+    arrival: Arrival
 
 
 class Received(KeepsNewest):
@@ -54,7 +68,7 @@ class Received(KeepsNewest):
         self._mailbox = Mailbox[Arrived]()
         self._count = 0
         self._clock = _MediaClock()
-        self._taken: deque[tuple[int, float]] = deque(maxlen=1000)
+        self._taken: deque[Arrival] = deque(maxlen=1000)
 
     def __enter__(self) -> Self:
         return self
@@ -64,9 +78,9 @@ class Received(KeepsNewest):
     ) -> None:
         self.close()
 
-    def put(self, frame: VideoFrame) -> None:
-        """Leave a frame; one that nobody took is dropped."""
-        self._mailbox.put(Arrived(frame, time.monotonic(), self._count))
+    def put(self, frame: VideoFrame, at: float, captured: float) -> None:
+        """Leave a frame, with the times of its `Arrival`; one that nobody took is dropped."""
+        self._mailbox.put(Arrived(frame, Arrival(self._count, at, captured)))
         self._count += 1
 
     def close(self) -> None:
@@ -79,14 +93,14 @@ class Received(KeepsNewest):
         for arrived in self._mailbox:
             self.side = max(arrived.frame.width, arrived.frame.height)
             image = limited(converter.rgb(arrived.frame), self.max_side)
-            self._taken.append((arrived.index, arrived.at))
-            yield Frame(image, arrived.index, self._clock.ticks(arrived), TIME_BASE)
+            self._taken.append(arrived.arrival)
+            yield Frame(image, arrived.arrival.index, self._clock.ticks(arrived), TIME_BASE)
 
-    def arrival(self, index: int) -> float:
+    def arrival(self, index: int) -> Arrival:
         """Return when the frame came that had this index; asked in order."""
-        while self._taken and self._taken[0][0] < index:
+        while self._taken and self._taken[0].index < index:
             self._taken.popleft()
-        return self._taken[0][1] if self._taken else time.monotonic()
+        return self._taken[0]
 
 
 class _MediaClock:
@@ -98,12 +112,12 @@ class _MediaClock:
 
     def ticks(self, arrived: Arrived) -> int:
         """Return the time of a frame in `TIME_BASE`, more than the last one's."""
-        pts = arrived.frame.pts
-        by_arrival = round((arrived.at - self._at) / TIME_BASE) if self._at else 0
+        pts, at = arrived.frame.pts, arrived.arrival.at
+        by_arrival = round((at - self._at) / TIME_BASE) if self._at else 0
         step = by_arrival if pts is None or self._last is None else (pts - self._last) % TICKS
         if not 0 < step < 10 / TIME_BASE:
             step = max(1, by_arrival)
-        self._last, self._at = pts, arrived.at
+        self._last, self._at = pts, at
         self._ticks += step
         return self._ticks
 
@@ -123,13 +137,13 @@ class FaceFilter:
 
     Args:
         anonymizer: Of this peer alone: its settings may be replaced at any time.
-        publish: Called in the filter's thread with each safe frame, the frames dropped before it, and its latency
-            in seconds.
+        publish: Called in the filter's thread with each safe frame, the frames dropped before it, its latency in
+            seconds, and when it was captured.
         stream: As of `streamer.pipeline.runner.protect`.
     """
 
     def __init__(
-        self, anonymizer: Anonymizer, publish: Callable[[SafeFrame, int, float], None], *, stream: str | None
+        self, anonymizer: Anonymizer, publish: Callable[[SafeFrame, int, float, float], None], *, stream: str | None
     ) -> None:
         self.anonymizer, self.source = anonymizer, Received()
         self._publish, self._stream = publish, stream
@@ -164,7 +178,8 @@ class FaceFilter:
         now = time.monotonic()
         self._relief.add(frame.faces, dropped, side=max(frame.image.shape[:2]), now=now)
         self.source.max_side = self._relief.side
-        self._publish(frame, dropped, now - self.source.arrival(frame.index))
+        arrival = self.source.arrival(frame.index)
+        self._publish(frame, dropped, now - arrival.at, arrival.captured)
 
 
 class Meter:

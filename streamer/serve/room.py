@@ -19,6 +19,7 @@ from streamer.serve.peer_filter import FaceFilter, Meter
 from streamer.serve.prometheus import Metrics
 from streamer.serve.sdp.answer import with_start_bitrate
 from streamer.sinks.webrtc import Broadcast, Packer
+from streamer.sound.capture import CaptureReports, CaptureTimes
 from streamer.sound.delayed import DelayedAudio
 from streamer.sound.voice import Voice
 from streamer.tally import Tally
@@ -95,8 +96,11 @@ class Room:
         """
         link.track = self.broadcast.track() if direction == "sendrecv" else None
         link.add_video(link.track, direction)
-        link.connection.on("track", lambda track: self._receive(link, track))
-        return with_start_bitrate(await link.answer(sdp))
+        times = CaptureTimes()
+        link.connection.on("track", lambda track: self._receive(link, track, times))
+        answer = with_start_bitrate(await link.answer(sdp))
+        self._stamp_reports(link)
+        return answer
 
     def take(self, link: PeerConnection | None) -> PeerConnection | None:
         """Let `link` be the one that sends from now on, or nobody, and return who was, to be ended."""
@@ -119,8 +123,18 @@ class Room:
         viewer.track = self.broadcast.track()
         viewer.add_video(viewer.track, "sendonly")
         if self.audio:
-            viewer.connection.addTrack(self.relay.subscribe(self.audio, buffered=False))
-        return await viewer.answer(sdp)
+            viewer.connection.addTrack(self.relay.subscribe(self.audio))
+        answer = await viewer.answer(sdp)
+        self._stamp_reports(viewer)
+        return answer
+
+    def _stamp_reports(self, link: PeerConnection) -> None:
+        """Let what is sent say when it was captured, so that sound and picture of one moment are shown together."""
+        for sender in link.connection.getSenders():
+            if sender.kind == "video":
+                CaptureReports(sender, lambda: self.broadcast.stamp)
+            else:
+                CaptureReports(sender, lambda: self.audio.stamp if self.audio else None)
 
     def control(self, *, beta: float | None, mode: Mode | None) -> None:
         """Change what is done, from the next frame on; None leaves it as it is.
@@ -164,24 +178,27 @@ class Room:
         if self._filter:
             await asyncio.to_thread(self._filter.close)
 
-    def _receive(self, link: PeerConnection, track: MediaStreamTrack) -> None:
+    def _receive(self, link: PeerConnection, track: MediaStreamTrack, times: CaptureTimes) -> None:
+        receiver = next(one for one in link.connection.getReceivers() if one.track is track)
         if track.kind == "video":
-            link.run(self._take_frames(track))
+            times.listen(receiver, "video")
+            link.run(self._take_frames(track, times))
         elif self._sound.kind != "dropped" and not link.is_heard:
             link.is_heard = True
-            link.connection.addTrack(self.relay.subscribe(self._heard(track), buffered=False))
+            times.listen(receiver, "audio")
+            link.connection.addTrack(self.relay.subscribe(self._heard(track, times)))
 
-    def _heard(self, track: MediaStreamTrack) -> DelayedAudio:
+    def _heard(self, track: MediaStreamTrack, times: CaptureTimes) -> DelayedAudio:
         if self.audio is None:
             is_changed = self._sound.kind == "another voice"
             key = self.anonymizer.settings.key if self.stream else None  # without a name, a voice of its own
             voice = Voice.of(key, self.stream or "") if is_changed else None
-            self.audio = DelayedAudio(track, lambda: self.meter.latency, voice)
+            self.audio = DelayedAudio(track, times, delay=lambda: self.meter.latency, voice=voice)
         else:
-            self.audio.follow(track)
+            self.audio.follow(track, times)
         return self.audio
 
-    async def _take_frames(self, track: MediaStreamTrack) -> None:
+    async def _take_frames(self, track: MediaStreamTrack, times: CaptureTimes) -> None:
         """Take every frame at once: those that wait in aiortc would make the delay grow."""
         while True:
             try:
@@ -189,13 +206,14 @@ class Room:
             except MediaStreamError:
                 return
             self.last_frame = time.monotonic()
+            times.arrived("video", frame.pts, self.last_frame)
             self._filter = self._filter or FaceFilter(self.anonymizer, self._publish, stream=self.stream)
-            self._filter.source.put(frame)
+            self._filter.source.put(frame, self.last_frame, times.captured("video", frame.pts))
 
-    def _publish(self, frame: SafeFrame, dropped: int, latency: float) -> None:
+    def _publish(self, frame: SafeFrame, dropped: int, latency: float, captured: float) -> None:
         """Pass on a safe frame: called in the filter's thread."""
         packed = self._packer.pack(frame)
         tally = Tally.of(frame, dropped=dropped)
         self.meter.add(tally, latency)
         self._metrics.count(tally, latency)
-        self._loop.call_soon_threadsafe(self.broadcast.put, packed)
+        self._loop.call_soon_threadsafe(self.broadcast.put, packed, captured)

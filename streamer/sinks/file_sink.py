@@ -8,6 +8,7 @@ attachment or thumbnail.
 from __future__ import annotations
 
 import logging
+import re
 from fractions import Fraction
 from math import inf, lcm
 from pathlib import Path
@@ -18,18 +19,21 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from streamer.errors import SinkError
+from streamer.masking import mask_secrets
 from streamer.sinks.copied import CopiedStreams, seconds_of
 from streamer.sinks.encoding import HELD, CodecSetup, VideoEncoder, choose_encoder
 from streamer.sinks.marks.credentials import Credentials
 from streamer.sinks.marks.mark import add_tags, append_xmp
 from streamer.sinks.part_sink import PartSink, check_place, final_place
 from streamer.sinks.picture_sinks import PICTURE_SUFFIXES, FolderSink, PictureSink
+from streamer.sound.changed import Heard, LiveSound
 from streamer.sound.voice import Voice
 from streamer.types import Codec, SafeFrame, VideoInfo
 
 log = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = tuple(HELD)
+NO_FILE = re.compile(r"[a-z]{2,}://|(preview|virtual-camera|whip):", re.IGNORECASE)
 # What is written is whole up to about a second before the end, however that comes.
 FRAGMENTS = {"movflags": "empty_moov+default_base_moof", "frag_duration": "1000000", "flush_packets": "1"}
 CLUSTERS = {"cluster_time_limit": "1000", "flush_packets": "1"}
@@ -43,6 +47,7 @@ def open_sink(
     source_path: str | Path | None = None,
     keep_audio: bool = False,
     voice: Voice | None = None,
+    heard: Heard | None = None,
     codec: Codec = "auto",
     crf: int = 21,
     overwrite: bool = False,
@@ -58,6 +63,7 @@ def open_sink(
         source_path: Where that source was read from, for its subtitles and audio, and so as never to overwrite it.
         keep_audio: Copy every audio stream, bit for bit. A voice identifies a person too.
         voice: Instead, change every voice into this one (`streamer.sound.voice`); where that fails, sound ends.
+        heard: Of a live source, whose sound is not read again: as of `streamer.sound.changed.LiveSound`.
         codec: Of a video; "auto" is VP9 in webm and H.264 elsewhere.
         crf: Quality on the scale of x264: 18 is visually lossless, 28 is poor.
         overwrite: Replace an existing file. In an existing folder, replace files of the same name only.
@@ -75,8 +81,10 @@ def open_sink(
         raise ValueError("keep_audio and voice: sound is copied, or changed")
     if (keep_audio or voice) and len(info.spans) > 1:
         raise ValueError("keep_audio and voice take one part of a video")
-    if (keep_audio or voice) and source_path is None:
+    if (keep_audio or (voice and not heard)) and source_path is None:
         raise ValueError("keep_audio and voice need source_path: the audio is read from there")
+    if NO_FILE.match(str(path)):
+        raise SinkError(f"{mask_secrets(str(path))} is no file; the command `veil run` sends and shows what is live")
     path = final_place(path)
     source_path = Path(source_path).absolute() if source_path is not None else None
     suffix = path.suffix.lower()
@@ -100,8 +108,8 @@ def open_sink(
     encoder = choose_encoder(path, codec)
     return VideoSink(
         path, info,
-        source_path=source_path, keep_audio=keep_audio, voice=voice, encoder=encoder, crf=crf, overwrite=overwrite,
-        mark=mark, credentials=credentials,
+        source_path=source_path, keep_audio=keep_audio, voice=voice, heard=heard, encoder=encoder, crf=crf,
+        overwrite=overwrite, mark=mark, credentials=credentials,
     )  # fmt: skip
 
 
@@ -120,6 +128,7 @@ class VideoSink(PartSink):
         source_path: Path | None,
         keep_audio: bool,
         voice: Voice | None,
+        heard: Heard | None,
         encoder: CodecSetup,
         crf: int,
         overwrite: bool,
@@ -128,11 +137,13 @@ class VideoSink(PartSink):
     ) -> None:
         super().__init__(path, info, overwrite=overwrite, mark=mark, credentials=credentials)
         self._last_pts = -inf
-        self._copies: CopiedStreams | None = None
+        self._copies: CopiedStreams | LiveSound | None = None
         with self._discarding_on_failure():
             self._container = self._opened.enter_context(av.open(str(self._part), "w"))
             self._video = VideoEncoder(self._container, info, encoder=encoder, crf=crf)
-            if source_path is not None and not info.names and len(info.spans) <= 1:
+            if voice and heard:
+                self._copies = LiveSound(self._container, voice, heard)
+            elif source_path is not None and not info.names and len(info.spans) <= 1:
                 source = self._opened.enter_context(av.open(str(source_path), metadata_errors="replace"))
                 span = info.spans[0] if info.spans else None
                 self._copies = CopiedStreams(source, self._container, keep_audio=keep_audio, voice=voice, span=span)

@@ -12,6 +12,7 @@ from streamer.sinks.fanout import Fanout
 from streamer.sinks.file_sink import open_sink
 from streamer.sinks.marks.credentials import Credentials
 from streamer.sinks.rtsp import MUXERS, Publisher, publishes_to
+from streamer.sound.changed import Heard
 from streamer.sound.voice import Voice
 from streamer.sources.address import URL
 from streamer.types import Codec, Sink, VideoInfo
@@ -26,6 +27,7 @@ def open_outputs(
     source_path: str | Path | None,
     keep_audio: bool,
     voice: Voice | None,
+    listen: Callable[[], Heard] | None = None,
     codec: Codec,
     crf: int,
     overwrite: bool,
@@ -39,6 +41,7 @@ def open_outputs(
         info: Of the source.
         source_path, keep_audio, voice, codec, crf, overwrite, mark, credentials: See
             `streamer.sinks.file_sink.open_sink`.
+        listen: Of a live source, returns its sound for one of them, as of `streamer.sound.changed.LiveSound`.
         on_quit: Called when a preview window is closed.
 
     Raises:
@@ -47,10 +50,11 @@ def open_outputs(
     windows = [PreviewWindow(on_quit) for target in targets if target == PREVIEW]
     sinks: list[tuple[str, Sink]] = []
     for target in (target for target in targets if target != PREVIEW):
-        sink = _open_streaming(target, info, crf=crf) or open_sink(
+        heard = listen() if listen and has_sound(target) else None
+        sink = _open_streaming(target, info, crf=crf, voice=voice, heard=heard) or open_sink(
             target, info,
-            source_path=source_path, keep_audio=keep_audio, voice=voice, codec=codec, crf=crf, overwrite=overwrite,
-            mark=mark, credentials=credentials,
+            source_path=source_path, keep_audio=keep_audio, voice=voice, heard=heard, codec=codec, crf=crf,
+            overwrite=overwrite, mark=mark, credentials=credentials,
         )  # fmt: skip
         sinks.append((mask_secrets(target), sink))
     if len(targets) == 1 and sinks and not info.is_live:
@@ -63,7 +67,12 @@ def is_live_output(target: str) -> bool:
     return target == PREVIEW or target.startswith((CAMERA, WHIP)) or publishes_to(target)
 
 
-def _open_streaming(target: str, info: VideoInfo, *, crf: int) -> Sink | None:
+def has_sound(target: str) -> bool:
+    """Return whether `target` takes the sound of what is live."""
+    return target != PREVIEW and not target.startswith((CAMERA, WHIP))
+
+
+def _open_streaming(target: str, info: VideoInfo, *, crf: int, voice: Voice | None, heard: Heard | None) -> Sink | None:
     if target.startswith(CAMERA):
         return VirtualCamera(target.removeprefix(CAMERA), info)
     if (URL.match(target) or target.startswith(WHIP)) and (advice := encoding_advice(target)):
@@ -73,7 +82,7 @@ def _open_streaming(target: str, info: VideoInfo, *, crf: int) -> Sink | None:
 
         return WhipPublisher(target)
     if publishes_to(target):
-        return Publisher(target, info, crf=crf)
+        return Publisher(target, info, crf=crf, voice=voice, heard=heard)
     if URL.match(target):
         raise SinkError(f"cannot publish to {mask_secrets(target)}: expected {', '.join(MUXERS)}")
     return None

@@ -1,6 +1,6 @@
 """A process that passes packets on to the network: a script that imports nothing of ours, video in NUT on its input.
 
-For each packet that the other side took it writes a byte to its output.
+For each packet of video that the other side took it writes a byte to its output.
 
 A process of its own, because FFmpeg keeps Python from running while it connects to a server, for seconds or for ever.
 The first line of the input is JSON: url, format, options. The url is not an argument, as those show in lists of
@@ -37,12 +37,13 @@ def main() -> int:
 
 def _pass_on(source: InputContainer, order: dict[str, Any]) -> None:
     with av.open(order["url"], "w", format=order["format"], options=order["options"]) as target:
-        stream = target.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(source.streams.video[0]):
+        streams = [target.add_stream_from_template(stream) for stream in source.streams]
+        for packet in source.demux():
             if packet.size:
-                packet.stream = stream
+                packet.stream = streams[packet.stream_index]
                 target.mux(packet)
-                os.write(1, b".")
+                if packet.stream.type == "video":
+                    os.write(1, b".")
 
 
 def _line(pipe: BinaryIO) -> bytes:

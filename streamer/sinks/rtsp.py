@@ -24,8 +24,11 @@ from av.container.output import OutputContainer
 from streamer.backoff import LONGEST_WAIT, Backoff
 from streamer.errors import SinkError
 from streamer.masking import mask_secrets
+from streamer.sinks.copied import seconds_of
 from streamer.sinks.delivery import RemoteSink
 from streamer.sinks.encoding import CodecSetup, VideoEncoder
+from streamer.sound.changed import Heard, LiveSound
+from streamer.sound.voice import Voice
 from streamer.sources.address import URL
 from streamer.types import SafeFrame, VideoInfo
 
@@ -59,17 +62,21 @@ class Publisher(RemoteSink):
     Args:
         url: "rtsp://", "rtmp://", "srt://" or "udp://".
         info: Of the source.
+        voice, heard: Of its sound, as of `streamer.sound.changed.LiveSound`; None to leave it out.
 
     Attributes:
-        audio_packets, audio_failures: 0, ().
+        audio_packets, audio_failures: As of `streamer.sinks.part_sink.PartSink`.
 
     Raises:
         SinkError: On leaving it without an exception, if the server took no frame at all.
     """
 
-    def __init__(self, url: str, info: VideoInfo, *, crf: int) -> None:
+    def __init__(
+        self, url: str, info: VideoInfo, *, crf: int, voice: Voice | None = None, heard: Heard | None = None
+    ) -> None:
         self.audio_packets = 0
-        self.audio_failures = ()
+        self.audio_failures = tuple[str, ...]()
+        self._sound = (voice, heard) if voice and heard else None
         self._url, self._info, self._crf = url, info, crf
         self._label = mask_secrets(url)
         self._link: _Link | None = None
@@ -107,12 +114,14 @@ class Publisher(RemoteSink):
             self._hang_up(error, now)
         else:
             self.frames_taken += self._link.newly_taken()
+            self.audio_packets += self._link.newly_heard()
+            self.audio_failures = self._link.audio_failures
             if self._link.age > LONGEST_WAIT:
                 self._backoff.reset()
 
     def _call(self) -> None:
         try:
-            self._link = _Link(self._url, self._info, crf=self._crf)
+            self._link = _Link(self._url, self._info, crf=self._crf, sound=self._sound)
         except OSError as error:
             raise SinkError(f"cannot publish to {self._label}: {error.strerror}") from error
 
@@ -134,14 +143,14 @@ class Publisher(RemoteSink):
 class _Link:
     """One encoder and the child that passes its packets on."""
 
-    def __init__(self, url: str, info: VideoInfo, *, crf: int) -> None:
+    def __init__(self, url: str, info: VideoInfo, *, crf: int, sound: tuple[Voice, Heard] | None) -> None:
         self._url, scheme = url, url.partition(":")[0].lower()
         options = {"rtsp_transport": "tcp"} if MUXERS[scheme] == "rtsp" else {}
         order = {"url": url, "format": MUXERS[scheme], "options": options}
         self._child = subprocess.Popen(
             REMUX, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
         )
-        self._taken = 0
+        self._taken = self._heard = 0
         self._started = time.monotonic()
         assert self._child.stdin is not None
         assert self._child.stdout is not None
@@ -151,15 +160,29 @@ class _Link:
         self._container: OutputContainer = av.open(pipe, "w", format="nut", options={"flush_packets": "1"})
         keyed = CodecSetup(LIVE_H264.name, LIVE_H264.options | {"g": str(round((info.rate or 25) * KEY_SECONDS))})
         self._video = VideoEncoder(self._container, info, encoder=keyed, crf=crf)
+        self._sound = LiveSound(self._container, *sound) if sound else None
 
     @property
     def age(self) -> float:
         """Seconds since it was started."""
         return time.monotonic() - self._started
 
+    @property
+    def audio_failures(self) -> tuple[str, ...]:
+        """Why sound ended early, if it did."""
+        return tuple(self._sound.failures) if self._sound else ()
+
     def send(self, frame: SafeFrame) -> None:
         for packet in self._video.encode(frame):
+            for heard in self._sound.until(seconds_of(packet)) if self._sound else ():
+                self._container.mux(heard)
+                self._heard += 1
             self._container.mux(packet)
+
+    def newly_heard(self) -> int:
+        """Return how many packets of sound were sent since this was asked last."""
+        heard, self._heard = self._heard, 0
+        return heard
 
     def newly_taken(self) -> int:
         """Return how many frames the server took since this was asked last."""

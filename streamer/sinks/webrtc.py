@@ -12,12 +12,15 @@ from aiortc import MediaStreamTrack, RTCPeerConnection
 from aiortc.codecs.base import Encoder
 from aiortc.codecs.h264 import MIN_BITRATE as MIN_H264
 from aiortc.codecs.h264 import H264Encoder
+from aiortc.codecs.opus import OpusEncoder
 from aiortc.codecs.vpx import MIN_BITRATE as MIN_VP8
 from aiortc.codecs.vpx import Vp8Encoder
 from aiortc.mediastreams import MediaStreamError
+from av.frame import Frame
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
+from streamer.sound.capture import Stamp
 from streamer.sources.live import TIME_BASE, blank
 from streamer.types import Image, SafeFrame
 
@@ -59,10 +62,15 @@ class SafeTrack(MediaStreamTrack):
 
 
 class Broadcast:
-    """The safe video of one peer: each frame to every track, and a slate where none comes. For the event loop."""
+    """The safe video of one peer: each frame to every track, and a slate where none comes. For the event loop.
+
+    Attributes:
+        stamp: When the last frame was captured, if that is known.
+    """
 
     def __init__(self) -> None:
         self.tracks: set[SafeTrack] = set()
+        self.stamp: Stamp | None = None
         self._last_pts, self._offset = 0, 0
         self._size, self._last_at = FIRST_SIZE, -SLATE_SECONDS
         self._task = asyncio.create_task(self._fill_gaps())
@@ -79,13 +87,15 @@ class Broadcast:
             self.tracks.discard(track)
             track.stop()
 
-    def put(self, frame: VideoFrame) -> None:
-        """Pass on one frame, whose times increase."""
+    def put(self, frame: VideoFrame, captured: float | None = None) -> None:
+        """Pass on one frame, whose times increase; with when it was captured, as of `streamer.sound.capture.Stamp`."""
         self._size, self._last_at = (frame.height, frame.width), time.monotonic()
         assert frame.pts is not None
         if frame.pts + self._offset <= self._last_pts:  # slates went ahead
             self._offset = self._last_pts + 1 - frame.pts
-        self._send(frame, frame.pts + self._offset)
+        pts = frame.pts + self._offset
+        self.stamp = None if captured is None else Stamp(float(pts * TIME_BASE), captured)
+        self._send(frame, pts)
 
     async def close(self) -> None:
         """End every track."""
@@ -171,13 +181,27 @@ class WideH264Encoder(H264Encoder):
         self._bitrate = max(MIN_H264, min(bitrate, MAX_BITRATE))
 
 
-ENCODERS: dict[str, type[Encoder]] = {"video/vp8": WideVp8Encoder, "video/h264": WideH264Encoder}
+class TimedOpusEncoder(OpusEncoder):
+    """Opus of pieces of 20 ms that are sent with their own times: aiortc's own counts on where one was left out."""
+
+    def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
+        """Return the packet of a piece, and its time."""
+        packets, _ = super().encode(frame, force_keyframe)
+        assert frame.pts is not None
+        return packets, frame.pts
 
 
-def use_wide_encoders(connection: RTCPeerConnection) -> None:
-    """Let the video of a connection be sent at such rates: once its codec is settled, before its first frame."""
+ENCODERS: dict[str, type[Encoder]] = {
+    "video/vp8": WideVp8Encoder,
+    "video/h264": WideH264Encoder,
+    "audio/opus": TimedOpusEncoder,
+}
+
+
+def use_own_encoders(connection: RTCPeerConnection) -> None:
+    """Let what a connection sends be encoded by these: once its codecs are settled, before its first frame."""
     for transceiver in connection.getTransceivers():
-        if transceiver.kind == "video" and transceiver.sender.track and transceiver._codecs:
-            codec = transceiver._codecs[0].mimeType.lower()
-            encoder = ENCODERS[codec]()  # aiortc makes one only where there is none
-            transceiver.sender._RTCRtpSender__encoder = encoder  # type: ignore[attr-defined]
+        if transceiver.sender.track and transceiver._codecs:
+            encoder = ENCODERS.get(transceiver._codecs[0].mimeType.lower())
+            if encoder:  # aiortc makes one only where there is none
+                transceiver.sender._RTCRtpSender__encoder = encoder()  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from streamer.backoff import Backoff
 from streamer.errors import SinkError
 from streamer.masking import mask_secrets
 from streamer.sinks.delivery import RemoteSink
-from streamer.sinks.webrtc import Broadcast, Packer, use_wide_encoders
+from streamer.sinks.webrtc import Broadcast, Packer, use_own_encoders
 from streamer.types import SafeFrame
 
 log = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ class WhipPublisher(RemoteSink):
             location = response.headers.get("Location", "")
             resource = urljoin(str(response.url), location) if location else ""
         await connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
-        use_wide_encoders(connection)
+        use_own_encoders(connection)
         return resource
 
     async def _mind(self, connection: RTCPeerConnection) -> None:

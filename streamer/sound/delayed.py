@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -11,16 +12,16 @@ import numpy as np
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
 
+from streamer.sound.capture import RATES, CaptureTimes, Stamp
 from streamer.sound.voice import Samples, Voice, VoiceChanger
 
 log = logging.getLogger(__name__)
 
-RATE, SAMPLES = 48_000, 960  # Opus: 20 ms
+RATE, SAMPLES = RATES["audio"], 960  # 20 ms
+TIME_BASE = Fraction(1, RATE)
 LEEWAY = 0.02  # seconds by which sound may be early or late before it is corrected
-# Seconds by which aiortc hands on sound later than the picture of the same moment: it waits for four more packets
-# of sound, and for one more picture of 30 a second.
-AHEAD = 0.08 - 0.033
 
 
 class DelayedAudio(MediaStreamTrack):
@@ -28,15 +29,24 @@ class DelayedAudio(MediaStreamTrack):
 
     Args:
         source: What the peer sends.
+        times: When it was captured.
         delay: Returns by how many seconds the video is late.
         voice: What it becomes; None to leave it as it is.
+
+    Attributes:
+        stamp: When what was given last was captured, if that is known.
     """
 
     kind = "audio"
 
-    def __init__(self, source: MediaStreamTrack, delay: Callable[[], float], voice: Voice | None) -> None:
+    def __init__(
+        self, source: MediaStreamTrack, times: CaptureTimes, *, delay: Callable[[], float], voice: Voice | None
+    ) -> None:
         super().__init__()
-        self._source, self._delay = source, delay
+        self.stamp: Stamp | None = None
+        self._source, self._times, self._delay = source, times, delay
+        self._resampler: AudioResampler | None = None
+        self._place: int | None = None  # by the peer's clock, of the sample that is received next
         self._changer = VoiceChanger(voice, rate=RATE, channels=1) if voice else None
         self._least = (SAMPLES + (self._changer.latency if self._changer else 0)) / RATE  # seconds; not sooner
         self._is_broken = False
@@ -47,17 +57,15 @@ class DelayedAudio(MediaStreamTrack):
 
     async def recv(self) -> AudioFrame:
         """Return the next 20 ms."""
-        frame = await self._next()
-        self._received += frame.samples
-        self._hold(frame)
+        self._receive(await self._next())
         out = _framed(self._due())
-        out.pts, out.sample_rate, out.time_base = self._pts, RATE, Fraction(1, RATE)
+        out.pts, out.sample_rate, out.time_base = self._pts, RATE, TIME_BASE
         self._pts += SAMPLES
         return out
 
-    def follow(self, source: MediaStreamTrack) -> None:
+    def follow(self, source: MediaStreamTrack, times: CaptureTimes) -> None:
         """Take what another one sends from now on: its sender has come back."""
-        self._source = source
+        self._source, self._times = source, times
         self._followed.set()
 
     def stop(self) -> None:
@@ -76,8 +84,24 @@ class DelayedAudio(MediaStreamTrack):
                 await self._followed.wait()
         raise MediaStreamError
 
+    def _receive(self, frame: AudioFrame) -> None:
+        """Take sound in at 48 kHz, which G.711 is not."""
+        if frame.sample_rate == RATE:
+            self._place = frame.pts
+            if frame.pts is not None:
+                self._times.arrived("audio", frame.pts, time.monotonic())
+            self._hold(frame)
+            return
+        self._place = None
+        self._resampler = self._resampler or AudioResampler(format="s16", layout=frame.layout, rate=RATE)
+        for part in self._resampler.resample(frame):
+            self._hold(part)
+
     def _hold(self, frame: AudioFrame) -> None:
-        """Take sound in, changed; as one channel where it is changed."""
+        """Hold sound, changed; as one channel where it is changed."""
+        self._received += frame.samples
+        if self._place is not None:
+            self._place += frame.samples
         samples = frame.to_ndarray().reshape(-1, len(frame.layout.channels)).T.astype(np.float64) / 2**15
         if self._changer:
             samples = self._changed(self._changer, samples.mean(axis=0, keepdims=True))
@@ -96,7 +120,7 @@ class DelayedAudio(MediaStreamTrack):
 
     def _due(self) -> Samples | None:
         """Return the 20 ms that are heard now, or None for silence."""
-        late = (self._received - self._passed) / RATE - max(self._least, self._delay() - AHEAD)
+        late = (self._received - self._passed) / RATE - max(self._least, self._delay() - self._times.ahead)
         if late > LEEWAY:  # the video has become faster
             self._take()
         if late < (-LEEWAY / 2 if self._is_filling else -LEEWAY):
@@ -108,6 +132,9 @@ class DelayedAudio(MediaStreamTrack):
     def _take(self) -> Samples | None:
         if self._held.shape[1] < SAMPLES:
             return None
+        if self._place is not None:
+            captured = self._times.captured("audio", self._place - (self._received - self._passed))
+            self.stamp = Stamp(self._pts / RATE, captured)
         taken, self._held = self._held[:, :SAMPLES], self._held[:, SAMPLES:]
         self._passed += SAMPLES
         return taken

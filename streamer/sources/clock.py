@@ -7,6 +7,7 @@ kept to the tick.
 from __future__ import annotations
 
 import logging
+import time
 from fractions import Fraction
 
 from av.container.input import InputContainer
@@ -19,6 +20,7 @@ LEAP_SECONDS = 10.0  # nor does it wait longer than this (FFmpeg's dts_delta_thr
 LEAP_SECONDS_ALONE = 3600.0  # where nothing could tell: the picture of a screen stays until it changes
 CLOCK_MAY_JUMP = 0x200  # FFmpeg's AVFMT_TS_DISCONT
 LEAP_STEPS = 20  # nor than so many frames of a time-lapse
+MAX_DRIFT = 0.5  # seconds between the clock of a live stream and ours; then it starts anew
 
 
 def common_start(container: InputContainer) -> Fraction:
@@ -134,3 +136,48 @@ class Clock:
             return False
         end = float((time - self._offset) * self._time_base)
         return not self._activity.is_within(end - float(gap * self._time_base), end)
+
+
+class LiveClock:
+    """Ticks since the first frame of a live source, strictly increasing.
+
+    The stream's own clock counts, as what arrives has been jostled on its way, unless it does not keep time with ours.
+
+    Args:
+        time_base: Seconds of a tick.
+
+    Attributes:
+        offset: Seconds from the stream's clock to this one; None before a picture that has a time.
+    """
+
+    def __init__(self, time_base: Fraction) -> None:
+        self._time_base = time_base
+        self._start: float | None = None  # when the first frame came: weights may be loaded before it is asked for
+        self._last = -1
+        self.offset: float | None = None
+
+    def restart(self) -> None:
+        """Forget the stream's clock, as for a new connection."""
+        self.offset = None
+
+    def tick(self, seconds: float | None, arrived: float) -> int:
+        """Return the pts of a picture by its own time, if it has one, and when it came, by `time.monotonic`."""
+        since_start = self._since_start(arrived)
+        if seconds is None:
+            return self._later(since_start)
+        if self.offset is None or abs(seconds + self.offset - since_start) > MAX_DRIFT:
+            self.offset = since_start - seconds
+        return self._later(seconds + self.offset)
+
+    def now(self) -> int:
+        """Return the pts of a picture that did not come."""
+        return self._later(self._since_start(time.monotonic()))
+
+    def _since_start(self, now: float) -> float:
+        if self._start is None:
+            self._start = now
+        return now - self._start
+
+    def _later(self, seconds: float) -> int:
+        self._last = max(self._last + 1, round(seconds / self._time_base))
+        return self._last

@@ -11,21 +11,26 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import inf
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import av
 import cv2
 import numpy as np
+from av.audio.resampler import AudioResampler
 from av.container.input import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from streamer.backoff import Backoff
 from streamer.errors import SourceError
 from streamer.sources.address import Address
+from streamer.sources.clock import LiveClock
 from streamer.sources.decoding import Converter, describe, is_of_shape, letterbox, video_stream
 from streamer.sources.deinterlace import deinterlaced
+from streamer.sources.pacing import SOUND_RATE, SoundTap
 from streamer.types import Frame, Image, VideoInfo
 
 log = logging.getLogger(__name__)
@@ -37,7 +42,6 @@ KEY_FRAME_SECONDS = 60.0  # that a stream may send before its first key frame: s
 GIVE_UP_SECONDS = 600.0  # without a frame; then it is not called again
 MAX_FAILURES = 300  # packets in a row that cannot be decoded, after a picture; then the connection is of no use
 TIME_BASE = Fraction(1, 90_000)
-MAX_DRIFT = 0.5  # seconds between the clock of the stream and ours; then it starts anew
 MEASURED_FRAMES = 12  # for the rate: what cameras say of it is often wrong
 MEASURED_SECONDS = 1.5  # at most
 RATES = (1.0, 240.0)  # a rate outside is not believed
@@ -72,12 +76,14 @@ class Connection:
         info: What is known of the stream; None before the first picture.
         reason: Why it ended, or "".
         audio_streams, corrupt_packets: As in `VideoSource`.
+        heard: The sound of the first stream of it, by the stream's clock; None for nobody listens.
     """
 
     def __init__(self, address: Address, container: InputContainer | None = None) -> None:
         self.info: VideoInfo | None = None
         self.reason = ""
         self.audio_streams = self.corrupt_packets = 0
+        self.heard: SoundTap | None = None
         self._address = address
         self._began = self._heard = time.monotonic()
         self._changed = threading.Condition()
@@ -157,9 +163,14 @@ class Connection:
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
         """Yield whole frames; one that lacks what came before it is left out, because it may show half a face."""
         failures = 0
-        for packet in container.demux(stream):
+        sound = container.streams.audio[:1]
+        resampler = AudioResampler(format="fltp", layout="stereo", rate=SOUND_RATE)
+        for packet in container.demux(stream, *sound):
             if self._left.is_set():
                 return
+            if packet.stream is not stream:
+                self._hear(packet, resampler)
+                continue
             if not packet.size:  # a picture that is repeated, or the end: what is left in the decoder is late
                 continue
             if self.info is None:
@@ -176,6 +187,17 @@ class Connection:
                 continue
             failures = 0
             yield from frames
+
+    def _hear(self, packet: Packet[Any], resampler: AudioResampler) -> None:
+        tap = self.heard
+        if tap is None:
+            return
+        try:
+            for frame in (part for whole in packet.decode() for part in resampler.resample(whole)):
+                if frame.pts is not None and frame.time_base:
+                    tap.put(float(frame.pts * frame.time_base), np.asarray(frame.to_ndarray(), np.float64))
+        except (av.FFmpegError, ValueError):  # ValueError: of another form than before; it is silent then
+            self.corrupt_packets += 1
 
     def _put(self, image: Image, seconds: float | None) -> None:
         with self._changed:
@@ -214,9 +236,16 @@ class LiveSource:
         self.info = self._described(self._connection)
         self.audio_streams = self._connection.audio_streams
         self._blank_image = blank(self.info.width, self.info.height)
-        self._clock, self._index = _LiveClock(), -1
+        self._clock, self._index = LiveClock(TIME_BASE), -1
         self._last_frame = time.monotonic()
         self._is_gone, self._backoff, self._call_at = False, Backoff(), 0.0
+        self._taps: list[SoundTap] = []
+
+    def listen(self) -> SoundTap:
+        """Return what is heard from now on, for one who takes it; before the first frame is taken."""
+        self._taps.append(SoundTap())
+        self._hear_connection()
+        return self._taps[-1]
 
     @property
     def corrupt_packets(self) -> int:
@@ -248,7 +277,9 @@ class LiveSource:
             self._mind(arrival is not None, time.monotonic())
             if arrival is not None:
                 self._index += 1 + arrival.missed
-                yield self._fitted(arrival)
+                frame = self._fitted(arrival)
+                self._pass_sound_on()
+                yield frame
             elif not self._closed.is_set():
                 self._index += 1
                 yield Frame(self._blank_image, self._index, self._clock.now(), TIME_BASE)
@@ -296,7 +327,19 @@ class LiveSource:
 
     def _call(self) -> None:
         self._connection = Connection(self._address)
+        self._hear_connection()
         self._clock.restart()
+
+    def _hear_connection(self) -> None:
+        if self._connection and self._taps:
+            self._connection.heard = self._connection.heard or SoundTap()
+
+    def _pass_sound_on(self) -> None:
+        """Leave what was heard for whoever listens, once a picture has told where it belongs."""
+        if self._connection and self._connection.heard and self._clock.offset is not None:
+            for seconds, samples in self._connection.heard.until(inf):
+                for tap in self._taps:
+                    tap.put(seconds + self._clock.offset, samples)
 
     def _hang_up(self, now: float) -> None:
         assert self._connection is not None
@@ -312,45 +355,13 @@ class LiveSource:
         is_letterboxed = not is_of_shape(image, width, height)
         if image.shape[:2] != (height, width):
             image = letterbox(image, width, height)
-        return Frame(image, self._index, self._clock.tick(arrival), TIME_BASE, is_letterboxed=is_letterboxed)
-
-
-class _LiveClock:
-    """Ticks of `TIME_BASE` since the first frame, strictly increasing.
-
-    The stream's own clock counts, as what arrives has been jostled on its way, unless it does not keep time with ours.
-    """
-
-    def __init__(self) -> None:
-        self._start: float | None = None  # when the first frame came: weights may be loaded before it is asked for
-        self._last = -1
-        self._offset: float | None = None
-
-    def restart(self) -> None:
-        """Forget the stream's clock, as for a new connection."""
-        self._offset = None
-
-    def tick(self, arrival: Arrival) -> int:
-        """Return the pts of a picture."""
-        since_start = self._since_start(arrival.arrived)
-        if arrival.seconds is None:
-            return self._later(since_start)
-        if self._offset is None or abs(arrival.seconds + self._offset - since_start) > MAX_DRIFT:
-            self._offset = since_start - arrival.seconds
-        return self._later(arrival.seconds + self._offset)
-
-    def now(self) -> int:
-        """Return the pts of a picture that did not come."""
-        return self._later(self._since_start(time.monotonic()))
-
-    def _since_start(self, now: float) -> float:
-        if self._start is None:
-            self._start = now
-        return now - self._start
-
-    def _later(self, seconds: float) -> int:
-        self._last = max(self._last + 1, round(seconds / TIME_BASE))
-        return self._last
+        return Frame(
+            image,
+            self._index,
+            self._clock.tick(arrival.seconds, arrival.arrived),
+            TIME_BASE,
+            is_letterboxed=is_letterboxed,
+        )
 
 
 def blank(width: int, height: int) -> Image:

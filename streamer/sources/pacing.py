@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from streamer.types import Frame, Source, VideoInfo
 
+SOUND_RATE = 48_000  # samples a second
+MAX_HEARD = 1000  # pieces of about 20 ms
+
+Sound = npt.NDArray[np.float64]
 Item = TypeVar("Item")
 Wrapped = TypeVar("Wrapped", bound=Source)
 
@@ -92,6 +100,22 @@ class Mailbox(Generic[Item]):
             self._changed.wait_for(lambda: self._frame is not None or self._is_closed)
             frame, self._frame = self._frame, None
             return frame
+
+
+class SoundTap:
+    """What was heard of a live source and not taken yet: pieces of `(2, N)` samples; for two threads."""
+
+    def __init__(self) -> None:
+        self._heard: deque[tuple[float, Sound]] = deque(maxlen=MAX_HEARD)
+
+    def put(self, seconds: float, samples: Sound) -> None:
+        """Leave a piece, with when it begins; of more than `MAX_HEARD` the first ones are lost."""
+        self._heard.append((seconds, samples))
+
+    def until(self, seconds: float) -> Iterator[tuple[float, Sound]]:
+        """Yield the pieces that begin before a time, each once."""
+        while self._heard and self._heard[0][0] < seconds:
+            yield self._heard.popleft()
 
 
 class KeepsNewest:

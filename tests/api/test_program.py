@@ -127,6 +127,29 @@ def test_of_many_pictures_the_wrong_one_is_named(covering: Anonymizer, photo: Im
         covering.images([photo, photo.astype(float)])  # type: ignore[list-item]
 
 
+def test_one_picture_is_not_taken_for_many(covering: Anonymizer, photo: Image, covered: Image):
+    with pytest.raises(ValueError, match="images takes several pictures: pass a list of them, or use image for one"):
+        covering.images(photo)
+    (one,) = covering.images(photo[None])
+    assert (np.asarray(one) == covered).all()
+
+
+@pytest.mark.parametrize("sink", ["preview:", "virtual-camera:", "whip:https://ann:pw@host/a", "rtsp://ann:pw@host/a"])
+def test_what_is_no_file_is_refused_by_name(
+    covering: Anonymizer, portrait_clip: Path, sink: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SinkError, match="is no file; the command `veil run`") as refused:
+        covering.video(portrait_clip, sink)
+    assert "pw" not in str(refused.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_camera_by_its_number_is_said_to_be_live(covering: Anonymizer, tmp_path: Path):
+    with pytest.raises(SourceError, match=r"0: is live; use protect\(\)"):
+        covering.video(0, tmp_path / "safe.mp4")
+
+
 def test_a_notebook_shows_the_safe_picture_and_nothing_that_came_of_it(
     covering: Anonymizer, photo: Image, covered: Image
 ):

@@ -1,7 +1,7 @@
 """An RTSP server for tests, by GStreamer; for the system's Python (Debian: gir1.2-gst-rtsp-server-1.0, python3-gi).
 
 python3 gstreamer_server.py PORT PROTOCOL CLIP [USER PASSWORD] serves CLIP at /cam in a loop, over PROTOCOL (any, tcp,
-udp); without CLIP ("") it takes what is published to /cam and serves that.
+udp), with the sound of one called "heard"; without CLIP ("") it takes what is published to /cam and serves that.
 """
 
 import sys
@@ -26,8 +26,9 @@ def main() -> None:
         factory.set_protocols(getattr(GstRtsp.RTSPLowerTrans, protocol.upper()))
     if clip:
         factory.set_launch(
-            f"( multifilesrc location={clip} loop=true ! matroskademux ! h264parse config-interval=1 ! "
-            "identity sync=true ! rtph264pay name=pay0 pt=96 )"
+            f"( multifilesrc location={clip} loop=true ! matroskademux name=parts parts.video_0 ! queue ! "
+            "h264parse config-interval=1 ! identity sync=true ! rtph264pay name=pay0 pt=96 "
+            + ("parts.audio_0 ! queue ! audioconvert ! rtpL16pay name=pay1 pt=97 )" if "heard" in clip else ")")
             if clip.endswith(".mkv")
             else f"( videotestsrc is-live=true pattern={clip} ! video/x-raw,width=320,height=240,framerate=30/1 ! "
             "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! rtph264pay name=pay0 pt=96 )"

@@ -7,8 +7,12 @@ from streamer.pipeline.tiers import (
     FADE_SECONDS,
     HELD_BACK,
     HOLD_SECONDS,
+    LIVE_HOLD_SECONDS,
+    LONGEST_HOLD_SECONDS,
     OVERLOAD,
     OVERLOAD_HOLD_SECONDS,
+    PROOF_SECONDS,
+    SETTLED_SECONDS,
     STEADYING,
     Choice,
     TierLadder,
@@ -81,6 +85,66 @@ def test_a_face_for_which_there_was_no_time_changes_only_every_few_seconds_and_e
     covered, drawn = turns[::2], turns[1::2]
     assert all(later - at > OVERLOAD_HOLD_SECONDS for at, later in zip(covered, drawn, strict=False))
     assert len(turns) <= 8
+
+
+def shown(choices: list[Choice]) -> list[bool]:
+    """Whether a drawn face is seen in each frame."""
+    return [choice.tier == "generated" and choice.opacity > 0 for choice in choices]
+
+
+def test_a_face_for_which_there_was_no_time_is_drawn_under_its_cover_before_it_is_seen():
+    ladder = TierLadder()
+    times = [n * STEP for n in range(round(8 / STEP))]
+    chosen = [asked(ladder, OVERLOAD if at == 0 else "", seconds=at, starts_scene=False) for at in times]
+    drawn = next(at for at, one in zip(times, chosen, strict=True) if one.tier == "generated")
+    seen = next(at for at, one in zip(times, chosen, strict=True) if one.tier == "generated" and one.opacity > 0)
+    assert seen - drawn == pytest.approx(PROOF_SECONDS, abs=1.5 * STEP)
+    hidden = [one for one in chosen if one.tier == "generated" and one.opacity == 0 and one.reason]
+    assert {one.reason for one in hidden} == {HELD_BACK}
+    assert chosen[-1] == Choice("generated", "", 1.0)
+
+
+def test_a_face_for_which_there_is_no_time_after_all_is_never_seen_in_between():
+    ladder, chosen = TierLadder(), []
+    for n in range(round(60 / STEP)):  # half a second of drawing is more than there is time for
+        drawn = [one.tier == "generated" for one in chosen[-25:]]
+        reason = OVERLOAD if n == 0 or (len(drawn) == 25 and all(drawn)) else ""
+        chosen.append(asked(ladder, reason, seconds=n * STEP, starts_scene=False))
+    assert any(one.tier == "generated" for one in chosen)
+    assert not any(shown(chosen))
+
+
+def test_what_is_watched_live_changes_every_few_seconds_only_whatever_the_reason():
+    for is_live, most in ((True, 10), (False, 200)):
+        ladder, chosen = TierLadder(is_live=is_live), []
+        for n in range(round(60 / STEP)):  # every other half second it turns away
+            reason = "turned" if n // 25 % 2 else ""
+            choices = ladder.choose({1: reason}, "mosaic", seconds=n * STEP, starts_scene=n == 0)
+            ladder.record(choices, n * STEP)
+            chosen.append(choices[1])
+        turns = sum(one != last for one, last in zip(shown(chosen)[1:], shown(chosen), strict=False))
+        assert 1 <= turns <= most
+        assert is_live or turns > 50
+
+
+def test_a_live_face_waits_ever_longer_and_is_covered_at_once_each_time():
+    ladder, at, waits = TierLadder(is_live=True), 0.0, []
+    for _ in range(6):
+        asked(ladder, "", seconds=at, starts_scene=True)
+        asked(ladder, "", seconds=at + FADE_SECONDS, starts_scene=False)
+        at += 1.0
+        assert asked(ladder, "turned", seconds=at, starts_scene=False) == Choice("mosaic", "turned")
+        began = at
+        while asked(ladder, "", seconds=at, starts_scene=False).tier != "generated":
+            at += STEP
+        waits.append(at - began)
+    expected = [min(LIVE_HOLD_SECONDS * 2**n, LONGEST_HOLD_SECONDS) for n in range(6)]
+    assert waits == pytest.approx(expected, abs=2 * STEP)
+    for seconds in (0.0, FADE_SECONDS, SETTLED_SECONDS + 1):
+        assert asked(ladder, "", seconds=at + seconds, starts_scene=False).tier == "generated"
+    at += SETTLED_SECONDS + 2
+    asked(ladder, "turned", seconds=at, starts_scene=False)
+    assert asked(ladder, "", seconds=at + LIVE_HOLD_SECONDS + STEP, starts_scene=False).tier == "generated"
 
 
 def test_another_reason_meanwhile_does_not_end_the_wait():

@@ -95,7 +95,7 @@ def test_the_same_pictures_to_one_name_become_the_same_strangers(portrait: tuple
         faces = FaceFilter(anonymizer, lambda frame, *_: first.put(frame.image), stream=name)  # noqa: B023 - ends here
         frame = VideoFrame.from_ndarray(portrait[0], "rgb24")
         frame.pts = 0
-        faces.source.put(frame)
+        faces.source.put(frame, 0.0, 0.0)
         made.append(first.get(timeout=PATIENCE_SECONDS))
         faces.close()
     assert (made[0] == made[1]).all()

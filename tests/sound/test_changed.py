@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
 from fractions import Fraction
+from math import inf
 from pathlib import Path
 
 import av
@@ -11,6 +14,7 @@ import pytest
 from av.audio.frame import AudioFrame
 
 from streamer.sinks.file_sink import open_sink
+from streamer.sound.changed import PATIENCE_SECONDS, LiveSound
 from streamer.sound.voice import Samples, Voice
 from streamer.sources.file_source import open_source
 from tests.clips import encode_clip, safe
@@ -148,3 +152,41 @@ def test_sound_is_copied_or_changed_and_not_both(tmp_path: Path) -> None:
     source = spoken(tmp_path / "a.mp4", "aac", rate=48000)
     with open_source(source) as opened, pytest.raises(ValueError, match="copied, or changed"):
         open_sink(tmp_path / "out.mp4", opened.info, source_path=source, keep_audio=True, voice=VOICE)
+
+
+def live(voice: Voice, heard: list[tuple[float, Samples]], until: Sequence[float]) -> tuple[list[float], list[str]]:
+    """When each packet of what was heard live is to be played, and why it ended early."""
+    waiting = list(heard)
+
+    def taken(seconds: float) -> list[tuple[float, Samples]]:
+        ready = [one for one in waiting if one[0] < seconds]
+        waiting[:] = waiting[len(ready) :]
+        return ready
+
+    with av.open(io.BytesIO(), "w", format="nut") as output:
+        sound = LiveSound(output, voice, taken)
+        packets = [packet for at in until for packet in sound.until(at)]
+    return [float(packet.pts * packet.time_base) for packet in packets], sound.failures
+
+
+def test_what_is_heard_live_begins_with_the_picture_that_is_there_then() -> None:
+    """Where a server is called anew after an hour, nothing of that hour is sent to it."""
+    pieces = [(3590 + n / 50, np.zeros((2, 960))) for n in range(600)]
+    times, failures = live(Voice.of(bytes(32)), pieces, [3600.0, 3601.0, inf])
+    assert times[0] == pytest.approx(3600, abs=0.05)
+    assert times[-1] == pytest.approx(3601, abs=0.1)
+    assert not failures
+
+
+def test_silence_takes_the_place_of_what_is_not_heard_any_more() -> None:
+    pieces = [(n / 50, np.zeros((2, 960))) for n in range(50)]
+    times, _ = live(Voice.of(bytes(32)), pieces, [0.0, 1.0, 4.0])
+    assert times[-1] == pytest.approx(4.0 - PATIENCE_SECONDS, abs=0.15)
+    assert np.diff(times) == pytest.approx(1024 / 48_000)
+
+
+def test_live_sound_whose_voice_breaks_ends() -> None:
+    pieces = [(n / 50, np.full((2, 960), 0.1) * (-1) ** np.arange(960)) for n in range(100)]
+    times, failures = live(FailingVoice.of(bytes(32)), pieces, [0.0, 0.5, 1.5, 2.0, inf])
+    assert times[-1] < 1.1
+    assert len(failures) == 1

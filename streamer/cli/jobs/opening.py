@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from streamer.errors import StreamerError
+from streamer.masking import mask_secrets
 
 if TYPE_CHECKING:
     from streamer.audit.log import AuditLog
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from streamer.pipeline.anonymizer import Anonymizer
     from streamer.region import Region
     from streamer.sinks.marks.credentials import Credentials
+    from streamer.sound.changed import Heard
     from streamer.sound.voice import Voice
     from streamer.types import Sink, Source, Span, VideoInfo
 
@@ -66,7 +68,7 @@ def _parts(reading: ReadOptions, source: Source) -> tuple[Span, ...]:
     return spread(reading.preview, within=Span(start, end))
 
 
-def open_job_sink(job: Job, info: VideoInfo, on_quit: Callable[[], None], audit: AuditLog | None) -> Sink:
+def open_job_sink(job: Job, source: Source, on_quit: Callable[[], None], audit: AuditLog | None) -> Sink:
     """Return the sink; `on_quit` is called when a preview window is closed."""
     from streamer.sinks.outputs import open_outputs
     from streamer.sources.address import live_address
@@ -74,15 +76,16 @@ def open_job_sink(job: Job, info: VideoInfo, on_quit: Callable[[], None], audit:
     writing, is_file = job.writing, live_address(job.source) is None
     if writing.keep_audio and writing.voice:
         raise typer.BadParameter("changes the sound that --keep-audio copies: take one", param_hint="--voice")
-    if job.sound != "dropped" and not is_file:
-        reason = "only of a file; what is live, or comes over the network, gives no sound"
-        raise typer.BadParameter(reason, param_hint="--voice" if writing.voice else "--keep-audio")
+    if writing.keep_audio and not is_file:
+        reason = "only of a file; of what is live, or comes over the network, --voice keeps the sound in another voice"
+        raise typer.BadParameter(reason, param_hint="--keep-audio")
     return open_outputs(
         job.sinks,
-        info,
+        source.info,
         source_path=job.source if is_file else None,
         keep_audio=writing.keep_audio,
         voice=_voice(job.drawing) if writing.voice else None,
+        listen=_listening(job, source) if writing.voice and not is_file else None,
         codec=writing.codec,
         crf=writing.crf,
         overwrite=writing.overwrite,
@@ -90,6 +93,21 @@ def open_job_sink(job: Job, info: VideoInfo, on_quit: Callable[[], None], audit:
         credentials=_credentials(writing, audit),
         on_quit=on_quit,
     )
+
+
+def _listening(job: Job, source: Source) -> Callable[[], Heard]:
+    """Return what gives the sound of a live source to one output."""
+    from streamer.sinks.outputs import has_sound
+    from streamer.sources.live import LiveSource
+
+    if not isinstance(source, LiveSource) or not source.audio_streams:
+        raise typer.BadParameter(f"{mask_secrets(job.source)} gives no sound", param_hint="--voice")
+    if not any(map(has_sound, job.sinks)):
+        raise typer.BadParameter(
+            f"{' and '.join(map(mask_secrets, job.sinks))} take no sound; `veil serve --voice` sends it by WebRTC",
+            param_hint="--voice",
+        )
+    return lambda: source.listen().until
 
 
 def _voice(drawing: DrawOptions) -> Voice:

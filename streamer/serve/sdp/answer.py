@@ -9,7 +9,7 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.exceptions import OperationError
 
 from streamer.serve.sdp.offer_check import CodecError, OfferError, codecs_of
-from streamer.sinks.webrtc import use_wide_encoders
+from streamer.sinks.webrtc import use_own_encoders
 
 ANSWER_SECONDS = 10.0
 START_KBPS = 2500  # that browsers send from the start; left to themselves they begin with a tenth, and small pictures
@@ -36,7 +36,7 @@ async def _answered(connection: RTCPeerConnection, offer: str) -> str:
         if transceiver.sender.track is None:
             transceiver.direction = "inactive"
     await connection.setLocalDescription(await connection.createAnswer())
-    use_wide_encoders(connection)
+    use_own_encoders(connection)
     return str(connection.localDescription.sdp)
 
 
