@@ -23,7 +23,7 @@ from av.video.frame import VideoFrame
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.cores import share_cores
 from streamer.serve.peer_filter import FaceFilter
-from streamer.types import SafeFrame
+from streamer.types import Image, SafeFrame
 from tests.end_to_end.serve.test_serve_browser import scene
 
 RATE, WIDTH, HEIGHT = 30, 640, 480
@@ -58,15 +58,13 @@ class Seen:
         return f"{changes:.1f} | {shortest} | {100 * drawn:.0f} % | {rate:.1f} | {', '.join(map(str, sides))}"
 
 
-def leaning() -> Iterator[VideoFrame]:
-    """Yield the frames of the camera, for ever."""
-    still = scene(WIDTH, HEIGHT)
-    for n in itertools.count():
-        shift = LEAN * np.sin(2 * np.pi * n / RATE / LEAN_SECONDS)
-        moved = cv2.warpAffine(still, np.array([[1, 0, shift], [0, 1, 0]]), (WIDTH, HEIGHT), borderMode=1)
-        frame = VideoFrame.from_ndarray(moved, "rgb24").reformat(format="yuv420p")
-        frame.pts = n * 90_000 // RATE
-        yield frame
+def leaning(still: Image, n: int) -> VideoFrame:
+    """Return a frame of the camera."""
+    shift = LEAN * np.sin(2 * np.pi * n / RATE / LEAN_SECONDS)
+    moved = cv2.warpAffine(still, np.array([[1, 0, shift], [0, 1, 0]]), (WIDTH, HEIGHT), borderMode=1)
+    frame = VideoFrame.from_ndarray(moved, "rgb24").reformat(format="yuv420p")
+    frame.pts = n * 90_000 // RATE
+    return frame
 
 
 @contextmanager
@@ -91,14 +89,13 @@ def measured(anonymizer: Anonymizer, seconds: float) -> Seen:
     """Return what came out in so many seconds."""
     seen = Seen()
     faces = FaceFilter(anonymizer, seen.add, stream=None)
-    start = time.monotonic()
-    for n, frame in enumerate(leaning()):
-        due = start + n / RATE
-        if due > start + WARM_UP_SECONDS + seconds:
-            break
-        time.sleep(max(0.0, due - time.monotonic()))
+    still, n, start = scene(WIDTH, HEIGHT), 0, time.monotonic()
+    while n < RATE * (WARM_UP_SECONDS + seconds):
+        frame = leaning(still, n)
+        time.sleep(max(0.0, start + n / RATE - time.monotonic()))
         now = time.monotonic()
         faces.source.put(frame, now, now)
+        n = max(n + 1, int((now - start) * RATE))  # a camera waits for nobody
     faces.close()
     seen.frames = [one for one in seen.frames if one[0] > start + WARM_UP_SECONDS]
     return seen

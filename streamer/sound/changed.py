@@ -174,8 +174,9 @@ class ChangedSound:
 
     def _put(self, frames: Iterable[AudioFrame]) -> Iterator[Packet[Any]]:
         for frame in frames:
-            is_timed = frame.pts is not None and frame.time_base is not None
-            place = round(frame.pts * frame.time_base * self._placed.rate) if is_timed else None
+            place = None
+            if frame.pts is not None and frame.time_base is not None:
+                place = round(frame.pts * frame.time_base * self._placed.rate)
             yield from self._placed.put(frame.to_ndarray().astype(np.float64), place)
 
     def _new_resampler(self) -> AudioResampler:

@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import inf
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, cast
 
 import av
 import cv2
 import numpy as np
 from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
 from av.container.input import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -169,14 +170,14 @@ class Connection:
             if self._left.is_set():
                 return
             if packet.stream is not stream:
-                self._hear(packet, resampler)
+                self._hear(cast("Packet[AudioStream]", packet), resampler)
                 continue
             if not packet.size:  # a picture that is repeated, or the end: what is left in the decoder is late
                 continue
             if self.info is None:
                 self._heard = time.monotonic()
             try:
-                frames = packet.decode()
+                frames = cast("Packet[VideoStream]", packet).decode()
             except av.FFmpegError as error:
                 if self.info is None:  # it was joined between two key frames
                     continue
@@ -188,7 +189,7 @@ class Connection:
             failures = 0
             yield from frames
 
-    def _hear(self, packet: Packet[Any], resampler: AudioResampler) -> None:
+    def _hear(self, packet: Packet[AudioStream], resampler: AudioResampler) -> None:
         tap = self.heard
         if tap is None:
             return
