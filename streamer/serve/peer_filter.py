@@ -34,7 +34,7 @@ SLOWER = 0.5  # frames left out for each that was not: above this it is seen
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class ArrivalTimes:
     """When a frame came.
 
     Attributes:
@@ -53,7 +53,7 @@ class Arrived:
     """A frame as it came, and when."""
 
     frame: VideoFrame
-    arrival: Arrival
+    arrival: ArrivalTimes
 
 
 class Received(KeepsNewest):
@@ -68,7 +68,7 @@ class Received(KeepsNewest):
         self._mailbox = Mailbox[Arrived]()
         self._count = 0
         self._clock = _MediaClock()
-        self._taken: deque[Arrival] = deque(maxlen=1000)
+        self._taken: deque[ArrivalTimes] = deque(maxlen=1000)
 
     def __enter__(self) -> Self:
         return self
@@ -79,8 +79,8 @@ class Received(KeepsNewest):
         self.close()
 
     def put(self, frame: VideoFrame, at: float, captured: float) -> None:
-        """Leave a frame, with the times of its `Arrival`; one that nobody took is dropped."""
-        self._mailbox.put(Arrived(frame, Arrival(self._count, at, captured)))
+        """Leave a frame, with the times of its `ArrivalTimes`; one that nobody took is dropped."""
+        self._mailbox.put(Arrived(frame, ArrivalTimes(self._count, at, captured)))
         self._count += 1
 
     def close(self) -> None:
@@ -96,7 +96,7 @@ class Received(KeepsNewest):
             self._taken.append(arrived.arrival)
             yield Frame(image, arrived.arrival.index, self._clock.ticks(arrived), TIME_BASE)
 
-    def arrival(self, index: int) -> Arrival:
+    def arrival(self, index: int) -> ArrivalTimes:
         """Return when the frame came that had this index; asked in order."""
         while self._taken and self._taken[0].index < index:
             self._taken.popleft()
