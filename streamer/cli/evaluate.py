@@ -65,6 +65,10 @@ Thresholds = Annotated[
 ]
 Report = Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write one page, to be read and signed.")]
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Write tables as markdown and CSV, charts as PNG.")]
+Resume = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Keep what is done there, and go on from it. It holds faces or their embeddings."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and no progress.")]
 
 
@@ -106,34 +110,42 @@ def images(
     export_lfw: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the outputs as FDeID-Toolbox wants those of LFW.")
     ] = None,
+    resume: Resume = None,
     show_faces: Annotated[bool, typer.Option("--show-faces", help="Show the report's worst faces.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Score pictures beside their originals: who is still recognised, and what is left of the picture."""
+    if resume and (export_hifd or export_lfw):
+        raise typer.BadParameter("an export needs every photo anew; leave out --resume or --export-...")
     ending = Ending("images", thresholds, report, out, as_json, show_faces)
     with _evaluation(quiet=as_json) as bar:
         gate = _gate(ending)
         from streamer.evaluate.export.hifd import HifdExport
         from streamer.evaluate.export.lfw_protocol import LfwExport
         from streamer.evaluate.images.image_evaluation import evaluate_images
+        from streamer.evaluate.kept import Kept
         from streamer.evaluate.measures.recognizers import load_recognizers
+        from streamer.evaluate.report.provenance import depends_on
 
         recognizers = load_recognizers(recognizer)
         anonymizer = None if outputs else _anonymizer(model, beta=beta, key=key, device=device)
+        settings = (anonymizer.settings, anonymizer.settings.key) if anonymizer else None
         method = outputs.resolve().name if outputs else "veil"
         hifd = HifdExport(export_hifd, method, recognizers) if export_hifd else None
         lfw = LfwExport(export_lfw, method) if export_lfw else None
-        findings = evaluate_images(
-            originals,
-            outputs=outputs,
-            anonymizer=anonymizer,
-            recognizers=recognizers,
-            inception=inception,
-            limit=limit,
-            show_faces=show_faces,
-            witnesses=[export for export in (hifd, lfw) if export],
-            follow=bar.follow,
-        )
+        with _may_not_be_writable():
+            findings = evaluate_images(
+                originals,
+                outputs=outputs,
+                anonymizer=anonymizer,
+                recognizers=recognizers,
+                inception=inception,
+                limit=limit,
+                show_faces=show_faces,
+                witnesses=[export for export in (hifd, lfw) if export],
+                kept=Kept(resume, depends_on(model if anonymizer else None, settings, recognizer, inception)),
+                follow=bar.follow,
+            )
         findings = _with_provenance(findings, model, anonymizer)
         if hifd:
             hifd.write()
@@ -197,9 +209,7 @@ def attack(
     inverter: Annotated[
         list[Path], typer.Option(help="What `veil train inverter` wrote, to undo one method. Repeatable.")
     ] = NO_FILES,
-    resume: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep what is done there, and go on from it. It holds faces.")
-    ] = None,
+    resume: Resume = None,
     recognizer: Recognizers = RECOGNIZERS,
     model: Model = "default",
     beta: Beta = 0.0,
@@ -247,6 +257,7 @@ def tables(
         typer.Option(min=8, help="Use at most this many photos for tables; curves use fewer, in proportion."),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes, of one core and about 1 GB each.")] = 2,
+    resume: Resume = None,
     thresholds: Thresholds = None,
     report: Report = None,
     out: Out = None,
@@ -261,8 +272,11 @@ def tables(
         from streamer.evaluate.paper.workers import Setup
 
         secret = key_of(key, "--key") or FIXED_KEY
-        setup = Setup(model, device, secret, tuple(recognizer), inception)
-        findings = evaluate_tables(data, setup, progress=bar.show, limit=limit, workers=workers, show_faces=show_faces)
+        setup = Setup(model, device, secret, tuple(recognizer), inception, resume)
+        with _may_not_be_writable():
+            findings = evaluate_tables(
+                data, setup, progress=bar.show, limit=limit, workers=workers, show_faces=show_faces
+            )
         _end(findings, gate, ending)
 
 

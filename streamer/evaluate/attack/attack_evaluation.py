@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import cast as typed
 
@@ -28,9 +29,9 @@ from streamer.evaluate.attack.surroundings import recognize_around, recognize_re
 from streamer.evaluate.attack.unlinkability import linkability
 from streamer.evaluate.covered.covers import Cover, OursStill, covers_of
 from streamer.evaluate.covered.evidence import LEAST_PEOPLE, Album, Cast, Evidence, Sitting, Views, cast_of, chosen
-from streamer.evaluate.covered.kept import Kept
 from streamer.evaluate.figures import Findings
 from streamer.evaluate.images.photos import find_photos
+from streamer.evaluate.kept import Arrays, Kept
 from streamer.evaluate.measures.chance import Indices, Scores, best
 from streamer.evaluate.measures.recognizers import Recognizer
 from streamer.pipeline.anonymizer import Anonymizer
@@ -94,17 +95,16 @@ def evaluate_attacks(
     evidence = album.evidence()
     cast = cast_of(evidence.people, seed=config.seed)
     attempts = _on_surroundings(evidence, cast, seed=config.seed)
-    attempts += _on_photos(evidence, cast, sitting, inverters, config=config, progress=progress)
+    attempts += _on_photos(evidence, cast, sitting, inverters, kept, config=config, progress=progress)
     links = _links(evidence, cast, seed=config.seed, progress=progress)
     recovered = _recovered(clips, covers, sitting, progress=progress)
     strangers = evidence.before.rows(np.concatenate([cast.public, cast.probes]))
     attempts += _on_clips(recovered, strangers, recognizers, seed=config.seed)
-    trained = {f"inverter sha256 of {path.name}": file_sha256(path) for path in config.inverters}
     moving = _moving(clips, covers, OursStill(anonymizer, seed=config.seed), sitting, kept, progress=progress)
     attempts += _on_movement(moving, seed=config.seed)
     titles = {cover.name: cover.title for cover in covers} | {OursStill.name: OursStill.title}
     found = findings_of(attempts, links, titles, cast, evidence, recovered, moving)
-    return replace(found, problems=(*album.problems(), *found.problems), settings={**found.settings, **trained})
+    return replace(found, problems=(*album.problems(), *found.problems), settings={**found.settings, **_hashes(config)})
 
 
 def _album(
@@ -132,28 +132,44 @@ def _on_photos(
     cast: Cast,
     sitting: Sitting,
     inverters: Mapping[str, Inverter],
+    kept: Kept,
     *,
     config: AttackConfig,
     progress: Progress,
 ) -> list[Attempt]:
-    recognizer = typed(CompactRecognizer, load_recognizer("identity"))
-    truth, before = np.arange(len(cast.probes)), evidence.before
-    imitation = replace(config.imitation, seed=config.seed)
-    inversion = replace(config.inversion, seed=config.seed)
+    truth = np.arange(len(cast.probes))
+    shown = repr((evidence.people, evidence.files, config.imitation, config.inversion, _hashes(config)))
     attempts: list[Attempt] = []
     for number, (cover, after) in enumerate(evidence.after.items(), 1):
-        tries: dict[str, dict[str, Scores]] = {
-            "recognition": recognize(before, after, cast),
-            "parrot": imitate(before, after, cast, recognizer=recognizer, config=imitation),
-            "linking": link(before, after, cast),
-            "inversion": undo(
-                before, after, cast, recognizer=recognizer, judges=sitting.recognizers, config=inversion,
-                trained=inverters.get(cover),
-            ),
-        }  # fmt: skip
-        attempts += [_best(attack, cover, scores, truth, config.seed) for attack, scores in tries.items()]
+        tried = partial(_tries, evidence.before, after, cast, sitting, inverters.get(cover), config)
+        scores = kept.once(f"attempts on {cover} {evidence.outputs[cover]} {shown}", tried)
+        for attack in dict.fromkeys(name.partition("\n")[0] for name in scores):
+            each = {name.partition("\n")[2]: found for name, found in scores.items() if name.startswith(f"{attack}\n")}
+            attempts.append(_best(attack, cover, each, truth, config.seed))
         progress("attacking methods", number, len(evidence.after))
     return attempts
+
+
+def _tries(
+    before: Views, after: Views, cast: Cast, sitting: Sitting, trained: Inverter | None, config: AttackConfig
+) -> Arrays:
+    """Return the scores of every attempt on one method, named by attack and attempt."""
+    recognizer = typed(CompactRecognizer, load_recognizer("identity"))
+    imitation = replace(config.imitation, seed=config.seed)
+    inversion = replace(config.inversion, seed=config.seed)
+    tries: dict[str, dict[str, Scores]] = {
+        "recognition": recognize(before, after, cast),
+        "parrot": imitate(before, after, cast, recognizer=recognizer, config=imitation),
+        "linking": link(before, after, cast),
+        "inversion": undo(
+            before, after, cast, recognizer=recognizer, judges=sitting.recognizers, config=inversion, trained=trained
+        ),
+    }
+    return {f"{attack}\n{how}": scores for attack, each in tries.items() for how, scores in each.items()}
+
+
+def _hashes(config: AttackConfig) -> dict[str, str]:
+    return {f"inverter sha256 of {path.name}": file_sha256(path) for path in config.inverters}
 
 
 def _links(evidence: Evidence, cast: Cast, *, seed: int, progress: Progress) -> Links:

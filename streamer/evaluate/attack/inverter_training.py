@@ -29,8 +29,8 @@ from streamer.errors import SourceError
 from streamer.evaluate.attack.inversion import Inverter, embedded, loss_parts, tensor_of
 from streamer.evaluate.covered.covers import Cover, covers_of
 from streamer.evaluate.covered.evidence import BEFORE, CROP, Sitting
-from streamer.evaluate.covered.kept import Arrays, Kept
 from streamer.evaluate.images.photos import PhotoFile, find_photos
+from streamer.evaluate.kept import Arrays, Kept
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.types import Image
 

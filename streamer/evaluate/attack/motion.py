@@ -22,9 +22,9 @@ from streamer.evaluate.attack.averaging import FollowedFace, followed, frames_wi
 from streamer.evaluate.attack.linear_map import Doubles, cosines
 from streamer.evaluate.covered.covers import Cover, portrait
 from streamer.evaluate.covered.evidence import Sitting
-from streamer.evaluate.covered.kept import Kept
 from streamer.evaluate.figures import Figure
 from streamer.evaluate.images.scores import correlation_figure
+from streamer.evaluate.kept import Kept
 from streamer.evaluate.measures.chance import Indices, Scores
 from streamer.evaluate.measures.utility import expression_of
 from streamer.faces.detect import overlaps

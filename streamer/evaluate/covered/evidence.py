@@ -18,11 +18,11 @@ import numpy.typing as npt
 from models.face_model import DEFAULT_TEMPLATE
 from streamer.errors import SourceError
 from streamer.evaluate.covered.covers import Cover, portrait
-from streamer.evaluate.covered.kept import Arrays, Kept
 from streamer.evaluate.figures import HashedFile, Problem
 from streamer.evaluate.images.baselines import solid
 from streamer.evaluate.images.image_evaluation import Original
 from streamer.evaluate.images.photos import PhotoFile
+from streamer.evaluate.kept import Arrays, Kept
 from streamer.evaluate.measures.recognizers import Recognizer
 from streamer.faces.detect import FaceDetector
 from streamer.render.align import SimilarityAligner

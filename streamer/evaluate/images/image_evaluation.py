@@ -6,16 +6,19 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from streamer.errors import AnonymizerError, SourceError
 from streamer.evaluate.figures import Figure, Findings, HashedFile, Problem
 from streamer.evaluate.images import image_tables
 from streamer.evaluate.images.before_after import Judge, Judged, Method, Original, anonymized
 from streamer.evaluate.images.identity_figures import FAR
+from streamer.evaluate.images.kept_rows import arrays_of_row, prefixed, row_of_arrays, without
 from streamer.evaluate.images.measurements import (
     Measurements,
     Recorder,
@@ -28,7 +31,8 @@ from streamer.evaluate.images.measurements import (
 from streamer.evaluate.images.pairing import pairing_figure
 from streamer.evaluate.images.photos import PhotoFile, find_photos, pair_with, spread
 from streamer.evaluate.images.scores import SMALLEST_GROUP, columns_of, figures_of, group_figures, references_of
-from streamer.evaluate.images.worst import WorstFaces, drawn, uncovered
+from streamer.evaluate.images.worst import Show, WorstFaces, drawn, png, uncovered
+from streamer.evaluate.kept import Arrays, Kept
 from streamer.evaluate.measures.inception_features import load_inception
 from streamer.evaluate.measures.recognizers import Recognizer
 from streamer.pipeline.anonymizer import Anonymizer
@@ -47,6 +51,7 @@ __all__ = [
     "measure_methods",
 ]
 
+ROW = "row "  # before the names of what `arrays_of_row` returns
 Follow = Callable[[Iterable[PhotoFile]], Iterable[PhotoFile]]
 
 
@@ -68,6 +73,7 @@ def evaluate_images(
     limit: int | None = None,
     show_faces: bool = False,
     witnesses: Sequence[Witness] = (),
+    kept: Kept | None = None,
     follow: Follow = iter,
 ) -> Findings:
     """Return all that is measured of photos and what was made of them.
@@ -81,6 +87,7 @@ def evaluate_images(
         limit: At most this many photos of each collection, evenly spread.
         show_faces: Show the worst faces and not only their landmarks: the findings then hold real faces.
         witnesses: Are shown every photo that was measured, and its output.
+        kept: What was measured before is not measured again; None, or with witnesses, all is.
         follow: Sees the photos go by, such as a progress bar.
 
     Raises:
@@ -93,27 +100,52 @@ def evaluate_images(
     photos = find_photos(originals)
     task = _ours(photos, anonymizer, limit) if anonymizer else _theirs(photos, outputs or Path(), limit)
     judge = Judge(recognizers, load_inception(inception) if inception else None)
-    worst = WorstFaces(recognizers, judge.crops, uncovered if show_faces else drawn)
-    recorder, files = Recorder(judge), list[HashedFile]()
-    for original in originals_of(follow(task.photos), judge, recorder.wrong):
-        output, tier = task.make(original, recorder.wrong)
-        judged = recorder.add(original, output, tier=tier)
-        if judged is not None and output is not None:
-            for witness in (worst, *witnesses):
-                witness.add(original, output, judged)
-            files.append(HashedFile(original.photo.name, original.photo.sha256(), task.hash_of(original, output)))
+    look = partial(_looked_at, task=task, judge=judge, show=uncovered if show_faces else drawn, witnesses=witnesses)
+    kept = kept if kept and not witnesses else Kept(None, "")
+    worst, recorder, files = WorstFaces(recognizers), Recorder(judge), list[HashedFile]()
+    for photo in follow(task.photos):
+        seen = kept.once(f"{photo.fingerprint()} {task.output_of(photo)} {show_faces}", partial(look, photo))
+        for what in seen["wrong"].tolist():
+            recorder.wrong[what].append(photo.name)
+        if "hashes" in seen:
+            row = row_of_arrays(without(seen, ROW))
+            recorder.rows.append(row)
+            worst.add(row, seen["before"].tobytes(), seen["after"].tobytes())
+            files.append(HashedFile(photo.name, *seen["hashes"].tolist()))
     judge.close()
     return replace(_findings(recorder, recognizers, task, worst), files=tuple(files))
 
 
+def _looked_at(photo: PhotoFile, task: _Task, judge: Judge, show: Show, witnesses: Sequence[Witness]) -> Arrays:
+    """Return all that is kept of one photo: what was wrong, and where it was measured, row, hashes and two pictures."""
+    recorder = Recorder(judge)
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for original in originals_of([photo], judge, recorder.wrong):
+        output, tier = task.make(original, recorder.wrong)
+        judged = recorder.add(original, output, tier=tier)
+        if judged is None or output is None:
+            continue
+        for witness in witnesses:
+            witness.add(original, output, judged)
+        pictures = {
+            "before": show(original.crop, original.expression),
+            "after": show(judge.crops.crop(output, original.face), judged.expression),
+        }
+        arrays |= {name: np.frombuffer(png(picture), np.uint8) for name, picture in pictures.items()}
+        arrays |= prefixed(arrays_of_row(recorder.rows[0]), ROW)
+        arrays["hashes"] = np.array([photo.sha256(), task.hash_of(original, output)])
+    return {**arrays, "wrong": np.array(list(recorder.wrong), str)}
+
+
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """Photos, how an output of each is got and hashed, and what was wrong before any was read."""
+    """Photos, how an output of each is got, hashed and told apart, and what was wrong before any was read."""
 
     title: str
     photos: list[PhotoFile]
     make: Callable[[Original, dict[str, list[str]]], tuple[Image | None, str]]
     hash_of: Callable[[Original, Image], str]
+    output_of: Callable[[PhotoFile], str]
     problems: list[Problem]
 
 
@@ -124,7 +156,9 @@ def _ours(photos: Sequence[PhotoFile], anonymizer: Anonymizer, limit: int | None
         except AnonymizerError:
             return None, ""  # the recorder counts it
 
-    return _Task("Photos, and what veil makes of them", spread(photos, limit), make, _hash_of_pixels, [])
+    return _Task(
+        "Photos, and what veil makes of them", spread(photos, limit), make, _hash_of_pixels, lambda photo: "", []
+    )
 
 
 def _hash_of_pixels(original: Original, output: Image) -> str:
@@ -143,8 +177,11 @@ def _theirs(photos: Sequence[PhotoFile], outputs: Path, limit: int | None) -> _T
     def hash_of(original: Original, output: Image) -> str:
         return after[original.photo.name].sha256()
 
+    def output_of(photo: PhotoFile) -> str:
+        return after[photo.name].fingerprint()
+
     chosen = spread([pair.before for pair in pairs], limit)
-    return _Task(f"Photos, and {outputs.resolve().name}", chosen, make, hash_of, problems)
+    return _Task(f"Photos, and {outputs.resolve().name}", chosen, make, hash_of, output_of, problems)
 
 
 def _findings(recorder: Recorder, recognizers: Sequence[Recognizer], task: _Task, worst: WorstFaces) -> Findings:

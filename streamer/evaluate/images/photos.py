@@ -77,6 +77,14 @@ class PhotoFile:
         except OSError as error:
             raise SourceError(f"cannot read {self.name}: {error.strerror}") from error
 
+    def fingerprint(self) -> str:
+        """Return names, labels and hash of the photo as one text; of one that cannot be read, no hash."""
+        words = repr((self.name, self.person, self.groups, self.margin))
+        try:
+            return f"{words} {self.sha256()}"
+        except SourceError:
+            return words
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 
 from streamer.evaluate.figures import Specimen, number
-from streamer.evaluate.images.before_after import CROP_SIZE, Judged, Original
+from streamer.evaluate.images.before_after import CROP_SIZE, Judged
+from streamer.evaluate.images.measurements import Row
 from streamer.evaluate.measures.recognizers import Recognizer
 from streamer.evaluate.measures.utility import Expression
-from streamer.render.align import SimilarityAligner
 from streamer.types import Image
 
 WORST = 12  # faces: what fits on a page
@@ -38,34 +38,29 @@ def uncovered(crop: Image, expression: Expression | None) -> Image:
 class WorstFaces:
     """The `WORST` faces by the score of the first recogniser, of all that are added."""
 
-    def __init__(self, recognizers: Sequence[Recognizer], aligner: SimilarityAligner, show: Show) -> None:
-        """Take whose scores are told, how faces are cut out, and how they are shown: `drawn` or `uncovered`."""
-        self._recognizers, self._aligner, self._show = recognizers, aligner, show
-        self._heap: list[tuple[float, str, str, Image, Image]] = []  # the least alike first
+    def __init__(self, recognizers: Sequence[Recognizer]) -> None:
+        """Take whose scores are told."""
+        self._recognizers = recognizers
+        self._heap: list[tuple[float, str, Specimen]] = []  # the least alike first
 
-    def add(self, original: Original, output: Image, judged: Judged) -> None:
-        """Take a face, if it is among the worst so far."""
-        scores = [
-            float(each.score(original.embeddings[each.name][None], judged.embeddings[each.name][None])[0])
-            for each in self._recognizers
-        ]
-        score = scores[0]
-        if len(self._heap) == WORST and score <= self._heap[0][0]:
-            return
-        before = self._show(original.crop, original.expression)
-        after = self._show(self._aligner.crop(output, original.face), judged.expression)
+    def add(self, row: Row, before: bytes, after: bytes) -> None:
+        """Take a face, shown before and after as PNG, if it is among the worst so far."""
+        seen = [(row.before[each.name][None], row.judged.embeddings[each.name][None]) for each in self._recognizers]
+        scores = [float(each.score(*pair)[0]) for each, pair in zip(self._recognizers, seen, strict=True)]
         said = [_in_words(each, value) for each, value in zip(self._recognizers, scores, strict=True)]
-        why = "; ".join([*said, f"structure kept {number(judged.ssim)}", _moved(judged)])
-        heapq.heappush(self._heap, (score, original.photo.name, why, before, after))
+        why = "; ".join([*said, f"structure kept {number(row.judged.ssim)}", _moved(row.judged)])
+        heapq.heappush(self._heap, (scores[0], row.name, Specimen(row.name, why, before, after)))
         if len(self._heap) > WORST:
             heapq.heappop(self._heap)
 
     def specimens(self) -> tuple[Specimen, ...]:
         """Return them, the most alike first."""
-        return tuple(
-            Specimen(name, why, _png(before), _png(after))
-            for _, name, why, before, after in sorted(self._heap, key=lambda face: -face[0])
-        )
+        return tuple(specimen for _, _, specimen in sorted(self._heap, key=lambda face: -face[0]))
+
+
+def png(picture: Image) -> bytes:
+    """Return a picture `(H, W, 3)` uint8 RGB as PNG."""
+    return bytes(np.asarray(cv2.imencode(".png", picture[..., ::-1])[1]))
 
 
 def _in_words(recognizer: Recognizer, score: float) -> str:
@@ -75,7 +70,3 @@ def _in_words(recognizer: Recognizer, score: float) -> str:
 
 def _moved(judged: Judged) -> str:
     return f"expression moved {number(judged.error.expression)}" if judged.found else "no face found in the output"
-
-
-def _png(crop: Image) -> bytes:
-    return bytes(np.asarray(cv2.imencode(".png", crop[..., ::-1])[1]))

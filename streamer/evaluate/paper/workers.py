@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import multiprocessing
 import os
 from collections import defaultdict
@@ -31,10 +32,13 @@ from streamer.evaluate.images.baselines import (
 )
 from streamer.evaluate.images.before_after import Judge, Original, anonymized, similarity_of
 from streamer.evaluate.images.circumstances import circumstances
+from streamer.evaluate.images.kept_rows import arrays_of_row, prefixed, row_of_arrays, without
 from streamer.evaluate.images.measurements import NO_OUTPUT, Recorder, Row, originals_of
 from streamer.evaluate.images.photos import PhotoFile
+from streamer.evaluate.kept import Arrays, Kept
 from streamer.evaluate.measures.inception_features import load_inception
 from streamer.evaluate.measures.recognizers import load_recognizers
+from streamer.evaluate.report.provenance import depends_on
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.render.align import SimilarityAligner, oval_polygon
 from streamer.types import Image
@@ -55,6 +59,7 @@ class Setup:
         key: Of our pseudonyms, so that all processes make the same strangers.
         recognizers: Specs of `load_recognizers`.
         inception: Weights for FID, or None.
+        kept: Folder of what is done already, so that a study that was cut off goes on; None keeps nothing.
     """
 
     model: str
@@ -62,6 +67,7 @@ class Setup:
     key: bytes = field(repr=False)
     recognizers: tuple[str, ...]
     inception: Path | None = None
+    kept: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +187,11 @@ class _Bench:
         inception = load_inception(setup.inception) if setup.inception else None
         self.judge = Judge(load_recognizers(setup.recognizers), inception)
         self.aligner = SimilarityAligner(FIVE / CROP, CROP)
+        self.kept = Kept(
+            setup.kept, depends_on(setup.model, (setup.device, setup.key), setup.recognizers, setup.inception)
+        )
         self._loaded = Anonymizer.load(setup.model, device=setup.device, key=setup.key)
         self._by_beta: dict[float, Anonymizer] = {0.0: self._loaded}
-        self.sample: dict[str, Original] = {}
 
     def made(self, trial: Trial, original: Original) -> tuple[Image, str]:
         """Return an output and, of ours, how the face was covered."""
@@ -214,10 +222,19 @@ def _the_bench() -> _Bench:
 
 
 def _outcome(photo: PhotoFile, trials: dict[str, Trial]) -> Outcome:
+    named = " ".join(f"{name}: {_written(trial)}" for name, trial in trials.items())
+    arrays = _the_bench().kept.once(f"outcome {photo.fingerprint()} {named}", lambda: _tried(photo, trials))
+    wrong = {(str(what), str(trial)): [photo.name] for what, trial in arrays["wrong"]}
+    rows = {name: without(arrays, f"{name}\n") for name in trials}
+    return Outcome({name: row_of_arrays(each) for name, each in rows.items() if each}, wrong)
+
+
+def _tried(photo: PhotoFile, trials: dict[str, Trial]) -> Arrays:
+    """Return what the trials made of one photo: rows, and pairs of what went wrong with which trial."""
     bench = _the_bench()
     recorders = {name: Recorder(bench.judge) for name in trials}
-    wrong: dict[str, list[str]] = defaultdict(list)
-    for original in originals_of([photo], bench.judge, wrong):
+    failed: dict[str, list[str]] = defaultdict(list)
+    for original in originals_of([photo], bench.judge, failed):
         for name, trial in trials.items():
             try:
                 output, tier = bench.made(trial, original)
@@ -225,9 +242,20 @@ def _outcome(photo: PhotoFile, trials: dict[str, Trial]) -> Outcome:
                 recorders[name].wrong[NO_OUTPUT].append(photo.name)
                 continue
             recorders[name].add(original, output, tier=tier)
-    failed = {(what, ""): names for what, names in wrong.items()}
-    failed |= {(what, name): names for name, each in recorders.items() for what, names in each.wrong.items()}
-    return Outcome({name: _light(each.rows[0]) for name, each in recorders.items() if each.rows}, failed)
+    wrong = [(what, "") for what in failed]
+    wrong += [(what, name) for name, each in recorders.items() for what in each.wrong]
+    arrays = {"wrong": np.array(wrong, str).reshape(-1, 2)}
+    for name, each in recorders.items():
+        arrays |= prefixed(arrays_of_row(_light(each.rows[0])), f"{name}\n") if each.rows else {}
+    return arrays
+
+
+def _written(trial: Trial | Family) -> str:
+    """Return a trial in words that are the same in every process."""
+    if isinstance(trial, functools.partial):
+        settings = {name: getattr(value, "__name__", value) for name, value in trial.keywords.items()}
+        return f"{trial.func.__name__} {settings}"
+    return repr(trial) if isinstance(trial, Ours) else getattr(trial, "__name__", repr(trial))
 
 
 def _light(row: Row) -> Row:
@@ -238,16 +266,25 @@ def _light(row: Row) -> Row:
 
 
 def _hits(photos: Sequence[PhotoFile], aims: Sequence[Aim]) -> list[Hit | str]:
-    sample = list(originals_of(photos, _the_bench().judge, defaultdict(list)))
-    known: dict[tuple[str, str, float], Doubles] = {}
+    digest = hashlib.sha256(" ".join(photo.fingerprint() for photo in photos).encode()).hexdigest()
+    known: dict[str, Doubles] = {}
+
+    @functools.cache  # read when something is to be measured, not where all of it was kept
+    def sample() -> list[Original]:
+        return list(originals_of(photos, _the_bench().judge, defaultdict(list)))
 
     def figure(aim: Aim, region: str, strength: float) -> Doubles:
-        key = (aim.figure, region, strength)
-        if key not in known:
-            known[key] = _figure([aim.family(one, strength, region=REGIONS[region]) for one in sample], sample, aim)
-        return known[key]
+        name = f"{aim.figure} of {_written(aim.family)} {region} {strength!r} on {digest}"
+        if name not in known:
+            known[name] = _the_bench().kept.once(name, lambda: _values(sample(), aim, region, strength))["values"]
+        return known[name]
 
     return [_hit(aim, figure) for aim in aims]
+
+
+def _values(sample: Sequence[Original], aim: Aim, region: str, strength: float) -> Arrays:
+    outputs = [aim.family(one, strength, region=REGIONS[region]) for one in sample]
+    return {"values": _figure(outputs, sample, aim)}
 
 
 def _hit(aim: Aim, figure: Callable[[Aim, str, float], Doubles]) -> Hit | str:

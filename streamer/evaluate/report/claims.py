@@ -36,8 +36,9 @@ VIDEO_LIMIT = "Faces over time, and faces that stay uncovered in videos: `veil e
 
 
 def percent(value: float) -> str:
-    """Return a share as per cent: .0188 is "1.88 %"."""
-    return f"{number(100 * value)} %"
+    """Return a share as per cent: .0188 is "1.88 %", .000883 is "0.09 %"."""
+    rounded = round(100 * value, 2)
+    return f"{number(rounded or 100 * value)} %"
 
 
 def written(name: str, value: float) -> str:
@@ -82,7 +83,7 @@ def in_short(figures: Figures) -> str:
 
 def _recognised_in_short(found: Figure, figures: Figures) -> str:
     """Return whether faces are recognised, or found by a search, more often than by chance."""
-    counted, chance = f"{_counted(found)} faces are recognised", chance_of("match_rate_any", figures)
+    counted, chance = f"{_counted(found)} faces are recognised by {_by(figures)}", chance_of("match_rate_any", figures)
     if chance is not None and _exceeds(found, chance):
         return f"{counted}, more than by chance: {ALARM}"
     ranks = {name: luck for name in figures if name.startswith("rank") and (luck := chance_of(name, figures))}
@@ -90,7 +91,8 @@ def _recognised_in_short(found: Figure, figures: Figures) -> str:
         return f"{counted}, and a search finds the right people more often than by chance: {ALARM}"
     if chance is None:
         return f"{counted}; how many would be by chance is not known."
-    return f"{counted}, no more than by chance; in truth up to {percent(found.high)} may be."
+    told = f"no more than by chance ({round(chance.value * found.count, 1):g})"
+    return f"{counted}, {told}; these are too few faces to claim less than {percent(found.high)}."
 
 
 def _named_in_short(figures: Figures) -> str:
@@ -114,16 +116,20 @@ def not_claimed(figures: Figures) -> list[str]:
 
 
 def _recognised(figures: Figures) -> Iterator[str]:
-    names = [name for name in figures if name.startswith("match_rate.")]
     found = figures.get("match_rate_any")
     if found is None or math.isnan(found.value):
         return
-    by = names[0].partition(".")[2] if len(names) == 1 else f"at least one of {len(names)} recognisers"
     chance = chance_of("match_rate_any", figures)
     yield (
-        f"{_counted(found)} faces are recognised as the person they were by {by}: {_interval(found)}. "
+        f"{_counted(found)} faces are recognised as the person they were by {_by(figures)}: {_interval(found)}. "
         f"{_beside_chance(found, chance)}"
     ) + (f" {_floor(found)}" if chance and not _exceeds(found, chance) else "")
+
+
+def _by(figures: Figures) -> str:
+    """Return who looked."""
+    names = [name.partition(".")[2] for name in figures if name.startswith("match_rate.")]
+    return names[0] if len(names) == 1 else f"any of {len(names)} recognisers"
 
 
 def _searched(figures: Figures) -> Iterator[str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 
 import streamer
 from models.checkpoint import file_sha256, weights_path
@@ -31,6 +34,21 @@ def settings_of(model: str, anonymizer: Anonymizer) -> dict[str, str]:
         "key": "a new one for this run" if anonymizer.settings.key is None else "given",
         "device": str(anonymizer.device),
     }
+
+
+def depends_on(model: str | None, settings: object, recognizers: Sequence[str], inception: Path | None) -> str:
+    """Return a hash of all that figures depend on, beside photos, outputs and methods.
+
+    Args:
+        model: Name or path of our weights; None where outputs are another tool's.
+        settings: Of our own output, key included.
+        recognizers: As given on the command line; those that are files are known by their hashes.
+        inception: Weights for FID, or None.
+    """
+    files = [weights_path(model)] if model else []
+    files += [Path(each.partition("@")[0]) for each in recognizers] + ([inception] if inception else [])
+    hashes = [file_sha256(path) for path in files if path.is_file()]
+    return hashlib.sha256(repr((hashes, settings, tuple(recognizers), streamer.__version__)).encode()).hexdigest()
 
 
 def versions() -> dict[str, str]:

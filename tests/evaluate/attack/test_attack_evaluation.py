@@ -22,15 +22,16 @@ from streamer.evaluate.attack.linear_map import mapped
 from streamer.evaluate.attack.linking import link
 from streamer.evaluate.covered.covers import Classic, OursWithKey, OursWithoutKey, portrait
 from streamer.evaluate.covered.evidence import CROP, Album, Cast, Sitting, Views, cast_of, chosen
-from streamer.evaluate.covered.kept import Kept
 from streamer.evaluate.figures import Figure
 from streamer.evaluate.images.baselines import blur, solid, unchanged
 from streamer.evaluate.images.photos import PhotoFile, find_photos
+from streamer.evaluate.kept import Kept
 from streamer.evaluate.measures.chance import success
 from streamer.evaluate.measures.recognizers import load_recognizers
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.types import Face, Frame, Image
 from tests.clips import SHARED_CLIPS
+from tests.evaluate.images.measured import Blind
 
 SIZE = 12  # of made-up embeddings
 LFW = SHARED_CLIPS.parent / "faces" / "eval-lfw.tar"
@@ -249,12 +250,21 @@ def test_a_weak_blur_is_read_a_solid_cover_less_and_a_black_picture_not_at_all()
 
 @pytest.mark.slow
 @pytest.mark.skipif(not LFW.exists(), reason="needs ../shared")
-def test_every_method_meets_every_attacker():
+def test_every_method_meets_every_attacker_and_what_was_tried_is_kept(tmp_path: Path):
+    config = replace(QUICK, kept=tmp_path)
+    recognizers = load_recognizers(["identity"])
     told: list[tuple[str, int, int]] = []
     findings = evaluate_attacks(
-        LFW, clips=(), anonymizer=Anonymizer.load(mode="cover"), recognizers=load_recognizers(["identity"]),
-        config=QUICK, settings={}, progress=lambda *what: told.append(what),
+        LFW, clips=(), anonymizer=Anonymizer.load(mode="cover"), recognizers=recognizers,
+        config=config, settings={}, progress=lambda *what: told.append(what),
     )  # fmt: skip
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    again = evaluate_attacks(
+        LFW, clips=(), anonymizer=Anonymizer.load(mode="cover"), recognizers=[Blind(recognizers[0])],
+        config=config, settings={}, progress=lambda *_: None,
+    )  # fmt: skip
+    assert repr(again.figures) == repr(findings.figures)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == files
     methods = {"unchanged", "blur_weak", "blur_strong", "mosaic", "solid", "ours", "ours_same_key"}
     for attack in ("recognition", "parrot", "linking", "inversion", "linkability"):
         assert {name.split(".")[1] for name in findings.figures if name.startswith(f"{attack}.")} == methods

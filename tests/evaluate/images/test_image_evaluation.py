@@ -29,9 +29,11 @@ from streamer.evaluate.images.measurements import (
 from streamer.evaluate.images.pairing import SHUFFLED
 from streamer.evaluate.images.photos import find_photos
 from streamer.evaluate.images.scores import figures_of
+from streamer.evaluate.kept import Kept
 from streamer.evaluate.measures.recognizers import Recognizer, load_recognizers
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.types import Face, Image
+from tests.evaluate.images.measured import Blind
 
 SHARED_FACES = Path(__file__).parents[4] / "shared" / "faces"
 needs_shared = pytest.mark.skipif(not SHARED_FACES.is_dir(), reason="needs ../shared/faces")
@@ -116,6 +118,21 @@ def test_every_bad_input_is_named_and_the_rest_is_measured(
     assert found[NO_FACE_LEFT] == ("before/mirrored.png",)
     assert findings.figures["found"].count == 2  # plain, and mirrored, of which no face is left
     assert findings.figures["found"].value == 0.5
+
+
+@pytest.mark.slow
+def test_what_was_measured_is_not_measured_again(
+    portraits: Path, copies: Path, tmp_path: Path, recognizers: list[Recognizer]
+):
+    cv2.imwrite(str(copies / "dark.png"), np.zeros((9, 9, 3), np.uint8))
+    kept = Kept(tmp_path / "kept", "x")
+    first = evaluate_images(portraits, outputs=copies, recognizers=recognizers, kept=kept)
+    again = evaluate_images(portraits, outputs=copies, recognizers=[Blind(recognizers[0])], kept=kept)
+    assert repr(again.figures) == repr(first.figures)
+    assert (again.worst, again.files, again.problems) == (first.worst, first.files, first.problems)
+    shutil.copy(copies / "mirrored.png", copies / "plain.png")
+    with pytest.raises(AssertionError, match="measured again"):  # another output
+        evaluate_images(portraits, outputs=copies, recognizers=[Blind(recognizers[0])], kept=kept)
 
 
 def test_a_folder_of_other_pictures_is_refused(portraits: Path, tmp_path: Path, recognizers: list[Recognizer]):

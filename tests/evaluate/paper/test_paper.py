@@ -4,6 +4,7 @@ import csv
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -40,12 +41,32 @@ def portraits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def findings(portraits: Path) -> Iterator[Findings]:
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture(scope="module")
+def findings(portraits: Path, kept: Path) -> Iterator[Findings]:
     told: list[tuple[str, int, int]] = []
     sizes = Sizes(tables=6, curve=6, calibration=6)
-    yield evaluate_tables(portraits, SETUP, progress=lambda *said: told.append(said), sizes=sizes, workers=1)
+    setup = replace(SETUP, kept=kept)
+    yield evaluate_tables(portraits, setup, progress=lambda *said: told.append(said), sizes=sizes, workers=1)
     done = [said for said in told if said[1] == said[2]]
     assert done == [("beta curve", 6, 6), ("strengths", 2, 2), ("tables", 6, 6)]
+
+
+@pytest.mark.slow
+def test_a_study_that_was_cut_off_goes_on_with_what_is_missing(portraits: Path, kept: Path, findings: Findings):
+    files = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
+    missing = min(files)
+    missing.unlink()
+    setup = replace(SETUP, kept=kept)
+    again = evaluate_tables(portraits, setup, progress=lambda *_: None, sizes=Sizes(6, 6, 6), workers=1)
+    assert repr(again.figures) == repr(findings.figures)
+    assert repr(again.tables) == repr(findings.tables)
+    after = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
+    assert after.keys() == files.keys()
+    assert {path for path in files if after[path] != files[path]} == {missing}
 
 
 def rows_of(findings: Findings, number: int) -> dict[str, dict[str, object]]:

@@ -1,4 +1,4 @@
-"""What an attack has done so far, kept in a folder, so that one that was cut off goes on where it was."""
+"""What an evaluation has done so far, kept in a folder, so that one that was cut off goes on where it was."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Kept:
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
         try:
             with partial.open("wb") as opened:
-                np.savez(opened, allow_pickle=False, **made)
+                np.savez(opened, **made)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streamer.evaluate.covered.kept import Arrays, Kept
+from streamer.evaluate.kept import Arrays, Kept
 
 
 def count_up(calls: list[int]) -> Arrays:
@@ -17,6 +17,7 @@ def test_what_was_made_is_found_again_under_the_same_name_and_settings(tmp_path:
     for kept, name in ((Kept(tmp_path, "x"), "1"), (Kept(tmp_path, "x"), "1"), (Kept(tmp_path, "y"), "1")):
         found = kept.once(name, lambda: count_up(calls))
         assert str(found["hash"]) == "text"
+        assert found.keys() == {"a b", "hash"}
     assert len(calls) == 2
     assert Kept(tmp_path, "x").once("1", lambda: count_up(calls))["a b"] == 1
 
