@@ -97,7 +97,7 @@ def evaluate_attacks(
     attempts = _on_surroundings(evidence, cast, seed=config.seed)
     attempts += _on_photos(evidence, cast, sitting, inverters, kept, config=config, progress=progress)
     links = _links(evidence, cast, seed=config.seed, progress=progress)
-    recovered = _recovered(clips, covers, sitting, progress=progress)
+    recovered = _recovered(clips, covers, sitting, kept, progress=progress)
     strangers = evidence.before.rows(np.concatenate([cast.public, cast.probes]))
     attempts += _on_clips(recovered, strangers, recognizers, seed=config.seed)
     moving = _moving(clips, covers, OursStill(anonymizer, seed=config.seed), sitting, kept, progress=progress)
@@ -185,12 +185,12 @@ def _best(attack: str, cover: str, scores: dict[str, Scores], truth: Indices, se
 
 
 def _recovered(
-    clips: Sequence[Path], covers: Sequence[Cover], sitting: Sitting, *, progress: Progress
+    clips: Sequence[Path], covers: Sequence[Cover], sitting: Sitting, kept: Kept, *, progress: Progress
 ) -> list[Recovered]:
     recordings = [cover for cover in covers if cover.name != "ours_same_key"]  # in one recording, a key is a key
     recovered: list[Recovered] = []
     for number, clip in enumerate(clips, 1):
-        recovered += recover(clip, recordings, sitting, number)
+        recovered += recover(clip, recordings, sitting, kept, number)
         progress("averaging clips", number, len(clips))
     return recovered
 

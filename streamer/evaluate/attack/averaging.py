@@ -15,8 +15,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from models.checkpoint import file_sha256
 from streamer.evaluate.covered.covers import Cover, portrait
 from streamer.evaluate.covered.evidence import POINTS, Sitting, Views, described_crop
+from streamer.evaluate.kept import Arrays, Kept
 from streamer.evaluate.measures.chance import Scores
 from streamer.evaluate.measures.recognizers import Recognizer
 from streamer.faces.detect import FaceDetector
@@ -137,15 +139,41 @@ class Recovered:
     attempts: Mapping[tuple[str, str], Mapping[str, Floats]]
 
 
-def recover(path: Path, covers: Sequence[Cover], sitting: Sitting, recording: int) -> list[Recovered]:
+def recover(path: Path, covers: Sequence[Cover], sitting: Sitting, kept: Kept, recording: int) -> list[Recovered]:
     """Return what is recovered of each person of a clip.
 
     Raises:
         SourceError: If the clip cannot be read.
     """
+    names = " ".join(cover.name for cover in covers)
+    name = f"recovered {names} {recording} {file_sha256(path)}"
+    found = kept.once(name, lambda: _as_arrays(_people(path, covers, sitting, recording)))
+    return [_of_arrays(person, found) for person in dict.fromkeys(name.partition("\n")[0] for name in found)]
+
+
+def _people(path: Path, covers: Sequence[Cover], sitting: Sitting, recording: int) -> list[Recovered]:
     frames, found = frames_with_faces(path, sitting.detector)
     people = followed(path.name, frames, found)
     return [_recovered(person, frames, covers, sitting, recording) for person in people]
+
+
+def _as_arrays(people: Sequence[Recovered]) -> Arrays:
+    """Return everything by person, method, attempt and recogniser, a line each; of known frames there is no method."""
+    arrays: dict[str, Floats] = {}
+    for person in people:
+        for (cover, what), seen in {("", ""): person.known, **person.attempts}.items():
+            arrays |= {f"{person.name}\n{cover}\n{what}\n{name}": rows for name, rows in seen.items()}
+    return arrays
+
+
+def _of_arrays(person: str, arrays: Arrays) -> Recovered:
+    seen: dict[tuple[str, str], dict[str, Floats]] = defaultdict(dict)
+    for name, rows in arrays.items():
+        whose, cover, what, recognizer = name.split("\n")
+        if whose == person:
+            seen[cover, what][recognizer] = rows
+    known = seen.pop(("", ""))
+    return Recovered(person, known, seen)
 
 
 def name_them(

@@ -210,7 +210,9 @@ def test_a_person_of_an_uncovered_clip_is_named_among_strangers(tmp_path: Path):
     render_clip(tmp_path / "clip.mp4", (Shot(1.8, (Pose(0.8, 0.56, 0.8),), (Pose(0.9, 0.56, 0.8),)),))
     recognizers = load_recognizers(["identity"])
     covers = [Classic("unchanged", "", unchanged), Classic("solid", "", solid)]
-    recovered = recover(tmp_path / "clip.mp4", covers, Sitting(recognizers), 1)
+    kept = Kept(tmp_path / "kept", "x")
+    recover(tmp_path / "clip.mp4", covers, Sitting(recognizers), kept, 1)
+    recovered = recover(tmp_path / "clip.mp4", covers, Sitting([Blind(recognizers[0])]), kept, 1)  # as it was kept
     strangers = np.random.default_rng(0).standard_normal((50, 128)).astype(np.float32)
     scores = name_them(recovered, Views(np.zeros((50, 1, 1, 3), np.uint8), {"identity": strangers}), recognizers)
     assert {scores["unchanged", how].argmax() for _, how in scores} == {0}
