@@ -66,6 +66,14 @@ def test_a_mistake_in_the_thresholds_is_said_before_the_work(tmp_path: Path):
     assert "gone" not in result.stderr
 
 
+@pytest.mark.parametrize("export", ["--export-hifd", "--export-lfw"])
+def test_an_export_cannot_go_on_where_a_run_was_cut_off(export: str, tmp_path: Path):
+    result = veil("images", tmp_path, "--resume", tmp_path / "kept", export, tmp_path / "export")
+    assert result.exit_code == 2
+    assert "leave out --resume" in " ".join(result.stderr.split())
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("option", ["--recognizer", "--inception"])
 def test_weights_that_are_not_there_are_named(option: str, photos: Path):
     result = veil("images", photos, photos, option, "gone.pt", *(() if option == "--recognizer" else RECOGNIZER))

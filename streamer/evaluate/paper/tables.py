@@ -38,8 +38,8 @@ def evaluate_tables(
 ) -> Findings:
     """Return the paper's Tables 1 to 6 and Figures 3 to 9 on the photos of `data` (Zhao et al. 2022, section 4).
 
-    Of CelebA 20,000 photos are drawn and of FFHQ 10,000, as in the paper; elsewhere 200, which takes two processes of
-    a core each about ten minutes. Figures 6, 8 and 9 of the paper show faces; here they show drawn faces alone.
+    Of CelebA 20,000 photos are drawn and of FFHQ 10,000, as in the paper; elsewhere 150, which takes two processes of
+    a core each five minutes. Figures 6, 8 and 9 of the paper show faces; here they show drawn faces alone.
 
     Args:
         data: Photos, see `find_photos`.
