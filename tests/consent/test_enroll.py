@@ -37,13 +37,13 @@ def reader() -> FaceReader:
 
 
 @pytest.fixture(scope="module")
-def looks(tmp_path_factory: pytest.TempPathFactory, reader: FaceReader) -> list[Look]:
+def looks(tmp_path_factory: pytest.TempPathFactory, reader: FaceReader, detector: FaceDetector) -> list[Look]:
     """Time, tracks and sightings of every third frame of a clip of Hopper, who moves, then leaves, and comes back."""
     path = tmp_path_factory.mktemp("keep") / "clip.mp4"
     there, away = (Pose(0.7, 0.56, 0.9),), (Pose(0.8, 0.56, 0.9),)
     render_clip(path, (Shot(0.9, there, away), Shot(0.8), Shot(0.3, there, away)))
     tracker, found = FaceTracker(), []
-    with open_source(path) as source, FaceDetector() as detector:
+    with open_source(path) as source:
         for frame in source:
             if frame.index % 3 == 0:
                 tracks = tracker.update(detector(frame.image), frame.seconds, frame.image)

@@ -6,7 +6,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
-import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
@@ -23,11 +22,8 @@ needs_shared = pytest.mark.skipif(not SHARED_WEIGHTS.is_dir(), reason="needs ../
 
 
 @pytest.fixture(scope="module")
-def portrait() -> tuple[Image, Face]:
-    path = Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg"
-    image = np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
-    with FaceDetector() as detector:
-        return image, max(detector(image), key=lambda face: face.size)
+def portrait(hopper: Image, face: Face) -> tuple[Image, Face]:
+    return hopper, face
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +68,11 @@ def test_dlibs_similarity_is_the_cosine_about_the_mean_of_the_originals(dlib: Dl
     np.testing.assert_allclose(dlib.similarity(a, b, originals=originals), [1, 0], atol=1e-7)
 
 
-def test_the_recogniser_we_ship_knows_a_face_at_half_the_size(portrait: tuple[Image, Face]):
+def test_the_recogniser_we_ship_knows_a_face_at_half_the_size(portrait: tuple[Image, Face], detector: FaceDetector):
     image, face = portrait
     (identity,) = load_recognizers(["identity"])
     small = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    with FaceDetector() as detector:
-        again = max(detector(small), key=lambda found: found.size)
+    again = max(detector(small), key=lambda found: found.size)
     same = identity.score(identity(image, face)[None], identity(small, again)[None])
     assert same[0] > 0.8
     assert identity.name == "identity"

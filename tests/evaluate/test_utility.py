@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
-import matplotlib as mpl
 import numpy as np
 import pytest
 
@@ -39,11 +36,8 @@ def head(*, opened: float = 0.0) -> Floats:
 
 
 @pytest.fixture(scope="module")
-def portrait() -> tuple[Image, Face]:
-    path = Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg"
-    image = np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
-    with FaceDetector() as detector:
-        return image, max(detector(image), key=lambda face: face.size)
+def portrait(hopper: Image, face: Face) -> tuple[Image, Face]:
+    return hopper, face
 
 
 @pytest.mark.parametrize("angles", [(0, 0, 0), (30, 0, 0), (0, 20, 0), (0, 0, -40), (-50, 0, 0)])
@@ -118,12 +112,11 @@ def test_irises_that_are_painted_elsewhere_are_found_there(portrait: tuple[Image
     assert abs(found[1][1] - found[0][1]) < 0.1
 
 
-def test_a_mirrored_face_looks_the_other_way(portrait: tuple[Image, Face]):
+def test_a_mirrored_face_looks_the_other_way(portrait: tuple[Image, Face], detector: FaceDetector):
     image, face = portrait
     assert face.mesh is not None
     mirrored = np.ascontiguousarray(image[:, ::-1])
-    with FaceDetector() as detector:
-        other = max(detector(mirrored), key=lambda found: found.size)
+    other = max(detector(mirrored), key=lambda found: found.size)
     assert other.mesh is not None
     reader = GazeReader()
     here, there = reader(image, face.mesh), reader(mirrored, other.mesh)

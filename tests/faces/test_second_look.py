@@ -37,9 +37,8 @@ def picture() -> Image:
 
 
 @pytest.fixture(scope="module")
-def found(picture: Image) -> Face:
-    with FaceDetector() as detector:
-        return max(detector(picture), key=lambda face: face.size)
+def found(picture: Image, detector: FaceDetector) -> Face:
+    return max(detector(picture), key=lambda face: face.size)
 
 
 @pytest.fixture(scope="module")

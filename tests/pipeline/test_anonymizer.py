@@ -54,9 +54,10 @@ def test_a_face_is_drawn_anew_and_the_rest_of_the_picture_stays(
     assert (changed[cv2.dilate(oval.astype(np.uint8), np.ones((61, 61))) == 0] == 0).all()
 
 
-def test_a_new_face_is_found_where_the_old_one_was(anonymizer: Anonymizer, hopper: Image, face: Face) -> None:
-    with FaceDetector() as detector:
-        (found,) = detector(anonymizer.image(hopper))
+def test_a_new_face_is_found_where_the_old_one_was(
+    anonymizer: Anonymizer, detector: FaceDetector, hopper: Image, face: Face
+) -> None:
+    (found,) = detector(anonymizer.image(hopper))
     assert np.abs(found.landmarks - face.landmarks).mean() < 0.06 * face.size
 
 
@@ -231,19 +232,20 @@ def test_turn_is_half_when_facing_the_camera_and_near_one_in_profile() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared: photos and a recogniser")
-def test_people_become_others_and_beta_brings_them_back(anonymizer: Anonymizer, tmp_path: Path) -> None:
+def test_people_become_others_and_beta_brings_them_back(
+    anonymizer: Anonymizer, detector: FaceDetector, tmp_path: Path
+) -> None:
     with tarfile.open(SHARED / "faces" / "eval-lfw.tar") as tar:
         members = [member for member in tar.getmembers() if member.name.endswith(".jpg")][::60]
         tar.extractall(tmp_path, members, filter="data")
     scores: dict[float, list[float]] = {0.0: [], 1.0: []}
-    with FaceDetector() as detector:
-        for path in sorted(tmp_path.rglob("*.jpg")):
-            image = np.ascontiguousarray(cv2.imread(str(path))[:, :, ::-1])
-            face = max(detector(image), key=lambda found: found.size)
-            for beta, values in scores.items():
-                settings = Settings(beta=beta, key=b"k" * 32)
-                made = Anonymizer(anonymizer.model, anonymizer.device, settings, anonymizer.recognizer).image(image)
-                values.append(likeness(image, face, made, face))
+    for path in sorted(tmp_path.rglob("*.jpg")):
+        image = np.ascontiguousarray(cv2.imread(str(path))[:, :, ::-1])
+        face = max(detector(image), key=lambda found: found.size)
+        for beta, values in scores.items():
+            settings = Settings(beta=beta, key=b"k" * 32)
+            made = Anonymizer(anonymizer.model, anonymizer.device, settings, anonymizer.recognizer).image(image)
+            values.append(likeness(image, face, made, face))
     assert len(scores[0.0]) >= 10
     assert np.mean(scores[0.0]) < 0.25
     assert np.mean(np.array(scores[0.0]) < MATCH) > 0.8

@@ -17,7 +17,6 @@ from models.face_model import FaceModel, Template
 from models.privacy import PrivacyAccountant
 from models.registry import load_face_model
 from models.training.inputs.dataset import open_crops
-from streamer.faces.detect import FaceDetector
 from streamer.render.align import oval_polygon
 from streamer.render.cutter import crop_cutter, face_alone, filled, flattened
 from streamer.render.draw import FaceDrawer
@@ -52,11 +51,8 @@ class Onlooker(FaceModel):
 
 
 @pytest.fixture(scope="module")
-def portrait() -> tuple[Image, Face]:
-    image = np.ascontiguousarray(cv2.imread(str(HOPPER))[..., ::-1])
-    with FaceDetector() as detector:
-        (face,) = detector(image)
-    return image, face
+def portrait(hopper: Image, face: Face) -> tuple[Image, Face]:
+    return hopper, face
 
 
 @pytest.mark.parametrize(("around", "light"), [("kept", "kept"), ("filled", "kept"), ("filled", "even")])

@@ -12,16 +12,15 @@ from streamer.faces.detect import FaceDetector
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.render.guard import CHECK_SECONDS, MAX_CHECKS, Compared, Guard
 from streamer.settings import Settings
-from streamer.types import GuardReport, Image, Track
+from streamer.types import Face, GuardReport, Image, Track
 from tests.pipeline.test_anonymizer import frame_of
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def track(hopper: Image) -> Track:
-    with FaceDetector() as detector:
-        return Track(1, max(detector(hopper), key=lambda face: face.score), 0.0)
+def track(face: Face) -> Track:
+    return Track(1, face, 0.0)
 
 
 @pytest.fixture
@@ -29,11 +28,11 @@ def guard() -> Guard:
     return Guard(prepare(load_recognizer("identity"), CPU), CPU)
 
 
-def test_the_person_is_caught_and_a_stranger_is_not(guard: Guard, hopper: Image, track: Track):
+def test_the_person_is_caught_and_a_stranger_is_not(guard: Guard, anonymizer: Anonymizer, hopper: Image, track: Track):
     brighter = cv2.convertScaleAbs(hopper, alpha=1.1, beta=5)
     caught = guard.check(hopper, brighter, [track], seconds=0.0, limit=SAME_PERSON)
     assert caught == Compared([track], GuardReport(compared=1, escalated=1))
-    drawn = Anonymizer.load(device="cpu", key=b"k" * 32).image(hopper)
+    drawn = anonymizer.image(hopper)
     passed = guard.check(hopper, drawn, [track], seconds=0.0, limit=SAME_PERSON)
     assert passed.alike == []
     assert (passed.report.compared, passed.report.escalated) == (1, 0)
@@ -95,8 +94,9 @@ def test_a_score_that_is_no_number_is_caught(guard: Guard, hopper: Image, track:
 
 
 @pytest.mark.slow
-def test_a_network_that_draws_the_person_is_covered_and_gives_up_its_stranger(hopper: Image):
-    anonymizer = Anonymizer.load(device="cpu", key=b"k" * 32)
+def test_a_network_that_draws_the_person_is_covered_and_gives_up_its_stranger(
+    anonymizer: Anonymizer, detector: FaceDetector, hopper: Image
+):
     stream = anonymizer.begin_stream()
     drawer = stream.renderer.drawer
     assert drawer is not None
@@ -110,8 +110,7 @@ def test_a_network_that_draws_the_person_is_covered_and_gives_up_its_stranger(ho
     drawer.draw = betray  # type: ignore[method-assign, assignment]
     safe = stream(frame_of(hopper, 0))
     assert [(face.tier, face.reason) for face in safe.faces] == [("mosaic", "too like the source")]
-    with FaceDetector() as detector:
-        assert not [face for face in detector(safe.image) if face.score > 0.5]
+    assert not [face for face in detector(safe.image) if face.score > 0.5]
     drawer.draw = honest  # type: ignore[method-assign]
     tiers = [stream(frame_of(hopper, n)).faces[0].tier for n in range(1, 12)]
     assert tiers[0] == "mosaic"
@@ -134,8 +133,10 @@ def test_under_a_mechanism_no_face_is_compared_so_that_nothing_depends_on_the_pe
         assert len(asked) == 1 + compared
 
 
-def test_a_stranger_who_is_too_like_the_person_is_replaced_before_the_frame_leaves(hopper: Image):
-    stream = Anonymizer.load(device="cpu", key=b"k" * 32).begin_stream()
+def test_a_stranger_who_is_too_like_the_person_is_replaced_before_the_frame_leaves(
+    anonymizer: Anonymizer, hopper: Image
+):
+    stream = anonymizer.begin_stream()
     drawer = stream.renderer.drawer
     assert drawer is not None
     calls: list[int] = []
@@ -154,8 +155,8 @@ def test_a_stranger_who_is_too_like_the_person_is_replaced_before_the_frame_leav
     assert np.abs(safe.image.astype(int) - hopper).max() > 20
 
 
-def test_a_face_that_fades_in_is_compared_in_full_not_under_its_cover(hopper: Image):
-    stream = Anonymizer.load(device="cpu", key=b"k" * 32).begin_stream()
+def test_a_face_that_fades_in_is_compared_in_full_not_under_its_cover(anonymizer: Anonymizer, hopper: Image):
+    stream = anonymizer.begin_stream()
     drawer = stream.renderer.drawer
     assert drawer is not None
     honest = drawer.draw
@@ -170,8 +171,8 @@ def test_a_face_that_fades_in_is_compared_in_full_not_under_its_cover(hopper: Im
     assert [(face.tier, face.reason) for face in safe.faces] == [("mosaic", "too like the source")]
 
 
-def test_a_made_face_is_drawn_again_for_a_moment_and_never_at_another_beta(hopper: Image):
-    stream = Anonymizer.load(device="cpu", key=b"k" * 32).begin_stream()
+def test_a_made_face_is_drawn_again_for_a_moment_and_never_at_another_beta(anonymizer: Anonymizer, hopper: Image):
+    stream = anonymizer.begin_stream()
     seen = stream.detect(frame_of(hopper, 0))
     drawer = stream.renderer.drawer
     assert drawer is not None

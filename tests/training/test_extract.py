@@ -98,12 +98,11 @@ def crops_tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tar
 
 
-def test_crops_have_the_five_points_of_the_template(crops_tar: Path) -> None:
+def test_crops_have_the_five_points_of_the_template(crops_tar: Path, detector: FaceDetector) -> None:
     image = np.ascontiguousarray(cv2.imread(str(HOPPER))[..., ::-1])
     crop = open_crops([crops_tar], 128).images[0].permute(1, 2, 0).numpy()
-    with FaceDetector() as detector:
-        (face,) = detector(image)
-        (again,) = detector(cv2.resize(crop, None, fx=3, fy=3))
+    (face,) = detector(image)
+    (again,) = detector(cv2.resize(crop, None, fx=3, fy=3))
     matrix = umeyama(face.landmarks, DEFAULT_TEMPLATE.crop_points(128))
     expected = face.landmarks @ matrix[:, :2].T + matrix[:, 2]
     assert np.abs(again.landmarks / 3 - expected).max() < 2
