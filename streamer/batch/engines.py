@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from streamer.batch.manifest import ArchiveSettings, Record
@@ -34,13 +35,21 @@ class Cluster:
     gpus: float = 0.0
 
 
-def run_here(work: Work, settings: ArchiveSettings, out: str, *, device: str, finished: Finished) -> None:
+def run_here(
+    work: Work,
+    settings: ArchiveSettings,
+    out: str,
+    *,
+    device: str,
+    finished: Finished,
+    detections: Path | None = None,
+) -> None:
     """Do all tasks in this process, one after the other: the stages of each take the cores.
 
     Raises:
         StreamerError: If the weights cannot be loaded, or the manifest cannot be written.
     """
-    worker = Worker(settings, out, device)
+    worker = Worker(settings, out, device, detections)
     try:
         while task := work.take():
             record = worker.do(task)
@@ -51,11 +60,18 @@ def run_here(work: Work, settings: ArchiveSettings, out: str, *, device: str, fi
 
 
 def run_on_ray(
-    work: Work, settings: ArchiveSettings, out: str, *, device: str, cluster: Cluster, finished: Finished
+    work: Work,
+    settings: ArchiveSettings,
+    out: str,
+    *,
+    device: str,
+    cluster: Cluster,
+    finished: Finished,
+    detections: Path | None = None,
 ) -> None:
     """Do all tasks by actors of Ray, which starts a lost one again and gives it its task again.
 
-    Sources and `out` must be at the same place for every machine of the cluster.
+    Sources, `out` and `detections` must be at the same place for every machine of the cluster.
 
     Raises:
         StreamerError: As `run_here`; if Ray is not installed, or has not what is asked for.
@@ -66,7 +82,7 @@ def run_on_ray(
         count = min(cluster.workers or _places(ray, cluster), max(1, work.total))
         options = {"max_restarts": -1, "max_task_retries": RETRIES, "num_cpus": cluster.cpus, "num_gpus": cluster.gpus}
         actor = ray.remote(**options)(Worker)
-        _hand_out(ray, work, [actor.remote(settings, out, device) for _ in range(count)], finished)
+        _hand_out(ray, work, [actor.remote(settings, out, device, detections) for _ in range(count)], finished)
     finally:
         ray.shutdown()
 

@@ -16,6 +16,7 @@ from streamer.batch.manifest import ArchiveSettings, Record
 from streamer.batch.storage import fetch, local_path, publish, sha256_of, within
 from streamer.errors import StreamerError, one_line_of
 from streamer.masking import mask_secrets
+from streamer.pipeline.kept_detections import KeptDetections
 from streamer.pipeline.runner import protect
 from streamer.settings import DEFAULT_DELAY
 from streamer.sinks.encoding import HELD
@@ -57,12 +58,18 @@ class Task:
 class Worker:
     """Weights and settings of an archive; for one task at a time.
 
+    Args:
+        settings: What is done to every source.
+        out: Where outputs are written.
+        device: Where networks run.
+        detections: A folder to keep detections in, for other settings to use; None to keep none.
+
     Raises:
         StreamerError: If the weights cannot be loaded.
     """
 
-    def __init__(self, settings: ArchiveSettings, out: str, device: str) -> None:
-        self._settings, self._out = settings, out
+    def __init__(self, settings: ArchiveSettings, out: str, device: str, detections: Path | None = None) -> None:
+        self._settings, self._out, self._detections = settings, out, detections
         self._open = ExitStack()
         self._anonymizer = self._open.enter_context(load(settings, device))
 
@@ -108,12 +115,18 @@ class Worker:
                 crf=self._settings.crf,
                 mark=self._settings.mode == "generate",
             )
-            with sink, closing(protect(source, self._anonymizer, stream=task.name)) as frames:
+            kept = self._kept(source_path, task)
+            with sink, closing(protect(source, self._anonymizer, stream=task.name, kept=kept)) as frames:
                 for frame in frames:
                     sink.write(frame)
                     tally += Tally.of(frame)
         output = part_place(self._out, task.name, task.part) if task.part is not None else within(self._out, task.name)
         return self._published(target, output, source_path, **_counts(tally))
+
+    def _kept(self, source_path: Path, task: Task) -> KeptDetections | None:
+        if self._detections is None:
+            return None
+        return KeptDetections(self._detections, f"{sha256_of(str(source_path))} from {task.start} to {task.end}")
 
     def _opened(self, path: Path, task: Task) -> Source:
         """Return the source; of a video what the task takes of it."""

@@ -17,7 +17,11 @@ ENTRANCES = {
         ("streamer.faces.detect", "FaceDetector", "_candidates"),
         ("streamer.faces.small_faces", "SmallFaces", "in_frame"),
     ),
-    "mesh": (("streamer.faces.detect", "FaceDetector", "_fit"), ("streamer.faces.fine_mesh", "FineMesh", "__call__")),
+    "mesh": (
+        ("streamer.faces.detect", "FaceDetector", "_fit"),
+        ("streamer.faces.detect", "FaceDetector", "meshes"),
+        ("streamer.faces.fine_mesh", "FineMesh", "__call__"),
+    ),
     "track": (("streamer.faces.track", "FaceTracker", "update"),),
     "conceal": (("streamer.pipeline.renderer", "Renderer", "_conceal"),),
     "light": (

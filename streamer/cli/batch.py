@@ -175,6 +175,10 @@ def run_archive(
     workers: Annotated[int, typer.Option(min=0, help="Actors of Ray.", show_default="as many as have room")] = 0,
     cpus: Annotated[float, typer.Option(min=0.1, help="Cores that each actor takes.")] = 1.0,
     gpus: Annotated[float, typer.Option(min=0, help="GPUs that each actor takes: 0.25 lets four share one.")] = 0.0,
+    cache_detections: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep where faces are, for other settings. It tells who was where."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Process what is left of the archive. After an interruption the same command continues."""
@@ -189,14 +193,18 @@ def run_archive(
         settings = archive.settings()
         manifest = archive.begun(settings)
         work = Work(manifest, archive.folder)
+        detections = cache_detections and cache_detections.absolute()
         try:
             with _progress(work, quiet=as_json) as finished:
                 if engine == "local":
                     share_cores()
-                    run_here(work, settings, archive.folder, device=device, finished=finished)
+                    run_here(work, settings, archive.folder, device=device, finished=finished, detections=detections)
                 else:
                     cluster = Cluster(ray_address, workers, cpus, gpus)
-                    run_on_ray(work, settings, archive.folder, device=device, cluster=cluster, finished=finished)
+                    run_on_ray(
+                        work, settings, archive.folder,
+                        device=device, cluster=cluster, finished=finished, detections=detections,
+                    )  # fmt: skip
         finally:
             work.close()
         _tell(manifest, as_json=as_json)

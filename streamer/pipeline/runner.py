@@ -10,6 +10,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from streamer.pipeline.anonymizer import Anonymizer
+from streamer.pipeline.kept_detections import KeptDetections
 from streamer.pipeline.stream import FaceAnonymizer
 from streamer.sources.pacing import newest
 from streamer.types import Frame, SafeFrame, Source, TrackedFrame
@@ -36,7 +37,9 @@ class _End:
     error: BaseException | None = None
 
 
-def protect(source: Source, anonymizer: Anonymizer, *, stream: str | None = None) -> Generator[SafeFrame]:
+def protect(
+    source: Source, anonymizer: Anonymizer, *, stream: str | None = None, kept: KeptDetections | None = None
+) -> Generator[SafeFrame]:
     """Yield the safe frames of `source`, in order; reading, finding faces and hiding them each have a thread.
 
     Of a live source only the newest frame is taken, whenever there is time for one: the index of frames says what was
@@ -47,6 +50,7 @@ def protect(source: Source, anonymizer: Anonymizer, *, stream: str | None = None
         source: Opened.
         anonymizer: Weights and settings.
         stream: As of `Anonymizer.frames`; of pictures, each is a stream.
+        kept: Of a video, where an earlier search is, or this one is to be.
 
     Raises:
         SourceError, AnonymizerError: Whatever ended either; frames before it have been yielded.
@@ -62,7 +66,7 @@ def protect(source: Source, anonymizer: Anonymizer, *, stream: str | None = None
             yield from _live(source, begun[0], workers)
         else:
             begun.append(anonymizer.begin_stream(stream))
-            seen = workers.ahead(_seen(begun[0], workers.ahead(source)))
+            seen = workers.ahead(_seen(begun[0], workers.ahead(source), kept))
             yield from workers.ahead(_hidden(begun[0], seen), linger=FRAME_SECONDS)
     finally:
         workers.end()
@@ -76,9 +80,11 @@ def _live(source: Source, one: FaceAnonymizer, workers: _Workers) -> Iterator[Sa
     yield from workers.ahead(_hidden(one, seen), length=1, linger=FRAME_SECONDS)
 
 
-def _seen(stream: FaceAnonymizer, frames: Iterable[Frame]) -> Iterator[TrackedFrame]:
+def _seen(
+    stream: FaceAnonymizer, frames: Iterable[Frame], kept: KeptDetections | None = None
+) -> Iterator[TrackedFrame]:
     try:
-        yield from stream.ahead(frames)
+        yield from stream.ahead(frames, kept)
     finally:
         stream.stop_searching()  # and no more than that: others still draw
 

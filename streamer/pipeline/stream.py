@@ -24,6 +24,7 @@ from streamer.faces.small_faces import SmallFaces
 from streamer.faces.track import START_SCORE, FaceTracker, alone
 from streamer.pipeline.always import AlwaysCovered
 from streamer.pipeline.assembly import Loaded, keeper_of, traits_of
+from streamer.pipeline.kept_detections import KeptDetections
 from streamer.pipeline.lookahead import LookAhead
 from streamer.pipeline.renderer import Renderer
 from streamer.pipeline.tiers import Choice, TierLadder, plan
@@ -94,13 +95,26 @@ class FaceAnonymizer:
         """Return `frame` with every face that it shows by itself replaced or covered; see `detect` for errors."""
         return self.render(self.detect(frame))
 
-    def ahead(self, frames: Iterable[Frame]) -> Iterator[TrackedFrame]:
-        """Yield the frames searched, each with the faces that the frames of the next moment reveal."""
+    def ahead(self, frames: Iterable[Frame], kept: KeptDetections | None = None) -> Iterator[TrackedFrame]:
+        """Yield the frames searched, each with the faces that the frames of the next moment reveal.
+
+        Args:
+            frames: With their times.
+            kept: Where earlier searches are, which are not done again, and where this one is to be.
+        """
         delay, policy = self.settings.delay_seconds, self.settings.policy
         if policy != "strict" and self._keeper is None:  # who stays visible is to be seen in every frame
             self._rounds = Rounds(delay)
-        searched = LookAhead(delay, policy)(self._in_rounds(frames))
+        searched = LookAhead(delay, policy)(self._found(frames, kept))
         return (seen for seen in searched if not seen.frame.is_context)
+
+    def _found(self, frames: Iterable[Frame], kept: KeptDetections | None) -> Iterator[TrackedFrame]:
+        if kept is None:
+            return self._in_rounds(frames)
+        replayed = kept.replayed(frames, self.settings)
+        if replayed is None:
+            return kept.noted(self._in_rounds(frames), self.settings)
+        return (replace(seen, tracks=self._described(seen.frame, list(seen.tracks))) for seen in replayed)
 
     def _in_rounds(self, frames: Iterable[Frame]) -> Iterator[TrackedFrame]:
         """Yield the frames searched; the last one of a scene or of all twice, if it was searched in part at first."""

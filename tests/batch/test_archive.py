@@ -11,6 +11,7 @@ import pytest
 from streamer.batch.manifest import Manifest
 from streamer.batch.storage import locked
 from streamer.batch.work import Work
+from streamer.faces.detect import FaceDetector
 from tests.batch.archives import batch, cover, files_below, first_picture, frames_of, records
 from tests.clips import encode_clip, packets_of, seconds_of
 
@@ -204,3 +205,18 @@ def test_an_archive_has_one_key_and_one_set_of_settings(
 def test_what_is_no_archive_is_said(tmp_path: Path):
     assert "there is no archive in" in batch("status", "--out", tmp_path).stderr
     assert "cannot reach nowhere://x" in batch("verify", "--out", "nowhere://x").stderr
+
+
+@pytest.mark.slow
+def test_kept_detections_render_the_same_and_nothing_is_searched(
+    portrait_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    kept = "--cache-detections", tmp_path / "faces"
+    arguments = portrait_clip, "--part-minutes", "0.01"
+    assert cover(*arguments, "--cover", "solid", "--out", tmp_path / "fresh").exit_code == 0
+    assert cover(*arguments, "--out", tmp_path / "noted", *kept).exit_code == 0
+    assert not list(tmp_path.glob("*/**/*.faces.*"))
+    monkeypatch.setattr(FaceDetector, "__call__", lambda *_: pytest.fail("it is searched again"))
+    assert cover(*arguments, "--cover", "solid", "--out", tmp_path / "again", *kept).exit_code == 0
+    fresh, again = (frames_of(tmp_path / name / portrait_clip.name) for name in ("fresh", "again"))
+    assert fresh == again
