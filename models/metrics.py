@@ -13,7 +13,6 @@ from torch import Tensor
 
 Array = npt.NDArray[np.floating[Any]]
 Doubles = npt.NDArray[np.float64]
-Labels = npt.NDArray[Any]
 
 SSIM_RADIUS, SSIM_SIGMA = 5, 1.5  # pixels of the Gaussian window, 11 x 11 (Wang et al. 2004, section III.C)
 _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2  # for a range of 1

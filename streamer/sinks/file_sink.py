@@ -7,7 +7,6 @@ attachment or thumbnail.
 
 from __future__ import annotations
 
-import logging
 import re
 from fractions import Fraction
 from math import inf, lcm
@@ -29,8 +28,6 @@ from streamer.sinks.picture_sinks import PICTURE_SUFFIXES, FolderSink, PictureSi
 from streamer.sound.changed import Heard, LiveSound
 from streamer.sound.voice import Voice
 from streamer.types import Codec, SafeFrame, VideoInfo
-
-log = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = tuple(HELD)
 NO_FILE = re.compile(r"[a-z]{2,}://|(preview|virtual-camera|whip):", re.IGNORECASE)

@@ -22,7 +22,6 @@ from streamer.types import Face, Floats, Image
 PICTURES = (".webp", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 MARGIN = 0.17  # of the picture's side, mirrored around it: a head that fills its picture is found, too
 PHOTO_SIZE = 256  # pixels, the longer side of what is kept of a picture to draw strangers on
-PARTS = {"i": "inner face", "s": "skin"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Label:
     Attributes:
         female: In [0, 1].
         age: Years.
-        unfit: Letters of `PARTS` that are not to be used.
+        unfit: What is not to be used: "i" the inner face, "s" the skin.
         fit: Letters of those that are, whatever is measured.
         mouth: Whether the inside of the mouth is, when it is open.
         person: Who it is, where others show the same; of them is learnt what faces do.

@@ -16,7 +16,6 @@ Doubles = npt.NDArray[np.float64]
 FEWEST = 20  # photos; of fewer, resamples hold hardly two of a kind, and an interval means nothing
 RESAMPLES = 100  # of the photos: the ends of an interval are then good to a tenth of its width
 KERNEL_PHOTOS = 4000  # at most: three matrices of 4,000 by 4,000
-INCEPTION_SIZE = 2048
 NEEDS_INCEPTION = "needs --inception WEIGHTS"
 
 
