@@ -363,6 +363,7 @@ def test_a_log_of_another_format_asks_for_an_update(tmp_path: Path):
     assert "format 2, this version of veil reads 1; update" in verify(tmp_path / "log").problem
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.text(max_size=8), st.none() | st.integers() | st.text(max_size=8), max_size=4))
 def test_a_well_sealed_line_of_nonsense_is_a_problem_and_no_crash(tmp_path_factory: pytest.TempPathFactory, extra):  # noqa: ANN001

@@ -200,6 +200,7 @@ def test_only_a_unit_vector_is_sealed(embedding: Floats):
         seal(ANN, embedding.astype(np.float32), KEY)
 
 
+@pytest.mark.slow
 @given(st.text(min_size=1, max_size=20).filter(lambda text: text.isprintable() and bool(text.strip())))
 def test_any_printable_name_survives_the_list(tmp_path_factory: pytest.TempPathFactory, name: str):
     path = tmp_path_factory.getbasetemp() / "named"

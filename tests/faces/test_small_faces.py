@@ -186,6 +186,7 @@ def test_tiles_cover_the_picture_and_one_holds_any_face_whole(size: tuple[int, i
         assert (starts & ends).all(axis=1).any()
 
 
+@pytest.mark.slow
 def test_inputs_of_other_shapes_in_between_change_nothing(portrait: Image):
     image, boxes = crowd(portrait, (320, 256), [(100, 100, 40)])
     views = [((0, 0, 320, 256), (256, 320)), ((0, 0, 320, 256), (128, 160)), ((0, 0, 160, 256), (256, 160))]

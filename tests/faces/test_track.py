@@ -241,6 +241,7 @@ def test_correlation_is_pearsons():
     assert correlation(a, b) == pytest.approx(np.corrcoef(a.ravel(), b.ravel())[0, 1], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_by_what_coasts():
     tracker = FaceTracker()
     for step in range(300):  # a new face each time, far from the last

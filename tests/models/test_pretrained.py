@@ -68,6 +68,7 @@ def test_the_published_psp_is_the_network_of_the_paper() -> None:
     assert len(published.tensors) == len(shapes) + 1 + 18 * 2  # the average latent, and what turns beta to account
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resolution", [256, 512])
 def test_a_psp_for_a_smaller_generator_has_fewer_styles(resolution: int) -> None:
     styles = 2 * int(math.log2(resolution)) - 2

@@ -115,6 +115,7 @@ def test_a_clip_that_is_stored_on_its_side_is_covered_as_it_is_seen(clip: Callab
         assert not frame.image[PLACE].any()
 
 
+@pytest.mark.slow
 def test_a_live_stream_is_covered(clip: Callable[..., Path]):
     with Paced(open_source(clip())) as source:
         safe: list[SafeFrame] = list(protect(source, covering(delay_seconds=0.1)))

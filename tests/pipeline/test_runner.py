@@ -87,7 +87,7 @@ def test_whoever_leaves_a_stream_early_leaves_no_thread_at_work(
 ):
     class Slow(FirstFrameOnly):
         def __call__(self, image: Image) -> list[Face]:
-            time.sleep(0.3)  # as inside MediaPipe, where Python must not end
+            time.sleep(0.1)  # as inside MediaPipe, where Python must not end
             return super().__call__(image)
 
     monkeypatch.setattr(stream_module, "FaceDetector", Slow)

@@ -92,12 +92,14 @@ def test_a_recording_under_a_key_has_the_same_strangers_again(drawing: Anonymize
     assert one == two
 
 
+@pytest.mark.slow
 def test_another_name_gives_other_faces(drawing: Anonymizer, pictures: list[Image]):
     door, again, yard, own = (drawing.image(pictures[0], stream=name) for name in ("door", "door", "yard", None))
     assert digest(door) == digest(again)
     assert len({digest(image) for image in (door, yard, own)}) == 3
 
 
+@pytest.mark.slow
 def test_a_private_picture_gets_another_face_each_time(drawing: Anonymizer, pictures: list[Image]):
     with drawing.with_settings(Settings(epsilon=0.1)) as private:
         assert len({digest(private.image(pictures[0], stream="door")) for _ in range(3)}) > 1

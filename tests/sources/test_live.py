@@ -53,6 +53,7 @@ def until(frames: Iterator[Frame], blank: bool) -> list[Frame]:
     raise AssertionError("the source ended")
 
 
+@pytest.mark.slow  # it waits more than it works
 @needs_rtsp_server
 def test_a_stream_that_dies_or_freezes_is_replaced_by_blank_frames_and_comes_back(
     caplog: pytest.LogCaptureFixture,
@@ -79,6 +80,7 @@ def test_a_stream_that_dies_or_freezes_is_replaced_by_blank_frames_and_comes_bac
     assert caplog.text.count("is gone") >= 2
 
 
+@pytest.mark.slow  # it waits more than it works
 @needs_rtsp_server
 def test_a_wrong_password_is_refused_and_never_shown(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
@@ -92,6 +94,7 @@ def test_a_wrong_password_is_refused_and_never_shown(caplog: pytest.LogCaptureFi
             assert "right" not in repr(live_address(server.url.replace("//", "//ann:right@")))
 
 
+@pytest.mark.slow  # it waits more than it works
 @needs_rtsp_server
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
 def test_a_server_that_bears_one_transport_alone_is_heard_over_that(protocol: Transport) -> None:
@@ -104,6 +107,7 @@ def test_a_server_that_bears_one_transport_alone_is_heard_over_that(protocol: Tr
             open_source(server.url, refused)
 
 
+@pytest.mark.slow  # it waits more than it works
 @needs_rtsp_server
 def test_a_camera_with_one_key_frame_in_forty_seconds_starts_with_it(clip: Callable[..., Path]) -> None:
     once = clip("once.mkv", pts=range(400), options={"g": "9999", "sc_threshold": "0", "bf": "0"})
@@ -165,6 +169,7 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.slow
+@pytest.mark.slow  # it waits more than it works
 @needs_rtsp_server
 def test_connections_that_come_and_go_leave_no_thread_or_descriptor() -> None:
     def descriptors() -> int:
@@ -208,6 +213,7 @@ def wait_for(find: Callable[[], Path], size: int, run: subprocess.Popen[str]) ->
 
 
 @pytest.mark.slow
+@pytest.mark.slow  # it waits more than it works
 @needs_rtsp_server
 @needs_ffmpeg
 def test_from_one_server_to_another_with_a_recording_that_survives_a_kill(face_clip: Path, tmp_path: Path) -> None:
@@ -230,6 +236,7 @@ def test_from_one_server_to_another_with_a_recording_that_survives_a_kill(face_c
 
 
 @pytest.mark.slow
+@pytest.mark.slow  # it waits more than it works
 @needs_rtsp_server
 def test_a_live_run_ends_well_with_sigterm_and_keeps_what_it_recorded(face_clip: Path, tmp_path: Path) -> None:
     with rtsp_server(str(face_clip)) as server:

@@ -95,6 +95,7 @@ def test_an_ordinary_file_has_no_margins(clip: Clip, name: str) -> None:
     assert margins_of(clip(name), place=0, width=64, height=48) == NO_MARGINS
 
 
+@pytest.mark.slow
 def test_no_damage_to_the_head_of_a_file_is_an_error(clip: Clip) -> None:
     cropped = with_pixel_crop(clip("clip.mkv", **LOSSLESS), top=10)
     aperture = with_clean_aperture(

@@ -155,6 +155,7 @@ def test_an_inverter_learns_to_undo_what_can_be_undone(recognizer: CompactRecogn
     assert error < 0.5 * 60  # the tint's mean; .09 to .18 of it is left, whatever the seed or the number of threads
 
 
+@pytest.mark.slow
 def test_an_inverter_is_the_same_for_the_same_seed(recognizer: CompactRecognizer):
     crops = np.random.default_rng(0).integers(0, 255, (8, CROP, CROP, 3), np.uint8)
     config = InversionConfig(steps=2, batch=4, width=8)
