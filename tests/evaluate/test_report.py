@@ -201,7 +201,7 @@ def test_commands_in_sentences_are_set_as_code_and_the_count_of_a_claim_stands_o
     assert "<code>veil evaluate video</code>" in text
     assert "`" not in Page(text).text
     found = Findings("t", {"hog": Figure(1.0, 0.7, 1.0, 8)})
-    assert "<strong>Another detector still finds a face in 8 of 8</strong>: 100 %" in html(
+    assert "<strong>Another detector still finds a face in 8 of 8</strong>: 100\N{NO-BREAK SPACE}%" in html(
         found, Verdict(), faces_shown=False
     )
 
@@ -231,7 +231,7 @@ def test_files_are_listed_with_hashes_and_one_hash_over_all_stands_above_the_sig
 
 def test_problems_are_counted_and_every_name_is_listed():
     shown = words(page(findings()).text)
-    assert "1 kind of problems is listed below" in shown
+    assert "1 kind of problem is listed below" in shown
     assert "no face x: 4 Names lfw/x.jpg b.jpg c.jpg d.jpg" in shown
     nameless = Findings("t", {}, problems=(Problem("fid needs 2,049 photos, got 3", ()),))
     assert "not printed. fid needs 2,049 photos, got 3 How" in words(page(nameless).text)

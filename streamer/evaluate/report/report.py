@@ -73,7 +73,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "data": _data_uri, "count": _count}
+    environment.filters |= {"number": number, "data": _data_uri, "count": _count, "unbroken": _unbroken}
     environment.globals |= {"meaning_of": meaning_of, "chance_of": chance_of, "written": written}
     environment.globals["required"] = _required
     environment.tests["figure"] = _is_figure
@@ -90,6 +90,11 @@ def _data_uri(png: bytes) -> str:
 
 def _count(names: Iterable[object]) -> str:
     return f"{len(list(names)):,}"
+
+
+def _unbroken(text: str) -> str:
+    """Return the text with per cent on the line of their number."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _is_figure(cell: object) -> bool:
