@@ -23,5 +23,13 @@ class TextureModel(FaceModel):
         """Return the face of a stranger, `(S, S, 3)` uint8 RGB: evenly lit, eyes open and ahead, mouth closed."""
 
     @abstractmethod
+    def small_texture(self, pseudonym: int) -> npt.NDArray[np.uint8]:
+        """Return the same some times smaller and quickly, to try it on."""
+
+    @abstractmethod
+    def creases(self, meshes: Tensor) -> Tensor:
+        """Return what `(N, 468, 3)` meshes do to skin, `(N, C, C)` logarithms of brightness in the template."""
+
+    @abstractmethod
     def may_be_bearded(self, pseudonym: int) -> bool:
         """Return whether a beard would suit a stranger: a grown man."""

@@ -16,13 +16,14 @@ from models.textures.skin import brow_darkness
 if TYPE_CHECKING:
     from models.textures.textures import Textures
 
-SUITABLE = 300  # strangers that suit best, among whom the least like are taken
-POOL = 32  # of those, the least like the person
-CANDIDATES = 16  # of those, unlike each other, of which the seed takes one
-LIKENESS_OF_MISFIT = 0.3  # cosine that somebody may be more like the person than another who suits less by one
+MOST_LIKE = -0.02  # cosine: who is more like the person is left out, if others are there
+LEAST, MOST = 24, 80  # strangers among whom is chosen: where nothing is known of their likeness, and where it is
+SPREAD = 3 / 4  # of these, unlike each other, of which the seed takes one
+LIKENESS_OF_MISFIT = 0.45  # cosine that somebody may be more like the person than another who suits less by one
 SHAPE = 0.5  # weight of the cosine of features: embeddings are of strangers as drawn, and foretell more
 YEARS = (3.0, 0.12)  # off in age that nobody sees: at birth, and what each year of age adds
-DEGREES = 12.0  # off in skin tone that nobody sees
+OLDER = 1.5  # times as much as years younger count years older: wrinkles are seen first
+DEGREES = 11.0  # off in skin tone that nobody sees
 SURE_SEX = (0.4, 2.0)  # logits: below, either sex suits; from the second on, the other is out of the question
 SURE_MAN = (0.7, 2.5)  # likewise, whether a beard is
 BEARD = (0.08, 0.1)  # how much darker jaw and upper lip are than cheeks, logarithm, that nobody takes for a beard; more
@@ -30,7 +31,7 @@ BROWS = (0.25, 0.3)  # how much darker than the person's, logarithm, brows may b
 NO_BROWS, BROWS_WEIGHT = -0.03, 2.0
 CHILD = 12.0  # years, below which sex shows little
 GROWN = (15.0, 18.0)  # years: nobody older than the second becomes somebody younger than the first, nor the reverse
-OUTLINE = 0.5  # weight of an outline that is unlike, in deviations beyond the first: features would be stretched
+OUTLINE = 2.5  # weight of an outline that is unlike, in deviations beyond the first: features would be stretched
 UNUSUAL = 1.0  # weight of features that are farther from the mean than most, as a share of that
 
 
@@ -43,19 +44,19 @@ def choose(model: Textures, sighting: Sighting, seeds: Tensor) -> Tensor:
         seeds: `(N,)` non-negative int64, one per person and key; of one person any number, for as many strangers.
     """
     unsuited = misfit(model, sighting) + _unfitting(model, sighting) + _browed(model, sighting)  # (N, B)
-    likeness = _likeness(model, sighting)
-    if len(unsuited) == 1:
-        unsuited, likeness = (values.expand(len(seeds), -1) for values in (unsuited, likeness))
-    chosen = []
-    for cost, like, seed in zip(unsuited, likeness, seeds.tolist(), strict=True):
-        # Whoever suits costs 0, and so do many: the least like of them come first, by what is added.
-        suitable = (cost + 1e-3 * like).topk(min(SUITABLE, len(cost)), largest=False).indices
-        near = cost[suitable] - cost[suitable[0]]
-        price = like[suitable] + LIKENESS_OF_MISFIT * near
-        pool = suitable[price.topk(min(POOL, len(suitable)), largest=False).indices]
-        candidates = pool[spread_out(model.embeddings[pool], CANDIDATES)]
-        chosen.append(candidates[seed % len(candidates)])
-    return torch.stack(chosen)
+    candidates = [_candidates(model, *row) for row in zip(unsuited, _likeness(model, sighting), strict=True)]
+    if len(candidates) == 1:
+        candidates *= len(seeds)
+    return torch.stack([some[seed % len(some)] for some, seed in zip(candidates, seeds.tolist(), strict=True)])
+
+
+def _candidates(model: Textures, cost: Tensor, like: Tensor) -> Tensor:
+    """Return the strangers, of whom one is taken, for a person whom they suit at `cost` and are `like`, `(B,)` each."""
+    unlike = like <= max(MOST_LIKE, float(like.kthvalue(min(LEAST, len(like))).values))
+    count = min(MOST if like.any() else LEAST, int(unlike.sum()))
+    price = torch.where(unlike, like + LIKENESS_OF_MISFIT * cost, torch.inf)
+    pool = price.topk(count, largest=False).indices
+    return pool[spread_out(model.embeddings[pool], round(SPREAD * len(pool)))]
 
 
 def _likeness(model: Textures, sighting: Sighting) -> Tensor:
@@ -81,11 +82,12 @@ def misfit(model: Textures, sighting: Sighting) -> Tensor:
     beard = (1 - _step(own, SURE_MAN)) * ((model.beard - BEARD[0]) / BEARD[1]).clamp(0, 1)
     base, slope = YEARS
     tolerance = base + slope * years
-    age = ((years - model.age).abs() / tolerance - 1).clamp(min=0)
+    apart = (years - model.age) / tolerance
+    age = (torch.maximum(apart, -OLDER * apart) - 1).clamp(min=0)
     low, high = GROWN
     grown = ((years > high) & (model.age < low)) | ((years < low) & (model.age > high))
     tone = ((attributes.skin[:, None] - model.tone).abs() / DEGREES - 1).clamp(min=0)
-    cost: Tensor = 4 * sex + 4 * beard + age + 3 * grown + 0.5 * tone
+    cost: Tensor = 4 * sex + 4 * beard + age + 3 * grown + 0.6 * tone
     return cost
 
 

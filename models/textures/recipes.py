@@ -17,6 +17,7 @@ UNLIKE_SEX = 6.0  # what one donor of the other sex costs, in the unit of the ot
 YEARS = 4.0, 0.2  # off in age that cost 1: at birth at least, and as a share of the age
 TONE = 14.0  # degrees off that cost 1
 SKIN_YEARS, SKIN_TONE = 0.12, 60.0  # the same for those whose skin is around: wrinkles tell, a tone is given anew
+OTHER_YEARS, OTHER_TONE = 0.05, 30.0  # the same for those who are half of the features: without their tone
 BEARD_APART = 0.05  # logarithm: the skin around may differ from the inner face by so much of a beard
 RECOLOURED = 25.0  # degrees: lips and lids of a darker or fairer face go ill with a skin farther off
 CHANCE, SKIN_CHANCE = 1.2, 6.0  # of the cost, drawn at random: or the best donor would be in everybody
@@ -47,12 +48,13 @@ class Recipe:
     """Who a stranger is made of.
 
     Attributes:
-        inner, skin, colour: Numbers of donors.
+        inner, other, skin, colour: Numbers of donors; features are as much those of `other` as of `inner`.
         female: In [0, 1].
         age: Years.
     """
 
     inner: int
+    other: int
     skin: int
     colour: int
     female: float
@@ -68,19 +70,19 @@ def make_recipes(donors: Donors, count: int, seed: int) -> list[Recipe]:
         for ages in itertools.pairwise(AGES)
         for tones in itertools.pairwise(TONES)
     ]
-    made: dict[tuple[int, int], Recipe] = {}
+    made: dict[tuple[int, ...], Recipe] = {}
     used = np.zeros((2, len(donors.age)), np.float32)
     for number in range(16 * count):
         if len(made) == count:
             break
         female, ages, tones = cells[number % len(cells)]
         recipe = _recipe(donors, female, ages, tones, used=used, chance=chance)
-        parts = recipe.inner, recipe.skin
-        if parts in made or recipe.inner == recipe.skin:
+        parts = *sorted((recipe.inner, recipe.other)), recipe.skin
+        if parts in made or len(set(parts)) < len(parts):
             continue
         made[parts] = recipe
-        for row, donor in enumerate(parts):
-            used[row, donor] += 1
+        used[0, [recipe.inner, recipe.other]] += 1
+        used[1, recipe.skin] += 1
     return list(made.values())
 
 
@@ -97,13 +99,16 @@ def _recipe(
     inner = _best(_unlike(donors, female, age, tone), donors.inner, used[0], chance)
     female, age = float(donors.female[inner]), float(donors.age[inner])
     beards = np.maximum(np.abs(donors.beard - donors.beard[inner]) - BEARD_APART, 0) * 40
+    alike = _unlike(donors, female, age, float(donors.tone[inner]), years=OTHER_YEARS, tones=OTHER_TONE) + beards
+    other = _best(alike, donors.inner & (np.arange(len(alike)) != inner), used[0], chance)
+    age = (age + float(donors.age[other])) / 2
     near = _unlike(donors, female, age, float(donors.tone[inner]), years=SKIN_YEARS, tones=SKIN_TONE)
     others = donors.skin & (np.arange(len(near)) != inner)
     skin = _best(near + beards, others, used[1], chance, by_chance=SKIN_CHANCE)
     skin_off, inner_off = abs(donors.tone[[skin, inner]] - tone)
     alike = abs(donors.tone[skin] - donors.tone[inner]) < RECOLOURED
     colour = skin if alike and skin_off < inner_off else inner
-    return Recipe(inner, skin, colour, female, age)
+    return Recipe(inner, other, skin, colour, female, age)
 
 
 def _unlike(

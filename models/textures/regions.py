@@ -40,6 +40,7 @@ class Regions:
         forehead: The core above the brows.
         cheeks: What is skin on almost everyone.
         eyes: Between the lids.
+        lips: Softly, with what lies between them.
         upper: Eyes, lids and brows, softly.
         lower: Nose and lips, softly.
         brows: Where the hair of brows may be.
@@ -55,6 +56,7 @@ class Regions:
     forehead: Floats
     cheeks: Floats
     eyes: Floats
+    lips: Floats
     upper: Floats
     lower: Floats
     brows: Floats
@@ -92,6 +94,7 @@ def make_regions(points: Floats, size: int) -> Regions:
         forehead=core * (1 - wide_brows) * above,
         cheeks=core * (1 - features) * ~above,
         eyes=_soft(eyes, 0.003),
+        lips=_soft(lips, 0.006),
         upper=_soft(upper, SHADE),
         lower=_soft(lower, FEATHER),
         brows=wide_brows,

@@ -78,6 +78,11 @@ class StrangerShape(nn.Module):
         found: Tensor = self.inner(aligned) @ (self.features / length[:, None]).T
         return found
 
+    def expressions(self, meshes: Tensor) -> Tensor:
+        """Return what the faces of `meshes` `(N, 468, 3)` do, `(N, e)`: coordinates along `expression`."""
+        found: Tensor = self.inner(self.aligned(meshes)[0]) @ self.expression.T
+        return found
+
     def forward(self, meshes: Tensor, beta: Tensor, pseudonyms: Tensor) -> Tensor:
         """Return `(N, 468, 3)` meshes with a stranger's features at beta 0 and their own at beta 1.
 

@@ -7,6 +7,7 @@ elsewhere.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -22,6 +23,7 @@ from models.face_model import Sighting, Template
 from models.texture_model import TextureModel
 from models.textures.choose import choose
 from models.textures.compose import coloured, compose
+from models.textures.folds import BRIGHTEST, FARTHEST, SIZE
 from models.textures.regions import Floats, Regions, make_regions
 from models.textures.shape import StrangerShape
 from models.textures.skin import SMALL, logarithm
@@ -65,7 +67,7 @@ class Textures(TextureModel):
     ends: Tensor  # (D,) int64: where each ends
     colours: Tensor  # (D, 3) logarithm of skin colour
     mean_light: Tensor  # (80, 80, 3) logarithm of the light that all pictures have
-    recipes: Tensor  # (B, 3) int64: donors of the inner face, of skin and of colour
+    recipes: Tensor  # (B, 4) int64: both donors of the inner face, that of skin, that of colour
     female: Tensor  # (B,) in [0, 1]
     age: Tensor  # (B,) years
     tone: Tensor  # (B,) degrees of the typology angle of the skin
@@ -74,6 +76,9 @@ class Textures(TextureModel):
     embeddings: Tensor  # (B, E) unit, of each stranger as drawn, less the mean of all
     mouths: Tensor  # (M, 40, 96, 3) uint8 RGB: insides of mouths, from corner to corner and lip to lip
     mouth_openings: Tensor  # (M, 2): how far open and wide each is, in distances of the eyes' outer corners
+    folds: Tensor  # (e, 160, 160): what a deviation of each expression does to skin, logarithm of brightness
+    neutral: Tensor  # (e,): expressions of a face at rest
+    deviation: Tensor  # (e,): of expressions
     light: Tensor  # (16, 16, 3) logarithm: what the light of all textures has in common, of mean 0
 
     def __init__(self, config: TexturesConfig, template: Template) -> None:
@@ -83,7 +88,7 @@ class Textures(TextureModel):
             "ends": ((config.donors,), torch.int64),
             "colours": ((config.donors, 3), torch.float32),
             "mean_light": ((SMALL, SMALL, 3), torch.float32),
-            "recipes": ((config.strangers, 3), torch.int64),
+            "recipes": ((config.strangers, 4), torch.int64),
             "female": ((config.strangers,), torch.float32),
             "age": ((config.strangers,), torch.float32),
             "tone": ((config.strangers,), torch.float32),
@@ -92,10 +97,14 @@ class Textures(TextureModel):
             "embeddings": ((config.strangers, config.embedding), torch.float32),
             "mouths": ((config.mouths, 40, 96, 3), torch.uint8),
             "mouth_openings": ((config.mouths, 2), torch.float32),
+            "folds": ((config.expressions, SIZE, SIZE), torch.float16),
+            "neutral": ((config.expressions,), torch.float32),
+            "deviation": ((config.expressions,), torch.float32),
             "light": ((CELLS, CELLS, 3), torch.float32),
         }
         for name, (shape, dtype) in shapes.items():
             self.register_buffer(name, torch.zeros(shape, dtype=dtype))
+        self._small_details: dict[int, npt.NDArray[np.float16]] = {}
         self.shape = StrangerShape(config.expressions, config.shape_directions, config.strangers)
 
     @property
@@ -134,11 +143,17 @@ class Textures(TextureModel):
 
     def texture(self, pseudonym: int) -> npt.NDArray[np.uint8]:
         """Return the picture of a stranger, `(S, S, 3)` RGB, evenly lit, with no hair, ear or background."""
-        inner, skin, colour = self.recipes[pseudonym].tolist()
-        detail = compose(self._detail(inner), self._detail(skin), self._regions)
-        colours = self.colours[[colour, inner]].cpu().numpy()
-        picture = coloured(detail, colours[0], colours[1], self._enlarged_light, self._regions)
-        return np.asarray(picture + 0.5, np.uint8)
+        return self._composed(pseudonym, self._detail, self._enlarged_light, self._regions)
+
+    def small_texture(self, pseudonym: int) -> npt.NDArray[np.uint8]:
+        """Return the same at `SMALL`, of donors that are decoded once."""
+        return self._composed(pseudonym, self._small_detail, self._small_light, self.small_regions)
+
+    def creases(self, meshes: Tensor) -> Tensor:
+        """Return what the expressions of `(N, 468, 3)` meshes do to skin, `(N, 160, 160)` logarithms."""
+        known = (self.shape.expressions(meshes) - self.neutral) / self.deviation.clamp(min=1e-9)
+        folded: Tensor = torch.tensordot(known.clamp(-FARTHEST, FARTHEST), self.folds.to(known), dims=1)
+        return folded.clamp(max=BRIGHTEST)
 
     def may_be_bearded(self, pseudonym: int) -> bool:
         """Return whether a stranger is a grown man."""
@@ -157,6 +172,26 @@ class Textures(TextureModel):
     def _enlarged_light(self) -> Floats:
         size = self.config.size
         return np.asarray(cv2.resize(self.mean_light.cpu().numpy(), (size, size), interpolation=cv2.INTER_CUBIC))
+
+    @cached_property
+    def _small_light(self) -> Floats:
+        return np.asarray(self.mean_light.cpu().numpy(), np.float32)
+
+    def _composed(
+        self, pseudonym: int, detail: Callable[[int], Floats], light: Floats, regions: Regions
+    ) -> npt.NDArray[np.uint8]:
+        inner, other, skin, colour = self.recipes[pseudonym].tolist()
+        composed = compose(detail(inner), detail(other), detail(skin), regions)
+        colours = self.colours[[colour, inner]].cpu().numpy()
+        return np.asarray(coloured(composed, colours[0], colours[1], light, regions) + 0.5, np.uint8)
+
+    def _small_detail(self, donor: int) -> Floats:
+        """Return `_detail` at `SMALL`, kept in half precision."""
+        known = self._small_details.get(donor)
+        if known is None:
+            small = cv2.resize(self._detail(donor), (SMALL, SMALL), interpolation=cv2.INTER_AREA)
+            known = self._small_details[donor] = small.astype(np.float16)
+        return known.astype(np.float32)
 
     def _detail(self, donor: int) -> Floats:
         """Return what is left of a donor's picture without light and skin colour, `(S, S, 3)` logarithm."""

@@ -14,13 +14,10 @@ from models.face_model import Attributes, FaceModel, Sighting
 from models.identity.recognizer import SAME_PERSON, FaceRecognizer
 from models.privacy import GaussianMechanism, PrivacyAccountant, PseudonymBook, pseudonym_seed, stream_name
 from streamer.render.embed import FaceEmbedder
-from streamer.types import Floats, Image, Track
+from streamer.types import Face, Floats, Image, Track
 
-# A track and strangers to the frame `(H, W, 3)` with the one drawn as each of the others.
-TryOn = Callable[[Track, Sequence[int]], Iterable[Image]]
-# Strangers tried on for a person. Mean likeness of 100 people of LFW, as `identity` sees it: .18 with 1, .11 with 4,
-# .08 with 8, .06 with 12, .05 with 16.
-TRIES = 12
+# A track and strangers to pictures `(h, w, 3)` with the one drawn as each of the others, and where the face is in them.
+TryOn = Callable[[Track, Sequence[int]], Iterable[tuple[Image, Face]]]
 TRIES_APART = 1_000_003  # between their seeds, so that one that is refused is followed by others
 
 
@@ -82,6 +79,7 @@ class Pseudonyms:
         meshes: torch.Tensor,
         *,
         try_on: TryOn | None = None,
+        tries: int = 1,
     ) -> torch.Tensor:
         """Return the pseudonym of each track, `(N,)` int64.
 
@@ -90,13 +88,14 @@ class Pseudonyms:
             tracks: N, seen in it.
             crops: `(N, 3, S, S)` RGB in [-1, 1].
             meshes: `(N, 468, 3)`.
-            try_on: Draws a track as strangers: of `TRIES` that suit, the one is taken who is least like the person.
+            try_on: Draws a track as strangers: of those that suit, the one is taken who is least like the person.
+            tries: How many at most.
         """
         new = [row for row, track in enumerate(tracks) if track.id not in self._people]
         if new and self._mechanism:
             self._release(image, [tracks[row] for row in new], crops[new], meshes[new], mechanism=self._mechanism)
         elif new:
-            self._choose(image, [tracks[row] for row in new], crops[new], meshes[new], try_on=try_on)
+            self._choose(image, [tracks[row] for row in new], crops[new], meshes[new], try_on=try_on, tries=tries)
         chosen = [self._strangers[self._people[track.id]] for track in tracks]
         return torch.tensor(chosen, dtype=torch.int64, device=self._device)
 
@@ -127,6 +126,7 @@ class Pseudonyms:
         meshes: torch.Tensor,
         *,
         try_on: TryOn | None,
+        tries: int,
     ) -> None:
         """Choose strangers that suit, or those that people who come back had before."""
         embeddings = self._embed(image, tracks)
@@ -139,17 +139,17 @@ class Pseudonyms:
                 embedding = None if embeddings is None else embeddings[part]
                 seen = Sighting(crops[part], meshes[part], embedding, self._attributes(track))
                 seed = pseudonym_seed(self._key, stream=self._stream, person=person) + self._rejected.get(person, 0)
-                stranger = self._suiting(seen, seed, track, try_on)
+                stranger = self._suiting(seen, seed, track, try_on, tries)
             self._remember(track.id, person=person, stranger=stranger)
 
-    def _suiting(self, seen: Sighting, seed: int, track: Track, try_on: TryOn | None) -> int:
+    def _suiting(self, seen: Sighting, seed: int, track: Track, try_on: TryOn | None, tries: int) -> int:
         """Return a stranger who suits, of several the one who is least like the person once drawn."""
         if try_on is None or seen.embeddings is None:
             return int(self._model.pseudonyms(seen, torch.tensor([seed], device=self._device))[0])
-        seeds = torch.tensor([seed + TRIES_APART * n for n in range(TRIES)], device=self._device)
+        seeds = torch.tensor([seed + TRIES_APART * n for n in range(tries)], device=self._device)
         strangers: list[int] = list(dict.fromkeys(self._model.pseudonyms(seen, seeds).tolist()))
         assert self._embedder is not None  # it made the embeddings that were seen
-        drawn = self._embedder((image, track.face) for image in try_on(track, strangers))
+        drawn = self._embedder(try_on(track, strangers))
         return strangers[int((drawn @ seen.embeddings[0]).argmin())]
 
     def _identify(self, embedding: Floats) -> int:

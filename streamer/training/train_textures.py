@@ -14,20 +14,22 @@ import torch
 from models.attributes.attributes import AttributeNet
 from models.face_model import Template
 from models.identity.recognizer import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, FaceRecognizer
-from models.textures import Textures, TexturesConfig
+from models.textures import Textures, TexturesConfig, folds
 from models.textures.clean import Texture, clean
 from models.textures.fit_shapes import fit_expression, fit_features
 from models.textures.fitness import Fitness, judge
 from models.textures.recipes import Donors, Recipe, make_recipes
 from models.textures.regions import Regions, make_regions
 from models.textures.shape import outline_spans
-from models.textures.skin import SMALL, Skin, brow_darkness, picture_of, read_skin
+from models.textures.skin import SMALL, Skin, brow_darkness, logarithm, picture_of, read_skin
 from streamer.errors import SourceError
 from streamer.faces.fine_mesh import FineMesh
 from streamer.render.align import MeshAligner, SimilarityAligner
 from streamer.render.blend import paste
 from streamer.render.textures import mouth
 from streamer.render.textures.light import SIDE, LightReader
+from streamer.render.textures.shrink import shrunk
+from streamer.render.textures.texture_draw import TRIED_SIZE
 from streamer.training.donors import Donor, Label, photo, read_donors
 from streamer.types import Face, Floats, Image
 
@@ -42,6 +44,7 @@ DARK_MOUTH = 75.0  # grey level: where the brighter parts are darker, there are 
 MOST_BRIGHTER = 1.4  # times: teeth far back stay in the dark
 TEETH, TEETH_TINT = 155.0, 0.75  # grey level of the brighter ones, and how much of their hue stays
 EVEN_TEETH = 0.6  # of the dark between teeth goes: seen small it is a brace
+DISTINCT = 0.5  # times the mean of two donors' features: about the mean, no nose or mouth looks out of place
 EVERY = 10  # strangers between two whose light is read: all are lit alike
 
 
@@ -102,11 +105,11 @@ def train_textures(
         donors += [donor] if donor is not None else []
         yield Progress("read", number)
     yield Progress("mended", 0, len(donors))
-    mended, mean_light = mend(donors, points)
+    mended, mean_light, skins = mend(donors, points)
     table = _table(mended)
     usable = bool(table.inner.any() and table.skin.any())
     recipes = make_recipes(table, strangers, seed=0) if usable else []
-    used = sorted({number for r in recipes for number in (r.inner, r.skin, r.colour)})
+    used = sorted({number for r in recipes for number in (r.inner, r.other, r.skin, r.colour)})
     if not recipes:
         raise SourceError(
             f"no stranger can be made of {len(donors)} faces: two must show even light, a clear "
@@ -115,7 +118,8 @@ def train_textures(
     model = _filled(mended, used, recipes, mean_light, template=base.template, donors=donors)
     model.brows.copy_(_brows(model))
     _give_shapes(model, recipes, mended, donors, base=base)
-    sitters = nearest_to_mean(model, donors)
+    _give_folds(model, donors, skins)
+    sitters = [shrunk(picture, [face], TRIED_SIZE) for picture, face in map(photo, nearest_to_mean(model, donors))]
     for number in range(len(recipes)):
         model.embeddings[number] = _embedded(model, number, sitters, recognizer)
         yield Progress("drawn", number + 1, len(recipes))
@@ -125,8 +129,8 @@ def train_textures(
     model.save(out)
 
 
-def mend(donors: Sequence[Donor], points: Floats) -> tuple[list[Mended], Floats]:
-    """Return all donors mended, and the mean light `(SMALL, SMALL, 3)` that all textures then have."""
+def mend(donors: Sequence[Donor], points: Floats) -> tuple[list[Mended], Floats, list[Skin]]:
+    """Return all donors mended, the mean light `(SMALL, SMALL, 3)` that all textures then have, and their skin."""
     regions, small = make_regions(points, SIZE), make_regions(points, SMALL)
     skins = [read_skin(donor.crop.astype(np.float32), small) for donor in donors]
     if not skins:
@@ -135,7 +139,7 @@ def mend(donors: Sequence[Donor], points: Floats) -> tuple[list[Mended], Floats]
     median = np.median(np.stack(lights), axis=0).astype(np.float32)
     mean_light = (median + median[:, ::-1]) / 2
     enlarged = np.asarray(cv2.resize(mean_light, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC), np.float32)
-    return [_mended(d, s, enlarged, regions) for d, s in zip(donors, skins, strict=True)], mean_light
+    return [_mended(d, s, enlarged, regions) for d, s in zip(donors, skins, strict=True)], mean_light, skins
 
 
 def _mended(donor: Donor, skin: Skin, mean_light: Floats, regions: Regions) -> Mended:
@@ -192,7 +196,7 @@ def _filled(
     )
     model = Textures(config, template).eval()
     place = {number: row for row, number in enumerate(used)}
-    rows = [[place[n] for n in (r.inner, r.skin, r.colour)] for r in recipes]
+    rows = [[place[n] for n in (r.inner, r.other, r.skin, r.colour)] for r in recipes]
     model.pictures.copy_(torch.from_numpy(np.concatenate(encoded)))
     model.ends.copy_(torch.from_numpy(np.cumsum([len(picture) for picture in encoded])))
     model.colours.copy_(torch.from_numpy(np.stack([mended[number].texture.colour for number in used])))
@@ -201,7 +205,7 @@ def _filled(
     model.female.copy_(torch.tensor([r.female for r in recipes]))
     model.age.copy_(torch.tensor([r.age for r in recipes]))
     model.tone.copy_(torch.tensor([mended[r.colour].tone for r in recipes]))
-    beards = [max(mended[r.inner].fitness.beard, mended[r.skin].fitness.beard) for r in recipes]
+    beards = [max(mended[n].fitness.beard for n in (r.inner, r.other, r.skin)) for r in recipes]
     model.beard.copy_(torch.tensor(beards))
     model.mouths.copy_(torch.from_numpy(strips))
     model.mouth_openings.copy_(torch.from_numpy(openings))
@@ -209,11 +213,9 @@ def _filled(
 
 
 def _brows(model: Textures) -> torch.Tensor:
-    """Return how dark the brows of all strangers are, `(B,)`: those of the donor of the inner face."""
-    donors = model.recipes[:, 0].tolist()
-    first = {donor: number for number, donor in reversed(list(enumerate(donors)))}
-    seen = {d: brow_darkness(model.texture(n).astype(np.float32), model.small_regions) for d, n in first.items()}
-    return torch.tensor([seen[donor] for donor in donors])
+    """Return how dark the brows of all strangers are, `(B,)`."""
+    textures = (model.texture(number).astype(np.float32) for number in range(model.config.strangers))
+    return torch.tensor([brow_darkness(texture, model.small_regions) for texture in textures])
 
 
 def _encoded(texture: Texture, mean_light: Floats) -> Image:
@@ -263,12 +265,13 @@ def _apart(points: Floats, count: int) -> list[int]:
 
 
 @torch.inference_mode()
-def _embedded(model: Textures, stranger: int, sitters: list[Donor], recognizer: FaceRecognizer) -> torch.Tensor:
+def _embedded(
+    model: Textures, stranger: int, sitters: list[tuple[Image, list[Face], float]], recognizer: FaceRecognizer
+) -> torch.Tensor:
     """Return the mean embedding `(E,)` of a stranger drawn on pictures of sitters; what is theirs `_centre` takes."""
-    aligner = MeshAligner(np.array(model.template.points, np.float32), SIZE)
-    texture, looks = model.texture(stranger), []
-    for sitter in sitters:
-        picture, face = photo(sitter)
+    aligner = MeshAligner(np.array(model.template.points, np.float32), SMALL)
+    texture, looks = model.small_texture(stranger), []
+    for picture, (face,), _ in sitters:
         own = torch.from_numpy(np.array(face.mesh, np.float32))[None]
         mesh = model.reshape(own, torch.zeros(1), torch.tensor([stranger]))[0].numpy()
         drawn = picture.copy()
@@ -311,7 +314,7 @@ def _common_light(model: Textures, points: Floats) -> torch.Tensor:
 def _give_shapes(
     model: Textures, recipes: Sequence[Recipe], mended: Sequence[Mended], donors: Sequence[Donor], *, base: Textures
 ) -> None:
-    """Give each stranger the features of the donor of the inner face."""
+    """Give each stranger the features of the donors of the inner face."""
     shape, meshes = model.shape, torch.from_numpy(np.stack([_mesh(donor) for donor in donors]))
     people = _people(donors)
     if people.max() >= 0:
@@ -327,8 +330,30 @@ def _give_shapes(
     spans = outline_spans(shape.aligned(meshes)[0])
     row = {donor.name: number for number, donor in enumerate(donors)}
     for number, recipe in enumerate(recipes):
-        donor = row[mended[recipe.inner].donor.name]
-        shape.strangers[number], shape.outlines[number] = coordinates[donor], spans[donor]
+        both = [row[mended[donor].donor.name] for donor in (recipe.inner, recipe.other)]
+        shape.strangers[number] = DISTINCT * coordinates[both].mean(dim=0)
+        shape.outlines[number] = spans[both].mean(dim=0)
+
+
+@torch.no_grad()
+def _give_folds(model: Textures, donors: Sequence[Donor], skins: Sequence[Skin]) -> None:
+    """Find what expressions do to skin; too few faces tell nothing, and skin then stays as it is."""
+    model.deviation.fill_(1.0)
+    if len(donors) < MANY:
+        return
+    details = [
+        cv2.resize(
+            (logarithm(d.crop.astype(np.float32)) - s.light).mean(axis=2),
+            (folds.SIZE,) * 2,
+            interpolation=cv2.INTER_AREA,
+        )
+        for d, s in zip(donors, skins, strict=True)
+    ]
+    expressions = model.shape.expressions(torch.from_numpy(np.stack([_mesh(donor) for donor in donors])))
+    regions = make_regions(np.array(model.template.points, np.float32), folds.SIZE)
+    fitted = folds.fit_folds(np.stack(details), expressions, regions)
+    for value, found in zip((model.folds, model.neutral, model.deviation), fitted, strict=True):
+        value.copy_(found)
 
 
 def _people(donors: Sequence[Donor]) -> torch.Tensor:

@@ -11,7 +11,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender
 from aiortc.codecs import h264, vpx
 from av.video.frame import VideoFrame
 
-from streamer.sinks.webrtc import ENCODERS, MAX_BITRATE, START_BITRATE, SafeTrack, use_wide_encoders
+from streamer.sinks.webrtc import ENCODERS, MAX_BITRATE, START_BITRATE, SafeTrack, use_own_encoders
 
 CODECS = ("video/vp8", "video/h264")
 
@@ -34,7 +34,7 @@ async def agreed(codec: str) -> RTCPeerConnection:
 def test_a_connection_sends_by_an_encoder_of_its_own_for_the_codec_agreed(codec: str) -> None:
     async def test() -> None:
         connection = await agreed(codec)
-        use_wide_encoders(connection)
+        use_own_encoders(connection)
         assert isinstance(connection.getSenders()[0]._RTCRtpSender__encoder, ENCODERS[codec])
         await connection.close()
 

@@ -28,15 +28,32 @@ OUTSIDE = 0.96  # of the oval: the rim of a mesh lies on background now and then
 OTHER = 0.25  # as little like skin as what may lie before a face
 STRAND = 5  # pixels down that hair hangs at least; the bows of glasses do not, and are painted over with the glasses
 HAIR = 0.25  # of the brow's surface, that is surely hair
+LASHES = (1.0, 1.6)  # of an eye's size: between these lie lashes, and what is painted around them
 BROW_GAP = 0.02  # of the crop's side between brows and what may
 SIDES = 0.2  # of the oval's radius: how deep it may lie at the sides
 # fmt: off
 LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
 EYES = ((33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
         (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466))
+INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
 BROWS = ((70, 63, 105, 66, 107, 55, 65, 52, 53, 46), (300, 293, 334, 296, 336, 285, 295, 282, 283, 276))
 NOSTRILS = (98, 97, 2, 326, 327, 4)
 # fmt: on
+
+
+@dataclass(frozen=True, slots=True)
+class Tones:
+    """The colours of features, as logarithms over those of the skin around them.
+
+    Attributes:
+        brows: `(3,)`, of the darker part of where they are.
+        lips: `(3,)`.
+        lashes: How dark it is around the eyes, 0 or less.
+    """
+
+    brows: Floats
+    lips: Floats
+    lashes: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +64,13 @@ class Light:
         cells: `(CELLS, CELLS, 3)` log colours of skin in it.
         skin: `(SIDE, SIDE)` in [0, 1], how much each pixel of the crop looks like skin.
         spread: Of the log colours of skin about it.
-        brows: How dark the brows are where they are: the logarithm of their darker part, less that of skin there.
+        tones: Of the features.
     """
 
     cells: Floats
     skin: Floats
     spread: float
-    brows: float
+    tones: Tones
 
 
 # Brightness and hue of a difference of log colours, weighed: lengths after this are how unlike skin it is.
@@ -81,6 +98,9 @@ class LightReader:
         self.skin = self.face & ~np.any(features, axis=0)  # (SIDE, SIDE)
         self.eyes = np.any([polygon(points, eye, scale=1.3) for eye in EYES], axis=0)
         self.brows = np.any([polygon(points, brow, scale=0.9) for brow in BROWS], axis=0)
+        self.lips = polygon(points, LIPS, scale=1.0) & ~polygon(points, INNER_LIPS, scale=1.0)
+        eyes, around = (np.any([polygon(points, eye, scale=scale) for eye in EYES], axis=0) for scale in LASHES)
+        self.lashes = around & ~eyes & ~self.brows
         self._around = self._edges(points)
         y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32) / SIDE - 0.5
         terms = [np.ones_like(x), x, y, x * x, y * y, x * y, x**3, x * x * y]
@@ -103,7 +123,13 @@ class LightReader:
         total = cv2.GaussianBlur(rest * weight[..., None], (0, 0), sigma)
         light = fit + total / (cv2.GaussianBlur(weight, (0, 0), sigma) + PRIOR)[..., None]
         cells = cv2.resize(light, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
-        return Light(np.asarray(cells, np.float32), skin, spread, _darkness((logs - light)[self.brows]))
+        return Light(np.asarray(cells, np.float32), skin, spread, self._tones(logs - light))
+
+    def _tones(self, rest: Floats) -> Tones:
+        """Return the colours of features, of a crop's log colours less those of skin in the same light."""
+        brows, lips, lashes = rest[self.brows], rest[self.lips], rest[self.lashes].mean(axis=1)
+        hair = brows[brows.mean(axis=1) <= np.quantile(brows.mean(axis=1), 2 * HAIR)]  # of which some is skin
+        return Tones(np.median(hair, axis=0), np.median(lips, axis=0), float(np.minimum(lashes, 0.0).mean()))
 
     def front(self, skin: Floats) -> Floats:
         """Return what of a crop is certain to lie before the face, `(SIDE, SIDE)` in [0, 1]: a fringe, a cap.
@@ -147,11 +173,6 @@ class LightReader:
             rest = logs - (terms @ factors)[:, None]
             spread = max(LEAST_SPREAD, min(spread, 2.0 * float(np.sqrt(np.median(distance(rest))))))
         return np.asarray(self._terms @ factors, np.float32), spread
-
-
-def _darkness(rest: Floats) -> float:
-    """Return how dark a brow is, of the log colours `(n, 3)` where it may be, some of which are skin."""
-    return float(np.quantile(rest.mean(axis=1), HAIR))
 
 
 def distance(rest: Floats) -> Floats:

@@ -1,7 +1,8 @@
 """The inside of an open mouth, teeth and tongue of nobody, drawn between the lips and nowhere else.
 
 A mouth's inside is kept as a strip whose upper edge is the upper lip and whose lower edge the lower one, from corner to
-corner; the one that was about as far open is drawn, or two of them for a moment, where it opens further.
+corner. Drawn is the one that was about as far open, as wide, and showed as much of the teeth; where that changes, both
+for a moment.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
 SHUT = (0.02, 0.05)  # of the mouth's width: below, lips touch; from the second on all between them is drawn
 LIP = 0.008  # of the texture's side: how far from the edge of a lip its colour is taken
 PARTING, PARTED = 0.018, 0.42  # of the mouth's width, how thick the line between closed lips is, and how dark
-BLEND = 0.05  # opening and width, in eye distances, over which one mouth passes into the next
+WIDTH_WEIGHT, TEETH_WEIGHT = 0.5, 0.15  # eye distances of opening that a unit of width, or of teeth, counts for
+TEETH = (0.5, 0.85)  # brightness over that of skin, below which no teeth show, and from which on they do
+DIMMEST = 0.6  # times as bright as they are kept, teeth are drawn at least; at most as they are
+UPPER_TEETH = (slice(4, 20), slice(28, 68))  # rows and columns of a strip that they are seen in
 SHADE = 0.3  # how much darker it is beneath the upper lip
 SHADED = 0.3  # of the opening, how far down
 
@@ -27,6 +31,18 @@ def opening(mesh: Floats) -> Floats:
     unit = max(float(np.linalg.norm(mesh[33, :2] - mesh[263, :2])), 1e-6)
     pairs = mesh[[13, 78], :2] - mesh[[14, 308], :2]
     return np.asarray(np.linalg.norm(pairs, axis=1) / unit, np.float32)
+
+
+def whiteness(strip: Image, skin: float) -> float:
+    """Return how bright teeth are in the inside of a mouth, over the grey level of the skin; low where none show."""
+    white = strip[UPPER_TEETH].min(axis=2)  # lips and tongue are red
+    return float(np.quantile(white, 0.7)) / max(skin, 1.0)
+
+
+def teeth(whiteness: float) -> float:
+    """Return how much of the teeth a mouth shows, in [0, 1]."""
+    low, high = TEETH
+    return float(np.clip((whiteness - low) / (high - low), 0.0, 1.0))
 
 
 def strip(image: Image, mesh: Floats) -> Image:
@@ -68,12 +84,10 @@ def _along(texture: Image, x: Floats, y: Floats) -> Floats:
     return np.asarray(cv2.blur(cv2.remap(texture, where, None, cv2.INTER_LINEAR).astype(np.float32), (5, 1)))
 
 
-def weights(openings: Floats, wanted: Floats) -> Floats:
-    """Return how much of each mouth `(M, 2)` there is in one that is as open and wide as `wanted` `(2,)`, `(M,)`."""
-    distance = np.linalg.norm((openings - wanted) * np.array([1.0, 0.5], np.float32), axis=1)
-    near = np.exp(-((distance - distance.min()) / BLEND) * 4.0)
-    near[np.argsort(near)[:-2]] = 0.0
-    return np.asarray(near / near.sum(), np.float32)
+def nearest(mouths: Floats, wanted: Floats) -> int:
+    """Return which of the mouths `(M, 3)` is most like `wanted` `(3,)`: how open, how wide, how much of the teeth."""
+    apart = (mouths - wanted) * np.array([1.0, WIDTH_WEIGHT, TEETH_WEIGHT], np.float32)
+    return int(np.square(apart).sum(axis=1).argmin())
 
 
 def draw(patch: Floats, mesh: Floats, inside: Floats, *, start: Floats) -> None:

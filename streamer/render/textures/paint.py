@@ -112,6 +112,7 @@ def face(
     lit: Floats,
     mesh: Floats,
     places: list[tuple[int, int]],
+    creases: Floats,
     own: float,
 ) -> Floats:
     """Return the new face on the canvas, `(h, w, 3)` float32 RGB, with no edge yet.
@@ -124,12 +125,13 @@ def face(
         lit: `(h, w, 3)` log colours of skin in the person's light (`expected`).
         mesh: `(468, 3)` of the new face.
         places: Row and column in the template, at `SIDE`, of both eyes and the mouth.
+        creases: `(C, C)`, the logarithm of what the expression does to skin, in the template.
         own: In [0, 1], how much of the eyes and the mouth is to be left as the levels of the stranger have it.
     """
     level, across = 0, len(stranger.levels[0]) * OVAL_SHARE / canvas.width  # pixels of texture to a pixel of the frame
     while across > 2 * SHARP and level < len(stranger.levels) - 1:
         level, across = level + 1, across / 2
-    flat = _warped(stranger.levels[level], canvas)
+    flat = _warped(stranger.levels[level], canvas) + _warped((1.0 - own) * creases, canvas)[..., None]
     patch = cv2.subtract(cv2.exp(cv2.add(flat, lit)), (DARK,) * 4)
     plain = patch.copy() if own else patch
     start = np.array(canvas.roi[:2], np.float32)

@@ -11,11 +11,11 @@ import numpy as np
 
 from streamer.types import Floats, Image
 
-SKIN_RIM = 0.035  # of the oval's width: how deep the drawn face comes in over skin
-OTHER_RIM = 0.055  # the same over what is no skin; deeper lie brows
+SKIN_RIM = 0.02  # of the oval's width: how deep the drawn face comes in over skin
+OTHER_RIM = 0.04  # the same over what is no skin; deeper lie brows
 STEP = 0.035  # over which it comes in
 MATCHED = (0.0, 0.1)  # of the oval's width, the depth of skin whose colour the new face takes over at its rim
-REACH = 0.14  # of the oval's width over which that dies away inwards
+REACH = 0.08  # of the oval's width over which that dies away inwards
 SMOOTH = 0.05  # of the oval's width, the blur of it
 STROKE = 0.07  # of the oval's width: how high bows of glasses and brows are, at most
 LEAST_KNOWN = 0.03  # of a place's surroundings must be skin

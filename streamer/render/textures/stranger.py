@@ -7,15 +7,28 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from streamer.faces.fine_mesh import FineMesh
 from streamer.render.textures import eyes, mouth
-from streamer.render.textures.light import CELLS, DARK, Light, LightReader
+from streamer.render.textures.light import CELLS, DARK, Light, LightReader, Tones
 from streamer.types import Floats, Image
 
 LEVELS = 3  # sizes a stranger is kept in, each half the one before
 BROWS_PALER = 0.4  # times as dark as in their texture brows are drawn at least; never darker: that is a smear of shade
 BROW_REACH = 5  # cells around the brows of the mesh, past which those of some strangers reach
+BROW_HUE = 0.1  # of the logarithm, by which the hue of brows goes along with the person's hair at most
+LASHES_PALER = 0.5  # the same as of brows, of lashes and what is painted around them
+LIPS = (-0.4, 0.1), (-0.02, 0.3), (-0.05, 0.2)  # limits of the lips of a person: brightness, red over green, blue over
+MOST_REDDER = 0.3  # of the logarithm of each channel, by which lips change: of dark ones more would shine
+LIPS_TAKEN = 0.85  # of the difference from the person's
 OWN_LIGHT = (-0.2, 0.25)  # of the logarithm: how much of a texture's own light may be left in it, beyond what all have
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureMasks:
+    """Where the features of a face lie in a crop, `(SIDE, SIDE)` each in [0, 1]."""
+
+    brows: Floats
+    lips: Floats
+    lashes: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,51 +39,85 @@ class Stranger:
         levels: Log colours less `light`, `(S, S, 3)` float32, then half as large, and again.
         light: `(CELLS, CELLS, 3)`, in which the texture was lit.
         eyeball: Of either eye.
-        brows: How dark the brows are, as `streamer.render.textures.light.Light` says it.
-        brow_mask: `(SIDE, SIDE)` in [0, 1], where they are.
+        tones: Of the features.
     """
 
     levels: tuple[Floats, ...]
     light: Floats
     eyeball: eyes.Eyeball
-    brows: float
-    brow_mask: Floats
+    tones: Tones
 
 
-def prepare(texture: Image, points: Floats, common: Floats, *, reader: LightReader, network: FineMesh) -> Stranger:
+def feature_masks(reader: LightReader) -> FeatureMasks:
+    """Return where features lie in the template of `reader`."""
+    reach = np.ones((BROW_REACH, BROW_REACH), np.uint8)
+    brows = cv2.dilate(reader.brows.astype(np.float32), reach) * (1.0 - reader.eyes)
+    masks = (brows, reader.lips.astype(np.float32), reader.lashes.astype(np.float32) * (1.0 - brows))
+    return FeatureMasks(*(np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.8), np.float32) for mask in masks))
+
+
+def prepare(
+    texture: Image, points: Floats, common: Floats, eye: eyes.Eyeball, *, reader: LightReader, levels: int = LEVELS
+) -> Stranger:
     """Return the stranger whose face is `texture`, `(S, S, 3)` uint8 RGB in the template `points`.
 
     Args:
         texture: Evenly lit, eyes open, mouth closed.
         points: `(468, 2)` in the unit square.
         common: `(CELLS, CELLS, 3)`: what the light of all textures has in common.
+        eye: Theirs.
         reader: Of the template.
-        network: Finds the irises.
+        levels: Sizes to keep it in.
     """
     side = len(texture)
     read = reader(texture)
     light = _light(read, common, reader)
     texture = mouth.closed(texture, points)
     flat = np.log(texture.astype(np.float32) + DARK) - enlarged(light, side)
-    levels = [flat]
-    for _ in range(LEVELS - 1):
-        levels.append(np.asarray(cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)))
-    mesh = np.pad(points * side, ((0, 0), (0, 1))).astype(np.float32)
-    reach = np.ones((BROW_REACH, BROW_REACH), np.uint8)
-    mask = cv2.dilate(reader.brows.astype(np.float32), reach) * (1.0 - reader.eyes)
-    mask = cv2.GaussianBlur(mask, (0, 0), 0.8)
-    ball = eyes.eyeball(texture, network(texture, mesh))
-    return Stranger(tuple(levels), light, ball, read.brows, np.asarray(mask, np.float32))
+    sizes = [flat]
+    for _ in range(levels - 1):
+        sizes.append(np.asarray(cv2.resize(sizes[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)))
+    return Stranger(tuple(sizes), light, eye, read.tones)
 
 
-def with_brows(stranger: Stranger, brows: float) -> Stranger:
-    """Return the stranger with brows no darker than `brows` says: the hair around them stays the person's."""
-    times = float(np.clip(brows / min(stranger.brows, -1e-3), BROWS_PALER, 1.0))
+def with_tones(stranger: Stranger, tones: Tones, masks: FeatureMasks) -> Stranger:
+    """Return the stranger with features in the person's colours: what is around them stays the person's.
+
+    Brows and lashes are no darker than `tones` says, brows have the hue of the hair, lips are no more made up.
+    """
+    own = stranger.tones
+    brow, lash = float(own.brows.mean()), own.lashes
+    brows_paler = float(np.clip(tones.brows.mean() / min(brow, -1e-3), BROWS_PALER, 1.0)) - 1.0
+    lashes_paler = float(np.clip(tones.lashes / min(lash, -1e-3), LASHES_PALER, 1.0)) - 1.0
+    hue = np.clip(_hue(tones.brows) - _hue(own.brows), -BROW_HUE, BROW_HUE)
+    redder = LIPS_TAKEN * np.clip(_plausible_lips(tones.lips) - own.lips, -MOST_REDDER, MOST_REDDER)
     levels = []
     for level in stranger.levels:
-        mask = cv2.resize(stranger.brow_mask, level.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-        levels.append(level * (1.0 + (times - 1.0) * mask)[..., None])
+        size = level.shape[1::-1]
+        brows, lips, lashes = (
+            cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR)[..., None]
+            for mask in (masks.brows, masks.lips, masks.lashes)
+        )
+        hair = brows * np.clip(level.mean(axis=2, keepdims=True) / min(brow, -1e-3), 0.0, 1.0) ** 2
+        paler = level * (1.0 + brows_paler * brows + lashes_paler * lashes)
+        levels.append(np.asarray(paler + hair * hue + lips * redder, np.float32))
     return replace(stranger, levels=tuple(levels))
+
+
+def _hue(colour: Floats) -> Floats:
+    return np.asarray(colour - colour.mean(), np.float32)
+
+
+def _plausible_lips(lips: Floats) -> Floats:
+    """Return a colour of lips `(3,)` within what lips have: before a hidden mouth anything is read."""
+    grey, red, blue = (np.clip(value, *limits) for value, limits in zip(_opponent(lips), LIPS, strict=True))
+    green = grey - (red + blue) / 3
+    return np.array([green + red, green, green + blue], np.float32)
+
+
+def _opponent(colour: Floats) -> tuple[float, float, float]:
+    red, green, blue = colour.tolist()
+    return (red + green + blue) / 3, red - green, blue - green
 
 
 def _light(read: Light, common: Floats, reader: LightReader) -> Floats:

@@ -23,9 +23,10 @@ from streamer.render.smooth import OneEuro, OneEuroConfig
 from streamer.render.textures import eyes, mouth, paint
 from streamer.render.textures.beard import Beard, BeardReader, with_beard
 from streamer.render.textures.finisher import Finisher
-from streamer.render.textures.light import SIDE, LightReader, logarithm
+from streamer.render.textures.light import SIDE, Light, LightReader, Tones, logarithm
 from streamer.render.textures.openings import as_open
-from streamer.render.textures.stranger import Stranger, enlarged, prepare, with_brows
+from streamer.render.textures.shrink import shrunk
+from streamer.render.textures.stranger import Stranger, enlarged, feature_masks, prepare, with_tones
 from streamer.types import Face, Floats, Image, Track
 
 FILTERS = {
@@ -37,6 +38,9 @@ FILTERS = {
 }
 PREPARED = 24  # strangers kept ready to be drawn: 2 MB each
 MAP_SIZE = 96  # pixels: what needs to be exact, lids and lips, is drawn by its outline
+TRIES = 40  # strangers tried on for a person, 10 ms each
+TRIED_SIZE = 90.0  # pixels, the longer side of a face on which strangers are tried
+TEETH_SKIN = 140.0  # grey level of skin to which the brightness of kept teeth belongs
 FINE_POINTS = np.array(FINE)
 
 
@@ -49,7 +53,7 @@ class _View:
         look: Of the person.
         fine: `(F, 2)`, by what lips and lids differ from the mesh that found the face.
         inside_mouth: `(40, 96, 3)` float32 RGB.
-        brows: How dark the person's are, as `Light` says it.
+        tones: Of the person's features.
         beard: The person's.
     """
 
@@ -57,7 +61,7 @@ class _View:
     look: paint.Look
     fine: Floats
     inside_mouth: Floats
-    brows: float
+    tones: Tones
     beard: Beard
 
 
@@ -83,12 +87,16 @@ class TextureDrawer(Drawer[_Drawn]):
         self._textures, self._network = model, network
         points = np.array(model.template.points, np.float32)
         self._points, self._reader = points, LightReader(points)
+        self._masks = feature_masks(self._reader)
         self._beards = BeardReader(points, self._reader.skin)
         self._common = model.light.cpu().numpy()
         self._strips = model.mouths.cpu().numpy().astype(np.float32)  # (M, 40, 96, 3)
-        self._openings = model.mouth_openings.cpu().numpy()  # (M, 2)
+        self._whiteness = np.array([mouth.whiteness(strip, TEETH_SKIN) for strip in self._strips], np.float32)  # (M,)
+        shown = [mouth.teeth(white) for white in self._whiteness]
+        self._mouths = np.column_stack([model.mouth_openings.cpu().numpy(), shown]).astype(np.float32)  # (M, 3)
         self._finished = Finisher()
         self._prepared: dict[int, Stranger] = {}
+        self._usual_eye: eyes.Eyeball | None = None
         self._small = MeshAligner(points, SIDE)
         self._large = MeshAligner(points, model.crop_size, map_size=MAP_SIZE)
         self._places = [_place(points, indices) for indices in (*eyes.LIDS, mouth.UPPER + mouth.LOWER)]
@@ -97,7 +105,7 @@ class TextureDrawer(Drawer[_Drawn]):
     def warm_up(self) -> None:
         """Run the network once: its first run is slow."""
         size = self._textures.crop_size
-        self._network(np.zeros((size, size, 3), np.uint8), np.pad(self._points * size, ((0, 0), (0, 1))))
+        self._network(np.zeros((size, size, 3), np.uint8), self._template_mesh(size))
 
     def close(self) -> None:
         """Release the network."""
@@ -140,10 +148,10 @@ class TextureDrawer(Drawer[_Drawn]):
             self._made[track.id] = _Drawn(seconds, beta, other, view, stranger)
         finer = [self._finer(track) for track in tracks]
         damped = self._damped(finer, tracks, seconds, expression)
-        meshes = self._reshaped(damped, tracks, beta)
+        meshes, creases = self._reshaped(damped, tracks, beta), self._creases(damped)
         outlines = {track.id: inner_face(track.face) for track in tracks}
         boxes = [paint.corners(track.face.box) for track in covered]
-        for track, own, still, mesh in zip(tracks, finer, damped, meshes, strict=True):
+        for track, own, still, mesh, crease in zip(tracks, finer, damped, meshes, creases, strict=True):
             hidden = boxes + [outline for n, outline in outlines.items() if n != track.id]
             mesh = as_open(mesh, still)
             drawn = replace(track.face, mesh=mesh)
@@ -151,7 +159,7 @@ class TextureDrawer(Drawer[_Drawn]):
             if canvas is not None:
                 canvas = replace(canvas, below=paint.without(canvas.below, image, hidden, canvas.roi))
                 made = self._made[track.id]
-                patch, lit = self._face(canvas, made.view, made.stranger, mesh, own=beta)
+                patch, lit = self._face(canvas, made.view, made.stranger, mesh, crease, own=beta)
                 patch = self._finished(track.id, canvas, patch, lit, seconds)
                 paint.blend(image, canvas, patch, made.view.look, lit=lit)
         return len(stale)
@@ -160,8 +168,8 @@ class TextureDrawer(Drawer[_Drawn]):
     def _others(self, image: Image, tracks: Sequence[Track], views: dict[int, _View]) -> list[torch.Tensor]:
         """Return who each of `tracks` is drawn as."""
 
-        def try_on(track: Track, numbers: Sequence[int]) -> Iterator[Image]:
-            return (self._tried_on(image, track, views[track.id], number) for number in numbers)
+        def try_on(track: Track, numbers: Sequence[int]) -> Iterator[tuple[Image, Face]]:
+            return self._tried_on(image, track.face, views[track.id], numbers)
 
         new = [track for track in tracks if track.id not in self._made]
         chosen = {track.id: self._made[track.id].other for track in tracks if track.id in self._made}
@@ -169,25 +177,31 @@ class TextureDrawer(Drawer[_Drawn]):
             cut = np.stack([self._large.whole(image, track.face) for track in new])
             crops = torch.from_numpy(cut).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
             meshes = torch.from_numpy(np.stack([mesh_of(track) for track in new])).to(self._device)
-            chosen |= dict(
-                zip((t.id for t in new), self._pseudonyms.assign(image, new, crops, meshes, try_on=try_on), strict=True)
-            )
+            others = self._pseudonyms.assign(image, new, crops, meshes, try_on=try_on, tries=TRIES)
+            chosen |= dict(zip((track.id for track in new), others, strict=True))
         return [chosen[track.id] for track in tracks]
 
-    def _tried_on(self, image: Image, track: Track, view: _View, number: int) -> Image:
-        """Return the frame with a track drawn as a stranger, to see how like the person that is."""
-        assert view.face.mesh is not None
-        one = torch.tensor([number], device=self._device)
-        own = torch.from_numpy(view.face.mesh[None].copy()).to(self._device)
-        mesh = self._model.reshape(own, torch.zeros(1, device=self._device), one)[0].cpu().numpy()
-        mesh = as_open(mesh, view.face.mesh)
-        drawn = replace(track.face, mesh=mesh)
-        canvas = paint.canvas(image, track.face, view.face.mesh, drawn, aligner=self._large)
-        result = image.copy()
-        if canvas is not None:
-            patch, lit = self._face(canvas, view, self._stranger(image, view, number, beta=0.0), mesh, own=0.0)
-            paint.blend(result, canvas, patch, view.look, lit=lit)
-        return result
+    def _tried_on(self, image: Image, face: Face, view: _View, numbers: Sequence[int]) -> Iterator[tuple[Image, Face]]:
+        """Yield the surroundings of a face, drawn as each stranger, to see how like the person that is; and the face.
+
+        Small: that is as large as a recogniser takes it, and costs a fifth.
+        """
+        image, (face, seen), scale = shrunk(image, (face, view.face), TRIED_SIZE)
+        assert seen.mesh is not None
+        view = replace(view, face=seen, fine=view.fine * scale)
+        own = torch.from_numpy(seen.mesh.copy())[None].to(self._device)
+        creases = self._creases([seen.mesh])[0]
+        for number in numbers:
+            one = torch.tensor([number], device=self._device)
+            mesh = self._model.reshape(own, torch.zeros(1, device=self._device), one)[0].cpu().numpy()
+            mesh = as_open(mesh, seen.mesh)
+            canvas = paint.canvas(image, face, seen.mesh, replace(face, mesh=mesh), aligner=self._large)
+            result = image.copy()
+            if canvas is not None:
+                stranger = self._as_person(self._sketch(number), view, number)
+                patch, lit = self._face(canvas, view, stranger, mesh, creases, own=0.0)
+                paint.blend(result, canvas, patch, view.look, lit=lit)
+            yield result, face
 
     def _view(self, image: Image, track: Track, seconds: float) -> _View:
         """Return what a look at a track tells."""
@@ -208,25 +222,33 @@ class TextureDrawer(Drawer[_Drawn]):
             self._steady("gaze", track.id, eyes.gaze(fine), seconds),
             self._steady("front", track.id, self._reader.front(light.skin)[..., None], seconds)[..., 0],
         )
-        weights = mouth.weights(self._openings, mouth.opening(fine))[:, None]
-        weights = self._steady("mouth", track.id, weights, seconds)[:, 0]
-        inside = np.tensordot(weights, self._strips, axes=1).astype(np.float32)
+        inside = self._inside_mouth(image, fine, light, track, seconds)
         known = self._made.get(track.id)  # who has a beard has it in the next frame
         beard = known.view.beard if known else self._beards(logarithm(crop), light.cells)
-        return _View(face, look, exact[FINE_POINTS, :2] - mesh[FINE_POINTS, :2], inside, light.brows, beard)
+        return _View(face, look, exact[FINE_POINTS, :2] - mesh[FINE_POINTS, :2], inside, light.tones, beard)
+
+    def _inside_mouth(self, image: Image, fine: Floats, light: Light, track: Track, seconds: float) -> Floats:
+        """Return the inside of a mouth as open and wide as the person's, with as bright teeth, `(40, 96, 3)`."""
+        skin = float(np.exp(enlarged(light.cells, SIDE)[self._places[-1]]).mean())
+        white = mouth.whiteness(mouth.strip(image, fine), skin)
+        wanted = np.append(mouth.opening(fine), mouth.teeth(white))
+        chosen = mouth.nearest(self._mouths, wanted)
+        weights = np.zeros((len(self._mouths), 1), np.float32)
+        weights[chosen] = np.clip(white / max(float(self._whiteness[chosen]), 1e-6), mouth.DIMMEST, 1.0)
+        weights = self._steady("mouth", track.id, weights, seconds)[:, 0]
+        return np.tensordot(weights, self._strips, axes=1).astype(np.float32)
 
     def _stranger(self, image: Image, view: _View, number: int, *, beta: float) -> Stranger:
         """Return who is drawn: a stranger, mixed with the person as far as beta asks for it."""
         prepared = self._prepared.pop(number, None)
         if prepared is None:
             texture = self._textures.texture(number)
-            prepared = prepare(texture, self._points, self._common, reader=self._reader, network=self._network)
+            eye = eyes.eyeball(texture, self._network(texture, self._template_mesh(len(texture))))
+            prepared = prepare(texture, self._points, self._common, eye, reader=self._reader)
         self._prepared[number] = prepared  # to the end, as the last that was asked for
         if len(self._prepared) > PREPARED:
             del self._prepared[next(iter(self._prepared))]
-        stranger = with_brows(prepared, view.brows)
-        if self._textures.may_be_bearded(number):
-            stranger = with_beard(stranger, view.beard)
+        stranger = self._as_person(prepared, view, number)
         if beta == 0.0:
             return stranger
         own = logarithm(self._large.crop(image, view.face)) - enlarged(view.look.light, self._large.size)
@@ -235,6 +257,27 @@ class TextureDrawer(Drawer[_Drawn]):
             small = cv2.resize(own, level.shape[1::-1], interpolation=cv2.INTER_AREA)
             levels.append(np.asarray(level + np.float32(beta) * (small - level), np.float32))
         return replace(stranger, levels=tuple(levels))
+
+    @torch.inference_mode()
+    def _creases(self, meshes: Sequence[Floats]) -> Floats:
+        """Return what expressions do to skin, `(N, C, C)`."""
+        stacked = torch.from_numpy(np.stack(meshes)).to(self._device)
+        return self._textures.creases(stacked).cpu().numpy()
+
+    def _as_person(self, stranger: Stranger, view: _View, number: int) -> Stranger:
+        """Return a stranger with the colours of the person's features, and a beard where they have one."""
+        stranger = with_tones(stranger, view.tones, self._masks)
+        return with_beard(stranger, view.beard) if self._textures.may_be_bearded(number) else stranger
+
+    def _sketch(self, number: int) -> Stranger:
+        """Return a stranger at the size at which they are tried on; their eyes are of the first that was."""
+        texture = self._textures.small_texture(number)
+        if self._usual_eye is None:
+            self._usual_eye = eyes.eyeball(texture, self._network(texture, self._template_mesh(len(texture))))
+        return prepare(texture, self._points, self._common, self._usual_eye, reader=self._reader, levels=1)
+
+    def _template_mesh(self, side: int) -> Floats:
+        return np.pad(self._points * side, ((0, 0), (0, 1))).astype(np.float32)
 
     def _steady(self, name: str, track: int, value: Floats, seconds: float, *, unit: float = 1.0) -> Floats:
         return self._filters[name].update(track, value, seconds, unit=unit)
@@ -246,7 +289,7 @@ class TextureDrawer(Drawer[_Drawn]):
         return mesh
 
     def _face(
-        self, canvas: paint.Canvas, view: _View, stranger: Stranger, mesh: Floats, *, own: float
+        self, canvas: paint.Canvas, view: _View, stranger: Stranger, mesh: Floats, creases: Floats, *, own: float
     ) -> tuple[Floats, Floats]:
         """Return the new face on the canvas and the log colours of skin in the person's light, `(h, w, 3)` each.
 
@@ -255,7 +298,15 @@ class TextureDrawer(Drawer[_Drawn]):
         """
         lit = paint.expected(canvas, view.look)
         patch = paint.face(
-            canvas, stranger, view.look, view.inside_mouth, lit=lit, mesh=mesh, places=self._places, own=own
+            canvas,
+            stranger,
+            view.look,
+            view.inside_mouth,
+            lit=lit,
+            mesh=mesh,
+            places=self._places,
+            creases=creases,
+            own=own,
         )
         if not np.isfinite(patch.mean()):
             raise FloatingPointError("the drawn face has values that are not finite")

@@ -7,7 +7,7 @@ from models.checkpoint import config_from_json, read_checkpoint, weights_path
 from models.face_model import Template
 from streamer.render.textures import beard
 from streamer.render.textures.eyes import Eyeball
-from streamer.render.textures.light import CELLS, LIPS, SIDE, LightReader, logarithm, polygon
+from streamer.render.textures.light import CELLS, LIPS, SIDE, LightReader, Tones, logarithm, polygon
 from streamer.render.textures.stranger import Stranger
 from streamer.types import Floats, Image
 
@@ -58,7 +58,9 @@ def test_a_shadow_on_one_side_is_no_beard(reader: beard.BeardReader, points: Flo
 
 def test_a_stranger_gets_hairs_of_nobody_where_the_beard_is(reader: beard.BeardReader, points: Floats):
     flat = tuple(np.zeros((side, side, 3), np.float32) for side in (192, 96))
-    nobody = Stranger(flat, np.zeros((CELLS, CELLS, 3)), Eyeball(np.zeros((4, 4, 3)), 0.2), -0.5, np.zeros((4, 4)))
+    nobody = Stranger(
+        flat, np.zeros((CELLS, CELLS, 3)), Eyeball(np.zeros((4, 4, 3)), 0.2), Tones(np.zeros(3), np.zeros(3), 0.0)
+    )
     assert beard.with_beard(nobody, read(reader, crop(points, sides=slice(0)))) is nobody
     bearded = beard.with_beard(nobody, read(reader, crop(points)))
     x, y = (points[200] * 96).astype(int)

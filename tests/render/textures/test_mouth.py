@@ -71,9 +71,13 @@ def test_a_strip_holds_what_is_between_the_lips():
     assert strip[-8, 48, 1] > 190 > 10 > strip[-8, 48, 0]
 
 
-def test_the_mouth_that_is_as_far_open_is_taken():
-    openings = np.array([[0.05, 0.5], [0.2, 0.5], [0.4, 0.5]], np.float32)
-    weights = mouth.weights(openings, np.array([0.2, 0.5], np.float32))
-    assert weights[1] > 0.9
-    assert weights.sum() == pytest.approx(1.0)
-    assert (weights > 0).sum() <= 2
+@pytest.mark.parametrize(("wanted", "taken"), [((0.21, 0.5, 0.0), 1), ((0.06, 0.5, 1.0), 3), ((0.35, 0.5, 0.0), 2)])
+def test_the_mouth_that_is_as_far_open_and_shows_as_much_of_the_teeth_is_taken(wanted: tuple[float, ...], taken: int):
+    mouths = np.array([[0.05, 0.5, 0], [0.2, 0.5, 0], [0.4, 0.5, 0], [0.08, 0.5, 1]], np.float32)
+    assert mouth.nearest(mouths, np.array(wanted, np.float32)) == taken
+
+
+@pytest.mark.parametrize(("inside", "shown"), [((60, 25, 25), 0.0), ((190, 90, 90), 0.0), ((180, 175, 165), 1.0)])
+def test_teeth_are_white_and_neither_lips_nor_dark(inside: tuple[int, int, int], shown: float):
+    strip = np.full((mouth.STRIP[1], mouth.STRIP[0], 3), inside, np.uint8)
+    assert mouth.teeth(mouth.whiteness(strip, 160.0)) == pytest.approx(shown, abs=0.35)
