@@ -14,6 +14,7 @@ LIVE_DELAY = 0.1  # seconds, for live streams: what a conversation takes
 LEAST_FACE = 8.0  # pixels; nothing is recognised in less, nor found
 MAX_FACE = 200.0  # pixels; larger ones are found in any case
 MAX_DELAY = 10.0  # seconds; nothing looks further ahead
+KEY_BYTES = 32  # of a key, at least, as `models.privacy` has it, which is slow to load
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ class Settings:
             raise ValueError(f"policy must be 'balanced' or 'strict', got {self.policy!r}")
         if not 0.0 <= self.delay_seconds <= MAX_DELAY:
             raise ValueError(f"a delay must be 0 to {MAX_DELAY:g} seconds, got {self.delay_seconds}")
+        if self.key is not None and len(self.key) < KEY_BYTES:  # whoever guesses it knows who has become whom
+            raise ValueError(f"key must be {KEY_BYTES} random bytes or more, got {len(self.key)}: secrets.token_bytes")
         if self.min_face is not None and not LEAST_FACE <= self.min_face <= MAX_FACE:
             raise ValueError(f"min_face must be {LEAST_FACE:g} to {MAX_FACE:g} pixels, got {self.min_face}")
         if self.epsilon is not None and (self.beta > 0 or self.mode == "cover"):

@@ -84,6 +84,7 @@ def test_a_consumer_that_leaves_ends_the_threads(coverer: Anonymizer) -> None:
         ({"beta": float("nan")}, "beta"),
         ({"mode": "hide"}, "mode"),
         ({"cover": "blur"}, "cover"),
+        ({"key": b"short"}, "key must be 32 random bytes or more, got 5"),
         ({"epsilon": 1.0, "beta": 0.1}, "epsilon needs mode 'generate' and beta 0"),
         ({"epsilon": 1.0, "mode": "cover"}, "epsilon needs mode 'generate' and beta 0"),
     ],
@@ -116,7 +117,7 @@ def test_a_private_run_says_what_it_spent(anonymizer: Anonymizer, hopper: Image)
 
 
 def test_a_key_does_not_show_when_settings_are_printed() -> None:
-    assert "secret" not in repr(Settings(key=b"secret"))
+    assert "secret" not in repr(Settings(key=b"secret" * 6))
 
 
 @pytest.mark.parametrize("shape", [(10, 10), (10, 10, 4), (10, 10, 1)])
