@@ -130,7 +130,7 @@ async def measured(url: str, camera: Path, width: int, height: int, *, seconds: 
         async with browser(Path(folder), camera) as page:
             await page.go(url)
             await page.js(PLAY % (width, height, BITS, BLOCK))
-            await page.until("window.measured.size", 30)
+            await page.until("window.measured.size")
             await asyncio.sleep(WARM_UP)
             before = await page.js("window.measured")
             await asyncio.sleep(seconds)
