@@ -38,7 +38,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ask(sys.executable, *PIP, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, source, folder=folder)
     (wheel,) = folder.glob("veil_stream-*.whl")
     fresh = folder / "fresh"
-    venv.create(fresh, with_pip=False)
+    venv.create(fresh, symlinks=True, with_pip=False)
     ask(sys.executable, "-m", "pip", "--python", fresh, *PIP[2:], "install", "--no-deps", wheel, folder=folder)
     shutil.rmtree(source)
     (site,) = (fresh / "lib").glob("python3.*/site-packages")

@@ -97,7 +97,7 @@ def blurred(sigma: float) -> Change:
     return change
 
 
-def test_the_union_finds_the_portrait_in_every_frame_and_believes_it(annotations: Path):
+def test_the_ensemble_finds_the_portrait_in_every_frame_and_believes_it(annotations: Path):
     truth = read_truth(annotations)
     assert len(truth.frames) == COUNT
     for found in truth.frames.values():
