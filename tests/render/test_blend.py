@@ -4,9 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
+from streamer.render import blend
 from streamer.render.align import MeshAligner, oval_polygon
 from streamer.render.blend import (
     FEATHER,
+    FOLD,
     edge,
     fade,
     fade_in,
@@ -205,3 +207,18 @@ def test_a_face_that_fades_in_comes_out_of_a_cover_of_itself():
         difference = np.abs(image - (covered + opacity * (drawn.astype(float) - covered)))
         assert np.percentile(difference, 99.5) <= 1.5  # an oval's edge may fall a pixel beside
     assert np.abs(covered.astype(int) - drawn).max() > 30
+
+
+def test_a_jump_across_the_crop_is_told_as_pixel_by_pixel():
+    values = np.random.default_rng(5)
+    where = values.random((9, 7, 2), np.float32) * values.choice([1.0, 30.0], (9, 7, 1)).astype(np.float32)
+    known = values.random((9, 7)) < 0.8
+    step = np.zeros((9, 7), np.float32)
+    for y, x in np.ndindex(9, 7):
+        for down, across in ((1, 0), (0, 1)):
+            to = y + down, x + across
+            if to[0] < 9 and to[1] < 7 and known[y, x] and known[to]:
+                step[y, x] = max(step[y, x], np.abs(where[to] - where[y, x]).max())
+    expected = step > FOLD * np.median(step[known])
+    assert expected.any()
+    assert (blend._jumps(where, known) == expected).all()
