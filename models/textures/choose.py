@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from models.textures.textures import Textures
 
 MOST_LIKE = -0.02  # cosine: who is more like the person is left out, if others are there
-LEAST, MOST = 24, 80  # strangers among whom is chosen: where nothing is known of their likeness, and where it is
+LEAST, MOST = 24, 96  # strangers among whom is chosen: where nothing is known of their likeness, and where it is
 SPREAD = 3 / 4  # of these, unlike each other, of which the seed takes one
-LIKENESS_OF_MISFIT = 0.45  # cosine that somebody may be more like the person than another who suits less by one
+LIKENESS_OF_MISFIT = 0.3  # cosine that somebody may be more like the person than another who suits less by one
 SHAPE = 0.5  # weight of the cosine of features: embeddings are of strangers as drawn, and foretell more
 YEARS = (3.0, 0.12)  # off in age that nobody sees: at birth, and what each year of age adds
 OLDER = 1.5  # times as much as years younger count years older: wrinkles are seen first

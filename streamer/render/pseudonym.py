@@ -18,6 +18,7 @@ from streamer.types import Face, Floats, Image, Track
 
 # A track and strangers to pictures `(h, w, 3)` with the one drawn as each of the others, and where the face is in them.
 TryOn = Callable[[Track, Sequence[int]], Iterable[tuple[Image, Face]]]
+KEPT = 2  # of the strangers tried on, of whom the key takes one: or all keys would take the same
 TRIES_APART = 1_000_003  # between their seeds, so that one that is refused is followed by others
 
 
@@ -88,7 +89,7 @@ class Pseudonyms:
             tracks: N, seen in it.
             crops: `(N, 3, S, S)` RGB in [-1, 1].
             meshes: `(N, 468, 3)`.
-            try_on: Draws a track as strangers: of those that suit, the one is taken who is least like the person.
+            try_on: Draws a track as strangers: of those that suit, one of the `KEPT` least like the person is taken.
             tries: How many at most.
         """
         new = [row for row, track in enumerate(tracks) if track.id not in self._people]
@@ -143,14 +144,15 @@ class Pseudonyms:
             self._remember(track.id, person=person, stranger=stranger)
 
     def _suiting(self, seen: Sighting, seed: int, track: Track, try_on: TryOn | None, tries: int) -> int:
-        """Return a stranger who suits, of several the one who is least like the person once drawn."""
+        """Return a stranger who suits, of several one of those who are least like the person once drawn."""
         if try_on is None or seen.embeddings is None:
             return int(self._model.pseudonyms(seen, torch.tensor([seed], device=self._device))[0])
         seeds = torch.tensor([seed + TRIES_APART * n for n in range(tries)], device=self._device)
         strangers: list[int] = list(dict.fromkeys(self._model.pseudonyms(seen, seeds).tolist()))
         assert self._embedder is not None  # it made the embeddings that were seen
         drawn = self._embedder(try_on(track, strangers))
-        return strangers[int((drawn @ seen.embeddings[0]).argmin())]
+        least = (drawn @ seen.embeddings[0]).topk(min(KEPT, len(strangers)), largest=False).indices
+        return strangers[int(least[seed % len(least)])]
 
     def _identify(self, embedding: Floats) -> int:
         return self._book.identify(embedding, exclude=set(self._people.values()))

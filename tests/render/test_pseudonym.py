@@ -170,18 +170,18 @@ def test_memory_does_not_grow_with_the_people_who_pass(model: LinearRefined, mon
     assert len(stream._people) == 1
 
 
-def test_of_those_tried_on_the_least_like_the_person_is_taken(model: LinearRefined) -> None:
-    """Each stranger is drawn in a colour of its own; of red ones and a blue one, a red person becomes the blue one."""
+def test_of_those_tried_on_one_of_the_two_least_like_the_person_is_taken(model: LinearRefined) -> None:
+    """Each stranger is drawn in a colour of its own; of red ones and two blue ones, a red person becomes a blue one."""
     image, (face,) = frame(RED)
     tried: list[int] = []
 
     def try_on(track: Track, strangers: Sequence[int]) -> list[tuple[Image, Face]]:
         tried.extend(strangers)
-        return [(frame(BLUE if number == 2 else RED)[0], face) for number in range(len(strangers))]
+        return [(frame(BLUE if number in (1, 2) else RED)[0], face) for number in range(len(strangers))]
 
     chosen = pseudonyms(model).assign(
         image, [Track(1, face, 0.0)], torch.rand(1, 3, 32, 32), torch.zeros(1, 468, 3), try_on=try_on, tries=12
     )
     assert len(set(tried)) == len(tried)
     assert 3 <= len(tried) <= 12
-    assert chosen.tolist() == [tried[2]]
+    assert chosen.item() in tried[1:3]
