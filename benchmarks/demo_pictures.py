@@ -1,4 +1,4 @@
-"""Write the pictures of the README: the demo's portrait, covered, and replaced by default.
+"""Write the pictures of the README: the demo's portrait, covered, replaced by default, and with `--model textures`.
 
     python benchmarks/demo_pictures.py docs
 
@@ -42,6 +42,7 @@ def main() -> None:
     ways = (
         Anonymizer.load(mode="cover", key=KEYS[0]),
         Anonymizer.load(key=KEYS[0]),
+        Anonymizer.load(model="textures", key=KEYS[0]),
     )
     loop = rows(LOOP, ways, side=SIDE)[round(WAIT_SECONDS * RATE) :: EVERY]
     first, *later = map(PIL.Image.fromarray, loop)

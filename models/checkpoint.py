@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from models.checkpoint_errors import CheckpointError
 
 FORMAT_VERSION = "1"  # raised when an older reader would misread the file
-DEFAULT_WEIGHTS = "textures"
+DEFAULT_WEIGHTS = "linear-refined"
 WEIGHTS = Path(__file__).parent / "weights"
 
 Config = TypeVar("Config")

@@ -8,15 +8,17 @@ space carry identity; their coordinates are replaced by a stranger's, the others
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.cpu_refiner import CpuRefiner
 from models.face_model import FaceModel, Sighting, Template
 from models.face_shape import FaceShape
+
+if TYPE_CHECKING:
+    from models.cpu_refiner import CpuRefiner
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ class LinearRefined(FaceModel):
 
     def settle(self) -> None:
         """Let OpenCV run the refiner, where this is on the CPU."""
+        from models.cpu_refiner import CpuRefiner
+
         is_on_cpu = self.mean.device.type == "cpu"
         self._on_cpu = CpuRefiner(self.refiner, self.config.linear_size) if is_on_cpu else None
 

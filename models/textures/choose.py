@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.face_model import Sighting
-from models.linear_refined import spread_out
 from models.textures.shape import outline_spans
 from models.textures.skin import brow_darkness
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 MOST_LIKE = -0.02  # cosine: who is more like the person is left out, if others are there
 LEAST, MOST = 24, 96  # strangers among whom is chosen: where nothing is known of their likeness, and where it is
-SPREAD = 3 / 4  # of these, unlike each other, of which the seed takes one
 LIKENESS_OF_MISFIT = 0.3  # cosine that somebody may be more like the person than another who suits less by one
 SHAPE = 0.5  # weight of the cosine of features: embeddings are of strangers as drawn, and foretell more
 YEARS = (3.0, 0.12)  # off in age that nobody sees: at birth, and what each year of age adds
@@ -55,8 +53,7 @@ def _candidates(model: Textures, cost: Tensor, like: Tensor) -> Tensor:
     unlike = like <= max(MOST_LIKE, float(like.kthvalue(min(LEAST, len(like))).values))
     count = min(MOST if like.any() else LEAST, int(unlike.sum()))
     price = torch.where(unlike, like + LIKENESS_OF_MISFIT * cost, torch.inf)
-    pool = price.topk(count, largest=False).indices
-    return pool[spread_out(model.embeddings[pool], round(SPREAD * len(pool)))]
+    return price.topk(count, largest=False).indices
 
 
 def _likeness(model: Textures, sighting: Sighting) -> Tensor:

@@ -208,7 +208,7 @@ def train_linear(
     minutes: Minutes = None,
     tensorboard: TensorBoard = False,
 ) -> None:
-    """Train `linear-refined`, a model for research."""
+    """Train `linear-refined`, the default model."""
     with errors_in_one_line(), files_may_be_wrong():
         from models.training.train_linear import LinearTrainConfig, train
 

@@ -73,7 +73,7 @@ class Guard:
     # costs little. Of 320 photos of LFW made small, dim or turned, 96 to 97 in 100 pairs of one person lie over .3, and
     # 1 to 2 in 100 of strangers; over .35, 93 and less than 1. Made small, dim and compressed at once, 76 and 66 in 100
     # looks of one person do by themselves, and 92 and 89 of the means of four.
-    limits: ClassVar = (0.22, 0.27, TOO_LIKE)
+    limits: ClassVar = (0.3, 0.3, TOO_LIKE)
 
     def __init__(self, recognizer: FaceRecognizer, device: torch.device) -> None:
         self.embedder = FaceEmbedder(recognizer, device)

@@ -50,7 +50,7 @@ def test_the_wheel_finds_its_weights_and_covers_a_face_from_any_folder(installed
     encode_clip(tmp_path / "clip.mp4")
     python = installed / "bin" / "python"
     assert str(installed) in ask(python, "-c", "import streamer; print(streamer.__file__)", folder=tmp_path)
-    assert "textures        verified" in ask(installed / "bin" / "veil", "doctor", folder=tmp_path)
+    assert "linear-refined  verified" in ask(installed / "bin" / "veil", "doctor", folder=tmp_path)
     ask(installed / "bin" / "veil", "run", "clip.mp4", "safe.mp4", folder=tmp_path)
     assert (tmp_path / "safe.mp4").stat().st_size > 0
 

@@ -27,7 +27,7 @@ def toy(value: float = 1.0) -> Checkpoint:
     return Checkpoint("toy", {"width": 3}, {"kind": "similarity"}, {"weight": torch.full((2, 3), value)})
 
 
-def shipped(folder: Path, names: tuple[str, ...] = ("textures", "other")) -> Path:
+def shipped(folder: Path, names: tuple[str, ...] = ("linear-refined", "other")) -> Path:
     """A folder of shipped weights with its sums, as `sha256sum` writes them."""
     lines = []
     for name in names:
@@ -139,7 +139,7 @@ def test_the_sha256_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
     assert file_sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-@pytest.mark.parametrize(("asked", "file"), [("default", "textures"), ("other", "other")])
+@pytest.mark.parametrize(("asked", "file"), [("default", "linear-refined"), ("other", "other")])
 def test_a_bare_name_is_the_weights_of_that_name(tmp_path: Path, asked: str, file: str) -> None:
     folder = shipped(tmp_path)
     assert weights_path(asked, folder=folder) == folder / f"{file}.safetensors"
@@ -153,18 +153,18 @@ def test_a_path_is_that_file_whatever_we_ship(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"styleless: no such file, .*: textures, other"):
+    with pytest.raises(CheckpointError, match=r"styleless: no such file, .*: linear-refined, other"):
         weights_path("styleless", folder=shipped(tmp_path))
 
 
 def test_without_any_weights_the_message_says_so(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"textures: no such file, .*: none installed"):
+    with pytest.raises(CheckpointError, match=r"linear-refined: no such file, .*: none installed"):
         weights_path("default", folder=tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["changed", "removed"])
 def test_weights_that_are_not_as_shipped_are_refused(tmp_path: Path, damage: str) -> None:
-    path = shipped(tmp_path) / "textures.safetensors"
+    path = shipped(tmp_path) / "linear-refined.safetensors"
     path.write_bytes(b"x") if damage == "changed" else path.unlink()
     with pytest.raises(CheckpointError, match="sha256 does not match; reinstall veil-stream"):
         weights_path("default", folder=tmp_path)

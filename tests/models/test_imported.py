@@ -85,7 +85,7 @@ def test_a_name_that_is_taken_or_no_name_is_refused(tmp_path: Path, name: str, s
 def test_damage_among_the_imported_does_not_keep_ours_from_loading(folder: Path) -> None:
     folder.mkdir()
     (folder / "SHA256SUMS").write_text("0123abcd\n")
-    assert weights_path("default").name == "textures.safetensors"
+    assert weights_path("default").name == "linear-refined.safetensors"
     with pytest.raises(CheckpointError, match="SHA256SUMS: damaged"):
         weights_path("psp-64")
 

@@ -38,7 +38,7 @@ FILTERS = {
 }
 PREPARED = 24  # strangers kept ready to be drawn: 2 MB each
 MAP_SIZE = 96  # pixels: what needs to be exact, lids and lips, is drawn by its outline
-TRIES = 48  # strangers tried on for a person, 10 ms each
+TRIES = 40  # strangers tried on for a person, 10 ms each
 TRIED_SIZE = 90.0  # pixels, the longer side of a face on which strangers are tried
 TEETH_SKIN = 140.0  # grey level of skin to which the brightness of kept teeth belongs
 FINE_POINTS = np.array(FINE)
