@@ -18,7 +18,7 @@ from streamer.types import Face, Floats, Image, Track
 
 # A track and strangers to pictures `(h, w, 3)` with the one drawn as each of the others, and where the face is in them.
 TryOn = Callable[[Track, Sequence[int]], Iterable[tuple[Image, Face]]]
-KEPT = 2  # of the strangers tried on, of whom the key takes one: or all keys would take the same
+KEPT = 0.05  # of the strangers tried on, the least like, of whom the key takes one: or all keys would take the same
 TRIES_APART = 1_000_003  # between their seeds, so that one that is refused is followed by others
 
 
@@ -89,7 +89,7 @@ class Pseudonyms:
             tracks: N, seen in it.
             crops: `(N, 3, S, S)` RGB in [-1, 1].
             meshes: `(N, 468, 3)`.
-            try_on: Draws a track as strangers: of those that suit, one of the `KEPT` least like the person is taken.
+            try_on: Draws a track as strangers who suit: one of those least like the person is taken (`KEPT`).
             tries: How many at most.
         """
         new = [row for row, track in enumerate(tracks) if track.id not in self._people]
@@ -151,7 +151,7 @@ class Pseudonyms:
         strangers: list[int] = list(dict.fromkeys(self._model.pseudonyms(seen, seeds).tolist()))
         assert self._embedder is not None  # it made the embeddings that were seen
         drawn = self._embedder(try_on(track, strangers))
-        least = (drawn @ seen.embeddings[0]).topk(min(KEPT, len(strangers)), largest=False).indices
+        least = (drawn @ seen.embeddings[0]).topk(max(1, round(KEPT * len(strangers))), largest=False).indices
         return strangers[int(least[seed % len(least)])]
 
     def _identify(self, embedding: Floats) -> int:
