@@ -19,7 +19,7 @@ def test_a_page_may_claim_what_was_counted_with_its_interval_chance_and_floor():
         "0 of 213 faces are recognised as the person they were by any of 2 recognisers: "
         "0 % (95 % interval 0 % to 1.7 %). That is not told apart from chance: chance is 0.426 of 213 (0.2 %), "
         "and luck alone reaches 0.94 %. "
-        "With 213 faces nothing less than 1.7 % can be claimed."
+        "With 0 of 213 faces nothing less than 1.7 % can be claimed."
     ]
 
 
@@ -65,7 +65,7 @@ def test_every_question_has_a_sentence_and_what_was_not_measured_has_none():
 
 def test_in_short_a_reader_is_told_whether_faces_are_recognised_named_or_uncovered():
     by = "faces are recognised by any of 2 recognisers"
-    short = f"0 of 213 {by}, no more than by chance (0.4); these are too few faces to claim less than 1.7 %."
+    short = f"0 of 213 {by}; by chance it would be 0.4, too near to tell apart; these are too few faces to claim less than 1.7 %."
     assert in_short(NOBODY) == short
     alarm = "do not call these pictures anonymous."
     leak = {**NOBODY, "match_rate_any": Figure(0.5, 0.4, 0.6, 100)}

@@ -141,7 +141,9 @@ def pair_with(photos: Sequence[PhotoFile], outputs: Path) -> tuple[list[Pair], l
             (ambiguous if same else missing).append(photo.name)
     used = {pair.after.name for pair in pairs}
     left = [file.name for file in found if file.name not in used]
-    return pairs, problems_of({"no output": missing, "several outputs": ambiguous, "output of no original": left})
+    return pairs, problems_of(
+        {"originals without an output": missing, "several outputs": ambiguous, "output of no original": left}
+    )
 
 
 def problems_of(names: dict[str, list[str]]) -> list[Problem]:

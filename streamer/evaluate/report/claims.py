@@ -27,7 +27,7 @@ COVERS = {
 }
 LIMITS = (
     "Recognisers other than those named here, people who know the person, and software of the future.",
-    "Voice, body, gait, clothes, surroundings, and text in the picture: only faces are replaced.",
+    "Voice, body, gait, clothes, surroundings, and text in the picture: only faces are changed.",
     "Pictures unlike these: of other people, cameras, light, sizes and poses.",
 )
 ALARM = "do not call these pictures anonymous."
@@ -91,8 +91,8 @@ def _recognised_in_short(found: Figure, figures: Figures) -> str:
         return f"{counted}, and a search finds the right people more often than by chance: {ALARM}"
     if chance is None:
         return f"{counted}; how many would be by chance is not known."
-    told = f"no more than by chance ({round(chance.value * found.count, 1):g})"
-    return f"{counted}, {told}; these are too few faces to claim less than {percent(found.high)}."
+    told = f"by chance it would be {round(chance.value * found.count, 1):g}, too near to tell apart"
+    return f"{counted}; {told}; these are too few faces to claim less than {percent(found.high)}."
 
 
 def _named_in_short(figures: Figures) -> str:
@@ -191,7 +191,7 @@ def _interval(found: Figure) -> str:
 
 def _floor(found: Figure) -> str:
     """Return the least share that so few faces allow to claim."""
-    return f"With {found.count:,} faces nothing less than {percent(found.high)} can be claimed."
+    return f"With {_counted(found)} faces nothing less than {percent(found.high)} can be claimed."
 
 
 def _beside_chance(found: Figure, chance: Figure | None) -> str:

@@ -109,7 +109,7 @@ def test_every_bad_input_is_named_and_the_rest_is_measured(
     cv2.imwrite(str(after / "mirrored.png"), np.full_like(hopper, 90))
     findings = evaluate_images(before, outputs=after, recognizers=recognizers)
     found = problems_of(findings)
-    assert found["no output"] == ("before/no output.png",)
+    assert found["originals without an output"] == ("before/no output.png",)
     assert found["output of no original"] == ("after/stranger.png",)
     assert found[NO_FACE] == ("before/nobody.png",)
     assert found[UNREADABLE] == ("before/broken.png",)

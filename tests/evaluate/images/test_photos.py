@@ -161,7 +161,7 @@ def test_outputs_pair_by_name_whatever_the_suffix_and_the_rest_is_named(tmp_path
     pairs, problems = pair_with(find_photos(tmp_path / "in"), tmp_path / "out")
     assert [(pair.before.name, pair.after.name) for pair in pairs] == [("in/a.jpg", "out/a.png")]
     found = {problem.what: problem.names for problem in problems}
-    assert found["no output"] == ("in/c.jpg",)
+    assert found["originals without an output"] == ("in/c.jpg",)
     assert found["several outputs"] == ("in/b.jpg",)
     assert "out/z.jpg" in found["output of no original"]
 
