@@ -65,7 +65,8 @@ def test_every_question_has_a_sentence_and_what_was_not_measured_has_none():
 
 def test_in_short_a_reader_is_told_whether_faces_are_recognised_named_or_uncovered():
     by = "faces are recognised by any of 2 recognisers"
-    short = f"0 of 213 {by}; by chance it would be 0.4, too near to tell apart; these are too few faces to claim less than 1.7 %."
+    chance = "by chance it would be 0.4, too near to tell apart"
+    short = f"0 of 213 {by}; {chance}; these are too few faces to claim less than 1.7 %."
     assert in_short(NOBODY) == short
     alarm = "do not call these pictures anonymous."
     leak = {**NOBODY, "match_rate_any": Figure(0.5, 0.4, 0.6, 100)}
