@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from tests.clips import encode_clip
@@ -20,6 +21,10 @@ WAITING = {"end_to_end", "serve"}  # folders of tests
 SLOW_SECONDS = 1.0  # of the processor; whoever takes as much is marked
 SETUP_SECONDS = pytest.StashKey[float]()
 BUSY = 2.0  # times as many a machine takes that does other work, too: from there on a test without its mark fails
+
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # a try waits where a machine stands still
+hypothesis.settings.load_profile("any machine")
 
 
 def _forbidden(reason: str) -> bool:

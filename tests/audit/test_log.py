@@ -258,7 +258,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, bytes]:
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(is_signed=st.booleans(), share=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255))
 def test_any_edit_of_one_byte_is_found(
     both: dict[bool, bytes], tmp_path_factory: pytest.TempPathFactory, is_signed: bool, share: float, value: int
@@ -275,7 +275,7 @@ def test_any_edit_of_one_byte_is_found(
     assert found.lines <= content[:at].count(b"\n") + (content[at : at + 1] == b"\n")  # those before it at most
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(is_signed=st.booleans(), share=st.floats(0, 1, exclude_max=True))
 def test_any_truncation_is_found(
     both: dict[bool, bytes], tmp_path_factory: pytest.TempPathFactory, is_signed: bool, share: float
@@ -364,7 +364,7 @@ def test_a_log_of_another_format_asks_for_an_update(tmp_path: Path):
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.dictionaries(st.text(max_size=8), st.none() | st.integers() | st.text(max_size=8), max_size=4))
 def test_a_well_sealed_line_of_nonsense_is_a_problem_and_no_crash(tmp_path_factory: pytest.TempPathFactory, extra):  # noqa: ANN001
     path = tmp_path_factory.getbasetemp() / "nonsense"

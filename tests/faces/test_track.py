@@ -259,7 +259,7 @@ places = st.lists(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(data=st.data(), frames=st.lists(places, min_size=2, max_size=4))
 def test_the_order_of_faces_changes_nothing(data: st.DataObject, frames: list[list[Place]]):
     one, other = FaceTracker(), FaceTracker()
@@ -273,7 +273,7 @@ def test_the_order_of_faces_changes_nothing(data: st.DataObject, frames: list[li
 
 
 @pytest.mark.slow
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(velocities=st.lists(st.tuples(st.floats(-150, 150), st.floats(-60, 60)), min_size=1, max_size=4))
 def test_ids_and_places_do_not_depend_on_the_frame_rate(velocities: list[tuple[float, float]]):
     """The same motion at 10 and 60 frames per second, lost from second 1.0 to 1.3, seen at the same moments."""
@@ -294,7 +294,7 @@ def test_ids_and_places_do_not_depend_on_the_frame_rate(velocities: list[tuple[f
             assert np.abs(a - b).max() < 0.5
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(frames=st.lists(places, min_size=1, max_size=6))
 def test_every_sure_face_is_in_exactly_one_track_and_ids_are_unique(frames: list[list[Place]]):
     tracker = FaceTracker()

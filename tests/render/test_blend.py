@@ -211,7 +211,9 @@ def test_a_face_that_fades_in_comes_out_of_a_cover_of_itself():
 
 def test_a_jump_across_the_crop_is_told_as_pixel_by_pixel():
     values = np.random.default_rng(5)
-    where = values.random((9, 7, 2), np.float32) * values.choice([1.0, 30.0], (9, 7, 1)).astype(np.float32)
+    where = values.random((9, 7, 2), np.float32) * values.choice([1.0, 30.0], (9, 7, 1), p=(0.9, 0.1)).astype(
+        np.float32
+    )
     known = values.random((9, 7)) < 0.8
     step = np.zeros((9, 7), np.float32)
     for y, x in np.ndindex(9, 7):
@@ -220,5 +222,5 @@ def test_a_jump_across_the_crop_is_told_as_pixel_by_pixel():
             if to[0] < 9 and to[1] < 7 and known[y, x] and known[to]:
                 step[y, x] = max(step[y, x], np.abs(where[to] - where[y, x]).max())
     expected = step > FOLD * np.median(step[known])
-    assert expected.any()
+    assert 0 < expected.sum() < known.sum() / 2
     assert (blend._jumps(where, known) == expected).all()

@@ -86,7 +86,7 @@ class Pieces(MediaStreamTrack):
         self.count = 0
 
     async def recv(self) -> AudioFrame:
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.02)  # as long as a piece is: or it would soon be of now
         self.count += 1 + (self.count % 10 == 8)
         return piece(self.count)
 

@@ -56,7 +56,7 @@ def test_the_filter_makes_up_for_three_zeros_in_four_pixels() -> None:
 
 
 @given(height=st.integers(1, 6), width=st.integers(1, 6))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_upsampling_equals_scipys_zero_filling_and_filtering(height: int, width: int) -> None:
     image = seeded(height, width)
     spread = torch.zeros(2 * height, 2 * width)
