@@ -234,7 +234,7 @@ def test_problems_are_counted_and_every_name_is_listed():
     assert "1 kind of problem is listed below" in shown
     assert "no face x: 4 Names lfw/x.jpg b.jpg c.jpg d.jpg" in shown
     nameless = Findings("t", {}, problems=(Problem("fid needs 2,049 photos, got 3", ()),))
-    assert "not printed. fid needs 2,049 photos, got 3 How" in words(page(nameless).text)
+    assert "and the names do not. fid needs 2,049 photos, got 3 How" in words(page(nameless).text)
     assert "None: everything that was given was measured." in words(page(Findings("t", {})).text)
 
 
