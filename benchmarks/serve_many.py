@@ -1,6 +1,6 @@
 """What each of many senders of one `veil serve` gets: frames a second, its first one, its longest wait.
 
-    python benchmarks/serve_many.py CLIP [--peers 1,2,4,8,16] [--mode cover|generate] [--rate 15] [--seconds 20]
+    python -m benchmarks.serve_many CLIP [--peers 1,2,4,8,16] [--mode cover|generate] [--rate 15] [--seconds 20]
 
 The server is a process of its own. Its peers are aiortc's, in this one; they send packets that were encoded before, and
 count the frames that come back without decoding them, so that the cores are the server's.
@@ -12,17 +12,13 @@ import argparse
 import asyncio
 import os
 import re
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import aiortc.rtcrtpreceiver
 import av
 import numpy as np
@@ -30,10 +26,11 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from av.video.frame import VideoFrame
 
+from benchmarks.serve_soak import server_process
 from streamer.serve.access import OFFER_SECONDS, OFFERS
 from streamer.sources.file_source import open_source
 from streamer.types import Image
-from tests.end_to_end.serving import Received, Serving, peer
+from tests.end_to_end.serving import Received, peer
 
 FRAMES = 150  # of the clip, at most
 SIZE = (640, 480)
@@ -82,20 +79,6 @@ class Counted:
             await asyncio.sleep(LOOK_SECONDS)
 
 
-@asynccontextmanager
-async def server_process(mode: str, peers: int) -> AsyncIterator[tuple[int, Serving]]:
-    """Yield the process id of a server, and what peers need to talk to it."""
-    command = [sys.executable, "-m", "streamer", "serve", "--port", "0", "--mode", mode, "--max-peers", str(peers)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        url = process.stdout.readline().removeprefix("veil serves ").strip()
-        try:
-            async with aiohttp.ClientSession() as client:
-                yield process.pid, Serving(url, None, client)  # type: ignore[arg-type]
-        finally:
-            process.terminate()
-
-
 def cpu_seconds(pid: int) -> float:
     """Return what a process has taken of the processor."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -127,7 +110,7 @@ def _frame(image: Image, number: int) -> VideoFrame:
 
 async def measure(packets: list[bytes], count: int, *, mode: str, rate: int, seconds: float) -> None:
     """Print a row of the table."""
-    async with server_process(mode, count) as (pid, server), AsyncExitStack() as stack:
+    async with server_process(mode, peers=count) as (pid, server), AsyncExitStack() as stack:
         counted, asked = [Counted() for _ in range(count)], []
         for n, one in enumerate(counted):
             await asyncio.sleep(OFFER_SECONDS if n >= OFFERS - 1 else 0.1)

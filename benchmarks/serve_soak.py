@@ -1,6 +1,6 @@
 """Whether `veil serve` lasts: memory and descriptors of a real server while peers come and go, and over a long call.
 
-    python benchmarks/serve_soak.py CLIP [--cycles 200] [--minutes 30] [--mode cover|generate] [--plot FILE]
+    python -m benchmarks.serve_soak CLIP [--cycles 200] [--minutes 30] [--mode cover|generate] [--plot FILE]
 
 First `--cycles` peers connect, get some pictures and leave, every second one without a word. Then one peer sends the
 clip in a loop for `--minutes`. The server is a process of its own; its memory is what it keeps in RAM (RSS).
@@ -44,9 +44,9 @@ class Sample:
 
 
 @asynccontextmanager
-async def server_process(mode: str) -> AsyncIterator[tuple[int, Serving]]:
+async def server_process(mode: str, *, peers: int = 8) -> AsyncIterator[tuple[int, Serving]]:
     """Yield the process id of a server, and what peers need to talk to it."""
-    command = [sys.executable, "-m", "streamer", "serve", "--port", "0", "--mode", mode, "--max-peers", "8"]
+    command = [sys.executable, "-m", "streamer", "serve", "--port", "0", "--mode", mode, "--max-peers", str(peers)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().removeprefix("veil serves ").strip()

@@ -53,9 +53,7 @@ class LinearRefinedConfig:
 
 
 POOL = 64  # strangers that suit and are little like the person; of more, some suit too little
-CANDIDATES = (
-    24  # of those, unlike each other, of which the seed chooses: strangers unlike one person resemble each other
-)
+CANDIDATES = 24  # of those, unlike each other, of which the seed chooses: who is unlike one person resembles the rest
 KEPT = 0.6  # of what does not tell identity linearly: some of it does, and less of it leaves a more typical face
 SUITING = 0.07  # cosine that a step of one deviation away from the person's sex, age and lightness is worth
 
