@@ -13,9 +13,11 @@ import pytest
 from tests.clips import encode_clip
 
 if TYPE_CHECKING:
+    from streamer.consent.quality import FaceReader
     from streamer.faces.detect import FaceDetector
     from streamer.pipeline.anonymizer import Anonymizer
     from streamer.types import Face, Image
+    from tests.end_to_end.browser import Chromium
 
 WAITING = {"end_to_end", "serve"}  # folders of tests
 SLOW_SECONDS = 1.0  # of the processor; whoever takes as much is marked
@@ -133,6 +135,17 @@ def face(hopper: Image, detector: FaceDetector) -> Face:
 
 
 @pytest.fixture(scope="session")
+def reader() -> FaceReader:
+    """Return what reads how clear a face is and whose."""
+    import torch
+
+    from models.pretrained.imported import load_recognizer
+    from streamer.consent.quality import FaceReader
+
+    return FaceReader(load_recognizer("identity"), torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
 def anonymizer() -> Anonymizer:
     """Return the default weights, loaded once."""
     from streamer.pipeline.anonymizer import Anonymizer
@@ -146,6 +159,15 @@ def coverer() -> Anonymizer:
     from streamer.pipeline.anonymizer import Anonymizer
 
     return Anonymizer.load(mode="cover", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """Return one for all tests that only open pages of it."""
+    from tests.end_to_end.browser import Chromium
+
+    with Chromium(tmp_path_factory.mktemp("chromium")) as started:
+        yield started
 
 
 @pytest.fixture

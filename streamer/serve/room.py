@@ -14,6 +14,7 @@ from aiortc.mediastreams import MediaStreamError
 
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.region import Region, misfit, regions_of
+from streamer.serve.backlog import bound_backlog
 from streamer.serve.peer_connection import Direction, PeerConnection
 from streamer.serve.peer_filter import FaceFilter, Meter
 from streamer.serve.prometheus import Metrics
@@ -180,6 +181,7 @@ class Room:
 
     def _receive(self, link: PeerConnection, track: MediaStreamTrack, times: CaptureTimes) -> None:
         receiver = next(one for one in link.connection.getReceivers() if one.track is track)
+        bound_backlog(receiver)
         if track.kind == "video":
             times.listen(receiver, "video")
             link.run(self._take_frames(track, times))

@@ -122,6 +122,8 @@ class Peers:
         room.offers += 1
         try:
             answer = await room.answer(link, sdp, direction)
+            if room not in self._rooms:
+                raise FullError("the server is about to stop")  # it was closed meanwhile
         except BaseException:
             room.offers -= 1
             await room.end(link)
@@ -202,7 +204,8 @@ class Peers:
             gc.collect()  # aiortc's objects hold each other: let be, those of many offers would hold all up at once
 
     async def close_all(self) -> None:
-        """End everybody."""
+        """End everybody, and take nobody new: who was just ended calls again at once."""
+        self.is_draining = True
         self._task.cancel()
         await asyncio.gather(*map(self.close, list(self._rooms)), return_exceptions=True)
         await asyncio.gather(*self._closing, return_exceptions=True)

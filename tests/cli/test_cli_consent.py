@@ -10,11 +10,9 @@ import matplotlib
 import numpy as np
 import pytest
 import skimage
-import torch
 import typer
 from typer.testing import CliRunner, Result
 
-from models.pretrained.imported import load_recognizer
 from models.privacy import load_key
 from streamer.cli.consent import consent_app
 from streamer.consent.cohort import load_cohort
@@ -49,11 +47,6 @@ def photo(folder: Path, name: str, image: Image) -> Path:
     return folder / name
 
 
-@pytest.fixture(scope="module")
-def reader() -> FaceReader:
-    return FaceReader(load_recognizer("identity"), torch.device("cpu"))
-
-
 @pytest.fixture
 def key(tmp_path: Path) -> Path:
     assert veil("consent", "new-key", tmp_path / "keep.key").exit_code == 0
@@ -74,6 +67,7 @@ def test_an_enrolled_person_is_opened_with_the_key_and_is_like_their_photo(
     key: Path,
     add: Callable[..., Result],
     reader: FaceReader,
+    detector: FaceDetector,
 ):
     mirrored = photo(tmp_path, "mirrored.png", picture(HOPPER)[:, ::-1])
     result = add("--photo", HOPPER, "--photo", mirrored, "--camera", "door")
@@ -88,8 +82,7 @@ def test_an_enrolled_person_is_opened_with_the_key_and_is_like_their_photo(
     )
     (grace,) = opened.people
     image = picture(HOPPER)[:, :, ::-1]
-    with FaceDetector() as detector:
-        (face,) = detector(np.ascontiguousarray(image))
+    (face,) = detector(np.ascontiguousarray(image))
     assert grace.embedding @ reader(image, face).embedding > 0.9
     assert {path.name for path in tmp_path.iterdir()} == {"list.toml", "keep.key", "mirrored.png"}  # no copy of a photo
 

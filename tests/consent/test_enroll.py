@@ -8,9 +8,7 @@ import matplotlib
 import numpy as np
 import pytest
 import skimage
-import torch
 
-from models.pretrained.imported import load_recognizer
 from streamer.cli.demo import Pose, Shot, render_clip
 from streamer.consent.cohort import Cohort
 from streamer.consent.enroll import enroll
@@ -29,11 +27,6 @@ COLLINS = Path(skimage.__file__).parent / "data" / "astronaut.png"  # NASA, publ
 CROWD = Cohort(0.65, np.eye(128, dtype=np.float32))  # nobody's
 
 Look = tuple[float, list[Track], dict[int, Observation]]
-
-
-@pytest.fixture(scope="module")
-def reader() -> FaceReader:
-    return FaceReader(load_recognizer("identity"), torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")

@@ -5,18 +5,11 @@ import hashlib
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from models.checkpoint import WEIGHTS
 from models.checkpoint_errors import CheckpointError
-from models.pretrained.imported import load_recognizer
 from streamer.consent.quality import FaceReader, Observation, recognizer_id, turn_of
 from streamer.types import Face, Image
-
-
-@pytest.fixture(scope="module")
-def reader() -> FaceReader:
-    return FaceReader(load_recognizer("identity"), torch.device("cpu"))
 
 
 def test_a_clear_face_has_no_flaw_and_a_unit_embedding(reader: FaceReader, hopper: Image, face: Face):

@@ -7,6 +7,7 @@ import base64
 import itertools
 import os
 import shutil
+import subprocess
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,6 +27,8 @@ FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--mute-audio", "--no-first-run", "--disable-extensions",
     "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--allow-loopback-in-peer-connection",
     "--autoplay-policy=no-user-gesture-required", "--ignore-certificate-errors", "--remote-debugging-port=0",
+    "--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding",
+    "--disable-background-timer-throttling",
 )  # fmt: skip
 
 
@@ -116,33 +119,69 @@ class Page:
         return cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
 
 
+class Chromium:
+    """A browser; each of its pages has storage of its own, as if nobody had used the browser before."""
+
+    def __init__(self, folder: Path, microphone: Path | None = None) -> None:
+        """Start it.
+
+        Args:
+            folder: Where it keeps its profile.
+            microphone: The WAV file that its microphone plays instead of beeps.
+        """
+        assert CHROMIUM
+        profile = folder / "profile"
+        profile.mkdir(parents=True, exist_ok=True)
+        self._camera = profile / "camera.y4m"
+        heard = () if microphone is None else (f"--use-file-for-fake-audio-capture={microphone}",)
+        self._port_file = profile / "DevToolsActivePort"
+        self._process = subprocess.Popen(
+            [CHROMIUM, *FLAGS, *heard, f"--use-file-for-fake-video-capture={self._camera}",
+             f"--user-data-dir={profile}", "about:blank"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+
+    def __enter__(self) -> Chromium:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.killpg(self._process.pid, 9)
+        self._process.wait()
+
+    @asynccontextmanager
+    async def page(self, camera: Path | None = None) -> AsyncIterator[Page]:
+        """Yield a new page; from now on the camera of every page plays `camera`, or is missing."""
+        self._camera.unlink(missing_ok=True)
+        if camera is not None:
+            self._camera.symlink_to(camera)
+        address = f"127.0.0.1:{await self._port()}"
+        async with aiohttp.ClientSession() as client:
+            async with client.get(f"http://{address}/json/version") as response:
+                whole = (await response.json())["webSocketDebuggerUrl"]
+            async with client.ws_connect(whole, max_msg_size=0) as socket:
+                control = Page(socket)
+                context = (await control.do("Target.createBrowserContext"))["browserContextId"]
+                made = await control.do("Target.createTarget", url="about:blank", browserContextId=context)
+                target = f"ws://{address}/devtools/page/{made['targetId']}"
+                try:
+                    async with client.ws_connect(target, max_msg_size=0) as own:
+                        page = Page(own)
+                        for domain in ("Inspector", "Page", "Runtime", "Log"):
+                            await page.do(f"{domain}.enable")
+                        yield page
+                finally:
+                    await control.do("Target.disposeBrowserContext", browserContextId=context)
+
+    async def _port(self) -> int:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not self._port_file.exists() or not self._port_file.read_text().strip():
+                await asyncio.sleep(0.1)
+        return int(self._port_file.read_text().splitlines()[0])
+
+
 @asynccontextmanager
 async def browser(folder: Path, camera: Path, microphone: Path | None = None) -> AsyncIterator[Page]:
-    """Yield the page of a new browser whose camera plays `camera`, and whose microphone a WAV file."""
-    assert CHROMIUM
-    profile = folder / "profile"
-    heard = () if microphone is None else (f"--use-file-for-fake-audio-capture={microphone}",)
-    process = await asyncio.create_subprocess_exec(
-        CHROMIUM, *FLAGS, *heard, f"--use-file-for-fake-video-capture={camera}", f"--user-data-dir={profile}",
-        "about:blank", stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    try:
-        port = await _port(profile / "DevToolsActivePort")
-        async with aiohttp.ClientSession() as client:
-            async with client.get(f"http://127.0.0.1:{port}/json/list") as response:
-                target = next(t for t in await response.json() if t["type"] == "page")
-            async with client.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket:
-                page = Page(socket)
-                for domain in ("Inspector", "Page", "Runtime", "Log"):
-                    await page.do(f"{domain}.enable")
-                yield page
-    finally:
-        os.killpg(process.pid, 9)
-        await process.wait()
-
-
-async def _port(file: Path) -> int:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not file.exists() or not file.read_text().strip():
-            await asyncio.sleep(0.1)
-    return int(file.read_text().splitlines()[0])
+    """Yield the page of a browser of its own, whose microphone plays a WAV file."""
+    with Chromium(folder, microphone) as chromium:
+        async with chromium.page(camera) as page:
+            yield page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -24,6 +25,7 @@ from streamer.types import Face, Image
 from tests.clips import encode_clip
 
 FRAMES = 10
+STUCK_SECONDS = 15  # in one file: what each thread does is then written to stderr
 CLIPS: dict[str, dict[str, Any]] = {
     "h264.mp4": {"audio": ["aac"], "subtitle": "mov_text", "options": {"g": "5", "bf": "2"}},
     "turned.mov": {"audio": ["pcm_mulaw"], "rotation": (90, False)},
@@ -145,7 +147,9 @@ def work(orders: Connection) -> None:
     stream_module.FaceDetector = OneFace  # type: ignore[assignment, misc]
     anonymizer = Anonymizer.load(mode="cover", device="cpu")
     while (order := orders.recv()) is not None:
+        faulthandler.dump_traceback_later(STUCK_SECONDS)  # says where, before it is killed
         orders.send(outcome(anonymizer, *order))
+        faulthandler.cancel_dump_traceback_later()
 
 
 def outcome(anonymizer: Anonymizer, source_path: Path, target: Path) -> tuple[str, int, int]:

@@ -6,7 +6,8 @@ import pytest
 
 from benchmarks.onset import entries, onsets
 from streamer.evaluate.measures.coverage import UNCOVERED
-from streamer.faces.detect import FaceDetector, Scan
+from streamer.faces.detect import FaceDetector
+from streamer.faces.looks import Scan
 from streamer.pipeline import stream as stream_module
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.settings import LIVE_DELAY

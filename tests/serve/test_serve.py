@@ -22,7 +22,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streamer.cli.demo import free_portrait
 from streamer.evaluate.measures.coverage import UNCOVERED, detail_kept
-from streamer.faces.detect import FaceDetector, Scan
+from streamer.faces.detect import FaceDetector
+from streamer.faces.looks import Scan
 from streamer.pipeline import stream as stream_module
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.render.batching import batched
@@ -38,12 +39,11 @@ from tests.serve.asking import json_of, run, wait_until_empty
 
 
 @pytest.fixture(scope="module")
-def portrait() -> tuple[Image, Floats]:
+def portrait(detector: FaceDetector) -> tuple[Image, Floats]:
     """A picture of 640x480 with a face, and where it is."""
     photo = cv2.resize(free_portrait(), (512, 600))[:480]
     image = np.ascontiguousarray(cv2.copyMakeBorder(photo, 0, 0, 64, 64, cv2.BORDER_CONSTANT, value=(60, 70, 80)))
-    with FaceDetector() as detector:
-        (face,) = detector(image)
+    (face,) = detector(image)
     return image, face.box
 
 
@@ -88,7 +88,8 @@ def test_a_session_draws_by_the_server_s_key_and_its_name() -> None:
 
 
 def test_the_same_pictures_to_one_name_become_the_same_strangers(portrait: tuple[Image, Floats]) -> None:
-    anonymizer = Anonymizer.load(device="cpu", delay_seconds=0.0)
+    # Under a key of its own, by which these names differ: of all keys one in 24 gives both the same of 24 strangers.
+    anonymizer = Anonymizer.load(device="cpu", delay_seconds=0.0, key=bytes(32))
     made = []
     for name in ("door", "door", "yard"):
         first: queue.Queue[Image] = queue.Queue()
@@ -248,7 +249,7 @@ def test_a_peer_that_stops_sending_is_shown_a_slate_then_let_go(
         track.stopped = False  # for whoever still waits there
 
     def is_slate(one: Image) -> bool:
-        return one.shape == image.shape and bool(np.abs(one[:100].astype(int) - 24).mean() < 6)
+        return bool(np.abs(one[: one.shape[0] // 5].astype(int) - 24).mean() < 6)  # in whatever size it is sent
 
     run(test())
 

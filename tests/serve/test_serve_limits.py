@@ -41,6 +41,27 @@ def test_one_peer_too_many_is_sent_away_and_let_in_later() -> None:
     run(test())
 
 
+@pytest.mark.parametrize("is_answered", [True, False], ids=["who calls again", "who is being answered"])
+def test_a_server_that_ends_everybody_takes_nobody_new(is_answered: bool) -> None:
+    async def test() -> None:
+        async with serving() as server:
+            async with peer(server, Playing([noise()])) as (connection, _, _):
+                sdp = connection.localDescription.sdp
+            await wait_until_empty(server)
+            if is_answered:
+                await server.peers.close_all()
+            calling = asyncio.create_task(server.client.post(server.url + "/offer", data=sdp, headers=SDP))
+            if not is_answered:
+                while not server.peers._rooms:
+                    await asyncio.sleep(0)
+                await server.peers.close_all()
+            async with await calling as response:
+                assert response.status == 503
+            assert not server.peers.by_id
+
+    run(test())
+
+
 def test_an_offer_without_a_peer_behind_it_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer_connection, "CONNECT_SECONDS", 2.0)
 

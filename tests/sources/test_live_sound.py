@@ -89,6 +89,7 @@ def test_sound_of_a_camera_is_kept_in_another_voice_at_the_time_of_its_picture(b
         assert abs(12 * np.log2(pitch / 150)) > 2  # semitones
 
 
+@pytest.mark.slow
 @needs_rtsp_server
 def test_a_camera_without_sound_says_so_at_once(tmp_path: Path) -> None:
     with rtsp_server("ball") as server:
@@ -99,6 +100,7 @@ def test_a_camera_without_sound_says_so_at_once(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @needs_rtsp_server
 def test_an_output_without_sound_says_so_at_once(blinking: Path) -> None:
     with rtsp_server(str(blinking)) as server:

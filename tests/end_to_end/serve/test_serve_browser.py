@@ -16,7 +16,7 @@ from streamer.pipeline.anonymizer import Anonymizer
 from streamer.serve.access import Access
 from streamer.serve.relief import SIDES
 from streamer.types import Image
-from tests.end_to_end.browser import Page, browser, needs_chromium, write_y4m
+from tests.end_to_end.browser import Chromium, Page, needs_chromium, write_y4m
 from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.end_to_end.serving import serving
 from tests.serve.test_serve import run
@@ -51,17 +51,16 @@ async def start(page: Page, url: str, width: int, height: int) -> None:
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_every_picture_that_comes_back_is_covered_and_as_large_as_the_camera(
-    width: int, height: int, tmp_path: Path
+    chromium: Chromium, detector: FaceDetector, width: int, height: int, tmp_path: Path
 ) -> None:
     image = scene(width, height)
-    with FaceDetector() as detector:
-        (face,) = detector(image)
+    (face,) = detector(image)
     camera = write_y4m(tmp_path / "camera.y4m", [image] * 30)
 
     samples: list[Image] = []
 
     async def test() -> None:
-        async with serving() as server, browser(tmp_path, camera) as page:
+        async with serving() as server, chromium.page(camera) as page:
             await start(page, server.url, width, height)
             await page.until(f"{WIDTH} === {width}")
             for _ in range(SAMPLES):
@@ -88,9 +87,9 @@ def test_every_picture_that_comes_back_is_covered_and_as_large_as_the_camera(
     assert min(np.abs(one[:, :50].astype(int) - 90).mean() for one in samples) < 5  # not slates alone
 
 
-def test_a_page_that_crashes_is_said_to_have_crashed(tmp_path: Path) -> None:
+def test_a_page_that_crashes_is_said_to_have_crashed(chromium: Chromium) -> None:
     async def test() -> None:
-        async with browser(tmp_path, tmp_path / "none") as page:
+        async with chromium.page() as page:
             asked = asyncio.create_task(page.js("new Promise(() => {})"))
             await page.js("1")  # now both are on their way
             crash = asyncio.create_task(page.do("Page.crash"))
@@ -101,11 +100,11 @@ def test_a_page_that_crashes_is_said_to_have_crashed(tmp_path: Path) -> None:
     run(test())
 
 
-def test_the_page_fits_a_desktop_and_a_phone_and_a_viewer_sees_the_same(tmp_path: Path) -> None:
+def test_the_page_fits_a_desktop_and_a_phone_and_a_viewer_sees_the_same(chromium: Chromium, tmp_path: Path) -> None:
     camera = write_y4m(tmp_path / "camera.y4m", [scene(640, 480)] * 30)
 
     async def test() -> None:
-        async with serving() as server, browser(tmp_path, camera) as page:
+        async with serving() as server, chromium.page(camera) as page:
             await page.resize(1280, 800)
             await start(page, server.url, 640, 480)
             await page.until(f"{text('faces')} === '1'")
@@ -113,7 +112,7 @@ def test_the_page_fits_a_desktop_and_a_phone_and_a_viewer_sees_the_same(tmp_path
             await page.resize(390, 844, mobile=True)
             await fits(page, 390, 844)
             (peer,) = server.peers.by_id.values()
-            async with browser(tmp_path / "viewer", camera) as viewer:
+            async with chromium.page(camera) as viewer:
                 await viewer.go(f"{server.url}/?watch={peer.viewer_id}")
                 await viewer.until(f"{WIDTH} === 640")
                 assert not await viewer.js("document.getElementById('controls').checkVisibility()")
@@ -130,13 +129,13 @@ def test_the_page_fits_a_desktop_and_a_phone_and_a_viewer_sees_the_same(tmp_path
     run(test())
 
 
-def test_a_page_without_the_token_asks_for_it_and_controls_work(tmp_path: Path) -> None:
+def test_a_page_without_the_token_asks_for_it_and_controls_work(chromium: Chromium, tmp_path: Path) -> None:
     camera = write_y4m(tmp_path / "camera.y4m", [scene(640, 480)] * 30)
     anonymizer = Anonymizer.load(delay_seconds=0.0, device="cpu")
 
     async def test() -> None:
         access = Access(port=0, tokens=(TOKEN,))
-        async with serving(anonymizer, access=access) as server, browser(tmp_path, camera) as page:
+        async with serving(anonymizer, access=access) as server, chromium.page(camera) as page:
             await start(page, server.url, 640, 480)
             await page.until("document.getElementById('token-row').checkVisibility()")
             assert "asks for a token" in await page.js(text("error"))

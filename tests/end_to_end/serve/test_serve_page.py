@@ -19,7 +19,7 @@ from streamer.serve.access import Access
 from streamer.serve.app import WEB
 from streamer.serve.room import Sound
 from streamer.types import Image
-from tests.end_to_end.browser import Page, browser, needs_chromium, write_y4m
+from tests.end_to_end.browser import Chromium, Page, needs_chromium, write_y4m
 from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.end_to_end.rtsp_servers import free_port
 from tests.end_to_end.serve.test_serve_browser import WIDTH, scene, start, text
@@ -42,16 +42,16 @@ def shown(name: str) -> str:
 
 
 @asynccontextmanager
-async def live_page(folder: Path, camera: Path) -> AsyncIterator[tuple[Serving, Page]]:
-    async with serving() as server, browser(folder, camera) as page:
+async def live_page(chromium: Chromium, camera: Path) -> AsyncIterator[tuple[Serving, Page]]:
+    async with serving() as server, chromium.page(camera) as page:
         await start(page, server.url, 640, 480)
-        await page.until(f"{text('state')} === 'Live' && {WIDTH} === 640")
+        await page.until(f"{text('state')} === 'Live' && {WIDTH} > 0")  # less than 640 on a machine that is too slow
         yield server, page
 
 
-def test_the_green_room_shows_the_camera_here_and_sends_nothing(camera: Path, tmp_path: Path) -> None:
+def test_the_green_room_shows_the_camera_here_and_sends_nothing(chromium: Chromium, camera: Path) -> None:
     async def test() -> None:
-        async with serving() as server, browser(tmp_path, camera) as page:
+        async with serving() as server, chromium.page(camera) as page:
             await page.go(server.url)
             await page.js(CLICK.format("check"))
             await page.until("document.getElementById('mine').videoWidth === 640")
@@ -68,12 +68,14 @@ def test_the_green_room_shows_the_camera_here_and_sends_nothing(camera: Path, tm
 
 
 @pytest.mark.parametrize(("level", "said"), [(15, "Too dark"), (250, "Too bright")])
-def test_the_green_room_says_what_is_wrong_with_the_light(level: int, said: str, tmp_path: Path) -> None:
+def test_the_green_room_says_what_is_wrong_with_the_light(
+    chromium: Chromium, level: int, said: str, tmp_path: Path
+) -> None:
     plain: Image = np.full((480, 640, 3), level, np.uint8)
     camera = write_y4m(tmp_path / "camera.y4m", [plain] * 30)
 
     async def test() -> None:
-        async with serving() as server, browser(tmp_path, camera) as page:
+        async with serving() as server, chromium.page(camera) as page:
             await page.go(server.url)
             await page.js(CLICK.format("check"))
             await page.until(f"{text('advice')}.includes('{said}')")
@@ -88,9 +90,11 @@ ASKED = """
 """
 
 
-def test_the_microphone_is_off_and_not_asked_for_until_its_switch_is_turned_on(camera: Path, tmp_path: Path) -> None:
+def test_the_microphone_is_off_and_not_asked_for_until_its_switch_is_turned_on(
+    chromium: Chromium, camera: Path
+) -> None:
     async def test() -> None:
-        async with serving(sound=Sound("another voice")) as server, browser(tmp_path, camera) as page:
+        async with serving(sound=Sound("another voice")) as server, chromium.page(camera) as page:
             await page.do("Page.addScriptToEvaluateOnNewDocument", source=ASKED)
             await start(page, server.url, 640, 480)
             await page.until(shown("voice"))
@@ -116,9 +120,9 @@ def test_the_microphone_is_off_and_not_asked_for_until_its_switch_is_turned_on(c
     run(test())
 
 
-def test_a_region_is_placed_moved_and_removed_by_keyboard_and_pointer(camera: Path, tmp_path: Path) -> None:
+def test_a_region_is_placed_moved_and_removed_by_keyboard_and_pointer(chromium: Chromium, camera: Path) -> None:
     async def test() -> None:
-        async with live_page(tmp_path, camera) as (server, page):
+        async with live_page(chromium, camera) as (server, page):
             (room,) = server.peers.by_id.values()
 
             async def until_asked(*wanted: str) -> None:
@@ -149,14 +153,14 @@ def test_a_region_is_placed_moved_and_removed_by_keyboard_and_pointer(camera: Pa
 
 
 def test_a_page_whose_session_is_lost_comes_back_by_itself_and_so_does_who_watches(
-    camera: Path, tmp_path: Path
+    chromium: Chromium, camera: Path
 ) -> None:
     async def test() -> None:
-        async with live_page(tmp_path, camera) as (server, page):
+        async with live_page(chromium, camera) as (server, page):
             (room,) = server.peers.by_id.values()
-            async with browser(tmp_path / "viewer", camera) as viewer:
+            async with chromium.page(camera) as viewer:
                 await viewer.go(f"{server.url}/r/{room.name}")
-                await viewer.until(f"{WIDTH} === 640")
+                await viewer.until(f"{WIDTH} > 0")
                 await server.peers.close(room)  # both lose everything
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     while not (found := server.peers.room_of(str(room.name))) or not found.viewers:
@@ -168,10 +172,10 @@ def test_a_page_whose_session_is_lost_comes_back_by_itself_and_so_does_who_watch
     run(test())
 
 
-def test_a_page_comes_back_by_itself_after_the_server_was_started_anew(camera: Path, tmp_path: Path) -> None:
+def test_a_page_comes_back_by_itself_after_the_server_was_started_anew(chromium: Chromium, camera: Path) -> None:
     async def test() -> None:
         access = Access(port=free_port())
-        async with browser(tmp_path, camera) as page:
+        async with chromium.page(camera) as page:
             async with serving(access=access) as server:
                 await start(page, server.url, 640, 480)
                 await page.until(f"{text('state')} === 'Live'")
@@ -185,9 +189,11 @@ def test_a_page_comes_back_by_itself_after_the_server_was_started_anew(camera: P
     run(test())
 
 
-def test_who_watches_is_told_that_the_sender_has_stopped_and_sees_it_come_back(camera: Path, tmp_path: Path) -> None:
+def test_who_watches_is_told_that_the_sender_has_stopped_and_sees_it_come_back(
+    chromium: Chromium, camera: Path
+) -> None:
     async def test() -> None:
-        async with serving() as server, browser(tmp_path, camera) as viewer:
+        async with serving() as server, chromium.page(camera) as viewer:
             await viewer.go(f"{server.url}/r/door")
             await viewer.until(f"{text('state')} === 'Connecting …'")
             async with peer(server, Playing([noise()]), path="/whip/door") as (_, _, said):
@@ -200,9 +206,9 @@ def test_who_watches_is_told_that_the_sender_has_stopped_and_sees_it_come_back(c
     run(test())
 
 
-def test_a_room_that_another_page_takes_over_is_left_to_it(camera: Path, tmp_path: Path) -> None:
+def test_a_room_that_another_page_takes_over_is_left_to_it(chromium: Chromium, camera: Path) -> None:
     async def test() -> None:
-        async with live_page(tmp_path, camera) as (server, page):
+        async with live_page(chromium, camera) as (server, page):
             (room,) = server.peers.by_id.values()
             async with peer(server, Playing([noise()]), path=f"/offer?room={room.name}"):
                 await page.until(f"{text('error')}.includes('taken over')")
@@ -212,9 +218,9 @@ def test_a_room_that_another_page_takes_over_is_left_to_it(camera: Path, tmp_pat
     run(test())
 
 
-def test_the_viewer_link_can_be_scanned(camera: Path, tmp_path: Path) -> None:
+def test_the_viewer_link_can_be_scanned(chromium: Chromium, camera: Path) -> None:
     async def test() -> None:
-        async with live_page(tmp_path, camera) as (server, page):
+        async with live_page(chromium, camera) as (server, page):
             (room,) = server.peers.by_id.values()
             await page.js(CLICK.format("share"))
             await page.until(shown("qr"))
@@ -224,11 +230,11 @@ def test_the_viewer_link_can_be_scanned(camera: Path, tmp_path: Path) -> None:
     run(test())
 
 
-def test_camera_and_size_change_while_it_is_live_and_choices_are_remembered(tmp_path: Path) -> None:
+def test_camera_and_size_change_while_it_is_live_and_choices_are_remembered(chromium: Chromium, tmp_path: Path) -> None:
     camera = write_y4m(tmp_path / "camera.y4m", [scene(1280, 720)] * 30)
 
     async def test() -> None:
-        async with live_page(tmp_path, camera) as (server, page):
+        async with live_page(chromium, camera) as (server, page):
             (session,) = server.peers.by_id
             name = await page.js("document.getElementById('room').value")
             choose = "document.getElementById('size').value = '1280x720';"
@@ -242,10 +248,10 @@ def test_camera_and_size_change_while_it_is_live_and_choices_are_remembered(tmp_
     run(test())
 
 
-def test_a_slider_that_is_dragged_sends_five_changes_a_second_at_most(camera: Path, tmp_path: Path) -> None:
+def test_a_slider_that_is_dragged_sends_five_changes_a_second_at_most(chromium: Chromium, camera: Path) -> None:
     async def test() -> None:
         anonymizer = Anonymizer.load(delay_seconds=0.0, device="cpu")
-        async with serving(anonymizer) as server, browser(tmp_path, camera) as page:
+        async with serving(anonymizer) as server, chromium.page(camera) as page:
             await start(page, server.url, 640, 480)
             await page.until(f"{text('faces')} === '1'")
             (room,) = server.peers.by_id.values()
@@ -267,9 +273,9 @@ def test_a_slider_that_is_dragged_sends_five_changes_a_second_at_most(camera: Pa
     run(test())
 
 
-def test_a_page_that_gets_no_picture_says_so_and_shows_no_sign_in_a_mirror(camera: Path, tmp_path: Path) -> None:
+def test_a_page_that_gets_no_picture_says_so_and_shows_no_sign_in_a_mirror(chromium: Chromium, camera: Path) -> None:
     async def test() -> None:
-        async with live_page(tmp_path, camera) as (server, page):
+        async with live_page(chromium, camera) as (server, page):
             await page.until(f"{text('fps')} > 0 && !{shown('hint')}")
             (room,) = server.peers.by_id.values()
             assert room._filter
@@ -280,13 +286,13 @@ def test_a_page_that_gets_no_picture_says_so_and_shows_no_sign_in_a_mirror(camer
     run(test())
 
 
-def test_what_buttons_say_fits_into_them_in_every_language_on_a_phone_on_its_side(tmp_path: Path) -> None:
+def test_what_buttons_say_fits_into_them_in_every_language_on_a_phone_on_its_side(chromium: Chromium) -> None:
     wide = """['check', 'toggle'].filter((id) => {
         const one = document.getElementById(id);
         return one.scrollWidth > one.clientWidth || one.clientHeight > 50; })"""
 
     async def test() -> None:
-        async with serving() as server, browser(tmp_path, tmp_path / "none") as page:
+        async with serving() as server, chromium.page() as page:
             await page.go(server.url)
             await page.resize(844, 390, mobile=True)
             for language in ("en", "de", "fr", "es", "ja"):
@@ -299,21 +305,32 @@ def test_what_buttons_say_fits_into_them_in_every_language_on_a_phone_on_its_sid
     run(test())
 
 
-def words(tmp_path: Path) -> Any:  # noqa: ANN401 - what the page knows to say
+def test_captions_are_in_the_colour_of_the_text_where_colours_are_forced(chromium: Chromium) -> None:
+    async def test() -> None:
+        async with serving() as server, chromium.page() as page:
+            await page.go(server.url)
+            await page.do("Emulation.setEmulatedMedia", features=[{"name": "forced-colors", "value": "active"}])
+            said = "getComputedStyle(document.querySelector('#sample text')).fill"
+            assert await page.js(f"{said} === getComputedStyle(document.body).color")
+
+    run(test())
+
+
+def words(chromium: Chromium) -> Any:  # noqa: ANN401 - what the page knows to say
     """The table of words, as JavaScript has it."""
     source = (WEB / "words.js").read_text()
     table = source[source.index("const words = {") : source.index("const order")].removeprefix("const words = ")
 
     async def read() -> str:
-        async with serving() as server, browser(tmp_path, tmp_path / "none") as page:
+        async with serving() as server, chromium.page() as page:
             await page.go(server.url)
             return str(await page.js(f"JSON.stringify({table.strip().rstrip(';')})"))
 
     return json.loads(asyncio.run(read()))
 
 
-def test_everything_is_said_in_every_language(tmp_path: Path) -> None:
-    said = words(tmp_path)
+def test_everything_is_said_in_every_language(chromium: Chromium) -> None:
+    said = words(chromium)
     assert {len(each) for each in said.values()} == {5}
     assert all(all(each) for each in said.values())
     page = (WEB / "index.html").read_text()
@@ -321,7 +338,7 @@ def test_everything_is_said_in_every_language(tmp_path: Path) -> None:
     assert asked <= set(said)
 
     async def test() -> None:
-        async with serving() as server, browser(tmp_path / "german", tmp_path / "none") as page:
+        async with serving() as server, chromium.page() as page:
             await page.go(server.url)
             await page.js("localStorage.setItem('language', 'de')")
             await page.go(server.url)
@@ -332,13 +349,13 @@ def test_everything_is_said_in_every_language(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(AXE is None, reason="needs axe-core (npm pack axe-core) in $VEIL_AXE")
-def test_nothing_of_the_page_is_out_of_reach(camera: Path, tmp_path: Path) -> None:
+def test_nothing_of_the_page_is_out_of_reach(chromium: Chromium, camera: Path) -> None:
     axe = Path(str(AXE)).read_text()
     find = """axe.run().then(({ violations, passes }) => [passes.length, violations.map(({ id, nodes }) =>
         `${id}: ${nodes.map(({ target }) => target).join(' ')}`)])"""
 
     async def test() -> None:
-        async with live_page(tmp_path, camera) as (_, page):
+        async with live_page(chromium, camera) as (_, page):
             await page.js(f"{axe}; 1")
             still = {"name": "prefers-reduced-motion", "value": "reduce"}
             await page.do("Emulation.setEmulatedMedia", features=[still])

@@ -10,7 +10,7 @@ import pytest
 from aiortc import RTCPeerConnection, RTCRtpSender
 
 from streamer.serve.sdp.offer_check import codecs_of
-from tests.end_to_end.browser import browser, needs_chromium, write_y4m
+from tests.end_to_end.browser import Chromium, needs_chromium, write_y4m
 from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.end_to_end.serve.firefox import firefox, needs_firefox
 from tests.end_to_end.serving import Playing, Serving, noise, peer, serving
@@ -78,11 +78,11 @@ def test_aiortc_sends_and_watches(codec: str) -> None:
 
 @needs_chromium
 @pytest.mark.parametrize("codec", ["VP8", "H264"])
-def test_chromium_sends_and_watches(codec: str, tmp_path: Path) -> None:
+def test_chromium_sends_and_watches(chromium: Chromium, codec: str, tmp_path: Path) -> None:
     camera = write_y4m(tmp_path / "camera.y4m", [noise()] * 30)
 
     async def test() -> None:
-        async with serving() as server, browser(tmp_path, camera) as page:
+        async with serving() as server, chromium.page(camera) as page:
             await prepare(page, server)
             await sends(page, server, codec)
             await watches(page, server, codec)
