@@ -84,7 +84,7 @@ def misfit(model: Textures, sighting: Sighting) -> Tensor:
     low, high = GROWN
     grown = ((years > high) & (model.age < low)) | ((years < low) & (model.age > high))
     tone = ((attributes.skin[:, None] - model.tone).abs() / DEGREES - 1).clamp(min=0)
-    cost: Tensor = 4 * sex + 4 * beard + age + 3 * grown + 0.6 * tone
+    cost: Tensor = 4 * sex + 4 * beard + age + 3 * grown + 0.8 * tone
     return cost
 
 

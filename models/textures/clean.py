@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from models.textures.regions import Floats, Regions
+from models.textures.regions import Floats, Regions, grown
 from models.textures.skin import Skin, logarithm
 
 FINE = 0.012  # of the side: scale below which what skin shows is texture, and can be continued elsewhere
@@ -22,6 +22,8 @@ FAINT = 0.04  # logarithm: what is stronger than three times this is a mole or a
 CHEEKS = (0.45, 0.62)  # of the side, from where to where
 SHINE = (0.06, 0.07)  # logarithm: brighter than the skin around by this much is shine, and how much of it stays
 SURE = (0.25, 0.6)  # weight of skin below which a pixel is replaced, and above which it stays
+TAILS = 0.16  # of the side from the middle: farther out are tails of brows, which hair hangs into
+TAIL_DARKER = (0.08, 0.2)  # logarithm: darker than the other tail by so much is hair, and goes from the second on
 KNOWN = 0.2  # share of skin around, from which on it tells
 WHITES = (float(np.log(126.0)), float(np.log(176.0)))  # logarithm of how bright they may be
 WHITE_TINT_KEPT = 0.35  # share of the tint of the whites of the eyes: the rest is the light's
@@ -54,7 +56,7 @@ def clean(crop: Floats, skin: Skin, mean_light: Floats, regions: Regions) -> Tex
     keep = kept(skin, regions)
     shape = np.clip(_mirrored_mean(skin.light - skin.colour - mean_light), -MOST_SHAPE, MOST_SHAPE)
     shape *= SHAPE_KEPT * _edge(regions)[..., None]
-    whole = continued(detail, keep, regions) + shape
+    whole = without_hair(continued(detail, keep, regions), regions) + shape
     return Texture(neutral_whites(whole, regions, skin.colour + mean_light), skin.colour)
 
 
@@ -104,6 +106,16 @@ def without_stains(detail: Floats, regions: Regions) -> Floats:
     broad /= cv2.GaussianBlur(regions.skin, (0, 0), STAIN * len(tint))[..., None] + 0.05
     excess = broad - np.clip(broad, -MOST_TINT, MOST_TINT)
     return np.asarray(detail - regions.skin[..., None] * excess, np.float32)
+
+
+def without_hair(detail: Floats, regions: Regions) -> Floats:
+    """Return `detail` with each tail of a brow that hair of the head darkens replaced by the other, mirrored."""
+    size, (low, high) = len(detail), TAIL_DARKER
+    out = np.abs(np.arange(size, dtype=np.float32) / size - 0.5) > TAILS
+    around = cv2.GaussianBlur(grown(regions.brows, 0.03) * out, (0, 0), 0.012 * size)
+    grey = cv2.GaussianBlur(detail.mean(axis=-1), (0, 0), 0.015 * size)
+    share = around * np.clip((grey[:, ::-1] - grey - low) / (high - low), 0, 1)
+    return np.asarray(detail + share[..., None] * (detail[:, ::-1] - detail), np.float32)
 
 
 def continued(detail: Floats, keep: Floats, regions: Regions) -> Floats:

@@ -78,12 +78,12 @@ def make_regions(points: Floats, size: int) -> Regions:
     eyes = np.maximum(_polygon(pixels, LEFT_EYE, size), _polygon(pixels, RIGHT_EYE, size))
     brows = np.maximum(_polygon(pixels, LEFT_BROW, size), _polygon(pixels, RIGHT_BROW, size))
     lips, nose = _polygon(pixels, LIPS, size), _polygon(pixels, NOSE, size)
-    wide_brows, wide_eyes = _grown(brows, BROW_REACH), _grown(eyes, EYE_REACH)
-    nostrils = _grown(_points(pixels, (98, 327, 97, 326, 2), size), 0.012)
-    features = np.maximum.reduce([wide_brows, wide_eyes, _grown(lips, 0.012), nostrils])
+    wide_brows, wide_eyes = grown(brows, BROW_REACH), grown(eyes, EYE_REACH)
+    nostrils = grown(_points(pixels, (98, 327, 97, 326, 2), size), 0.012)
+    features = np.maximum.reduce([wide_brows, wide_eyes, grown(lips, 0.012), nostrils])
     above = np.arange(size)[:, None] < pixels[[105, 334], 1].min()
     upper = np.maximum(np.maximum(wide_brows, wide_eyes), _between(pixels, size))
-    lower = np.maximum(_grown(lips, 0.012), _grown(nose, 0.01))
+    lower = np.maximum(grown(lips, 0.012), grown(nose, 0.01))
     y, x = np.mgrid[:size, :size].astype(np.float32)
     (left, corner), (right, _) = pixels[61], pixels[291]
     skin = core * (1 - features)
@@ -100,7 +100,7 @@ def make_regions(points: Floats, size: int) -> Regions:
         brows=wide_brows,
         jaw=skin * (y > corner + 0.02 * size),
         moustache=skin * ((y > pixels[2, 1] + 0.02 * size) & (y < corner) & (x > left) & (x < right)),
-        features=_soft(_grown(np.maximum(upper, lower), 0.025), FEATHER),
+        features=_soft(grown(np.maximum(upper, lower), 0.025), FEATHER),
         inner=_soft(np.maximum.reduce([upper, lower, _polygon(pixels, FACE_OVAL, size, scale=INNER)]), INNER_FEATHER),
     )
 
@@ -127,7 +127,8 @@ def _points(pixels: Floats, corners: tuple[int, ...], size: int) -> Floats:
     return mask
 
 
-def _grown(mask: Floats, share: float) -> Floats:
+def grown(mask: Floats, share: float) -> Floats:
+    """Return a mask grown by a share of its side all around."""
     radius = max(1, round(share * len(mask)))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     return np.asarray(cv2.dilate(mask, kernel))

@@ -92,9 +92,10 @@ class StrangerShape(nn.Module):
             pseudonyms: `(N,)` int64 below B.
         """
         aligned, (rotation, scale) = self.aligned(meshes)
-        doing = self.inner(aligned) @ self.expression.T @ self.expression
+        plain = self.inward @ aligned[:, self._oval] + self._mean_features  # features of nobody in that outline
+        doing = (aligned - plain).flatten(1) @ self.expression.T @ self.expression
         features = (doing + self.strangers[pseudonyms] @ self.features).view(-1, MESH_POINTS, 3)
-        new = self.opening(self.inward @ aligned[:, self._oval] + self._mean_features + features, aligned)
+        new = self.opening(plain + features, aligned)
         moves: Tensor = (1 - beta)[:, None, None] * (new - aligned) / scale
         return meshes + moves @ rotation.mT
 

@@ -30,6 +30,7 @@ from models.textures.skin import SMALL, logarithm
 
 GROWN = 17.0  # years, from which on men may have beards
 CELLS = 16  # per side of the light that varies with the frame
+_LOGARITHMS = logarithm(np.arange(256, dtype=np.float32))
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,10 @@ class Textures(TextureModel):
         return np.asarray(cv2.resize(self.mean_light.cpu().numpy(), (size, size), interpolation=cv2.INTER_CUBIC))
 
     @cached_property
+    def _shrunk_light(self) -> Floats:
+        return np.asarray(cv2.resize(self._enlarged_light, (SMALL, SMALL), interpolation=cv2.INTER_AREA))
+
+    @cached_property
     def _small_light(self) -> Floats:
         return np.asarray(self.mean_light.cpu().numpy(), np.float32)
 
@@ -189,16 +194,21 @@ class Textures(TextureModel):
         """Return `_detail` at `SMALL`, kept in half precision."""
         known = self._small_details.get(donor)
         if known is None:
-            small = cv2.resize(self._detail(donor), (SMALL, SMALL), interpolation=cv2.INTER_AREA)
+            small = cv2.resize(self._logarithms(donor), (SMALL, SMALL), interpolation=cv2.INTER_AREA)
+            small -= self._shrunk_light + self.colours[donor].cpu().numpy()
             known = self._small_details[donor] = small.astype(np.float16)
         return known.astype(np.float32)
 
     def _detail(self, donor: int) -> Floats:
         """Return what is left of a donor's picture without light and skin colour, `(S, S, 3)` logarithm."""
+        return np.asarray(self._logarithms(donor) - self._enlarged_light - self.colours[donor].cpu().numpy())
+
+    def _logarithms(self, donor: int) -> Floats:
+        """Return the logarithm of a donor's picture, `(S, S, 3)`."""
         start = int(self.ends[donor - 1]) if donor else 0
         encoded = self.pictures[start : int(self.ends[donor])].cpu().numpy()
         picture = cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-        return np.asarray(logarithm(picture) - self._enlarged_light - self.colours[donor].cpu().numpy(), np.float32)
+        return np.asarray(cv2.LUT(picture, _LOGARITHMS), np.float32)
 
     def _encode(self, crops: Tensor, beta: Tensor, pseudonyms: Tensor) -> Tensor:
         """Return who is drawn and the smooth light on them; of textures, beta mixes shape and nothing else here."""

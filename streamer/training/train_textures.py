@@ -45,6 +45,7 @@ MOST_BRIGHTER = 1.4  # times: teeth far back stay in the dark
 TEETH, TEETH_TINT = 155.0, 0.75  # grey level of the brighter ones, and how much of their hue stays
 EVEN_TEETH = 0.6  # of the dark between teeth goes: seen small it is a brace
 DISTINCT = 0.5  # times the mean of two donors' features: about the mean, no nose or mouth looks out of place
+LEAST_DISTINCT = 0.6  # times as far as usual everybody's features move those of the mean, which are like all
 EVERY = 10  # strangers between two whose light is read: all are lit alike
 
 
@@ -333,6 +334,8 @@ def _give_shapes(
         both = [row[mended[donor].donor.name] for donor in (recipe.inner, recipe.other)]
         shape.strangers[number] = DISTINCT * coordinates[both].mean(dim=0)
         shape.outlines[number] = spans[both].mean(dim=0)
+    moves = (shape.strangers @ shape.features).view(len(recipes), -1, 3).norm(dim=2).mean(dim=1, keepdim=True)
+    shape.strangers *= (LEAST_DISTINCT * moves.median() / moves.clamp(min=1e-9)).clamp(min=1.0)
 
 
 @torch.no_grad()

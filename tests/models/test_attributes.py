@@ -20,10 +20,9 @@ def network() -> AttributeNet:
     return load_attributes()
 
 
-def crop_of(image: Image) -> Image:
+def crop_of(image: Image, detector: FaceDetector) -> Image:
     """Return the crop `(112, 112, 3)` of the face in a picture."""
-    with FaceDetector() as detector:
-        face = max(detector(image), key=lambda face: face.score)
+    face = max(detector(image), key=lambda face: face.score)
     return SimilarityAligner(np.array(DEFAULT_TEMPLATE.points, np.float32), 112).crop(image, face)
 
 
@@ -31,12 +30,14 @@ def tensor(crop: Image) -> torch.Tensor:
     return torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
-def test_an_old_face_is_told_from_a_young_one_small_and_dim_as_well(network: AttributeNet) -> None:
+def test_an_old_face_is_told_from_a_young_one_small_and_dim_as_well(
+    network: AttributeNet, detector: FaceDetector
+) -> None:
     import matplotlib
 
     path = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
-    old = crop_of(np.ascontiguousarray(cv2.imread(str(path))[:, :, ::-1]))  # 77 years
-    young = crop_of(pytest.importorskip("skimage.data").astronaut())  # Eileen Collins, 42 years
+    old = crop_of(np.ascontiguousarray(cv2.imread(str(path))[:, :, ::-1]), detector)  # 77 years
+    young = crop_of(pytest.importorskip("skimage.data").astronaut(), detector)  # Eileen Collins, 42 years
     assert network(tensor(young)).sex < 0
     for made in (np.asarray, lambda crop: cv2.resize(crop, (32, 32), interpolation=cv2.INTER_AREA), dimmed):
         ages = [float(network(tensor(made(crop))).age[0]) for crop in (old, young)]

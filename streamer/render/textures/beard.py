@@ -27,6 +27,7 @@ CHEEKS = (20, 29, 12, 36)  # rows and columns at `SIDE` between which skin is th
 SMOOTH = 0.05  # of the crop's side: finer than that is the person
 SEEN = (0.24, 0.45)  # logarithm below the cheeks: less darkness is shade, and from the second on it is all hair
 DARKEST = 1.2  # logarithm
+CHIN, CHIN_DARK = 0.1, (0.1, 0.2)  # of the side from the middle; logarithm: shades of jaws leave it bare
 EDGE = 1.6  # pixels, how softly it ends
 STRANDS = 0.35  # deviation of hairs, of the darkness of the beard
 STRAND = (0.6, 1.8)  # pixels of 320, how wide and how long hairs are
@@ -63,6 +64,8 @@ class BeardReader:
         self._above, self._beneath = (
             cv2.GaussianBlur(mask.astype(np.float32), (0, 0), EDGE) for mask in (above, beneath & ~above)
         )
+        columns = np.abs(np.arange(SIZE) / SIZE - 0.5) < CHIN
+        self._chin = beneath & columns & (np.arange(SIZE)[:, None] > points[17, 1] * SIZE)
         top, bottom, left, right = CHEEKS
         self._cheeks = np.zeros_like(skin)
         self._cheeks[top:bottom, left:right] = skin[top:bottom, left:right]
@@ -76,8 +79,9 @@ class BeardReader:
         """
         lit = cv2.resize(light, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
         hair = self._darkness(logs - np.median(logs[self._cheeks], axis=0))
-        low, high = SEEN
-        sure = np.clip((hair - low) / (high - low), 0.0, 1.0)
+        (low, high), (bare, covered) = SEEN, CHIN_DARK
+        chin = float(np.clip((hair[self._chin].mean() - bare) / (covered - bare), 0.0, 1.0))
+        sure = chin * np.clip((hair - low) / (high - low), 0.0, 1.0)
         return Beard(sure * self._darkness(logs - lit), sure * hair)
 
     def _darkness(self, rest: Floats) -> Floats:

@@ -10,15 +10,19 @@ import numpy.typing as npt
 
 from streamer.types import Floats
 
-BLURS = (0.0, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)  # pixels of the frame, to choose from
-SHARPER = 1.15  # than the frame a drawn face may be; exactly as soft looked softer than the hair around it
-COARSE = 3.0  # pixels: detail is what is finer than one, of what is finer than this
+MOST_BLUR = 3.0  # pixels of the frame
+SHARPER = 1.2  # than the frame a drawn face may be; exactly as soft looked softer than the hair around it
+EDGES = 0.93  # quantile of the slopes, from which on they are edges
+SHARP = 0.8  # quantile of their sharpness, which tells that of the frame
+SLOPES = (0.7, 2.0)  # pixels, the blurs at which slopes are compared: a soft edge is about as steep at both
+COARSE = 3.0  # pixels: contrast and hues are of what is finer, or coarser
 PALER, CONTRASTS = 0.7, (0.55, 1.1)  # power of the ratio of both contrasts that is taken over, and its limits
 ENOUGH_HUES = 0.5  # of how much a drawn face's hues vary: a frame whose skin varies more is in colour
 MAX_GRAIN = 14.0  # grey levels
-MIN_GRAIN = 0.5
+MIN_GRAIN, MIN_BLUR = 0.5, 0.3
 BAND = (0.8, 2.2)  # pixels: between these lie pores, and what compression leaves of noise
 MOST_PORES, PORES = 2.5, 0.6  # grey levels, and what of the difference is added: folds are seen as pores, too
+PORES_SEEN = (100.0, 200.0)  # pixels across: on smaller faces all that is as fine are features
 TILE = 512  # pixels, side of the noise that grain is cut from
 _LAPLACE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # sees noise, not edges (Immerkaer 1996)
 
@@ -53,16 +57,15 @@ def measure(below: Floats, patch: Floats, inside: npt.NDArray[np.bool_]) -> Fini
         return Finish()
     frame, face = (np.asarray(part.mean(axis=2), np.float32) for part in (below, patch))
     noise = _noise(frame, known)
-    limit = SHARPER * _detail(frame, known, noise)
     own = _contrast(face, known)
     contrast = float(np.clip((_contrast(frame, known) / max(own, 1.0)) ** PALER, *CONTRASTS))
-    for blur in BLURS:
-        blurred = cv2.GaussianBlur(face, (0, 0), blur) if blur else face
-        if _detail(blurred, known, 0.0) <= limit:
-            break
+    softer = (_softness(frame, known) / SHARPER) ** 2 - _softness(face, known) ** 2
+    blur = min(MOST_BLUR, float(np.sqrt(max(0.0, softer))))
+    blurred = cv2.GaussianBlur(face, (0, 0), blur) if blur >= MIN_BLUR else face
     grain = float(np.sqrt(max(0.0, noise**2 - _noise(blurred, known) ** 2)))
     rough = _roughness(frame, known) ** 2 - (contrast * _roughness(blurred, known)) ** 2
-    pores = PORES * float(np.sqrt(max(0.0, rough)))
+    low, high = PORES_SEEN
+    pores = PORES * float(np.sqrt(max(0.0, rough)) * np.clip((frame.shape[1] - low) / (high - low), 0.0, 1.0))
     hues = min(1.0, _hues(below, known) / max(ENOUGH_HUES * _hues(patch, known), 1e-6))
     return Finish(blur, contrast, min(MAX_GRAIN, grain), min(MOST_PORES, pores), hues)
 
@@ -86,7 +89,7 @@ def apply(
         more = patch - plain
         grey = more.mean(axis=2, keepdims=True)
         patch = np.asarray(plain + grey + finish.hues * (more - grey), np.float32)
-    if finish.blur >= 0.3:
+    if finish.blur >= MIN_BLUR:
         patch = np.asarray(cv2.GaussianBlur(patch, (0, 0), finish.blur))
     grain, pores = noise
     height, width = patch.shape[:2]
@@ -134,11 +137,23 @@ def _noise(grey: Floats, known: npt.NDArray[np.bool_]) -> float:
     return float(np.median(response)) / (0.6745 * 6.0)
 
 
-def _detail(grey: Floats, known: npt.NDArray[np.bool_], noise: float) -> float:
-    """Return how much of the contrast is finer than a pixel or so, without what noise adds."""
-    fine, coarse = (cv2.GaussianBlur(grey, (0, 0), sigma) for sigma in (1.0, COARSE))
-    sharp = max(0.0, float((grey - fine)[known].var()) - 0.8 * noise**2)
-    return float(np.sqrt(sharp) / max(1.0, float((grey - coarse)[known].std())))
+def _softness(grey: Floats, known: npt.NDArray[np.bool_]) -> float:
+    """Return how blurred the sharper edges within `known` are: the deviation of that blur, in pixels.
+
+    Shades have edges as well, which are soft in the sharpest frame. The slope of an edge that is blurred by s is,
+    blurred by d more, as 1 over the root of s^2 + d^2.
+    """
+    fine, coarse = (_slopes(cv2.GaussianBlur(grey, (0, 0), blur)) for blur in SLOPES)
+    edges = known & (coarse >= max(1e-3, float(np.quantile(coarse[known], EDGES))))
+    if not edges.any():
+        return 0.0
+    ratio = float(np.quantile(fine[edges] / coarse[edges], SHARP)) ** 2
+    a, b = (blur**2 for blur in SLOPES)
+    return float(np.sqrt(max(0.0, b - a * ratio) / max(ratio - 1.0, 0.05)))
+
+
+def _slopes(grey: Floats) -> Floats:
+    return np.asarray(cv2.magnitude(cv2.Scharr(grey, cv2.CV_32F, 1, 0), cv2.Scharr(grey, cv2.CV_32F, 0, 1)))
 
 
 def _contrast(grey: Floats, known: npt.NDArray[np.bool_]) -> float:

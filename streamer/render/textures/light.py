@@ -26,6 +26,8 @@ LEAST_SPREAD = 0.06  # of log colours about the fit on the smoothest skin
 PRIOR = 0.04  # of the weight around a place: with less skin than this the polynomial decides there
 OUTSIDE = 0.96  # of the oval: the rim of a mesh lies on background now and then
 OTHER = 0.25  # as little like skin as what may lie before a face
+SEEN = 0.02, 0.98  # quantiles of the log colours of skin, between which its light is: past what is seen, no fit knows
+ENOUGH_SKIN = 60  # pixels of it that tell these
 STRAND = 5  # pixels down that hair hangs at least; the bows of glasses do not, and are painted over with the glasses
 HAIR = 0.25  # of the brow's surface, that is surely hair
 LASHES = (1.0, 1.6)  # of an eye's size: between these lie lashes, and what is painted around them
@@ -98,6 +100,7 @@ class LightReader:
         self.skin = self.face & ~np.any(features, axis=0)  # (SIDE, SIDE)
         self.eyes = np.any([polygon(points, eye, scale=1.3) for eye in EYES], axis=0)
         self.brows = np.any([polygon(points, brow, scale=0.9) for brow in BROWS], axis=0)
+        self.around_lips = cv2.GaussianBlur(polygon(points, LIPS, scale=1.3).astype(np.float32), (0, 0), 1.0)
         self.lips = polygon(points, LIPS, scale=1.0) & ~polygon(points, INNER_LIPS, scale=1.0)
         eyes, around = (np.any([polygon(points, eye, scale=scale) for eye in EYES], axis=0) for scale in LASHES)
         self.lashes = around & ~eyes & ~self.brows
@@ -122,6 +125,7 @@ class LightReader:
         sigma = SMOOTH * SIDE
         total = cv2.GaussianBlur(rest * weight[..., None], (0, 0), sigma)
         light = fit + total / (cv2.GaussianBlur(weight, (0, 0), sigma) + PRIOR)[..., None]
+        light = _within_seen(light, logs[weight > 0.5])
         cells = cv2.resize(light, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
         return Light(np.asarray(cells, np.float32), skin, spread, self._tones(logs - light))
 
@@ -175,15 +179,24 @@ class LightReader:
         return np.asarray(self._terms @ factors, np.float32), spread
 
 
+def _within_seen(light: Floats, skin: Floats) -> Floats:
+    """Return `light` `(SIDE, SIDE, 3)` no brighter and no darker than what of `skin` `(N, 3)` is seen."""
+    if len(skin) < ENOUGH_SKIN:
+        return light
+    return np.asarray(np.clip(light, *np.quantile(skin, SEEN, axis=0)), np.float32)
+
+
 def distance(rest: Floats) -> Floats:
     """Return how unlike skin log colours are that differ by `rest`, `(h, w, 3)`, from what is expected: squared."""
     turned = cv2.transform(rest, _APART)
-    return np.asarray(cv2.transform(cv2.multiply(turned, turned), _SUM))
+    return np.asarray(cv2.transform(cv2.multiply(turned, turned, turned), _SUM))
 
 
 def likeness(rest: Floats, spread: float) -> Floats:
     """Return how much log colours look like skin, `(h, w)` in [0, 1]: by what they differ, and its usual spread."""
-    return np.asarray(cv2.exp(distance(rest) * (-1.0 / (SPREADS * spread) ** 2)), np.float32)
+    apart = distance(rest)
+    apart *= np.float32(-1.0 / (SPREADS * spread) ** 2)
+    return np.asarray(cv2.exp(apart, apart))
 
 
 def polygon(points: Floats, indices: tuple[int, ...], *, scale: float, side: int = SIDE) -> npt.NDArray[np.bool_]:

@@ -19,8 +19,9 @@ SHUT = (0.02, 0.05)  # of the mouth's width: below, lips touch; from the second 
 LIP = 0.008  # of the texture's side: how far from the edge of a lip its colour is taken
 PARTING, PARTED = 0.018, 0.42  # of the mouth's width, how thick the line between closed lips is, and how dark
 WIDTH_WEIGHT, TEETH_WEIGHT = 0.5, 0.15  # eye distances of opening that a unit of width, or of teeth, counts for
-TEETH = (0.5, 0.85)  # brightness over that of skin, below which no teeth show, and from which on they do
-DIMMEST = 0.6  # times as bright as they are kept, teeth are drawn at least; at most as they are
+TEETH = (0.48, 0.78)  # brightness over that of skin, below which no teeth show, and from which on they do
+BRIGHTER = (0.6, 1.4)  # times as bright over skin as they are kept teeth are drawn, as those of the person are
+TEETH_HUES = (0.88, 1.14)  # times as much of each channel as the light makes expect
 UPPER_TEETH = (slice(4, 20), slice(28, 68))  # rows and columns of a strip that they are seen in
 SHADE = 0.3  # how much darker it is beneath the upper lip
 SHADED = 0.3  # of the opening, how far down
@@ -37,6 +38,14 @@ def whiteness(strip: Image, skin: float) -> float:
     """Return how bright teeth are in the inside of a mouth, over the grey level of the skin; low where none show."""
     white = strip[UPPER_TEETH].min(axis=2)  # lips and tongue are red
     return float(np.quantile(white, 0.7)) / max(skin, 1.0)
+
+
+def hue(strip: Image) -> Floats:
+    """Return the hue of the teeth in the inside of a mouth, `(3,)` of mean 1."""
+    pixels = strip[UPPER_TEETH].reshape(-1, 3).astype(np.float32) + 1.0
+    white = pixels.min(axis=1)
+    colour = pixels[white >= np.quantile(white, 0.7)].mean(axis=0)
+    return np.asarray(colour / colour.mean(), np.float32)
 
 
 def teeth(whiteness: float) -> float:
@@ -115,9 +124,12 @@ def draw(patch: Floats, mesh: Floats, inside: Floats, *, start: Floats) -> None:
     x2, y2 = np.minimum(np.ceil(lips.max(axis=0)).astype(int) + 2, patch.shape[1::-1])
     if x2 - x1 < 2 or y2 - y1 < 2:
         return
-    where = _to_strip(mesh[:, :2] - start, (x1, y1, x2, y2), along / width, width)
+    size = (round(min(STRIP[0], max(width, 8.0))), round(min(STRIP[1], max(gap, 4.0))))  # gaps of teeth must not alias
+    inside = np.asarray(cv2.resize(inside, size, interpolation=cv2.INTER_AREA))
+    share = _to_strip(mesh[:, :2] - start, (x1, y1, x2, y2), along / width, width)
+    where = (share * np.array(size, np.float32) - 0.5).astype(np.float32)
     colours = cv2.remap(inside, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    depth = where[..., 1] / STRIP[1]
+    depth = share[..., 1]
     colours *= (1.0 - SHADE * np.clip(1.0 - depth / SHADED, 0.0, 1.0))[..., None]
     alpha = smooth_polygon(lips - np.array([x1, y1], np.float32), (x2 - x1, y2 - y1))[..., None] * min(1.0, shown)
     part = patch[y1:y2, x1:x2]
@@ -139,7 +151,7 @@ def _draw_parting(patch: Floats, line: Floats, width: float) -> None:
 
 
 def _to_strip(mesh: Floats, roi: tuple[int, int, int, int], along: Floats, width: float) -> Floats:
-    """Return where in the strip each pixel of `roi` lies, `(h, w, 2)`."""
+    """Return where in the strip each pixel of `roi` lies, `(h, w, 2)` as shares of its width and height."""
     x, y = np.meshgrid(np.arange(roi[0], roi[2], dtype=np.float32), np.arange(roi[1], roi[3], dtype=np.float32))
     x, y = x - mesh[78, 0], y - mesh[78, 1]
     across, down = x * along[0] + y * along[1], y * along[0] - x * along[1]
@@ -150,9 +162,7 @@ def _to_strip(mesh: Floats, roi: tuple[int, int, int, int], along: Floats, width
         edges.append(np.interp(across, points[order, 0], points[order, 1]))
     upper, lower = edges
     share = (down - upper) / np.maximum(lower - upper, 0.5)
-    size = np.array(STRIP, np.float32)
-    where = np.stack([across / width * (size[0] - 1), np.clip(share, 0.0, 1.0) * (size[1] - 1)], axis=-1)
-    return np.asarray(where, np.float32)
+    return np.asarray(np.stack([across / width, np.clip(share, 0.0, 1.0)], axis=-1), np.float32)
 
 
 def smooth_polygon(corners: Floats, size: tuple[int, int]) -> Floats:

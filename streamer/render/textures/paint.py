@@ -17,9 +17,10 @@ from streamer.render.textures.light import BROWS, DARK, SIDE, likeness, logarith
 from streamer.render.textures.stranger import Stranger, enlarged
 from streamer.types import Face, Floats, Image
 
-GAINS = (-2.0, 0.25)  # logarithm of the light on eyes and teeth over that of the texture
-LIGHT_HUE = 0.3  # how much of the hue of lit skin is the light's
-MOUTH_GAIN = 1.15  # of the light that falls on skin, what teeth send back: they are brighter than skin, and in shade
+GAINS = (-2.0, 0.25)  # logarithm of the light on eyes over that of the texture
+SKIN_HUE = np.array([1.22, 0.97, 0.81], np.float32)  # of skin in white light
+LIGHT_HUE = 0.8  # power of the hue of lit skin over that: what is taken for the light's
+WARM = 0.3  # power of the hue of skin that whites have: of eyes and of teeth
 BROW_REACH = 0.03  # of the oval's width around the person's own brows, that is always painted over
 TURNED = (0.7, 0.9)  # where the nose lies across the oval, from which on a face reaches past its mesh
 LEAST_SPREAD = 0.12  # of log colours: sharper tells noise from skin
@@ -121,37 +122,43 @@ def face(
         canvas: Where.
         stranger: Who.
         look: How.
-        inside_mouth: `(40, 96, 3)` float32 RGB, evenly lit.
+        inside_mouth: `(40, 96, 3)` float32 RGB, in the person's light.
         lit: `(h, w, 3)` log colours of skin in the person's light (`expected`).
         mesh: `(468, 3)` of the new face.
-        places: Row and column in the template, at `SIDE`, of both eyes and the mouth.
+        places: Row and column in the template, at `SIDE`, of both eyes.
         creases: `(C, C)`, the logarithm of what the expression does to skin, in the template.
         own: In [0, 1], how much of the eyes and the mouth is to be left as the levels of the stranger have it.
     """
     level, across = 0, len(stranger.levels[0]) * OVAL_SHARE / canvas.width  # pixels of texture to a pixel of the frame
     while across > 2 * SHARP and level < len(stranger.levels) - 1:
         level, across = level + 1, across / 2
-    flat = _warped(stranger.levels[level], canvas) + _warped((1.0 - own) * creases, canvas)[..., None]
-    patch = cv2.subtract(cv2.exp(cv2.add(flat, lit)), (DARK,) * 4)
+    folds = _warped((1.0 - own) * creases, canvas)
+    logs = cv2.add(cv2.add(_warped(stranger.levels[level], canvas), cv2.merge([folds] * 3)), lit)
+    patch = cv2.subtract(cv2.exp(logs, logs), (DARK,) * 4, logs)
     plain = patch.copy() if own else patch
     start = np.array(canvas.roi[:2], np.float32)
     more, skin = enlarged(look.light - stranger.light, SIDE), enlarged(look.light, SIDE)
     gains = np.stack([_gain(more[place], skin[place]) for place in places])
-    eyes.draw(patch, mesh, stranger.eyeball, look.gaze, gains[:2], start)
-    mouth.draw(patch, mesh, inside_mouth * (MOUTH_GAIN * gains[2]), start=start)
+    eyes.draw(patch, mesh, stranger.eyeball, look.gaze, gains, start)
+    mouth.draw(patch, mesh, inside_mouth, start=start)
     return np.asarray(cv2.addWeighted(plain, own, patch, 1.0 - own, 0.0) if own else patch, np.float32)
 
 
 def _gain(more: Floats, skin: Floats) -> Floats:
-    """Return what to multiply eyes and teeth with, `(3,)`: skin's light, in a little of skin's hue.
+    """Return what to multiply eyes with, `(3,)`: skin's light.
 
     Args:
         more: `(3,)` log light on the person's skin over that on the stranger's: its hue is that of two skins.
         skin: `(3,)` log colour of the person's skin there.
     """
+    return np.asarray(white(skin) * np.exp(np.clip(more.mean(), *GAINS)), np.float32)
+
+
+def white(skin: Floats) -> Floats:
+    """Return the hue `(3,)` of the whites of eyes and of teeth beside skin of a log colour `(3,)`."""
     colour = np.maximum(np.exp(skin) - DARK, 1.0)
-    hue = (colour / colour.mean()) ** LIGHT_HUE
-    return np.asarray(hue * np.exp(np.clip(more.mean(), *GAINS)), np.float32)
+    hue = SKIN_HUE**WARM * (colour / colour.mean() / SKIN_HUE) ** LIGHT_HUE
+    return np.asarray(hue / hue.mean(), np.float32)
 
 
 def expected(canvas: Canvas, look: Look) -> Floats:
@@ -161,7 +168,8 @@ def expected(canvas: Canvas, look: Look) -> Floats:
 
 def plain(lit: Floats) -> Floats:
     """Return skin in the person's light without any feature, `(h, w, 3)` float32 RGB; `lit` as in `face`."""
-    return np.asarray(cv2.subtract(cv2.exp(lit), (DARK,) * 4), np.float32)
+    bright = cv2.exp(lit)
+    return np.asarray(cv2.subtract(bright, (DARK,) * 4, bright))
 
 
 def blend(image: Image, canvas: Canvas, patch: Floats, look: Look, *, lit: Floats) -> None:
@@ -174,11 +182,15 @@ def blend(image: Image, canvas: Canvas, patch: Floats, look: Look, *, lit: Float
         look: Of the person.
         lit: As in `face`.
     """
-    skin = likeness(cv2.subtract(logarithm(canvas.below), lit), max(look.spread, LEAST_SPREAD))
-    inside = canvas.inside.astype(np.uint8)
+    spread = max(look.spread, LEAST_SPREAD)
+    skin = likeness(cv2.subtract(logarithm(canvas.below), lit), spread)
+    darker = cv2.subtract(logarithm(_rounded(patch)), lit)
+    new_skin = likeness(cv2.min(darker, 0.0, darker), spread)
+    inside = canvas.inside.view(np.uint8)
     skin = rim.without_strokes(skin, canvas.width)
     depth = rim.depth(inside, canvas.width)
-    patch = rim.matched(patch, canvas.below, depth=depth * canvas.known, skin=skin, width=canvas.width)
+    deep = depth * canvas.known
+    patch = rim.matched(patch, canvas.below, depth=deep, skin=skin, new_skin=new_skin, width=canvas.width)
     opacity = rim.opacity(depth, skin, canvas.kept)
     if look.front.any():
         opacity *= 1.0 - _warped(look.front, canvas) * (1.0 - skin) * (1.0 - canvas.kept)
@@ -187,11 +199,16 @@ def blend(image: Image, canvas: Canvas, patch: Floats, look: Look, *, lit: Float
     shown = edge(canvas.known, EDGE * canvas.width)
     if (shown < 1.0).any():
         patch = _whole(patch, plain(lit), shown, sigma=FILLED * canvas.width)
-    new = np.asarray(cv2.convertScaleAbs(np.maximum(patch, 0.0)))
+    new = _rounded(patch)
     if canvas.turned > 0.0:
         new = without_folds(new, canvas.where, canvas.known)
     drawn = cv2.blendLinear(canvas.below, new, 1.0 - opacity, opacity)
-    part[:] = cv2.copyTo(drawn, canvas.concealed.astype(np.uint8), part.copy())
+    part[:] = cv2.copyTo(drawn, canvas.concealed.view(np.uint8), part.copy())
+
+
+def _rounded(patch: Floats) -> Image:
+    """Return `(h, w, 3)` values as a picture, cut off at 0 and 255."""
+    return np.asarray(cv2.convertScaleAbs(cv2.max(patch, 0.0)))
 
 
 def _whole(patch: Floats, skin: Floats, shown: Floats, *, sigma: float) -> Floats:
@@ -205,14 +222,13 @@ def _whole(patch: Floats, skin: Floats, shown: Floats, *, sigma: float) -> Float
     """
     shrink = max(1.0, sigma / 2.0)
     size = (max(1, round(patch.shape[1] / shrink)), max(1, round(patch.shape[0] / shrink)))
-    more = cv2.subtract(patch, skin)
-    more *= shown[..., None]
+    more = cv2.multiply(cv2.subtract(patch, skin), cv2.merge([shown] * 3))
     colours, weight = (
         cv2.GaussianBlur(cv2.resize(part, size, interpolation=cv2.INTER_AREA), (0, 0), sigma / shrink)
         for part in (more, shown)
     )
     field = cv2.resize(colours / (weight + 0.02)[..., None], patch.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    return np.asarray(cv2.blendLinear(patch, cv2.add(skin, field), shown, 1.0 - shown))
+    return np.asarray(cv2.blendLinear(patch, cv2.add(skin, field, field), shown, 1.0 - shown))
 
 
 def _warped(values: Floats, canvas: Canvas) -> Floats:

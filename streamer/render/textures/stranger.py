@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from streamer.render.textures import eyes, mouth
-from streamer.render.textures.light import CELLS, DARK, Light, LightReader, Tones
+from streamer.render.textures.light import CELLS, DARK, Light, LightReader, Tones, polygon
+from streamer.render.textures.light import LIPS as LIP_OUTLINE
 from streamer.types import Floats, Image
 
 LEVELS = 3  # sizes a stranger is kept in, each half the one before
@@ -17,14 +18,18 @@ BROW_REACH = 5  # cells around the brows of the mesh, past which those of some s
 BROW_HUE = 0.1  # of the logarithm, by which the hue of brows goes along with the person's hair at most
 LASHES_PALER = 0.5  # the same as of brows, of lashes and what is painted around them
 LIPS = (-0.4, 0.1), (-0.02, 0.3), (-0.05, 0.2)  # limits of the lips of a person: brightness, red over green, blue over
-MOST_REDDER = 0.3  # of the logarithm of each channel, by which lips change: of dark ones more would shine
+MOST_REDDER = 0.6  # of the logarithm of each channel, by which lips change
+LIPS_SIDE = 144  # pixels of the crop in which lips are masked
 LIPS_TAKEN = 0.85  # of the difference from the person's
+SHINE = (0.05, 0.08)  # logarithm: brighter than skin by the first is shine, of which at most the second is shown
+MOST_TINT = 0.05  # logarithm: by how much the hue of parts of a face differs from that of skin, about
+LIP_SHADES = 0.22  # logarithm: how much lighter or darker than all of them parts of lips are at most
 OWN_LIGHT = (-0.2, 0.25)  # of the logarithm: how much of a texture's own light may be left in it, beyond what all have
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureMasks:
-    """Where the features of a face lie in a crop, `(SIDE, SIDE)` each in [0, 1]."""
+    """Where the features of a face lie in a crop, `(SIDE, SIDE)` each in [0, 1]; lips, which are thin, finer."""
 
     brows: Floats
     lips: Floats
@@ -48,11 +53,12 @@ class Stranger:
     tones: Tones
 
 
-def feature_masks(reader: LightReader) -> FeatureMasks:
-    """Return where features lie in the template of `reader`."""
+def feature_masks(reader: LightReader, points: Floats) -> FeatureMasks:
+    """Return where features lie in the template `points` `(468, 2)` of `reader`."""
     reach = np.ones((BROW_REACH, BROW_REACH), np.uint8)
     brows = cv2.dilate(reader.brows.astype(np.float32), reach) * (1.0 - reader.eyes)
-    masks = (brows, reader.lips.astype(np.float32), reader.lashes.astype(np.float32) * (1.0 - brows))
+    lips = polygon(points, LIP_OUTLINE, scale=1.0, side=LIPS_SIDE).astype(np.float32)
+    masks = (brows, lips, reader.lashes.astype(np.float32) * (1.0 - brows))
     return FeatureMasks(*(np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.8), np.float32) for mask in masks))
 
 
@@ -73,11 +79,12 @@ def prepare(
     read = reader(texture)
     light = _light(read, common, reader)
     texture = mouth.closed(texture, points)
-    flat = np.log(texture.astype(np.float32) + DARK) - enlarged(light, side)
+    flat = _without_shine(np.log(texture.astype(np.float32) + DARK) - enlarged(light, side))
+    flat = _without_tint(flat, 1.0 - enlarged(reader.around_lips, side)[..., None])
     sizes = [flat]
     for _ in range(levels - 1):
         sizes.append(np.asarray(cv2.resize(sizes[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)))
-    return Stranger(tuple(sizes), light, eye, read.tones)
+    return Stranger(tuple(sizes), light, eye, replace(read.tones, brows=_without_tint(read.tones.brows, 1.0)))
 
 
 def with_tones(stranger: Stranger, tones: Tones, masks: FeatureMasks) -> Stranger:
@@ -100,8 +107,27 @@ def with_tones(stranger: Stranger, tones: Tones, masks: FeatureMasks) -> Strange
         )
         hair = brows * np.clip(level.mean(axis=2, keepdims=True) / min(brow, -1e-3), 0.0, 1.0) ** 2
         paler = level * (1.0 + brows_paler * brows + lashes_paler * lashes)
-        levels.append(np.asarray(paler + hair * hue + lips * redder, np.float32))
+        even = own.lips + _held(_without_tint(paler - own.lips, 1.0), LIP_SHADES)
+        levels.append(np.asarray(paler + hair * hue + lips * (redder + even - paler), np.float32))
     return replace(stranger, levels=tuple(levels))
+
+
+def _without_shine(flat: Floats) -> Floats:
+    """Return log colours of skin `(S, S, 3)` without a light of its own: eyes, which are brighter, are drawn anew."""
+    start, most = SHINE
+    over = np.maximum(flat.mean(axis=2, keepdims=True) - start, 0.0)
+    return np.asarray(flat - (over - _held(over, most)), np.float32)
+
+
+def _without_tint(flat: Floats, share: Floats | float) -> Floats:
+    """Return log colours less `share` of what of their hues is beyond `MOST_TINT`."""
+    tint = flat - flat.mean(axis=-1, keepdims=True)
+    return np.asarray(flat + share * (_held(tint, MOST_TINT) - tint), np.float32)
+
+
+def _held(values: Floats, most: float) -> Floats:
+    """Return `values` within `most` of 0, softly."""
+    return np.asarray(most * np.tanh(values / most), np.float32)
 
 
 def _hue(colour: Floats) -> Floats:

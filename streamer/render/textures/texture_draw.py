@@ -87,11 +87,12 @@ class TextureDrawer(Drawer[_Drawn]):
         self._textures, self._network = model, network
         points = np.array(model.template.points, np.float32)
         self._points, self._reader = points, LightReader(points)
-        self._masks = feature_masks(self._reader)
+        self._masks = feature_masks(self._reader, points)
         self._beards = BeardReader(points, self._reader.skin)
         self._common = model.light.cpu().numpy()
         self._strips = model.mouths.cpu().numpy().astype(np.float32)  # (M, 40, 96, 3)
         self._whiteness = np.array([mouth.whiteness(strip, TEETH_SKIN) for strip in self._strips], np.float32)  # (M,)
+        self._hues = np.array([mouth.hue(np.asarray(strip, np.uint8)) for strip in self._strips])  # (M, 3)
         shown = [mouth.teeth(white) for white in self._whiteness]
         self._mouths = np.column_stack([model.mouth_openings.cpu().numpy(), shown]).astype(np.float32)  # (M, 3)
         self._finished = Finisher()
@@ -99,7 +100,8 @@ class TextureDrawer(Drawer[_Drawn]):
         self._usual_eye: eyes.Eyeball | None = None
         self._small = MeshAligner(points, SIDE)
         self._large = MeshAligner(points, model.crop_size, map_size=MAP_SIZE)
-        self._places = [_place(points, indices) for indices in (*eyes.LIDS, mouth.UPPER + mouth.LOWER)]
+        self._eyes = [_place(points, indices) for indices in eyes.LIDS]
+        self._mouth = _place(points, mouth.UPPER + mouth.LOWER)
         super().__init__(model, device, pseudonyms=pseudonyms)
 
     def warm_up(self) -> None:
@@ -191,9 +193,10 @@ class TextureDrawer(Drawer[_Drawn]):
         view = replace(view, face=seen, fine=view.fine * scale)
         own = torch.from_numpy(seen.mesh.copy())[None].to(self._device)
         creases = self._creases([seen.mesh])[0]
-        for number in numbers:
-            one = torch.tensor([number], device=self._device)
-            mesh = self._model.reshape(own, torch.zeros(1, device=self._device), one)[0].cpu().numpy()
+        others = torch.tensor(numbers, device=self._device)
+        zeros = torch.zeros(len(numbers), device=self._device)
+        meshes = self._model.reshape(own.expand(len(numbers), -1, -1), zeros, others).cpu().numpy()
+        for number, mesh in zip(numbers, meshes, strict=True):
             mesh = as_open(mesh, seen.mesh)
             canvas = paint.canvas(image, face, seen.mesh, replace(face, mesh=mesh), aligner=self._large)
             result = image.copy()
@@ -228,15 +231,20 @@ class TextureDrawer(Drawer[_Drawn]):
         return _View(face, look, exact[FINE_POINTS, :2] - mesh[FINE_POINTS, :2], inside, light.tones, beard)
 
     def _inside_mouth(self, image: Image, fine: Floats, light: Light, track: Track, seconds: float) -> Floats:
-        """Return the inside of a mouth as open and wide as the person's, with as bright teeth, `(40, 96, 3)`."""
-        skin = float(np.exp(enlarged(light.cells, SIDE)[self._places[-1]]).mean())
-        white = mouth.whiteness(mouth.strip(image, fine), skin)
-        wanted = np.append(mouth.opening(fine), mouth.teeth(white))
-        chosen = mouth.nearest(self._mouths, wanted)
-        weights = np.zeros((len(self._mouths), 1), np.float32)
-        weights[chosen] = np.clip(white / max(float(self._whiteness[chosen]), 1e-6), mouth.DIMMEST, 1.0)
-        weights = self._steady("mouth", track.id, weights, seconds)[:, 0]
-        return np.tensordot(weights, self._strips, axes=1).astype(np.float32)
+        """Return the inside of a mouth as open and wide as the person's, with teeth like theirs, `(40, 96, 3)`."""
+        skin = enlarged(light.cells, SIDE)[self._mouth]
+        own, expected = mouth.strip(image, fine), paint.white(skin)
+        level = float(np.exp(skin).mean())
+        white = mouth.whiteness(own, level)
+        shown = mouth.teeth(white)
+        chosen = mouth.nearest(self._mouths, np.append(mouth.opening(fine), shown))
+        weights = np.zeros(len(self._mouths), np.float32)
+        brighter = np.clip(white / max(float(self._whiteness[chosen]), 1e-6), *mouth.BRIGHTER)
+        weights[chosen] = 1.0 + shown * (brighter - 1.0)
+        teeth = np.clip(mouth.hue(own) / self._hues[chosen] / expected, *mouth.TEETH_HUES)
+        hue = expected * (1.0 + shown * (teeth - 1.0)) * level / TEETH_SKIN
+        weights, hue = np.split(self._steady("mouth", track.id, np.append(weights, hue), seconds), [len(weights)])
+        return np.asarray(np.tensordot(weights, self._strips, axes=1) * hue, np.float32)
 
     def _stranger(self, image: Image, view: _View, number: int, *, beta: float) -> Stranger:
         """Return who is drawn: a stranger, mixed with the person as far as beta asks for it."""
@@ -304,7 +312,7 @@ class TextureDrawer(Drawer[_Drawn]):
             view.inside_mouth,
             lit=lit,
             mesh=mesh,
-            places=self._places,
+            places=self._eyes,
             creases=creases,
             own=own,
         )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.registry import load_face_model
-from models.textures.clean import clean
+from models.textures.clean import clean, without_hair
 from models.textures.regions import Floats, Regions, make_regions
 from models.textures.skin import SMALL, picture_of, read_skin
 
@@ -103,3 +103,15 @@ def test_a_patch_of_shadow_on_a_cheek_is_held_down_and_a_beard_stays(regions: Re
     assert picture[patch].mean() > 0.72 * SKIN.mean()
     chin = beard & (np.abs(x - SIZE / 2) < 20) & (y < np.flatnonzero(beard.any(axis=1))[0] + 15)
     assert picture[chin].mean() < 0.6 * SKIN.mean()
+
+
+def test_hair_over_the_tail_of_a_brow_is_replaced_by_the_other(regions: Regions) -> None:
+    detail = np.zeros((SIZE, SIZE, 3), np.float32)
+    detail[(regions.brows > 0.5) & (regions.brows[:, ::-1] > 0.5)] = -0.8
+    haired = detail.copy()
+    left = np.arange(SIZE) < 0.3 * SIZE
+    haired[np.ix_(np.flatnonzero(regions.brows.max(axis=1) > 0), np.flatnonzero(left))] = -1.4
+    mended_brows = without_hair(haired, regions)
+    tail = (detail[..., 0] < 0) & left
+    assert np.abs(mended_brows - detail)[tail].mean() < 0.3 * np.abs(haired - detail)[tail].mean()
+    np.testing.assert_allclose(without_hair(detail, regions), detail, atol=0.02)

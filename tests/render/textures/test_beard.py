@@ -56,6 +56,13 @@ def test_a_shadow_on_one_side_is_no_beard(reader: beard.BeardReader, points: Flo
     assert read(reader, crop(points, sides=slice(0, SIDE // 2 - 3))).hair.max() < 0.1
 
 
+def test_hollow_cheeks_are_no_beard(reader: beard.BeardReader, points: Floats):
+    """Both sides of the jaw lie in shade, as when somebody laughs below a lamp; the chin does not."""
+    both = crop(points)
+    both[:, SIDE // 2 - 6 : SIDE // 2 + 6] = crop(points, sides=slice(0))[:, SIDE // 2 - 6 : SIDE // 2 + 6]
+    assert read(reader, both).hair.max() < 0.1
+
+
 def test_a_stranger_gets_hairs_of_nobody_where_the_beard_is(reader: beard.BeardReader, points: Floats):
     flat = tuple(np.zeros((side, side, 3), np.float32) for side in (192, 96))
     nobody = Stranger(

@@ -68,3 +68,21 @@ def test_a_black_and_white_frame_gets_a_face_without_hues():
     drawn = finish.apply(colourful, np.full_like(grey, 128), wanted, noise=finish.noise_tiles(), seed=1, start=(0, 0))
     assert np.ptp(drawn, axis=2).max() < 0.05 * np.ptp(colourful, axis=2).max()
     assert finish.measure(colourful, colourful, INSIDE).hues == 1.0
+
+
+def test_small_faces_get_no_pores():
+    """On a face of a hundred pixels what is as fine are features."""
+    smooth = np.full((90, 90, 3), 128, np.float32)
+    rough = smooth + 4.0 * finish.noise_tiles()[1][100:190, 50:140, None]
+    assert finish.measure(rough, smooth, np.ones((90, 90), bool)).pores == 0
+
+
+@pytest.mark.parametrize("blur", [1.0, 1.5, 2.0])
+def test_as_soft_is_as_soft_whatever_the_contrast(blur: float):
+    """A hard shadow across the frame's face does not make it count as sharp."""
+    soft = cv2.GaussianBlur(picture(), (0, 0), blur)
+    shadowed = soft.copy()
+    shadowed[:, 60:] *= 0.4
+    shadowed = cv2.GaussianBlur(shadowed, (0, 0), blur)
+    for frame in (soft, 128 + 0.5 * (soft - 128), shadowed):
+        assert finish.measure(frame, picture(), INSIDE).blur == pytest.approx(blur / finish.SHARPER, rel=0.35)

@@ -67,3 +67,13 @@ def test_nothing_lies_before_eyes_and_mouth(reader: LightReader):
     for point in (159, 386, 13, 1):
         x, y = (POINTS[point] * SIDE).astype(int)
         assert front[y, x] < 0.05
+
+
+def test_light_is_never_brighter_than_the_skin_that_is_seen(reader: LightReader):
+    """Where nothing is known of the skin a polynomial would go on rising."""
+    across = np.linspace(0.3, 1.3, SIDE, dtype=np.float32)[None].repeat(SIDE, 0)
+    crop = face(across)
+    hidden = np.arange(SIDE) > 0.7 * SIDE
+    crop[:, hidden] = (20, 60, 20)
+    seen = np.log(crop[:, ~hidden].reshape(-1, 3).max(axis=0) + 8.0)
+    assert (reader(crop).cells <= seen + 0.01).all()

@@ -81,3 +81,20 @@ def test_the_mouth_that_is_as_far_open_and_shows_as_much_of_the_teeth_is_taken(w
 def test_teeth_are_white_and_neither_lips_nor_dark(inside: tuple[int, int, int], shown: float):
     strip = np.full((mouth.STRIP[1], mouth.STRIP[0], 3), inside, np.uint8)
     assert mouth.teeth(mouth.whiteness(strip, 160.0)) == pytest.approx(shown, abs=0.35)
+
+
+def test_the_hue_of_teeth_is_that_of_the_brighter_part():
+    strip = np.full((mouth.STRIP[1], mouth.STRIP[0], 3), (120, 30, 30), np.uint8)
+    strip[4:14] = (220, 200, 160)
+    np.testing.assert_allclose(mouth.hue(strip), np.array([220, 200, 160]) / 193.33, atol=0.01)
+
+
+def test_gaps_between_teeth_do_not_flicker_in_a_small_mouth():
+    """Dark lines a pixel of the strip wide are a shade, wherever the pixels of the frame fall."""
+    strip = np.full((mouth.STRIP[1], mouth.STRIP[0], 3), 220, np.float32)
+    strip[:, ::6] = 0
+    patch = np.full((100, 100, 3), 100, np.float32)
+    mouth.draw(patch, lips(16), strip, start=np.zeros(2, np.float32))
+    row = patch[60, 40:61, 0]
+    assert 150 < row.mean() < 205
+    assert np.ptp(row) < 60

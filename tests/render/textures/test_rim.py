@@ -47,16 +47,44 @@ def test_the_face_begins_in_the_colour_of_the_skin_around():
     depth = rim.depth(disc(), WIDTH)
     below = np.full((*depth.shape, 3), 150, np.uint8)
     patch = np.full(below.shape, 130, np.float32)
-    matched = rim.matched(patch, below, depth=depth, skin=np.ones(depth.shape, np.float32), width=WIDTH)
+    skin = np.ones(depth.shape, np.float32)
+    matched = rim.matched(patch, below, depth=depth, skin=skin, new_skin=skin, width=WIDTH)
     assert np.abs(matched[(depth > 0) & (depth < 0.04)] - 150).mean() < 5
-    assert np.abs(matched[depth > 0.4] - 130).max() < 1  # its own colours in the middle
+
+
+def test_of_the_persons_skin_broad_shades_are_taken_over_and_nothing_finer():
+    depth = rim.depth(disc(), WIDTH)
+    skin = np.ones(depth.shape, np.float32)
+    below = np.full((*depth.shape, 3), 130, np.uint8)
+    below[:, : below.shape[1] // 2] = 150  # light from a side
+    stripes = np.where(np.arange(below.shape[0]) // 4 % 2, 10, -10)[:, None, None]
+    patch = np.full(below.shape, 140, np.float32)
+    shaded, striped = (
+        rim.matched(patch, (below + more).astype(np.uint8), depth=depth, skin=skin, new_skin=skin, width=WIDTH)
+        for more in (0 * stripes, stripes)
+    )
+    inside, left = depth > 0.2, np.arange(below.shape[1]) < below.shape[1] // 3
+    assert shaded[inside & left].mean() > 144
+    assert np.abs(striped - shaded)[inside].max() < 2  # of ten
+
+
+def test_dark_features_of_the_new_face_are_no_shade():
+    depth = rim.depth(disc(), WIDTH)
+    skin = np.ones(depth.shape, np.float32)
+    below, patch = np.full((*depth.shape, 3), 130, np.uint8), np.full((*depth.shape, 3), 130, np.float32)
+    brow = np.zeros(depth.shape, bool)
+    brow[70:80, 45:75] = True
+    patch[brow] = 40
+    matched = rim.matched(patch, below, depth=depth, skin=skin, new_skin=skin * ~brow, width=WIDTH)
+    np.testing.assert_allclose(matched, patch, atol=1.5)
 
 
 def test_hair_lends_no_colour():
     depth = rim.depth(disc(), WIDTH)
     below = np.zeros((*depth.shape, 3), np.uint8)
     patch = np.full(below.shape, 130, np.float32)
-    matched = rim.matched(patch, below, depth=depth, skin=np.zeros(depth.shape, np.float32), width=WIDTH)
+    none = np.zeros(depth.shape, np.float32)
+    matched = rim.matched(patch, below, depth=depth, skin=none, new_skin=none, width=WIDTH)
     np.testing.assert_allclose(matched, patch, atol=0.01)
 
 

@@ -3,9 +3,18 @@
 import numpy as np
 import pytest
 
+from models.checkpoint import read_checkpoint, weights_path
 from streamer.render.textures.eyes import Eyeball
-from streamer.render.textures.light import CELLS, Tones
-from streamer.render.textures.stranger import FeatureMasks, Stranger, with_tones
+from streamer.render.textures.light import CELLS, LightReader, Tones
+from streamer.render.textures.stranger import (
+    MOST_TINT,
+    SHINE,
+    FeatureMasks,
+    Stranger,
+    feature_masks,
+    prepare,
+    with_tones,
+)
 from streamer.types import Floats
 
 NONE = np.zeros((8, 8), np.float32)
@@ -57,3 +66,32 @@ def test_what_hides_a_mouth_does_not_colour_lips() -> None:
     red, green, shade = drawn(own, Tones(grey(-1.0), own, 0.0), Tones(grey(-1.0), blue, 0.0), lips=True)
     assert -0.5 < green < red + 0.05
     assert shade - green < 0.25
+
+
+def test_lips_do_not_shine() -> None:
+    dark, fair = np.array([-0.6, -0.7, -0.65], np.float32), np.array([-0.05, -0.25, -0.15], np.float32)
+    gloss = dark + 0.6
+    assert drawn(gloss, Tones(grey(-1.0), dark, 0.0), Tones(grey(-1.0), fair, 0.0), lips=True).max() < 0.2
+
+
+def test_what_shines_or_is_tinted_in_a_texture_is_held() -> None:
+    points = np.array(read_checkpoint(weights_path("linear-refined")).template["points"], np.float32)
+    reader = LightReader(points)
+    skin = np.full((96, 96, 3), (120, 90, 75), np.uint8)
+    stained = skin.copy()
+    stained[50:58, 26:34], stained[40:48, 60:68] = (220, 190, 170), (90, 90, 110)  # shine, and a blue shade
+    eye = Eyeball(np.zeros((4, 4, 3), np.float32), 0.2)
+    common = np.zeros((CELLS, CELLS, 3), np.float32)
+    level = prepare(stained, points, common, eye, reader=reader, levels=1).levels[0]
+    assert level.mean(axis=2)[54, 30] < sum(SHINE) + 0.01
+    tint = level[44, 64] - level[44, 64].mean()
+    assert np.abs(tint).max() < MOST_TINT + 0.01
+
+
+def test_lips_are_masked_whole_however_thin() -> None:
+    """A mask as coarse as the light's would give them half of their colour."""
+    points = np.array(read_checkpoint(weights_path("linear-refined")).template["points"], np.float32)
+    lips = feature_masks(LightReader(points), points).lips
+    upper, lower = (points[list(pair)].mean(axis=0) * len(lips) for pair in ((0, 13), (14, 17)))
+    assert all(lips[int(y), int(x)] > 0.9 for x, y in (upper, lower))
+    assert lips[: len(lips) // 2].max() == 0

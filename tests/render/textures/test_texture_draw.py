@@ -43,9 +43,8 @@ def frame(tmp_path_factory: pytest.TempPathFactory) -> Frame:
 
 
 @pytest.fixture(scope="module")
-def face(frame: Frame) -> Face:
-    with FaceDetector() as detector:
-        return max(detector(frame.image), key=lambda face: face.size)
+def face(frame: Frame, detector: FaceDetector) -> Face:
+    return max(detector(frame.image), key=lambda face: face.size)
 
 
 @pytest.fixture(scope="module")
