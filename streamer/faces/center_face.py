@@ -6,32 +6,27 @@ of 611 faces of 16 to 70 pixels in composed crowds it missed none at .62 of the 
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections import OrderedDict
+import threading
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from streamer.errors import AnonymizerError
+from streamer.faces.center_face_graphs import CenterFaceGraphs
 from streamer.faces.detect import Candidate, overlaps
+from streamer.faces.looks import View
 from streamer.pool import Shared
 from streamer.types import Floats, Image
 
-WEIGHTS = Path(__file__).parent / "weights" / "center-face.onnx"
-SHA256 = "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
-OUTPUTS = ("537", "538", "539", "540")  # heat map, logarithm of the size, offset, landmarks
 STRIDE = 4  # pixels of input per cell of output
 GRAIN = 32  # the sides of an input are multiples of it
 
 SEEN = 12.0  # pixels of input: of 173 faces 12 to 15 wide none was missed, of 102 of 10 to 12 three
 TILE_SIDE = 640  # pixels of input at most: larger ones take no less time per pixel, and 8 bytes a pixel and channel
 OVERLAP = 96  # pixels of input: a face that is cut by every tile is larger than that, and MediaPipe's
-SHAPES = 6  # of input that are kept ready: a copy of the network each
 # Input for one face: how many times its size, and pixels. Each alone is wrong half as often again (1,095 in doubt).
 GLANCES = ((2.0, 64), (2.5, 128))
 NEAR = 1.2  # box sizes around its centre, in which a peak means that face
@@ -41,8 +36,6 @@ CLEAR = 0.3  # heat; a face, also where there is time to look again
 SAME_IOU = 0.3  # two peaks of one face
 # Ears, brow and chin from its box, in its sizes: medians of 171 near-frontal faces of 13 clips, outwards.
 BOX_OF_CENTER_FACE = np.array([-0.05, 0.15, 0.05, 0.03], np.float32)
-
-View = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,47 +51,21 @@ class Grid:
     shape: tuple[int, int]
 
 
-class Copies:
-    """Copies of the network, of which OpenCV needs one for each shape of input; for one thread at a time.
-
-    Raises:
-        AnonymizerError: When its weights are missing or damaged.
-    """
-
-    def __init__(self) -> None:
-        self._weights = _read_weights()
-        self._nets: OrderedDict[tuple[int, int], Any] = OrderedDict()
-
-    def run(self, picture: Image, shape: tuple[int, int]) -> list[Floats]:
-        """Return heat, size, offset and landmarks, `(1 or 2 or 10, h / 4, w / 4)`, of a picture of `shape` `(h, w)`."""
-        if shape not in self._nets:
-            self._nets[shape] = cv2.dnn.readNetFromONNX(self._weights)
-            if len(self._nets) > SHAPES:
-                self._nets.popitem(last=False)
-        self._nets.move_to_end(shape)
-        net = self._nets[shape]
-        net.setInput(cv2.dnn.blobFromImage(picture))
-        return [output[0] for output in net.forward(OUTPUTS)]
-
-    def close(self) -> None:
-        """Free them."""
-        self._nets.clear()
-
-
 class CenterFace:
     """The network; for any thread.
 
     Args:
-        copies: Shared with others; None for its own.
+        graphs: Shared with others; None for its own.
 
     Raises:
         AnonymizerError: When its weights are missing or damaged.
     """
 
-    def __init__(self, copies: Shared[Copies] | None = None) -> None:
-        self._shared = copies or Shared(Copies, limit=1)
+    def __init__(self, graphs: Shared[CenterFaceGraphs] | None = None) -> None:
+        self._shared = graphs or Shared(CenterFaceGraphs, limit=1)
         self._pool = self._shared.join()
         self._is_closed = False
+        self._running = threading.Lock()
         try:
             with self._pool.borrowed():  # damaged weights are said at once
                 pass
@@ -107,9 +74,10 @@ class CenterFace:
             raise
 
     def close(self) -> None:
-        """Free the copies, unless others use them."""
-        if not self._is_closed:
-            self._is_closed = True
+        """Free the graphs, unless others use them, once a look that has begun is over; later ones fail."""
+        with self._running:  # Python must not end inside MediaPipe
+            was_closed, self._is_closed = self._is_closed, True
+        if not was_closed:
             self._shared.leave()
 
     def __call__(self, image: Image, view: View, shape: tuple[int, int]) -> list[Candidate]:
@@ -122,14 +90,14 @@ class CenterFace:
             shape: `(height, width)` that the view is shrunk to.
 
         Raises:
-            AnonymizerError: When OpenCV fails.
+            AnonymizerError: When MediaPipe or OpenCV fails.
         """
         x1, y1, x2, y2 = view
         height, width = shape
         scale = np.array([width / (x2 - x1), height / (y2 - y1)], np.float32)
         inside = image[max(0, y1) : y2, max(0, x1) : x2]
         try:
-            heat, size, offset, points = self._run(_fitted(inside, scale, shape), shape)
+            heat, size, offset, points = self._run(_fitted(inside, scale, shape))
         except cv2.error as error:
             raise AnonymizerError(f"CenterFace did not run: {str(error).splitlines()[0]}") from error
         ends = np.array([x1 > 0, y1 > 0, x2 < image.shape[1], y2 < image.shape[0]])  # which have another tile beyond
@@ -145,7 +113,7 @@ class CenterFace:
             tilt: Degrees by which to turn it back; few faces are known that lie on their side.
 
         Raises:
-            AnonymizerError: When OpenCV fails.
+            AnonymizerError: When MediaPipe or OpenCV fails.
         """
         try:
             heats = [self._heat(turned(image, box, reach, tilt), reach, side) for reach, side in GLANCES]
@@ -157,13 +125,15 @@ class CenterFace:
         """Return the highest heat near the middle of a picture that is `reach` times as large as the face."""
         shrinks = square.shape[0] > side
         picture = cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        heat = self._run(picture, (side, side))[0][0]  # (side / STRIDE, side / STRIDE)
+        heat = self._run(picture)[0][0]  # (side / STRIDE, side / STRIDE)
         edge = int(heat.shape[0] * (1 - NEAR / reach) / 2)
         return float(heat[edge:-edge, edge:-edge].max())
 
-    def _run(self, picture: Image, shape: tuple[int, int]) -> list[Floats]:
-        with self._pool.borrowed() as copies:
-            return copies.run(picture, shape)
+    def _run(self, picture: Image) -> list[Floats]:
+        with self._pool.borrowed() as graphs, self._running:
+            if self._is_closed:
+                raise AnonymizerError("the detector of small faces is closed")
+            return graphs.run(picture)
 
 
 def grid(width: int, height: int, *, least: float) -> Grid:
@@ -194,16 +164,6 @@ def best(candidates: list[Candidate]) -> list[Candidate]:
             boxes[len(kept)] = candidate.box
             kept.append(candidate)
     return kept
-
-
-def _read_weights() -> Any:  # noqa: ANN401 - the array that OpenCV wants
-    try:
-        data = WEIGHTS.read_bytes()
-    except OSError as error:
-        raise AnonymizerError(f"{WEIGHTS}: cannot be read; reinstall veil-stream") from error
-    if hashlib.sha256(data).hexdigest() != SHA256:
-        raise AnonymizerError(f"{WEIGHTS}: sha256 does not match; reinstall veil-stream")
-    return np.frombuffer(data, np.uint8)
 
 
 def _fitted(inside: Image, scale: Floats, shape: tuple[int, int]) -> Image:

@@ -12,13 +12,14 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import cv2
 import numpy as np
 
 from models.face_mesh import IMAGE_LEFT_EYE, IMAGE_LEFT_MOUTH, IMAGE_RIGHT_EYE, IMAGE_RIGHT_MOUTH, NOSE_TIP
 from streamer.errors import AnonymizerError
+from streamer.faces.looks import MAX_TILES, Scan, looks, shrunk_views
 from streamer.faces.networks import LANES, MESH_SIDE, FaceNetworks, LastingNetworks
 from streamer.pool import Shared
 from streamer.types import Face, Floats, Image
@@ -41,12 +42,6 @@ CERTAIN = 0.7  # YuNet confirms 74 of 75 such detections
 LARGE = 0.14  # of the frame's longer side: a face this wide is easy; YuNet sees 4 of 18 with .5 to .7 and no mesh
 DOUBTED = 0.49  # at most, for a large face that the detector or the mesh doubts
 
-FULL_SIDE = 192  # pixels; input of the full range model; shrinking to it beforehand costs no recall
-TILED_SIDE = 1000  # pixels; a frame with a longer side than this is also searched in tiles
-MAX_TILES = 8  # of a frame: 7 ms each
-TILE_AREA = 250_000  # pixels of frame that pay for one tile: 3 at 720p, 8 at 1080p
-TILE_OVERLAP = 0.2  # of the side of a tile: a face cut by one tile is whole in the next, or seen in the whole frame
-ENOUGH_TILES = 3  # full range then skips the whole frame: street as well covered, false faces 2.6 to 1.5 a frame
 # Ears, brow and chin in widths of the detector's box from its centre: medians of 1,242 meshes of 10 clips, outwards.
 BOX_OF_FULL = np.array([-0.45, -0.35, 0.45, 0.52], np.float32)
 BOX_OF_SHORT = np.array([-0.45, -0.42, 0.45, 0.49], np.float32)
@@ -71,14 +66,6 @@ class Candidate:
     keypoints: Floats
     score: float
     hides: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """One network's look at one view `x1, y1, x2, y2` of a picture, in pixels."""
-
-    network: Literal["short", "full"]
-    view: tuple[int, int, int, int]
 
 
 class FaceDetector:
@@ -183,7 +170,7 @@ class FaceDetector:
         self.close()
 
     def _candidates(self, networks: FaceNetworks, image: Image, taken: Sequence[Scan]) -> list[Candidate]:
-        shrunk = {view: _shrink(image[view[1] : view[3], view[0] : view[2]]) for view in {look.view for look in taken}}
+        shrunk = shrunk_views(image, {look.view for look in taken})
         short, full = ([look.view for look in taken if look.network == network] for network in ("short", "full"))
         inputs = [("short", shrunk[view]) for view in short]
         inputs += [(f"full{n % LANES}", shrunk[view]) for n, view in enumerate(full)]
@@ -212,26 +199,6 @@ class FaceDetector:
 def shared_networks(*, limit: int) -> Shared[LastingNetworks]:
     """Return networks for any number of detectors, of which so many search at the same time."""
     return Shared(lambda: LastingNetworks(least_score=LEAST_SCORE), limit=limit)
-
-
-def looks(width: int, height: int, *, max_tiles: int = MAX_TILES) -> list[Scan]:
-    """Return all looks at a picture of this size: short range at the whole, full range also at tiles of a large one."""
-    whole = (0, 0, width, height)
-    views = [whole, *tiles(width, height, max_tiles=max_tiles)]
-    first = 1 if len(views) > ENOUGH_TILES else 0
-    return [Scan("short", whole), *(Scan("full", view) for view in views[first:])]
-
-
-def tiles(width: int, height: int, *, max_tiles: int) -> list[tuple[int, int, int, int]]:
-    """Return the smallest overlapping squares `(x1, y1, x2, y2)` that cover a large frame; none for a small one."""
-    if max(width, height) <= TILED_SIDE:
-        return []
-    budget = min(max_tiles, width * height // TILE_AREA)
-    for side in range(FULL_SIDE, max(width, height), 8):
-        if _count(width, side) * _count(height, side) <= budget:
-            ys, xs = _starts(height, side), _starts(width, side)
-            return [(x, y, min(x + side, width), min(y + side, height)) for y in ys for x in xs]
-    return []  # a tile would be the whole frame
 
 
 def non_max_suppression(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -332,22 +299,6 @@ def _outline(face: Face) -> Floats:
     """Return the convex `(N, 2)` outline of the mesh, or the corners of the box."""
     corners = np.stack(np.meshgrid(face.box[::2], face.box[1::2]), axis=-1).reshape(4, 2)
     return np.asarray(cv2.convexHull(corners if face.mesh is None else face.mesh[FACE, :2])[:, 0])
-
-
-def _count(length: int, side: int) -> int:
-    return max(0, math.ceil((length - side) / (side * (1 - TILE_OVERLAP)))) + 1
-
-
-def _starts(length: int, side: int) -> list[int]:
-    count = _count(length, side)
-    return [round(n * (length - side) / (count - 1)) for n in range(count)] if count > 1 else [0]
-
-
-def _shrink(image: Image) -> Image:
-    height, width = image.shape[:2]
-    scale = min(1.0, FULL_SIDE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
 def read(detections: list[Any], view: tuple[int, int, int, int], shape: Floats) -> list[Candidate]:

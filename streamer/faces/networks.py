@@ -68,7 +68,7 @@ class FaceNetworks:
         self._outputs |= {f"crop{n}": [f"points{n}", f"presence{n}"] for n in range(LANES)}
         self._clock = 0
         self._packets: list[tuple[str, Any]] = []
-        with without_startup_noise(), _as_anonymizer_error("start"):
+        with without_startup_noise(), as_anonymizer_error("start"):
             self._graph: Any = calculator_graph.CalculatorGraph(graph_config=text)
             for name in self._getters:
                 # With bounds: an empty packet says that there was nothing, none at all that there was no answer.
@@ -89,7 +89,7 @@ class FaceNetworks:
             raise AnonymizerError("the face detector is closed")
         self._packets.clear()
         first, sent = self._clock, Counter[str]()
-        with _as_anonymizer_error("run"):
+        with as_anonymizer_error("run"):
             for stream, image in inputs:
                 frame = image_frame.ImageFrame(image_format=image_frame.ImageFormat.SRGB, data=image)
                 packet = packet_creator.create_image_frame(frame).at(first + sent[stream])
@@ -107,7 +107,7 @@ class FaceNetworks:
         """Stop the graph and free it."""
         graph, self._graph = self._graph, None
         if graph is not None:
-            with _as_anonymizer_error("stop"):
+            with as_anonymizer_error("stop"):
                 graph.close()
 
 
@@ -144,7 +144,8 @@ class LastingNetworks:
 
 
 @contextmanager
-def _as_anonymizer_error(verb: str) -> Iterator[None]:
+def as_anonymizer_error(verb: str) -> Iterator[None]:
+    """Raise what MediaPipe raises as `AnonymizerError`; `verb` says what it did not do."""
     try:
         yield
     except (RuntimeError, ValueError, OSError) as error:
@@ -164,6 +165,8 @@ def without_startup_noise() -> Iterator[None]:
             yield
         finally:
             os.dup2(stderr, 2)
-            with os.fdopen(caught, "rb") as noise:
-                os.write(stderr, b"".join(line for line in noise if not any(word in line for word in STARTUP_NOISE)))
+            os.set_blocking(caught, False)  # the end is not waited for: a process begun meanwhile holds it back
+            with os.fdopen(caught, "rb", buffering=0) as noise:
+                lines = (noise.readall() or b"").splitlines(keepends=True)
+            os.write(stderr, b"".join(line for line in lines if not any(word in line for word in STARTUP_NOISE)))
             os.close(stderr)

@@ -13,15 +13,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from streamer.faces.center_face import View
-from streamer.faces.detect import Scan, looks
+from streamer.faces.looks import Scan, View, looks
 from streamer.faces.track import SceneCuts
 from streamer.types import Face, Floats, Image
 
-ROUND_SECONDS = 0.125  # from one look everywhere to the next: three frames at 25 or 30 a second
-PATIENT_SECONDS = 0.3  # of delay: with less, a new face has not three rounds to be found in
+ROUND_SECONDS = 0.2  # from one look everywhere to the next: five frames at 25 a second, six at 30
+QUICK_SECONDS = 0.125  # the same where frames are held back for less than `LEISURE_SECONDS`
+LEISURE_SECONDS = 0.5  # of delay: with less, a new face has not three long rounds to be found in
+PATIENT_SECONDS = 0.3  # of delay: with less, a new face has not three quick rounds to be found in
 LONGEST_STEP = 0.5  # seconds between two frames: what comes later tells nothing of what was before
 MAX_BYTES = 64 << 20  # of a frame: larger ones may not be held back for as long as a round
+LEISURE_BYTES = 16 << 20  # of a frame: larger ones may not be held back for `LEISURE_SECONDS` at 60 a second
 CELL = 8  # pixels: the side of a square that moves or not
 MOTION = 8.0  # grey levels, of the mean of a cell: noise stays below
 SWEPT = 0.2  # share of the cells: when more move at once, it is the camera that does, which tells nothing
@@ -40,7 +42,7 @@ class Rounds:
     """
 
     def __init__(self, delay_seconds: float) -> None:
-        self._pause = min(ROUND_SECONDS, delay_seconds)
+        self._delay = delay_seconds
         self._hurries = delay_seconds < PATIENT_SECONDS
         self._cuts = SceneCuts()
         self._looks: list[Scan] = []
@@ -77,8 +79,8 @@ class Rounds:
             known: Where faces surely are: they and their bodies may move.
             doubted: Where something may be a face, or was lost.
         """
-        cells = _cells(image) if self._pause else None
-        if cells is None or self._reference is None or seconds - self.last + self._step > self._pause + 1e-6:
+        cells, pause = _cells(image) if self._delay else None, self._pause(image)
+        if cells is None or self._reference is None or seconds - self.last + self._step > pause + 1e-6:
             self._begin(seconds, cells)
             return None
         moving = _moving(cells, self._reference, known, hurries=self._hurries)
@@ -88,6 +90,11 @@ class Rounds:
             return some
         self._begin(seconds, cells)
         return None
+
+    def _pause(self, image: Image) -> float:
+        """Return the seconds from one round to the next: with leisure more, and never more than the delay."""
+        has_leisure = self._delay >= LEISURE_SECONDS and image.nbytes <= LEISURE_BYTES
+        return min(ROUND_SECONDS if has_leisure else QUICK_SECONDS, self._delay)
 
     def _begin(self, seconds: float, cells: Floats | None) -> None:
         self.last, self._reference = seconds, cells

@@ -33,7 +33,7 @@ GLIMPSED = CERTAIN - 0.01  # at most, for what is vague but certain by itself: i
 TILTED = 30.0  # degrees; CenterFace knows few faces that lie on their side
 RECALL_SECONDS = 0.2  # for which a place where there was nothing is not looked at again: patterns stay
 SAME_PLACE = 0.7  # IoU
-MAX_LOOKS = 8  # per frame, 6 ms each; what is left stays as the detector has it
+MAX_LOOKS = 8  # per frame, 4 ms each; what is left stays as the detector has it
 
 
 class SecondLook:

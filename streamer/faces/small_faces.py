@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from streamer.faces.center_face import CLEAR, GRAIN, LEAST, CenterFace, View, best, grid
+from streamer.faces.center_face import CLEAR, GRAIN, LEAST, CenterFace, best, grid
 from streamer.faces.detect import (
     LEAST_SCORE,
     SAME_IOU,
@@ -28,6 +28,7 @@ from streamer.faces.detect import (
     same_points,
     without_mesh,
 )
+from streamer.faces.looks import View
 from streamer.faces.track import MAX_RATIO, SceneCuts
 from streamer.types import Face, Floats, Image
 
@@ -38,7 +39,7 @@ CLOSER = 1.5  # how much smaller faces are found around those that the detector 
 LOOK_SECONDS = 0.4  # from one look at a place to the next: below COAST_SECONDS and the default delay
 CLOSE_SECONDS = 0.125  # the same for a close look: three frames at 25 a second
 BUSY_SECONDS = 1.0  # a place is looked at closely so long after a small face was last seen there
-CLOSE_TILES = 1  # per frame, 60 ms of one core each; the longest waiting first, and none waits over `LOOK_SECONDS`
+CLOSE_TILES = 1  # per frame, 45 ms of one core each; the longest waiting first, and none waits over `LOOK_SECONDS`
 BREAK_SECONDS = 2.0  # after a longer gap all is new
 
 

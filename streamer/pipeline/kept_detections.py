@@ -101,7 +101,7 @@ def _code() -> str:
     """Return the SHA-256 of what finds faces: other code may find others."""
     digest = hashlib.sha256()
     for path in sorted(Path(streamer.faces.__file__).parent.rglob("*")):
-        if path.suffix in (".py", ".onnx"):
+        if path.suffix in (".py", ".tflite"):
             digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from streamer.faces.center_face import Copies
+from streamer.faces.center_face_graphs import CenterFaceGraphs
 from streamer.faces.detect import shared_networks
 from streamer.faces.fine_mesh import FineGraph
 from streamer.faces.networks import LastingNetworks
@@ -28,7 +28,7 @@ class Turns:
     """
 
     detectors: Shared[LastingNetworks] = field(default_factory=lambda: shared_networks(limit=limit()))
-    small_faces: Shared[Copies] = field(default_factory=lambda: Shared(Copies, limit=limit()))
+    small_faces: Shared[CenterFaceGraphs] = field(default_factory=lambda: Shared(CenterFaceGraphs, limit=limit()))
     fine_meshes: Shared[FineGraph] = field(default_factory=lambda: Shared(FineGraph, limit=limit()))
 
     def join(self) -> None:

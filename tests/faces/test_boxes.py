@@ -21,8 +21,8 @@ from streamer.faces.detect import (
     judged_large,
     non_max_suppression,
     overlaps,
-    tiles,
 )
+from streamer.faces.looks import tiles
 from streamer.types import Face, Floats, Image
 from tests.faces.placed import place, sure
 

@@ -14,11 +14,11 @@ from streamer.types import Face, Image
 
 
 @pytest.fixture(scope="module")
-def portrait(tmp_path_factory: pytest.TempPathFactory) -> tuple[Image, Face]:
+def portrait(tmp_path_factory: pytest.TempPathFactory, detector: FaceDetector) -> tuple[Image, Face]:
     path: Path = tmp_path_factory.mktemp("demo") / "clip.mp4"
     pose = (Pose(0.8, 0.56, 0.9),)
     render_clip(path, (Shot(0.1, pose, pose),))
-    with open_source(str(path)) as source, FaceDetector() as detector:
+    with open_source(str(path)) as source:
         image = next(iter(source)).image
         return image, max(detector(image), key=lambda face: face.size)
 

@@ -1,6 +1,7 @@
 """The MediaPipe graph: every picture is answered or an error, and what it says at its start is not the user's."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 
 import numpy as np
@@ -82,4 +83,14 @@ def test_starting_writes_nothing_to_stderr(capfd: pytest.CaptureFixture[str]):
 def test_what_is_no_startup_noise_still_reaches_stderr(capfd: pytest.CaptureFixture[str]):
     with networks.without_startup_noise():
         os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\nreal trouble\n")
+    assert capfd.readouterr().err == "real trouble\n"
+
+
+def test_a_process_that_begins_meanwhile_is_not_waited_for(capfd: pytest.CaptureFixture[str]):
+    """It has what stderr is then, for as long as it lives."""
+    with networks.without_startup_noise():
+        child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        os.write(2, b"real trouble\n")
+    assert child.poll() is None
+    child.communicate()
     assert capfd.readouterr().err == "real trouble\n"

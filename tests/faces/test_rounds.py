@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from streamer.faces.detect import Scan, looks
+from streamer.faces.looks import Scan, looks
 from streamer.faces.rounds import CELL, ROUND_SECONDS, Rounds
 from streamer.types import Face, Image
 
@@ -52,6 +52,15 @@ def test_no_frame_waits_longer_than_a_round_or_than_it_is_held_back(delay: float
             seen.append(seconds)
     assert np.diff(seen).max() <= max(min(delay, ROUND_SECONDS), 1 / rate) + 1e-6
     assert len(seen) < 40 or min(delay, ROUND_SECONDS) < 2 / rate
+
+
+@pytest.mark.parametrize(
+    ("delay", "size", "second"), [(0.5, SMALL, 6), (0.49, SMALL, 3), (0.5, (3840, 2160), 3)], ids=str
+)
+def test_rounds_are_quick_where_frames_are_held_back_for_less_than_three_long_ones(
+    delay: float, size: tuple[int, int], second: int
+):
+    assert list(taken([scene(size)] * 7, delay=delay)).index(None, 1) == second
 
 
 def test_without_delay_every_frame_is_looked_at():
