@@ -104,7 +104,8 @@ def beside_deface(work: Path, photos: Path, limit: int, options: Sequence[object
 def unpacked(photos: Sequence[PhotoFile], folder: Path, limit: int) -> Path:
     """Return a folder of `limit` photos as files, evenly spread; none of the crops that cut the chin."""
     whole = [photo for photo in photos if not photo.margin]
-    for photo in whole[:: max(1, len(whole) // limit)][:limit]:
+    count = min(limit, len(whole))
+    for photo in (whole[number * len(whole) // count] for number in range(count)):
         file = (folder / photo.name).with_suffix(".png")
         file.parent.mkdir(parents=True, exist_ok=True)
         PIL.Image.fromarray(photo.read()).save(file)
@@ -144,11 +145,12 @@ def figure(said: dict[str, Any]) -> Figure:
 
 
 def write(docs: Path, beside: Table, parts: Sequence[Path]) -> None:
-    """Write results.md, and the pictures of its parts into results/; those of earlier runs go."""
+    """Write results.md, and the pictures of its parts into results/; theirs of earlier runs go, other pages' stay."""
     pictures = docs / "results"
-    shutil.rmtree(pictures, ignore_errors=True)
-    pictures.mkdir(parents=True)
+    pictures.mkdir(parents=True, exist_ok=True)
     for folder in parts:
+        for old in pictures.glob(f"{folder.name}-*.png"):
+            old.unlink()
         for picture in folder.glob("*.png"):
             shutil.copy(picture, pictures / f"{folder.name}-{picture.name}")
     (docs / "results.md").write_text("\n".join(_page(beside, parts)), encoding="utf-8")

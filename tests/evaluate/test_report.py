@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
 
@@ -81,6 +82,21 @@ def words(text: str) -> str:
     return re.sub(" ([,.:])", r"\1", " ".join(text.split()))
 
 
+def test_each_printed_page_has_its_number_the_verdict_the_title_the_date_and_the_hash_of_the_report():
+    files = (HashedFile("a.jpg", "0a", "0b"),)
+    settings = {"date": "2025-11-25 10:00 UTC"}
+    found = Findings('t";} * {x', {"rank1.dlib": Figure(0.5, 0.4, 0.6, 9)}, files=files, settings=settings)
+    verdict = check(found.figures, [Threshold("rank1.dlib", most=0.01)], "x.toml")
+    text = html(found, verdict, faces_shown=False)
+    together = hashlib.sha256(json.dumps(as_dict(found, verdict)).encode()).hexdigest()
+    foot = f"FAIL · t  x · 2025-11-25 10:00 UTC · report {together[:16]}, the first 16 of 64 digits"
+    assert f'@bottom-left {{ content: "{foot}";' in text
+    assert words(Page(text).text).count(together) == 2  # in full among the settings and above the signature
+    later = replace(found, settings={"date": "2025-11-26"})
+    assert together not in html(later, verdict, faces_shown=False)
+    assert '@bottom-right { content: "page " counter(page) " of " counter(pages);' in text
+
+
 def test_every_tag_is_closed_in_order():
     assert page(findings(), verdict_on(findings())).open == []
 
@@ -124,21 +140,39 @@ def test_headings_are_in_order_and_tables_say_what_their_heads_are_of():
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
-    assert {attributes.get("scope") for attributes in shown.all("th")} == {"col", "row"}
+    assert {attributes.get("scope") for attributes in shown.all("th")} == {"col", "row", "rowgroup"}
 
 
 def test_the_verdict_is_on_top_and_names_what_is_broken():
     broken = words(page(findings(), verdict_on(findings())).text)
-    assert "Fail 2 of 3 thresholds are broken: Naturalness (FID), gone gate.toml." in broken
+    assert "Fail Privacy: 1 of 1 thresholds hold." in broken
+    assert (
+        "Usefulness: 0 of 2 thresholds hold; 2 not measured, which is no pass ( Naturalness (FID) ; gone gate" in broken
+    )
+    assert broken.count("✗ Not measured") == 2
+    assert "✗ Broken" not in broken
     assert "not measured: needs --inception" in broken
     holds = check(findings().figures, [Threshold("match_rate.dlib", most=0.01)], "gate.toml")
-    assert "Pass 1 of 1 thresholds hold." in words(page(findings(), holds).text)
+    assert "Pass Privacy: 1 of 1 thresholds hold." in words(page(findings(), holds).text)
     assert "No verdict No thresholds were given" in words(page(findings()).text)
+
+
+def test_the_verdict_tells_privacy_from_use_which_thresholds_they_are_and_what_none_of_them_asks():
+    figures = {"match_rate.a": Figure(0.5, 0.4, 0.6, 99), "rank1.a": Figure(0.0), "ssim": Figure(0.7, 0.6, 0.8, 99)}
+    asked = [Threshold("match_rate.a", most=0.1), Threshold("ssim", least=0.65), Threshold("mse", most=1)]
+    shown = words(page(Findings("t", figures), check(figures, asked, "gate.toml", "0a" * 32)).text)
+    box = shown[shown.index("Fail Privacy") : shown.index("What was found")]
+    assert "Privacy: 0 of 1 thresholds hold; 1 broken ( Recognised (a) )." in box
+    assert "Usefulness: 0 of 2 thresholds hold; 1 with too few pictures to pass ( Structure kept ); 1 not" in box
+    assert f"gate.toml, SHA-256 {'0a' * 32}, chosen by whoever ran this." in box
+    assert "no threshold asks for: First hit in a search." in box
+    table = shown[shown.index("Holds: the whole 95 % interval") : shown.index("Figures 95 % interval")]
+    assert table.index("Privacy") < table.index("Recognised (a)") < table.index("Usefulness") < table.index("Structure")
 
 
 def test_a_threshold_stands_beside_what_was_measured_and_its_interval():
     shown = words(page(findings(), verdict_on(findings())).text)
-    assert "match_rate.dlib at most 1 % 0.2 % 0.05 % to 0.7 % ✓ Holds" in shown
+    assert "match_rate.dlib at most 1 % 0.2 % 0.05 % to 0.7 % no guess ✓ Holds" in shown
 
 
 def test_a_figure_is_explained_once_and_an_unknown_one_not_at_all():
@@ -156,6 +190,17 @@ def test_a_table_that_only_repeats_the_figures_is_left_out():
     assert "Groups" in shown
 
 
+def test_the_head_of_the_figures_is_repeated_on_each_printed_page_and_thresholds_stay_on_one():
+    text = html(findings(), verdict_on(findings()), faces_shown=False)
+    figures = text[
+        text.index('<table class="figures">') : text.index("</section>", text.index('<table class="figures">'))
+    ]
+    assert figures.count("<thead>") == 1  # one table, so that a browser repeats it
+    assert figures.count('scope="rowgroup"') == 3
+    assert "thead { display: table-header-group; }" in text
+    assert ".thresholds { break-inside: avoid; }" in text
+
+
 def test_a_threshold_that_holds_by_luck_says_so():
     found = Findings("t", {"rank1.dlib": Figure(0.0, 0.0, 0.2, 16)})
     verdict = check(found.figures, [Threshold("rank1.dlib", most=0.01, bound="value")], "gate.toml")
@@ -168,8 +213,9 @@ def test_too_few_photos_neither_hold_nor_break_a_threshold_and_no_page_says_pass
     verdict = check(found.figures, [Threshold("rank1.dlib", most=0.01), Threshold("ssim", least=0.5)], "gate.toml")
     shown = words(page(found, verdict).text)
     assert "Too few to pass None of 2 thresholds is broken" in shown
-    assert "these hold: First hit in a search (dlib)." in shown
-    assert "at most 1 % 0 % 0 % to 20 % ? Too few to pass" in shown
+    assert "Privacy: 0 of 1 thresholds hold; 1 with too few pictures to pass ( First hit in a search (dlib) )." in shown
+    assert "Too few to pass: the interval reaches to both sides, and more pictures are needed." in shown
+    assert "at most 1 % 0 % 0 % to 20 % no guess ? Too few to pass" in shown
     assert "✗" not in shown
     assert "too few to pass: rank1.dlib, at most 0.01: 0.2 is above 0.01" in summary(found, verdict).plain
     assert as_dict(found, verdict)["verdict"] == {
@@ -181,8 +227,8 @@ def test_chance_stands_beside_every_rank_and_in_no_row_of_its_own():
     figures = {"rank1.a": Figure(0.1, 0.05, 0.2, 50), "rank1_chance": Figure(0.02), "parrot.ours": Figure(0.5)}
     shown = words(page(Findings("t", figures | {"parrot_chance.ours": Figure(0.25)})).text)
     assert "rank1.a Share of faces for which" in shown
-    assert "10 % 5 % to 20 % chance 2 %" in shown
-    assert "50 % chance 25 %" in shown
+    assert "10 % 5 % to 20 % 2 %" in shown
+    assert "50 % none 25 %" in shown
     assert "First hit: chance" not in shown
 
 
@@ -190,7 +236,15 @@ def test_a_page_opens_with_one_sentence_and_a_failed_one_speaks_of_no_claims():
     figures = {"match_rate_any": Figure(0.5, 0.4, 0.6, 100), "match_rate_any_chance": Figure(0.0, 0.0, 0.01, 100)}
     found = Findings("t", {**figures, "match_rate.dlib": figures["match_rate_any"]})
     shown = words(page(found).text)
-    assert shown.index("do not call these pictures anonymous") < shown.index("What may be claimed")
+    assert shown.index("do not call these pictures anonymous") < shown.index("What was found")
+    assert "What may be claimed" not in shown
+    tame = {"match_rate_any": Figure(0.0, 0.0, 0.0188, 200), "match_rate_any_chance": Figure(0.002, 0.0, 0.01, 200)}
+    nobody = Findings("t", {**tame, "match_rate.dlib": tame["match_rate_any"]})
+    claimed = words(page(nobody).text)
+    near = {"nearness.dlib": Figure(0.07, 0.03, 0.1, 200)}
+    nearer = words(page(Findings("t", {**nobody.figures, **near})).text)
+    assert nearer.index("But on average outputs are measurably more like their person") < nearer.index("What may be")
+    assert claimed.index("Of such faces up to") < claimed.index("What may be claimed") < claimed.index("What was found")
     failed = words(page(found, check(found.figures, [Threshold("match_rate.dlib", most=0.01)], "gate.toml")).text)
     assert failed.index("do not call these pictures anonymous") < failed.index("What was found")
     assert "What may be claimed" not in failed
@@ -201,9 +255,7 @@ def test_commands_in_sentences_are_set_as_code_and_the_count_of_a_claim_stands_o
     assert "<code>veil evaluate video</code>" in text
     assert "`" not in Page(text).text
     found = Findings("t", {"hog": Figure(1.0, 0.7, 1.0, 8)})
-    assert "<strong>Another detector still finds a face in 8 of 8</strong>: 100\N{NO-BREAK SPACE}%" in html(
-        found, Verdict(), faces_shown=False
-    )
+    assert "<strong>Usefulness</strong>: of 8 originals" in html(found, Verdict(), faces_shown=False)
 
 
 def test_what_was_not_measured_is_said_once_for_each_reason():
@@ -211,7 +263,7 @@ def test_what_was_not_measured_is_said_once_for_each_reason():
         name: Figure(math.nan, note="needs two photos") for name in ("tar_after.a", "eer_after.a", "tar_after.b")
     }
     shown = words(page(Findings("t", nothing | {"fid": Figure(math.nan, note="needs weights")})).text)
-    both = "Verified afterwards, Error of verification afterwards: needs two photos"
+    both = "Known from another photo afterwards ; Equal error rate afterwards: needs two photos"
     assert both in shown
     assert shown.index("What may not be claimed") < shown.index(both) < shown.index("(FID): needs weights")
 
@@ -229,19 +281,42 @@ def test_files_are_listed_with_hashes_and_one_hash_over_all_stands_above_the_sig
     assert "lfw/a.jpg why" in words(page(found, faces_shown=True).text)
 
 
+def test_who_is_recognised_is_told_by_number_on_paper_and_by_name_on_the_page():
+    files = tuple(HashedFile(f"lfw/{name}.jpg", "0a", "0b") for name in "abcdef")
+    names = [file.name for file in files]
+    counted = {"match_rate_any": (names[4],), "rank1.dlib": tuple(names[1:5]), "match_rate.dlib": ()}
+    figures = {name: Figure(len(which) / 6, 0.0, 0.9, 6) for name, which in counted.items()}
+    problem = Problem("no output", (names[0], names[5]))
+    shown = words(page(Findings("t", figures, problems=(problem,), files=files, counted=counted)).text)
+    assert "1 of 6 faces is recognised by dlib (file 5);" in shown
+    assert "has the right person first for 4 of 6 faces (files 2 to 5)" in shown
+    told = shown[shown.index("Which faces are recognised") : shown.index("Problems Nothing")]
+    assert "Recognised (dlib): nobody Recognised by any: 1, file 5 Names 5: lfw/e.jpg First hit" in told
+    assert "First hit in a search (dlib): 4, files 2 to 5 Names 2: lfw/b.jpg 3: lfw/c.jpg 4: lfw/d.jpg 5:" in told
+    assert "no output: 2; in the list of files: 1, 6" in shown
+
+
+def test_the_strangers_of_the_de_identify_rate_stand_beside_it_from_end_to_end():
+    figures = {
+        "de_identify_rate.a": Figure(0.44, 0.38, 0.51, 200),
+        "de_identify_rate_chance.a": Figure(0.5, 0.43, 0.57),
+    }
+    assert "44 % 38 % to 51 % 50 % (43 % to 57 %) 200" in words(page(Findings("t", figures)).text)
+
+
 def test_problems_are_counted_and_every_name_is_listed():
     shown = words(page(findings()).text)
-    assert "1 kind of problem is listed below" in shown
+    assert "Problems: no face x (4)." in shown
     assert "no face x: 4 Names lfw/x.jpg b.jpg c.jpg d.jpg" in shown
     nameless = Findings("t", {}, problems=(Problem("fid needs 2,049 photos, got 3", ()),))
-    assert "and the names do not. fid needs 2,049 photos, got 3 How" in words(page(nameless).text)
+    assert "and counted in print. fid needs 2,049 photos, got 3 How" in words(page(nameless).text)
     assert "None: everything that was given was measured." in words(page(Findings("t", {})).text)
 
 
 def test_there_is_a_place_to_sign_and_it_repeats_the_verdict():
     shown = words(page(findings(), verdict_on(findings())).text)
-    assert "Verdict: FAIL: 2 of 3 thresholds of gate.toml are broken." in shown
-    for line in ("Name and role", "Place", "Date", "Signature"):
+    assert "Verdict: FAIL: 2 of 3 thresholds of gate.toml do not hold: 2 not measured." in shown
+    for line in ("Purpose and case number", "Thresholds chosen by", "Name and role", "Place and date", "Signature"):
         assert line in shown
 
 
@@ -261,6 +336,7 @@ def test_every_meaning_has_a_topic_that_is_shown():
 def test_a_script_gets_everything_but_pictures_and_null_for_what_is_unknown():
     said = json.loads(json.dumps(as_dict(findings(), verdict_on(findings())), allow_nan=False))
     assert said["verdict"]["outcome"] == "fail"
+    assert said["thresholds"] == {"source": "gate.toml", "sha256": ""}
     assert said["verdict"]["broken"]["fid"] == "not measured: needs --inception"
     assert said["figures"]["match_rate.dlib"] == {
         "value": 0.002, "low": 0.0005, "high": 0.007, "count": 868, "note": "x",
@@ -278,4 +354,4 @@ def test_the_terminal_shows_figures_problems_and_last_the_verdict():
     assert lines[0] == "title [red]x[/red]"  # text, not markup
     assert "  match_rate.dlib      0.002  0.0005 to 0.007     n 868     [red]x[/red]" in lines
     assert "problem: no face [red]x[/red]: 4 (lfw/[red]x[/red].jpg, b.jpg, c.jpg, ...)" in lines
-    assert lines[-1] == "FAIL: 2 of 3 thresholds of gate.toml are broken"
+    assert lines[-1] == "FAIL: 2 of 3 thresholds of gate.toml do not hold: 2 not measured"

@@ -1,3 +1,4 @@
+import hashlib
 import math
 from pathlib import Path
 
@@ -11,10 +12,10 @@ from streamer.evaluate.report.thresholds import Threshold, Verdict, check, read_
 NAN = math.nan
 
 
-def read(tmp_path: Path, text: str) -> list[Threshold]:
+def read(tmp_path: Path, text: str) -> tuple[Threshold, ...]:
     path = tmp_path / "gate.toml"
     path.write_text(text)
-    return read_thresholds(path, "images")
+    return read_thresholds(path, "images").thresholds
 
 
 def broken(figure: Figure, **limits: float | str) -> str:
@@ -23,14 +24,22 @@ def broken(figure: Figure, **limits: float | str) -> str:
 
 def test_a_section_is_read_in_its_order(tmp_path: Path):
     text = '[images]\n"match_rate.dlib" = { max = 0.01 }\nssim = { min = 0.6, max = 1, bound = "interval" }\n'
-    assert read(tmp_path, text) == [
+    assert read(tmp_path, text) == (
         Threshold("match_rate.dlib", most=0.01),
         Threshold("ssim", least=0.6, most=1.0, bound="interval"),
-    ]
+    )
+
+
+def test_the_file_is_known_by_the_hash_of_what_was_read_and_the_verdict_keeps_it(tmp_path: Path):
+    path = tmp_path / "gate.toml"
+    path.write_bytes(b"[images]\r\nssim = { min = 0.6 }\r\n")
+    gate = read_thresholds(path, "images")
+    assert (gate.source, gate.sha256) == (str(path), hashlib.sha256(path.read_bytes()).hexdigest())
+    assert check({}, gate.thresholds, gate.source, gate.sha256).sha256 == gate.sha256
 
 
 def test_a_name_with_a_dot_needs_no_quotes(tmp_path: Path):
-    assert read(tmp_path, "[images]\nmatch_rate.dlib = { max = 0.01 }\n") == [Threshold("match_rate.dlib", most=0.01)]
+    assert read(tmp_path, "[images]\nmatch_rate.dlib = { max = 0.01 }\n") == (Threshold("match_rate.dlib", most=0.01),)
 
 
 @pytest.mark.parametrize(
@@ -132,29 +141,35 @@ def test_nothing_asked_is_no_pass():
 def test_the_verdict_counts_what_is_broken():
     figures = {"ssim": Figure(0.7), "mse": Figure(0.1)}
     thresholds = [Threshold("ssim", least=0.65), Threshold("mse", most=0.03)]
-    assert str(check(figures, thresholds, "gate.toml")) == "FAIL: 1 of 2 thresholds of gate.toml are broken"
+    assert str(check(figures, thresholds, "gate.toml")) == "FAIL: 1 of 2 thresholds of gate.toml do not hold: 1 broken"
     assert str(check(figures, thresholds[:1], "gate.toml")) == "PASS: 1 of 1 thresholds of gate.toml hold"
+    unknown = check({"mse": Figure(0.1)}, thresholds, "gate.toml")
+    assert str(unknown) == "FAIL: 2 of 2 thresholds of gate.toml do not hold: 1 broken, 1 not measured"
+    both = check({"ssim": Figure(0.7, 0.6, 0.8), "mse": Figure(0.1)}, thresholds, "gate.toml")
+    assert str(both) == "FAIL: 2 of 2 thresholds of gate.toml do not hold: 1 broken, 1 too few to pass"
     few = check({"ssim": Figure(0.7, 0.6, 0.8)}, thresholds[:1], "gate.toml")
     assert (few.outcome, str(few)) == ("too few", "TOO FEW TO PASS: 1 of 1 thresholds of gate.toml need more")
 
 
 def test_the_example_is_what_the_project_promises():
     example = Path(__file__).parents[2] / "examples" / "thresholds.toml"
-    assert read_thresholds(example, "images") == [
+    assert read_thresholds(example, "images").thresholds == (
         Threshold("match_rate.dlib", most=0.03),
         Threshold("match_rate.identity", most=0.03),
+        Threshold("match_rate_any", most=0.03),
         Threshold("rank1.dlib", most=0.05),
+        Threshold("rank1.identity", most=0.05),
         Threshold("similarity.dlib", most=0.1),
         Threshold("mse", most=0.03),
         Threshold("ssim", least=0.65),
         Threshold("hog", least=0.95),
         Threshold("landmarks", most=0.07),
-    ]
+    )
 
 
 @pytest.mark.parametrize(("count", "outcome"), [(200, "pass"), (60, "too few")])
 def test_the_example_can_be_passed_with_two_hundred_photos_without_a_match_and_not_with_sixty(count: int, outcome: str):
-    example = read_thresholds(Path(__file__).parents[2] / "examples" / "thresholds.toml", "images")
+    example = read_thresholds(Path(__file__).parents[2] / "examples" / "thresholds.toml", "images").thresholds
     nobody = rate_figure(np.zeros(count))
     figures = {
         each.name: nobody if "rank" in each.name or "match" in each.name else Figure(max(each.least, 0.0))

@@ -71,6 +71,7 @@ def findings_of(
     for cover in moving[0].after if moving else ():
         figures[f"expression_kept.{cover}"] = expression_kept(moving, cover)
     attacks = [attack for attack in ATTACKED if any(attempt.attack == attack for attempt in attempts)]
+    titles = {name: titles[name] for name in titles if any(attempt.cover == name for attempt in attempts)}
     named = {**titles, "same_recording": RECORDING}
     details = (_details(attempts, named, attack) for attack in ("surroundings", *attacks))
     return Findings(

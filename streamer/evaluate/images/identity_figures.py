@@ -36,13 +36,17 @@ class Reference:
 
     Attributes:
         threshold: A score above it is a match: at most `FAR` of the pairs of strangers have one.
+        strangers: Their mean score.
         delta: The mean similarity of strangers, below which the paper calls two faces different people.
+        below_delta: The share of pairs of strangers that are less alike than that.
         own_group: `(N,)`: the threshold among strangers of the photo's own groups, the strictest of them.
         note: Where the threshold is from, if not from these photos.
     """
 
     threshold: float
+    strangers: float
     delta: float
+    below_delta: float
     own_group: Doubles = field(repr=False)
     note: str = ""
 
@@ -56,13 +60,16 @@ def reference_of(m: Measurements, recognizer: Recognizer) -> Reference:
     threshold, note = _threshold(scores[strangers], recognizer)
     by_group = {group: _group_threshold(m, recognizer, members) for group, members in members_of(m.groups).items()}
     own = [_strictest([by_group[group] for group in groups], otherwise=threshold) for groups in m.groups]
-    return Reference(threshold, _delta(embeddings[rows], strangers, recognizer), np.array(own), note)
+    mean = float(scores[strangers].mean()) if strangers.any() else float("nan")
+    return Reference(threshold, mean, *_delta(embeddings[rows], strangers, recognizer), np.array(own), note)
 
 
 def identity_columns(m: Measurements, recognizer: Recognizer, reference: Reference) -> dict[str, Doubles]:
-    """Return `match_rate`, `match_rate_own_group`, `de_identify_rate`, `similarity`, `rank1` and `rank5`, `(N,)` each.
+    """Return `match_rate`, `match_rate_own_group`, `de_identify_rate`, `nearness`, `similarity`, `rank1` and `rank5`.
 
-    All but the similarity are 0 or 1; nan where there is no threshold. The de-identify rate is the paper's, by `delta`.
+    `(N,)` each, nan where there is no threshold. All are 0 or 1 but the similarity, which is the paper's, and the
+    nearness, which is the score where strangers' mean is 0 and the threshold is 1. The de-identify rate is the paper's,
+    by `delta`.
     """
     before, after = m.before[recognizer.name], m.after[recognizer.name]
     score = recognizer.score(before, after)
@@ -72,10 +79,17 @@ def identity_columns(m: Measurements, recognizer: Recognizer, reference: Referen
         "match_rate": _above(score, np.full(len(score), reference.threshold)),
         "match_rate_own_group": _above(score, reference.own_group),
         "de_identify_rate": _above(np.full(len(score), reference.delta), similarity),
+        "nearness": nearness(score, reference),
         "similarity": similarity,
         "rank1": (ranks <= 1).astype(np.float64),
         "rank5": (ranks <= 5).astype(np.float64),
     }
+
+
+def nearness(scores: Doubles, reference: Reference) -> Doubles:
+    """Return how near scores `(N,)` are to a match: 0 is the mean of strangers, above 1 is a match; nan if unknown."""
+    reach = reference.threshold - reference.strangers
+    return np.asarray((scores - reference.strangers) / (reach if reach > 0 else float("nan")))
 
 
 def verification_figures(m: Measurements, recognizer: Recognizer) -> dict[str, Figure]:
@@ -136,6 +150,11 @@ def sample_of(m: Measurements) -> Indices:
     return np.sort(rows[np.argsort(drawn, kind="stable")[:GALLERY]])
 
 
+def pairs_behind(m: Measurements) -> int:
+    """Return how many pairs of strangers the thresholds of `m` are taken over."""
+    return _stranger_pairs(np.array(m.people)[sample_of(m)])
+
+
 def _stranger_pairs(people: npt.NDArray[np.str_]) -> int:
     """Return how many pairs of photos show two people."""
     counts = np.unique(people, return_counts=True)[1]
@@ -172,11 +191,14 @@ def _strictest(thresholds: Sequence[float | None], *, otherwise: float) -> float
     return max((threshold for threshold in thresholds if threshold is not None), default=otherwise)
 
 
-def _delta(embeddings: Floats, strangers: Bools, recognizer: Recognizer) -> float:
+def _delta(embeddings: Floats, strangers: Bools, recognizer: Recognizer) -> tuple[float, float]:
+    """Return the mean similarity of strangers, and the share of their pairs that are below it."""
     left, right = (_some(side, DELTA_PAIRS) for side in np.nonzero(strangers))
     if not len(left):
-        return float("nan")
-    return float(recognizer.similarity(embeddings[left], embeddings[right], originals=embeddings).mean())
+        return float("nan"), float("nan")
+    similarities = recognizer.similarity(embeddings[left], embeddings[right], originals=embeddings)
+    delta = float(similarities.mean())
+    return delta, float((similarities < delta).mean())
 
 
 def _verification(genuine: Doubles, strangers: Doubles) -> tuple[Figure, Figure]:

@@ -17,11 +17,12 @@ from streamer.errors import AnonymizerError, SourceError
 from streamer.evaluate.figures import Figure, Findings, HashedFile, Problem
 from streamer.evaluate.images import image_tables
 from streamer.evaluate.images.before_after import Judge, Judged, Method, Original, anonymized
-from streamer.evaluate.images.identity_figures import FAR
+from streamer.evaluate.images.identity_figures import FAR, LEAST_PAIRS, pairs_behind
 from streamer.evaluate.images.kept_rows import arrays_of_row, prefixed, row_of_arrays, without
 from streamer.evaluate.images.measurements import (
     Measurements,
     Recorder,
+    Row,
     anonymize_with,
     made,
     measure,
@@ -30,7 +31,15 @@ from streamer.evaluate.images.measurements import (
 )
 from streamer.evaluate.images.pairing import pairing_figure
 from streamer.evaluate.images.photos import PhotoFile, find_photos, pair_with, spread
-from streamer.evaluate.images.scores import SMALLEST_GROUP, columns_of, figures_of, group_figures, references_of
+from streamer.evaluate.images.scores import (
+    SMALLEST_GROUP,
+    by_luck,
+    columns_of,
+    counted,
+    figures_of,
+    group_figures,
+    references_of,
+)
 from streamer.evaluate.images.worst import Show, WorstFaces, drawn, png, uncovered
 from streamer.evaluate.kept import Arrays, Kept
 from streamer.evaluate.measures.inception_features import load_inception
@@ -51,6 +60,12 @@ __all__ = [
     "measure_methods",
 ]
 
+WHOSE = {
+    "dlib": ": a public network that Veil was never trained with",
+    "identity": ": Veil's own, by which Veil chooses its strangers, so no independent witness of Veil's output",
+}
+NO_FACE_TO_HOG = "another detector finds no face in the original: not counted for it"
+ELSEWHERE = "made beforehand; this report does not know with which tool, model or settings"
 ROW = "row "  # before the names of what `arrays_of_row` returns
 Follow = Callable[[Iterable[PhotoFile]], Iterable[PhotoFile]]
 
@@ -147,6 +162,7 @@ class _Task:
     hash_of: Callable[[Original, Image], str]
     output_of: Callable[[PhotoFile], str]
     problems: list[Problem]
+    made_by: dict[str, str]
 
 
 def _ours(photos: Sequence[PhotoFile], anonymizer: Anonymizer, limit: int | None) -> _Task:
@@ -157,7 +173,7 @@ def _ours(photos: Sequence[PhotoFile], anonymizer: Anonymizer, limit: int | None
             return None, ""  # the recorder counts it
 
     return _Task(
-        "Photos, and what veil makes of them", spread(photos, limit), make, _hash_of_pixels, lambda photo: "", []
+        "Photos, and what veil makes of them", spread(photos, limit), make, _hash_of_pixels, lambda photo: "", [], {}
     )
 
 
@@ -180,8 +196,9 @@ def _theirs(photos: Sequence[PhotoFile], outputs: Path, limit: int | None) -> _T
     def output_of(photo: PhotoFile) -> str:
         return after[photo.name].fingerprint()
 
+    made_by = {"outputs": f"{outputs.resolve().name}: {ELSEWHERE}"}
     chosen = spread([pair.before for pair in pairs], limit)
-    return _Task(f"Photos, and {outputs.resolve().name}", chosen, make, hash_of, output_of, problems)
+    return _Task(f"Photos, and {outputs.resolve().name}", chosen, make, hash_of, output_of, problems, made_by)
 
 
 def _findings(recorder: Recorder, recognizers: Sequence[Recognizer], task: _Task, worst: WorstFaces) -> Findings:
@@ -189,7 +206,10 @@ def _findings(recorder: Recorder, recognizers: Sequence[Recognizer], task: _Task
     references = references_of(m, recognizers)
     figures = figures_of(m, recognizers, references=references)
     figures["pairing"], mispaired = pairing_figure(m)
-    groups = group_figures(m, columns_of(m, recognizers, references))
+    if pairs := figures["pairing"].count:
+        figures["pairing_chance"] = by_luck(1 / pairs, pairs)
+    columns = columns_of(m, recognizers, references)
+    groups = group_figures(m, columns)
     tables = [image_tables.all_figures(figures), image_tables.verification(figures, recognizers)]
     charts = []
     if len(m) >= SMALLEST_GROUP:
@@ -204,9 +224,10 @@ def _findings(recorder: Recorder, recognizers: Sequence[Recognizer], task: _Task
         figures,
         tables=tuple(tables),
         charts=tuple(charts),
-        problems=(*mispaired, *task.problems, *recorder.problems(), *_too_few(figures)),
-        worst=worst.specimens(),
+        problems=(*mispaired, *task.problems, *recorder.problems(), *_unseen(recorder.rows), *_too_few(figures)),
+        worst=worst.specimens(references),
         settings=_settings(m, task, recognizers),
+        counted=counted(m, columns),
     )
 
 
@@ -216,9 +237,31 @@ def _settings(m: Measurements, task: _Task, recognizers: Sequence[Recognizer]) -
         "photos": f"{len(m):,} measured of {len(task.photos):,}: "
         + ", ".join(f"{count:,} {name}" for name, count in sorted(collections.items())),
         "people": f"{len(set(m.people)):,}",
-        "recognizers": ", ".join(recognizer.name for recognizer in recognizers),
-        "false accept rate": f"{FAR:g}",
+        "groups": _groups(m),
+        "recognisers": "; ".join(f"{each.name}{WHOSE.get(each.name, '')}" for each in recognizers),
+        "false accept rate": f"{FAR:g}, {_strictness(m)}",
+        **task.made_by,
     }
+
+
+def _strictness(m: Measurements) -> str:
+    """Return what thresholds are taken from."""
+    pairs = pairs_behind(m)
+    if pairs >= LEAST_PAIRS:
+        return f"of {pairs:,} pairs of strangers among the originals"
+    return f"by the usual thresholds of the recognisers, for {pairs:,} pairs of strangers are too few"
+
+
+def _groups(m: Measurements) -> str:
+    """Return who counts as a stranger of one's own group, with the size of each group."""
+    sizes = Counter(group for groups in m.groups for group in groups[1:])
+    told = ", ".join(f"{count:,} {name}" for name, count in sorted(sizes.items()))
+    return told or "no labels: everybody is one group"
+
+
+def _unseen(rows: Sequence[Row]) -> list[Problem]:
+    names = tuple(row.name for row in rows if not row.hog)
+    return [Problem(NO_FACE_TO_HOG, names)] if names else []
 
 
 def _too_few(figures: dict[str, Figure]) -> list[Problem]:

@@ -19,7 +19,8 @@ from streamer.types import Floats, Image
 
 Doubles = npt.NDArray[np.float64]
 
-NO_FACE, NO_FACE_LEFT = "no face found in the original: not measured", "no face found in the output: still measured"
+NO_FACE = "no face found in the original: not measured"
+NO_FACE_LEFT = "no face found in the output: measured at the place of the original's face"
 UNREADABLE, NO_OUTPUT, OTHER_SIZE = "cannot be read", "no output was made", "output of another size than its original"
 MISSED = "our own pipeline found no face: nothing was covered"
 

@@ -27,12 +27,13 @@ from streamer.types import Floats
 Doubles = npt.NDArray[np.float64]
 
 SMALLEST_GROUP = 20  # faces: with less, an interval is as wide as the scale
+COUNTED = ("match_rate", "match_rate_any", "rank1")  # of these a reader asks whose
 IDENTITY_RATES = ("match_rate", "match_rate_own_group", "de_identify_rate", "rank1", "rank5")
 KEPT = {"pose": (0, 1, 2), "gaze": (3, 4), "eyes": (5, 6), "mouth": (7,)}  # columns of the traits; the rest is shape
 KEPT_RESAMPLES = 500
 # Figures of which more is worse; of all others less is.
 LESS_IS_BETTER = frozenset(
-    {"mse", "match_rate", "match_rate_any", "match_rate_own_group", "rank1", "rank5", "similarity"}
+    {"mse", "match_rate", "match_rate_any", "match_rate_own_group", "rank1", "rank5", "similarity", "nearness"}
     | {"landmarks", "pose", "gaze", "eyes", "mouth", "expression"}
 )
 
@@ -94,6 +95,7 @@ def figures_of(
     for recognizer in recognizers:
         reference, name = references[recognizer.name], recognizer.name
         figures |= {f"{key}.{name}": figure for key, figure in verification_figures(m, recognizer).items()}
+        figures[f"nearest.{name}"] = _largest(columns.values[f"nearness.{name}"])
         figures[f"threshold.{name}"] = Figure(reference.threshold, note=reference.note)
         figures[f"delta.{name}"] = Figure(reference.delta)
     figures |= chance_figures(m, references) | kept_figures(m)
@@ -101,6 +103,12 @@ def figures_of(
     figures[f"kernel.{m.feature}"] = kernel_figure(m.features_before, m.features_after)
     figures["fid"] = inception_figure(m.inception_before, m.inception_after)
     return figures
+
+
+def counted(m: Measurements, columns: Columns) -> dict[str, tuple[str, ...]]:
+    """Return the names of the photos that are recognised, and of those that a search has first, by figure."""
+    which = {name: rows == 1 for name, rows in columns.values.items() if name.partition(".")[0] in COUNTED}
+    return {name: tuple(np.array(m.names)[rows].tolist()) for name, rows in which.items()}
 
 
 def chance_figures(m: Measurements, references: Mapping[str, Reference]) -> dict[str, Figure]:
@@ -115,14 +123,21 @@ def chance_figures(m: Measurements, references: Mapping[str, Reference]) -> dict
     known = not any(reference.note for reference in references.values())
     unknown = Figure(float("nan"), note="too few pairs of strangers")
     return {
-        "match_rate_chance": _by_luck(FAR, len(m)) if known else unknown,
-        "match_rate_any_chance": _by_luck(FAR * len(references), len(m)) if known else unknown,
-        "rank1_chance": _by_luck(first, len(m)),
-        "rank5_chance": _by_luck(min(1.0, 5 * first), len(m)),
+        "match_rate_chance": by_luck(FAR, len(m)) if known else unknown,
+        "match_rate_any_chance": by_luck(FAR * len(references), len(m)) if known else unknown,
+        "rank1_chance": by_luck(first, len(m)),
+        "rank5_chance": by_luck(min(1.0, 5 * first), len(m)),
+        **{
+            f"de_identify_rate_chance.{name}": unknown
+            if np.isnan(each.below_delta)
+            else by_luck(each.below_delta, len(m))
+            for name, each in references.items()
+        },
     }
 
 
-def _by_luck(share: float, count: int) -> Figure:
+def by_luck(share: float, count: int) -> Figure:
+    """Return what `count` draws reach that are right with a chance of `share`, with the range of 95 % of all such."""
     low, high = binom.interval(0.95, count, share)
     return Figure(share, float(low) / count, float(high) / count, count)
 
@@ -160,6 +175,11 @@ def correlation_figure(before: Floats, after: Floats) -> Figure:
     resamples = [_ratio(sums[:, rng.integers(len(x), size=len(x))]) for _ in range(KEPT_RESAMPLES)]
     low, high = np.percentile(resamples, (2.5, 97.5))
     return Figure(_ratio(sums), float(low), float(high), len(x))
+
+
+def _largest(values: Doubles) -> Figure:
+    known = values[~np.isnan(values)]
+    return Figure(float(known.max()), count=len(known)) if len(known) else Figure(float("nan"), note="no threshold")
 
 
 def _any(matches: Sequence[Doubles]) -> Doubles:

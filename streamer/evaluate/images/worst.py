@@ -1,15 +1,17 @@
-"""Keeps the few faces that are most like their originals, for whoever must look at them; as drawings unless asked."""
+"""Keeps the few faces that come nearest to being recognised, for whoever must look; as drawings unless asked."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
 from streamer.evaluate.figures import Specimen, number
 from streamer.evaluate.images.before_after import CROP_SIZE, Judged
+from streamer.evaluate.images.identity_figures import Reference, nearness
 from streamer.evaluate.images.measurements import Row
 from streamer.evaluate.measures.recognizers import Recognizer
 from streamer.evaluate.measures.utility import Expression
@@ -35,27 +37,52 @@ def uncovered(crop: Image, expression: Expression | None) -> Image:
     return crop
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class _Face:
+    score: float  # by which heaps are ordered
+    name: str
+    row: Row = field(compare=False)
+    before: bytes = field(compare=False, repr=False)
+    after: bytes = field(compare=False, repr=False)
+
+
 class WorstFaces:
-    """The `WORST` faces by the score of the first recogniser, of all that are added."""
+    """The `WORST` faces that are nearest to a match, by any recogniser, of all that are added."""
 
     def __init__(self, recognizers: Sequence[Recognizer]) -> None:
         """Take whose scores are told."""
         self._recognizers = recognizers
-        self._heap: list[tuple[float, str, Specimen]] = []  # the least alike first
+        self._heaps: list[list[_Face]] = [[] for _ in recognizers]  # the least alike first
 
     def add(self, row: Row, before: bytes, after: bytes) -> None:
-        """Take a face, shown before and after as PNG, if it is among the worst so far."""
-        seen = [(row.before[each.name][None], row.judged.embeddings[each.name][None]) for each in self._recognizers]
-        scores = [float(each.score(*pair)[0]) for each, pair in zip(self._recognizers, seen, strict=True)]
-        said = [_in_words(each, value) for each, value in zip(self._recognizers, scores, strict=True)]
-        why = "; ".join([*said, f"structure kept {number(row.judged.ssim)}", _moved(row.judged)])
-        heapq.heappush(self._heap, (scores[0], row.name, Specimen(row.name, why, before, after)))
-        if len(self._heap) > WORST:
-            heapq.heappop(self._heap)
+        """Take a face, shown before and after as PNG, if it is among any recogniser's worst so far."""
+        for each, heap in zip(self._recognizers, self._heaps, strict=True):
+            heapq.heappush(heap, _Face(_score(each, row), row.name, row, before, after))
+            if len(heap) > WORST:
+                heapq.heappop(heap)
 
-    def specimens(self) -> tuple[Specimen, ...]:
-        """Return them, the most alike first."""
-        return tuple(specimen for _, _, specimen in sorted(self._heap, key=lambda face: -face[0]))
+    def specimens(self, references: Mapping[str, Reference]) -> tuple[Specimen, ...]:
+        """Return them, the nearest to a match first."""
+        near = {face: self._near(face, references) for heap in self._heaps for face in heap}
+        worst = sorted(near, key=lambda face: (-np.nanmax([*near[face].values(), -np.inf]), -face.score, face.name))
+        once = {face.name: _specimen(face, near[face]) for face in worst}
+        return tuple(once.values())[:WORST]
+
+    def _near(self, face: _Face, references: Mapping[str, Reference]) -> dict[str, float]:
+        return {
+            each.name: float(nearness(np.array([_score(each, face.row)]), references[each.name])[0])
+            for each in self._recognizers
+        }
+
+
+def _score(recognizer: Recognizer, row: Row) -> float:
+    return float(recognizer.score(row.before[recognizer.name][None], row.judged.embeddings[recognizer.name][None])[0])
+
+
+def _specimen(face: _Face, near: Mapping[str, float]) -> Specimen:
+    said = ", ".join(f"{name} {number(value)}" for name, value in near.items())
+    why = "; ".join([said, f"structure kept {number(face.row.judged.ssim)}", _moved(face.row.judged)])
+    return Specimen(face.name, why, face.before, face.after)
 
 
 def png(picture: Image) -> bytes:
@@ -63,10 +90,5 @@ def png(picture: Image) -> bytes:
     return bytes(np.asarray(cv2.imencode(".png", picture[..., ::-1])[1]))
 
 
-def _in_words(recognizer: Recognizer, score: float) -> str:
-    is_distance = recognizer.usual_threshold is not None and recognizer.usual_threshold < 0  # the score is minus it
-    return f"{recognizer.name}: " + (f"distance {number(-score)}" if is_distance else f"similarity {number(score)}")
-
-
 def _moved(judged: Judged) -> str:
-    return f"expression moved {number(judged.error.expression)}" if judged.found else "no face found in the output"
+    return f"expression changed {number(judged.error.expression)}" if judged.found else "no face found in the output"

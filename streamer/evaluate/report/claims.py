@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from streamer.evaluate.figures import Figure, number
 from streamer.evaluate.report.glossary import ATTACKERS
+from streamer.evaluate.report.which import Numbers, named
 
 Figures = Mapping[str, Figure]
 
@@ -17,7 +18,8 @@ SHARES = frozenset(
     | {*ATTACKERS, *(f"{name}_ahead" for name in ATTACKERS), "face_adds", "parrot_key_adds"}
 )
 CHANCE = "_chance"
-HITS = {"rank1": "as its first hit", "rank5": "among its first five hits"}
+NO_FILES: Numbers = {}
+HITS = ("rank1", "rank5")
 # What a reader compares: our output, what is left without a face at all, and a target that an attacker must break.
 COVERS = {
     "ours": "in our output",
@@ -25,14 +27,26 @@ COVERS = {
     "solid": "by hair, outline and surroundings alone, with the face filled",
     "blur_weak": "through a weak blur, which shows whether the attacker is any good",
 }
+# Of figures whose chance has another name than theirs: strangers of one's own group pass as often as all do, and the
+# likeness of strangers is what a likeness is compared with.
+SAME_CHANCE = {"match_rate_own_group": "match_rate_chance", "similarity": "delta"}
+OWN = "identity"  # the recogniser by which Veil chooses its strangers
+WITNESSES = {
+    "dlib": "dlib is a public recogniser that Veil was never trained with.",
+    OWN: f"{OWN} is Veil's own, and Veil chooses its strangers by it: of Veil's output it is no independent proof.",
+}
 LIMITS = (
     "Recognisers other than those named here, people who know the person, and software of the future.",
-    "Voice, body, gait, clothes, surroundings, and text in the picture: only faces are changed.",
     "Pictures unlike these: of other people, cameras, light, sizes and poses.",
 )
+BESIDE_FACES = "Whether people are known by voice, body, gait, clothes, surroundings or text: only faces are changed."
+NO_CONTROL = (
+    "A control: how often the recognisers know these people from another, unaltered photo (it takes several photos of "
+    "one person). Recognisers that would not know them anyway prove nothing."
+)
 ALARM = "do not call these pictures anonymous."
-ATTACK_LIMIT = "An attacker who owns the tool and trains against it: `veil evaluate attack` measures that."
-VIDEO_LIMIT = "Faces over time, and faces that stay uncovered in videos: `veil evaluate video` measures that."
+ATTACK_LIMIT = "An attacker who owns the tool and trains against it: needs a run of `veil evaluate attack`."
+VIDEO_LIMIT = "Faces over time, and faces that stay uncovered in videos: needs a run of `veil evaluate video`."
 
 
 def percent(value: float) -> str:
@@ -50,7 +64,9 @@ def written(name: str, value: float) -> str:
 def chance_of(name: str, figures: Figures) -> Figure | None:
     """Return what guessing would reach of the figure called `name`, or None where that is not known."""
     stem, dot, rest = name.partition(".")
-    found = figures.get(f"{stem}{CHANCE}{dot}{rest}") or figures.get(f"{stem}{CHANCE}")
+    same = SAME_CHANCE.get(stem, "")
+    names = (f"{stem}{CHANCE}{dot}{rest}", f"{stem}{CHANCE}", f"{same}{dot}{rest}", same)
+    found = next((figures[each] for each in names if each in figures), None)
     return found if found is not None and not math.isnan(found.value) else None
 
 
@@ -59,11 +75,32 @@ def is_chance(name: str) -> bool:
     return name.partition(".")[0].endswith(CHANCE)
 
 
-def claims(figures: Figures) -> list[str]:
-    """Return what the figures say, one sentence or two for each question, the worst news as plain as the best."""
+def may_be_claimed(figures: Figures) -> str:
+    """Return all that whoever signs may claim; "" where faces are recognised, or nobody knows."""
+    found, chance = figures.get("match_rate_any"), chance_of("match_rate_any", figures)
+    if found is None or chance is None or alarming(figures):
+        return ""
+    more = ", nor that they say nothing of the person: on average they do" if nearer(figures) else ""
+    return (
+        f"Of pictures like these at most {percent(found.high)} ({_people(found)}) are recognised by {_by(figures)}, "
+        "with 95 % confidence. That does not say that nobody is recognised, nor that outputs cannot be linked to their "
+        f"originals{more}."
+    )
+
+
+def claims(figures: Figures, numbers: Numbers = NO_FILES) -> list[str]:
+    """Return what the figures say, one sentence or two for each question, the worst news as plain as the best.
+
+    Args:
+        figures: By name.
+        numbers: By figure, which files of the list it counts.
+    """
     return [
-        *_recognised(figures),
-        *_searched(figures),
+        *_recognised(figures, numbers),
+        *_nearer(figures),
+        *_searched(figures, numbers),
+        *_paired(figures),
+        *_control(figures),
         *_leaks(figures),
         *_attacked(figures),
         *_linked(figures),
@@ -71,19 +108,19 @@ def claims(figures: Figures) -> list[str]:
     ]
 
 
-def in_short(figures: Figures) -> str:
+def in_short(figures: Figures, numbers: Numbers = NO_FILES) -> str:
     """Return the one sentence that a reader takes away: whether faces are recognised, named or left uncovered."""
     found = figures.get("match_rate_any")
     if found is not None and not math.isnan(found.value):
-        return _recognised_in_short(found, figures)
+        return _recognised_in_short(found, figures, named(numbers.get("match_rate_any", ())))
     if (leaks := figures.get("leak_rate")) is not None and not math.isnan(leaks.value):
         return f"{number(leaks.value)} of 10,000 faces in single frames are left uncovered."
     return _named_in_short(figures)
 
 
-def _recognised_in_short(found: Figure, figures: Figures) -> str:
+def _recognised_in_short(found: Figure, figures: Figures, which: str) -> str:
     """Return whether faces are recognised, or found by a search, more often than by chance."""
-    counted, chance = f"{_counted(found)} faces are recognised by {_by(figures)}", chance_of("match_rate_any", figures)
+    counted, chance = f"{_faces(found)} recognised by {_by(figures)}{which}", chance_of("match_rate_any", figures)
     if chance is not None and _exceeds(found, chance):
         return f"{counted}, more than by chance: {ALARM}"
     ranks = {name: luck for name in figures if name.startswith("rank") and (luck := chance_of(name, figures))}
@@ -91,8 +128,49 @@ def _recognised_in_short(found: Figure, figures: Figures) -> str:
         return f"{counted}, and a search finds the right people more often than by chance: {ALARM}"
     if chance is None:
         return f"{counted}; how many would be by chance is not known."
-    told = f"by chance it would be {round(chance.value * found.count, 1):g}, too near to tell apart"
-    return f"{counted}; {told}; these are too few faces to claim less than {percent(found.high)}."
+    told = f"by chance it would be {round(chance.value * found.count, 1):g}"
+    return (
+        f"{counted}; {told}. Of such faces up to {percent(found.high)} may be, with 95 % certainty: {_people(found)}."
+    )
+
+
+def reservations(figures: Figures) -> str:
+    """Return what a reader must know beside a headline that nobody is recognised; "" for nothing."""
+    if alarming(figures):
+        return ""
+    told = []
+    if names := nearer(figures):
+        told += [f"on average outputs are measurably more like their person than strangers are (by {', '.join(names)})"]
+    if _linked_by_background(figures):
+        told += [f"{_counted(figures['pairing'])} are linked to their original by background"]
+    return f"But {', and '.join(told)}." if told else ""
+
+
+def _linked_by_background(figures: Figures) -> bool:
+    """Return whether outputs are matched to their originals by background more often than by chance."""
+    found, chance = figures.get("pairing"), chance_of("pairing", figures)
+    return found is not None and chance is not None and _exceeds(found, chance)
+
+
+def alarming(figures: Figures) -> bool:
+    """Return whether faces are recognised, or found by a search, more often than by chance."""
+    watched = [name for name in figures if name == "match_rate_any" or name.partition(".")[0] in HITS]
+    chances = {name: chance_of(name, figures) for name in watched}
+    return any(luck is not None and _exceeds(figures[name], luck) for name, luck in chances.items())
+
+
+def nearer(figures: Figures) -> list[str]:
+    """Return the recognisers to which outputs are, on average, measurably more like their person than strangers are."""
+    names = (name.partition(".")[2] for name in figures if name.startswith("nearness."))
+    return [name for name in names if _is_nearer(name, figures)]
+
+
+def _is_nearer(recognizer: str, figures: Figures) -> bool:
+    """Return whether the mean nearness is above that of strangers, or fewer faces than of strangers are unlike."""
+    unlike = figures.get(f"de_identify_rate.{recognizer}")
+    strangers = chance_of(f"de_identify_rate.{recognizer}", figures)
+    fewer = unlike is not None and strangers is not None and unlike.value < strangers.low
+    return figures[f"nearness.{recognizer}"].low > 0 or fewer
 
 
 def _named_in_short(figures: Figures) -> str:
@@ -112,34 +190,97 @@ def not_claimed(figures: Figures) -> list[str]:
     """Return what nobody may claim from these figures, in sentences."""
     is_attack = any(name.partition(".")[0] in ATTACKERS for name in figures)
     is_video = "leak_rate" in figures
-    return [*LIMITS, *(() if is_attack else (ATTACK_LIMIT,)), *(() if is_video else (VIDEO_LIMIT,))]
+    linked = " Surroundings link outputs to their originals: see above." if _linked_by_background(figures) else ""
+    control = any(name.startswith("tar_before.") and math.isnan(figure.value) for name, figure in figures.items())
+    return [
+        *([NO_CONTROL] if control else []),
+        *LIMITS,
+        f"{BESIDE_FACES}{linked}",
+        *(() if is_attack else (ATTACK_LIMIT,)),
+        *(() if is_video else (VIDEO_LIMIT,)),
+    ]
 
 
-def _recognised(figures: Figures) -> Iterator[str]:
+def _recognised(figures: Figures, numbers: Numbers) -> Iterator[str]:
     found = figures.get("match_rate_any")
     if found is None or math.isnan(found.value):
         return
-    chance = chance_of("match_rate_any", figures)
+    chance, which = chance_of("match_rate_any", figures), named(numbers.get("match_rate_any", ()))
     yield (
-        f"{_counted(found)} faces are recognised as the person they were by {_by(figures)}: {_interval(found)}. "
+        f"{_faces(found)} recognised as the person they were by {_by(figures)}{which}: {_interval(found)}. "
         f"{_beside_chance(found, chance)}"
-    ) + (f" {_floor(found)}" if chance and not _exceeds(found, chance) else "")
+    ) + "".join(f" {WITNESSES[name]}" for name in _recognizers(figures) if name in WITNESSES)
+
+
+def _recognizers(figures: Figures) -> list[str]:
+    return [name.partition(".")[2] for name in figures if name.startswith("match_rate.")]
 
 
 def _by(figures: Figures) -> str:
-    """Return who looked."""
-    names = [name.partition(".")[2] for name in figures if name.startswith("match_rate.")]
-    return names[0] if len(names) == 1 else f"any of {len(names)} recognisers"
+    """Return who looked, and which of them is Veil's own."""
+    names = [f"{name} (Veil's own recogniser)" if name == OWN else name for name in _recognizers(figures)]
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _searched(figures: Figures) -> Iterator[str]:
-    for name, found in figures.items():
+def _nearer(figures: Figures) -> Iterator[str]:
+    """Say whether outputs are, on average, more like their person than strangers are, whoever is recognised or not."""
+    measured = {name: figure for name, figure in figures.items() if not math.isnan(figure.low)}
+    means = {name: figure for name, figure in measured.items() if name.startswith("nearness.")}
+    if not means:
+        return
+    told = {
+        name.partition(".")[2]: f"by {name.partition('.')[2]} {number(figure.value)} "
+        f"({number(figure.low)} to {number(figure.high)})"
+        for name, figure in means.items()
+    }
+    near = nearer(figures)
+    groups = {
+        "measurably more like their person than strangers are": [told[name] for name in told if name in near],
+        "not told apart from strangers": [told[name] for name in told if name not in near],
+    }
+    heads = " and ".join(f"{head}: {', '.join(names)}" for head, names in groups.items() if names)
+    yield (
+        f"On average outputs are {heads}, where 0 is as alike as two strangers and 1 is recognised. Pose, light, hair "
+        f"and background, which both pictures share, count in it; how much was not measured."
+    )
+
+
+def _searched(figures: Figures, numbers: Numbers) -> Iterator[str]:
+    for name, first in figures.items():
         rank, _, recognizer = name.partition(".")
-        if rank in HITS and not math.isnan(found.value):
-            yield (
-                f"A search through all originals with {recognizer} has the right person {HITS[rank]} for "
-                f"{_counted(found)} faces: {_interval(found)}. {_beside_chance(found, chance_of(name, figures))}"
-            )
+        if rank != "rank1" or math.isnan(first.value):
+            continue
+        five = figures.get(f"rank5.{recognizer}")
+        yield (
+            f"A search by {recognizer} through all {first.count:,} originals has the right person first for "
+            f"{_counted(first)} faces{named(numbers.get(name, ()))}: {_interval(first)}. "
+            f"{_beside_chance(first, chance_of(name, figures))}"
+        ) + (f" Among the first five for {_five(five, chance_of(f'rank5.{recognizer}', figures))}" if five else "")
+
+
+def _five(found: Figure, chance: Figure | None) -> str:
+    return f"{_counted(found)}: {_interval(found)}. {_beside_chance(found, chance)}"
+
+
+def _paired(figures: Figures) -> Iterator[str]:
+    found = figures.get("pairing")
+    if found is not None and not math.isnan(found.value):
+        yield (
+            f"Linked by surroundings: {_counted(found)} outputs are matched to their own original by background, the "
+            f"face left out: {_interval(found)}. {_beside_chance(found, chance_of('pairing', figures))} So many can be "
+            f"matched by whoever has the originals, whatever the face shows."
+        )
+
+
+def _control(figures: Figures) -> Iterator[str]:
+    known = {name: each for name, each in figures.items() if not math.isnan(each.value)}
+    told = [
+        f"by {name.partition('.')[2]} {_interval(each)}"
+        for name, each in known.items()
+        if name.startswith("tar_before.")
+    ]
+    if told:
+        yield f"Control: of pairs of unaltered photos of one person are taken for one person {', '.join(told)}."
 
 
 def _leaks(figures: Figures) -> Iterator[str]:
@@ -178,7 +319,27 @@ def _linked(figures: Figures) -> Iterator[str]:
 def _useful(figures: Figures) -> Iterator[str]:
     found = figures.get("hog")
     if found is not None and not math.isnan(found.value):
-        yield f"Another detector still finds a face in {_counted(found)}: {_interval(found)}."
+        yield (
+            f"Usefulness: of {found.count:,} originals in which another detector (dlib's HOG) finds a face, it finds "
+            f"one in {round(found.value * found.count):,} outputs: {_interval(found)}."
+        )
+
+
+def counts_explained(figures: Figures) -> list[str]:
+    """Return why some figures are taken over fewer faces than others, in sentences."""
+    found, hog = figures.get("found"), figures.get("hog")
+    if found is None or math.isnan(found.value):
+        return []
+    lost = found.count - round(found.value * found.count)
+    rest = f"is taken over the other {found.count - lost:,}" if lost < found.count else "could not be measured"
+    told = [f"In {lost:,} of {found.count:,} outputs no face is found: what eyes, nose, mouth and head do {rest}."]
+    unseen = found.count - hog.count if hog is not None else 0
+    seen = f"Of {found.count:,} originals the other detector finds no face in {unseen:,}; for it, the rest count."
+    return [*(told if lost else []), *([seen] if unseen else [])]
+
+
+def _faces(found: Figure) -> str:
+    return f"{_counted(found)} faces {'is' if round(found.value * found.count) == 1 else 'are'}"
 
 
 def _counted(found: Figure) -> str:
@@ -189,9 +350,11 @@ def _interval(found: Figure) -> str:
     return f"{percent(found.value)} (95 % interval {percent(found.low)} to {percent(found.high)})"
 
 
-def _floor(found: Figure) -> str:
-    """Return the least share that so few faces allow to claim."""
-    return f"With {_counted(found)} faces nothing less than {percent(found.high)} can be claimed."
+def _people(found: Figure) -> str:
+    """Return the upper end of an interval as people: "3 to 4 of 200"."""
+    most = round(found.high * found.count, 6)
+    ends = dict.fromkeys((math.floor(most), math.ceil(most)))
+    return f"{' to '.join(f'{end:,}' for end in ends)} of {found.count:,}"
 
 
 def _beside_chance(found: Figure, chance: Figure | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from streamer.evaluate.figures import Figure
@@ -14,6 +15,7 @@ USE = "Is it still of use?"
 STEADY = "Is it steady over time?"
 OTHER = "Other figures"
 
+PRIVACY = frozenset({IDENTITY, LEAKS, ATTACKS})  # topics; thresholds on all others are of usefulness
 TOPICS = (IDENTITY, LEAKS, ATTACKS, PICTURE, USE, STEADY, OTHER)
 
 
@@ -64,14 +66,15 @@ GLOSSARY = {
     ),
     "match_rate_any_chance": Meaning("Recognised by any: chance", "At most this share of strangers.", IDENTITY),
     "match_rate_own_group": Meaning(
-        "Recognised, at a strictness fair to each group",
+        "Recognised, strictness by group",
         "As above, but counted against strangers of the person's own group, since recognisers confuse people of some "
-        "groups far more often than others; lower is more private.",
+        "groups more often; 'How it was measured' tells the groups and their sizes; lower is more private.",
         IDENTITY,
     ),
     "rank1": Meaning(
         "First hit in a search",
-        "Share of faces for which a search through all originals puts the right person first; lower is more private.",
+        "Share of faces for which a search through all originals puts the right person first. Somebody is always "
+        "first, recognised or not; lower is more private.",
         IDENTITY,
     ),
     "rank5": Meaning(
@@ -82,38 +85,55 @@ GLOSSARY = {
     ),
     "rank1_chance": Meaning("First hit: chance", "What guessing blindly would reach.", IDENTITY),
     "rank5_chance": Meaning("First five hits: chance", "What guessing blindly would reach.", IDENTITY),
+    "nearness": Meaning(
+        "How near to being recognised",
+        "The mean over faces, on a scale on which 0 is as alike as two strangers are on average, and 1 is where the "
+        "recogniser takes two faces for one person; lower is more private.",
+        IDENTITY,
+    ),
+    "nearest": Meaning(
+        "How near the nearest face is",
+        "On the same scale, the one face that comes nearest: above 1 it is recognised. One face has no interval, and "
+        "what the nearest of as many strangers reaches was not measured.",
+        IDENTITY,
+    ),
     "similarity": Meaning(
         "Likeness to the person",
-        "How alike a recogniser finds the face before and after: 1 is the same picture, strangers are near 0; lower is "
-        "more private.",
+        "The cosine between the face before and after, as Zhao et al. have it: 1 is the same picture, and chance is "
+        "the mean of strangers; lower is more private. Whether anybody is recognised it does not say: "
+        "'Recognised' does.",
         IDENTITY,
     ),
     "de_identify_rate": Meaning(
-        "De-Identify Rate of the paper",
-        "Share of faces that are less like the person than two strangers are like each other on average; higher is "
-        "more private, and two strangers would score about one half.",
+        "De-Identify Rate",
+        "Share of faces that are less like their person than two strangers are on average (Zhao et al., doi "
+        "10.1002/cpe.6548); higher is more private. About half of all pairs of strangers are, which is chance: below "
+        "it, outputs are still more like their person than strangers are.",
         IDENTITY,
     ),
+    "de_identify_rate_chance": Meaning(
+        "De-Identify Rate: strangers", "The share of pairs of strangers that are less alike than on average.", IDENTITY
+    ),
     "tar_before": Meaning(
-        "Verified in the originals",
-        "Share of pairs of pictures of one person that the recogniser verifies before anything is done to them: what "
-        "there is to lose.",
+        "Control: known from another, unaltered photo",
+        "Share of pairs of unaltered photos of one person that the recogniser takes for one person: a recogniser that "
+        "does not know the people anyway proves nothing.",
         IDENTITY,
     ),
     "tar_after": Meaning(
-        "Verified afterwards",
-        "Share of pairs of one person, an original and an anonymised picture, that the recogniser still verifies; "
-        "lower is more private.",
+        "Known from another photo afterwards",
+        "Share of pairs of one person, an output and the original of another photo, that the recogniser takes for one "
+        "person; lower is more private.",
         IDENTITY,
     ),
     "eer_before": Meaning(
-        "Error of verification in the originals",
+        "Control: equal error rate, unaltered photos",
         "How often the recogniser errs when it errs equally often either way; low means that the originals are easy "
         "to verify.",
         IDENTITY,
     ),
     "eer_after": Meaning(
-        "Error of verification afterwards",
+        "Equal error rate afterwards",
         "The same after anonymising: one half means that the recogniser can only guess; higher is more private.",
         IDENTITY,
     ),
@@ -134,13 +154,14 @@ GLOSSARY = {
     ),
     "frechet": Meaning(
         "Naturalness to a recogniser (Frechet)",
-        "How far the anonymised faces as a set are from real ones, by the features of a recogniser; lower is more "
-        "natural.",
+        "How far the anonymised faces as a set are from real ones, by the features of a recogniser; 0 is natural, "
+        "there is no upper end.",
         PICTURE,
     ),
     "kernel": Meaning(
         "Naturalness to a recogniser (kernel)",
-        "The same distance measured another way, which small sets do not distort; lower is more natural.",
+        "The same distance measured another way, times 1,000, which small sets do not distort; 0 is natural, there is "
+        "no upper end: compare only runs with the same recogniser and photos.",
         PICTURE,
     ),
     "found": Meaning(
@@ -150,34 +171,35 @@ GLOSSARY = {
     ),
     "hog": Meaning(
         "Still found by another detector",
-        "Share of outputs in which dlib's HOG detector finds the face, as the paper measures; higher is more useful.",
+        "Share of outputs in which dlib's HOG detector finds the face, of originals in which it does; higher is more "
+        "useful.",
         USE,
     ),
     "landmarks": Meaning(
-        "Landmarks moved, eye distances",
+        "Landmarks moved (in eye distances)",
         "How far eyes, nose and mouth moved, in shares of the distance between the eyes; lower is more useful.",
         USE,
     ),
     "pose": Meaning(
-        "Head turned, degrees",
+        "Head turned (in degrees)",
         "By how many degrees the pose of the head differs, the mean of three axes; lower is better.",
         USE,
     ),
     "gaze": Meaning(
-        "Gaze moved, widths of the eye", "How far the irises moved, in widths of the eye; lower is better.", USE
+        "Gaze moved (in widths of the eye)", "How far the irises moved, in widths of the eye; lower is better.", USE
     ),
     "eyes": Meaning(
-        "Lids moved, widths of the eye",
+        "Lids moved (in widths of the eye)",
         "How far the opening of the eyes differs, in widths of the eye; lower is better.",
         USE,
     ),
     "mouth": Meaning(
-        "Mouth moved, widths of the mouth",
+        "Mouth moved (in widths of the mouth)",
         "How far the opening of the mouth differs, in widths of the mouth; lower is better.",
         USE,
     ),
     "expression": Meaning(
-        "Expression changed, eye distances",
+        "Expression changed (in eye distances)",
         "How far lids, lips and brows moved within the face, in distances between the eyes; lower is better.",
         USE,
     ),
@@ -251,15 +273,19 @@ GLOSSARY = {
     "seam_source": Meaning("Seam of the source", "What the source itself scores in the same places.", STEADY),
     "seam_ratio": Meaning("Seam against the source", "1 is no visible seam; lower is softer.", STEADY),
     "pairing": Meaning(
-        "Outputs that belong to their originals",
-        "Share of outputs whose surroundings are nearest to their own original's; well below 1, pictures were mixed up "
-        "and nothing here counts.",
+        "Linked to the original by surroundings",
+        "Share of outputs whose surroundings, face left out, are nearer to their own original's than to any other's: "
+        "so many can be matched by background, whatever the face shows. Below 50 %, pictures were mixed up, and "
+        "nothing here counts.",
+        IDENTITY,
     ),
+    "pairing_chance": Meaning("Linked by surroundings: chance", "What guessing blindly would reach.", IDENTITY),
     "threshold": Meaning(
         "Threshold of the recogniser",
-        "The score above which it takes two faces for one person; dlib's is minus a distance.",
+        "The score above which it takes two faces for one person, as its makers count: dlib's is minus a distance. On "
+        "the scale of how near a face is to being recognised it is 1.",
     ),
-    "delta": Meaning("Mean likeness of strangers", "What the De-Identify Rate compares with; the paper's delta."),
+    "delta": Meaning("Mean likeness of strangers", "What the De-Identify Rate compares with: delta of Zhao et al."),
 }
 
 ATTACKERS = {
@@ -331,6 +357,16 @@ def meaning_of(name: str) -> Meaning:
         rest = f"{last}.{rest}" if rest else last
     known, order = GLOSSARY[stem], list(GLOSSARY).index(stem)
     return replace(known, title=f"{known.title} ({rest})" if rest else known.title, order=order)
+
+
+def short_title(name: str) -> str:
+    """Return the title of a figure without its unit."""
+    return re.sub(r" \(in [^)]*\)", "", meaning_of(name).title)
+
+
+def is_privacy(name: str) -> bool:
+    """Return whether a figure speaks of privacy; others are of use, or of the measuring itself."""
+    return meaning_of(name).topic in PRIVACY
 
 
 def by_topic(figures: dict[str, Figure]) -> list[Topic]:

@@ -15,6 +15,11 @@ from streamer.pipeline.anonymizer import Anonymizer
 
 PACKAGES = ("torch", "mediapipe", "opencv-python", "dlib-bin", "scikit-image", "scikit-learn", "scipy")
 
+KEY = (
+    "no face can be recovered with a key, but with it and a photo of a person their stranger can be made again and "
+    "compared"
+)
+
 
 def settings_of(model: str, anonymizer: Anonymizer) -> dict[str, str]:
     """Return what our own output was made with; the key is a secret, and only whether one was given is said.
@@ -30,8 +35,8 @@ def settings_of(model: str, anonymizer: Anonymizer) -> dict[str, str]:
     return {
         "model": path.stem if model == "default" else model,
         "model sha256": file_sha256(path),
-        "beta": f"{anonymizer.settings.beta:g}",
-        "key": "a new one for this run" if anonymizer.settings.key is None else "given",
+        "beta": f"{anonymizer.settings.beta:g}, where 0 keeps least of the person and 1 most",
+        "key": f"{'made for this run and not kept' if anonymizer.settings.key is None else 'given'}; {KEY}",
         "device": str(anonymizer.device),
     }
 

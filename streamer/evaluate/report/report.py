@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import partial
@@ -16,9 +18,24 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from streamer.evaluate.figures import Figure, Findings, HashedFile, Table, number
-from streamer.evaluate.report.claims import chance_of, claims, in_short, is_chance, not_claimed, written
-from streamer.evaluate.report.glossary import by_topic, meaning_of
-from streamer.evaluate.report.thresholds import Threshold, Verdict
+from streamer.evaluate.report.cells import chance_cell, interval_cell
+from streamer.evaluate.report.claims import (
+    claims,
+    counts_explained,
+    in_short,
+    is_chance,
+    may_be_claimed,
+    not_claimed,
+    reservations,
+    written,
+)
+from streamer.evaluate.report.glossary import by_topic, is_privacy, meaning_of, short_title
+from streamer.evaluate.report.summary import as_dict
+from streamer.evaluate.report.thresholds import Check, Threshold, Verdict
+from streamer.evaluate.report.which import counted_files, numbers_of, problem_files
+
+CONTROL = ("tar_before", "eer_before")  # that there is none is said first of all
+TOLD = ("match_rate", "match_rate_any", "rank1", "rank5", "nearness", "pairing", "leak_rate")
 
 
 def html(findings: Findings, verdict: Verdict, *, faces_shown: bool) -> str:
@@ -29,13 +46,21 @@ def html(findings: Findings, verdict: Verdict, *, faces_shown: bool) -> str:
         verdict: What stands on top.
         faces_shown: Whether the worst faces in `findings` are uncovered; a banner then says so.
     """
-    page = _environment().get_template("report.html")
+    page, numbers = _environment().get_template("report.html"), numbers_of(findings)
     return page.render(
         findings=findings,
         verdict=verdict,
         faces_shown=faces_shown,
-        in_short=in_short(findings.figures),
-        claims=claims(findings.figures),
+        in_short=in_short(findings.figures, numbers),
+        reservations=reservations(findings.figures),
+        may_be_claimed=may_be_claimed(findings.figures) if verdict.outcome != "fail" else "",
+        claims=claims(findings.figures, numbers),
+        kinds=_kinds(verdict),
+        without_threshold=_without_threshold(findings.figures, verdict),
+        report_sha256=hash_of_report(findings, verdict),
+        counts_explained=counts_explained(findings.figures),
+        counted=counted_files(findings),
+        problem_files=problem_files(findings),
         not_claimed=not_claimed(findings.figures),
         unmeasured=_unmeasured(findings.figures),
         topics=by_topic({name: figure for name, figure in findings.figures.items() if not is_chance(name)}),
@@ -51,12 +76,35 @@ def hash_of_list(files: tuple[HashedFile, ...]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
+def hash_of_report(findings: Findings, verdict: Verdict) -> str:
+    """Return the SHA-256, in hex, of all that the report tells: of the line that `--json` writes, without its end."""
+    return hashlib.sha256(json.dumps(as_dict(findings, verdict), allow_nan=False).encode()).hexdigest()
+
+
+def _kinds(verdict: Verdict) -> dict[str, tuple[Check, ...]]:
+    """Return the checks of privacy and those of usefulness, each where there are any."""
+    kinds = {"Privacy": True, "Usefulness": False}
+    found = {
+        kind: tuple(check for check in verdict.checks if is_privacy(check.threshold.name) is privacy)
+        for kind, privacy in kinds.items()
+    }
+    return {kind: checks for kind, checks in found.items() if checks}
+
+
+def _without_threshold(figures: dict[str, Figure], verdict: Verdict) -> list[str]:
+    """Return the titles of what the first page tells of privacy and no threshold asks for."""
+    asked = {check.threshold.name for check in verdict.checks}
+    told = [name for name in figures if name.partition(".")[0] in TOLD and not math.isnan(figures[name].value)]
+    missing = [name.partition(".")[0] for name in told if name not in asked]
+    return [short_title(name) for name in dict.fromkeys(missing)] if asked else []
+
+
 def _unmeasured(figures: dict[str, Figure]) -> dict[str, list[str]]:
     """Return the titles of the figures that could not be measured, each once, by the reason why not."""
     titles: dict[str, dict[str, None]] = defaultdict(dict)
     for name, figure in figures.items():
-        if math.isnan(figure.value):
-            titles[figure.note][meaning_of(name).title.removesuffix(f" ({name.partition('.')[2]})")] = None
+        if math.isnan(figure.value) and not name.startswith(CONTROL):
+            titles[figure.note][short_title(name).removesuffix(f" ({name.partition('.')[2]})")] = None
     return {why: list(each) for why, each in titles.items()}
 
 
@@ -74,10 +122,21 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "data": _data_uri, "count": _count, "unbroken": _unbroken}
-    environment.globals |= {"meaning_of": meaning_of, "chance_of": chance_of, "written": written}
-    environment.globals["required"] = _required
+    environment.filters["plain"] = _plain
+    environment.globals |= {"meaning_of": meaning_of, "short_title": short_title, "written": written}
+    environment.globals |= {"interval_cell": interval_cell, "chance_cell": chance_cell}
+    environment.globals |= {"required": _required, "printed": _printed, "any_printed": _any_printed}
     environment.tests["figure"] = _is_figure
     return environment
+
+
+def _printed(name: str, figure: Figure) -> bool:
+    """Return whether a figure stands on paper: not what was not measured, nor what only scales others."""
+    return not math.isnan(figure.value) and name.partition(".")[0] not in ("threshold", "delta")
+
+
+def _any_printed(rows: Iterable[tuple[str, object, Figure]]) -> bool:
+    return any(_printed(name, figure) for name, _, figure in rows)
 
 
 def _required(threshold: Threshold) -> str:
@@ -95,6 +154,11 @@ def _count(names: Iterable[object]) -> str:
 def _unbroken(text: str) -> str:
     """Return the text with per cent on the line of their number."""
     return text.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+def _plain(text: str) -> str:
+    """Return what of a text may stand in a string of CSS, where nothing is escaped: letters, digits and plain signs."""
+    return re.sub(r"[^\w .,:-]", "", text)[:60]
 
 
 def _is_figure(cell: object) -> bool:

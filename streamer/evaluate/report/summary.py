@@ -12,6 +12,7 @@ from streamer.evaluate.figures import Cell, Figure, Findings, Problem, cell_text
 from streamer.evaluate.report.claims import claims
 from streamer.evaluate.report.glossary import by_topic
 from streamer.evaluate.report.thresholds import Verdict
+from streamer.evaluate.report.which import numbers_of
 
 NAMES_SHOWN = 3  # of a problem; the report names all
 STYLE = {"pass": "bold green", "fail": "bold red", "too few": "bold yellow", "none": "bold"}
@@ -26,7 +27,9 @@ def as_dict(findings: Findings, verdict: Verdict) -> dict[str, Any]:
             "broken": {check.threshold.name: check.broken for check in verdict.broken},
             "too_few": {check.threshold.name: check.unsettled for check in verdict.unsettled},
         },
-        "claims": claims(findings.figures),
+        "thresholds": {"source": verdict.source, "sha256": verdict.sha256},
+        "claims": claims(findings.figures, numbers_of(findings)),
+        "counted": findings.counted,
         "files": [{"name": f.name, "original": f.original, "output": f.output} for f in findings.files],
         "figures": {name: _figure_dict(figure) for name, figure in findings.figures.items()},
         "tables": [

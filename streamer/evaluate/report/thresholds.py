@@ -7,9 +7,10 @@ past it is no pass: more must be measured. The format is explained in `examples/
 from __future__ import annotations
 
 import difflib
+import hashlib
 import math
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -52,6 +53,21 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """All that is asked of one command.
+
+    Attributes:
+        thresholds: In the order of the file; none where no file was given.
+        source: The file they are from; "" for none.
+        sha256: Of that file as it was read, in hex.
+    """
+
+    thresholds: tuple[Threshold, ...] = ()
+    source: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """One threshold beside what was measured.
 
@@ -68,6 +84,11 @@ class Check:
     unsettled: str = ""
 
     @property
+    def unmeasured(self) -> bool:
+        """Whether nothing was measured that could hold it: it is broken, for nobody knows."""
+        return self.figure is None or math.isnan(self.figure.value)
+
+    @property
     def uncertain(self) -> bool:
         """Whether it holds by the value alone, as was asked for, but not all over the 95 % interval."""
         if self.broken or self.unsettled or self.figure is None or math.isnan(self.figure.low):
@@ -82,10 +103,12 @@ class Verdict:
     Attributes:
         checks: In the order of the file; none where no thresholds were given.
         source: The file they are from; "" for none.
+        sha256: Of that file, in hex.
     """
 
     checks: tuple[Check, ...] = ()
     source: str = ""
+    sha256: str = ""
 
     @property
     def broken(self) -> tuple[Check, ...]:
@@ -110,14 +133,19 @@ class Verdict:
         if not self.checks:
             return "no thresholds given"
         if self.broken:
-            return f"FAIL: {len(self.broken)} of {len(self.checks)} thresholds of {self.source} are broken"
+            unmeasured = sum(check.unmeasured for check in self.broken)
+            too_few = len(self.unsettled)
+            kinds = {"broken": len(self.broken) - unmeasured, "not measured": unmeasured, "too few to pass": too_few}
+            why = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
+            fallen = len(self.broken) + too_few
+            return f"FAIL: {fallen} of {len(self.checks)} thresholds of {self.source} do not hold: {why}"
         if self.unsettled:
             return f"TOO FEW TO PASS: {len(self.unsettled)} of {len(self.checks)} thresholds of {self.source} need more"
         return f"PASS: {len(self.checks)} of {len(self.checks)} thresholds of {self.source} hold"
 
 
-def read_thresholds(path: Path, section: Section) -> list[Threshold]:
-    """Return the thresholds of one section of a TOML file, in its order.
+def read_thresholds(path: Path, section: Section) -> Gate:
+    """Return the thresholds of one section of a TOML file, in its order, and the hash of the file.
 
     Args:
         path: Such as `examples/thresholds.toml`.
@@ -128,7 +156,8 @@ def read_thresholds(path: Path, section: Section) -> list[Threshold]:
             checks nothing must not look like one that passes.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = path.read_bytes()
+        content = tomllib.loads(raw.decode())
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"cannot read the thresholds {path}: {getattr(error, 'strerror', 'not UTF-8')}") from error
     except tomllib.TOMLDecodeError as error:
@@ -136,18 +165,19 @@ def read_thresholds(path: Path, section: Section) -> list[Threshold]:
     sections = {name: _section(path, name, content[name]) for name in content}
     if not sections.get(section):
         raise SourceError(f"{path} has no thresholds under [{section}], so nothing would be checked; add one")
-    return sections[section]
+    return Gate(tuple(sections[section]), str(path), hashlib.sha256(raw).hexdigest())
 
 
-def check(figures: Mapping[str, Figure], thresholds: list[Threshold], source: str) -> Verdict:
+def check(figures: Mapping[str, Figure], thresholds: Sequence[Threshold], source: str, sha256: str = "") -> Verdict:
     """Return the verdict on `figures`.
 
     Args:
         figures: By name, as in `Findings`.
         thresholds: What they must hold to.
         source: The file these are from, for the reader.
+        sha256: Of that file.
     """
-    return Verdict(tuple(_check(threshold, figures) for threshold in thresholds), source)
+    return Verdict(tuple(_check(threshold, figures) for threshold in thresholds), source, sha256)
 
 
 def _check(threshold: Threshold, figures: Mapping[str, Figure]) -> Check:

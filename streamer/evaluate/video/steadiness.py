@@ -17,7 +17,7 @@ from scipy import stats
 
 from streamer.evaluate.figures import Figure, mean_figure
 from streamer.evaluate.measures.recognizers import Recognizer
-from streamer.faces.detect import overlaps
+from streamer.faces.detect import SURE, overlaps
 from streamer.faces.track import FaceTracker
 from streamer.types import Face, Floats, Frame, Image
 
@@ -41,10 +41,10 @@ class Reading:
 
     Attributes:
         kind: "identity": how alike a recogniser finds this and the last frame's face. "match": how alike source and
-            output. "flicker": grey levels between this frame and the last one carried here by the source's motion.
-            "shimmer": the same, each carried by its own motion: what flashes, without what slides.
-            "jitter": second difference of the landmarks, in eye distances. "seam": mean gradient across the rim of
-            what was changed, in grey levels per pixel.
+            output, of a face that the detector is sure of. "flicker": grey levels between this frame and the last one
+            carried here by the source's motion. "shimmer": the same, each carried by its own motion: what flashes,
+            without what slides. "jitter": second difference of the landmarks, in eye distances. "seam": mean gradient
+            across the rim of what was changed, in grey levels per pixel.
         recognizer: Which; "" where none is involved.
         track: Of the source.
         frame: Index in the source.
@@ -115,7 +115,8 @@ class SteadinessMeter:
     ) -> Iterator[tuple[Kind, str, float, float]]:
         for recognizer in self.recognizers:
             source, made = now.embeddings[recognizer.name]
-            yield "match", recognizer.name, _score(recognizer, source, made), math.nan
+            if now.before.score >= SURE:  # what is no face stays as it is, and would be like itself
+                yield "match", recognizer.name, _score(recognizer, source, made), math.nan
             if past:
                 old_source, old_made = past[-1].embeddings[recognizer.name]
                 alike = _score(recognizer, old_made, made), _score(recognizer, old_source, source)

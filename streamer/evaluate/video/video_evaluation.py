@@ -147,7 +147,8 @@ def findings_of(
 def match_rates(readings: Sequence[Reading], thresholds: Mapping[str, float]) -> dict[str, Figure]:
     """Return for each recogniser the share of face-frames in which it takes source and output for one person.
 
-    Of faces of 40 pixels or more that our detector finds in the source; intervals take frames for independent.
+    Of faces of 40 pixels or more that our detector is sure of in the source; intervals take frames for independent.
+    Whether others are covered is counted by `leak_rate`.
     """
     rates = {}
     for name in sorted({r.recognizer for r in readings if r.kind == "match"}):

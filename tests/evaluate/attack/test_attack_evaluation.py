@@ -276,6 +276,8 @@ def test_every_method_meets_every_attacker_and_what_was_tried_is_kept(tmp_path: 
     assert findings.figures["surroundings.same_recording"].value >= 0.95
     imitation = next(table for table in findings.tables if table.title.startswith("Imitation."))
     assert len(imitation.rows) == len(methods)
+    overview = next(table for table in findings.tables if table.title.startswith("Attacks:"))
+    assert [row[0] for row in overview.rows if not any(row[1:])] == []  # nothing that needs clips, without clips
     assert all(not np.isnan([row[1].low, row[2].low]).any() for row in imitation.rows)
     assert [row[0] for row in imitation.rows if row[3] is not None] == ["ours, key known"]
     assert told[-1] == ("linking across keys", 7, 7)

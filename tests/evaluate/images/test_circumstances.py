@@ -19,10 +19,9 @@ from tests.evaluate.images.measured import CosineJudge, measured
 
 
 @pytest.fixture(scope="module")
-def original() -> Original:
+def original(detector: FaceDetector) -> Original:
     image = cv2.resize(free_portrait(), (240, 300), interpolation=cv2.INTER_AREA)
-    with FaceDetector() as detector:
-        (face,) = detector(image)
+    (face,) = detector(image)
     return portrait(image, face)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -27,7 +28,7 @@ from streamer.evaluate.images.measurements import (
     measure_methods,
 )
 from streamer.evaluate.images.pairing import SHUFFLED
-from streamer.evaluate.images.photos import find_photos
+from streamer.evaluate.images.photos import PhotoFile, find_photos
 from streamer.evaluate.images.scores import figures_of
 from streamer.evaluate.kept import Kept
 from streamer.evaluate.measures.recognizers import Recognizer, load_recognizers
@@ -116,8 +117,30 @@ def test_every_bad_input_is_named_and_the_rest_is_measured(
     assert found[f"output {UNREADABLE}"] == ("before/broken output.png",)
     assert found[OTHER_SIZE] == ("before/dark.png",)
     assert found[NO_FACE_LEFT] == ("before/mirrored.png",)
+    assert findings.settings["outputs"].startswith("after: made beforehand; this report does not know with which tool")
+    assert findings.settings["recognisers"].startswith("identity: Veil's own, by which Veil chooses its strangers")
+    assert findings.settings["false accept rate"].startswith("0.001, by the usual thresholds of the recognisers")
+    assert findings.settings["groups"] == "no labels: everybody is one group"
+    assert findings.figures["pairing_chance"].value == 0.5
     assert findings.figures["found"].count == 2  # plain, and mirrored, of which no face is left
     assert findings.figures["found"].value == 0.5
+
+
+@pytest.mark.slow
+def test_an_original_that_the_other_detector_does_not_see_is_named_and_counts_in_no_figure_of_it(
+    portraits: Path, copies: Path, recognizers: list[Recognizer], monkeypatch: pytest.MonkeyPatch
+):
+    original = Judge.original
+
+    def unseen(judge: Judge, photo: PhotoFile) -> Original | None:
+        seen = original(judge, photo)
+        return replace(seen, hog=seen.hog and "dark" not in photo.name) if seen else None
+
+    monkeypatch.setattr(Judge, "original", unseen)
+    findings = evaluate_images(portraits, outputs=copies, recognizers=recognizers)
+    unseen_by_it = problems_of(findings)["another detector finds no face in the original: not counted for it"]
+    assert [Path(name).name for name in unseen_by_it] == ["dark.png"]
+    assert findings.figures["hog"].count == 2
 
 
 @pytest.mark.slow
@@ -170,7 +193,7 @@ def test_of_the_worst_faces_only_landmarks_are_drawn_unless_they_were_asked_for(
             assert (crop == original.crop).all() == shown
             assert ((crop == 255).all(axis=2).mean() > 0.9) == (not shown)  # a few dots on white
             assert (crop != 255).any()
-    assert "similarity 1" in findings.worst[0].why
+    assert "structure kept 1" in findings.worst[0].why
 
 
 @pytest.mark.slow

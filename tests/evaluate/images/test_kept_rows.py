@@ -6,47 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamer.evaluate.images.before_after import Judged
 from streamer.evaluate.images.kept_rows import arrays_of_row, prefixed, row_of_arrays, without
 from streamer.evaluate.images.measurements import Row
 from streamer.evaluate.kept import Kept
-from streamer.evaluate.measures.utility import Expression, ExpressionError
+from tests.evaluate.images.measured import ROW
 
-
-def numbers(*shape: int) -> np.ndarray:
-    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
-
-
-SEEN = Judged(
-    {"dlib": numbers(8), "a file": numbers(4)},
-    numbers(4),
-    ssim=0.8,
-    mse=0.01,
-    hog=False,
-    found=True,
-    landmarks=0.04,
-    error=ExpressionError(1, 2, float("nan"), 4, 5),
-    expression=Expression(numbers(3), numbers(2), numbers(2), 0.25, numbers(92, 3)),
-    points=numbers(5, 2),
-    tier="generated",
-    inception=numbers(16),
-)
-ROW = Row(
-    "lfw/Ümit_0001.jpg",
-    "Ümit",
-    ("lfw", "female"),
-    {"dlib": numbers(8), "a file": numbers(4)},
-    hog=True,
-    traits=numbers(8),
-    shape=numbers(92, 3),
-    inception=numbers(16),
-    places=numbers(2, 256, 3),
-    weight=numbers(256),
-    judged=SEEN,
-    shown=("turned under 15",),
-)
 UNSEEN = replace(
-    ROW, groups=(), shown=(), inception=None, judged=replace(SEEN, expression=None, points=None, inception=None)
+    ROW, groups=(), shown=(), inception=None, judged=replace(ROW.judged, expression=None, points=None, inception=None)
 )
 
 

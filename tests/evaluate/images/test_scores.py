@@ -13,6 +13,7 @@ from torchmetrics.image.kid import maximum_mean_discrepancy, poly_kernel
 
 from streamer.evaluate.images.identity_figures import (
     identity_columns,
+    nearness,
     ranks_of,
     reference_of,
     sample_of,
@@ -23,6 +24,7 @@ from streamer.evaluate.images.scores import (
     chance_figures,
     columns_of,
     correlation_figure,
+    counted,
     figures_of,
     group_figures,
     kept_figures,
@@ -100,6 +102,49 @@ def test_one_in_a_thousand_pairs_of_strangers_is_above_the_threshold():
     threshold = reference_of(measured(before, before, people=[f"{p}!" for p in people]), JUDGE).threshold
     scores = JUDGE.scores(before, before)[np.triu_indices(60, 1)]
     assert (scores > threshold).sum() == 1
+
+
+def test_on_the_scale_of_nearness_strangers_are_at_0_and_whatever_is_above_1_is_a_match():
+    before, people = faces(60, 2)
+    noise = np.random.default_rng(1).normal(size=before.shape).astype(np.float32)
+    m = measured(before, before + 1.2 * noise, people=people)
+    reference = reference_of(m, JUDGE)
+    columns = identity_columns(m, JUDGE, reference)
+    assert ((columns["nearness"] > 1) == (columns["match_rate"] == 1)).all()
+    assert 0 < columns["match_rate"].mean() < 1
+    strangers = JUDGE.scores(before, before)[np.array(people)[:, None] != people]
+    assert nearness(strangers, reference).mean() == pytest.approx(0, abs=1e-6)
+    assert nearness(np.array([reference.threshold]), reference) == pytest.approx(1)
+    assert figures_of(m, [JUDGE])["nearest.made"].value == columns["nearness"].max()
+
+
+def test_nothing_is_said_to_be_near_where_strangers_already_pass():
+    alike = np.ones((50, 4), np.float32)  # as of one face photographed 50 times under 50 names
+    figures = figures_of(measured(alike, alike), [JUDGE])
+    assert np.isnan(figures["nearness.made"].value)
+    assert np.isnan(figures["nearest.made"].value)
+
+
+def test_of_strangers_the_de_identify_rate_is_its_chance():
+    before, people = faces(200, 1)
+    m = measured(before, np.roll(before, 1, axis=0), people=[f"{p}!" for p in people])
+    figures = figures_of(m, [JUDGE])
+    chance = figures["de_identify_rate_chance.made"]
+    assert chance.low <= figures["de_identify_rate.made"].value <= chance.high
+    scores = JUDGE.scores(before, before)[np.triu_indices(200, 1)]
+    assert chance.value == pytest.approx((scores < scores.mean()).mean(), abs=1e-3)
+
+
+def test_the_names_of_whoever_is_recognised_are_kept_by_figure():
+    before, people = faces(50, 2)
+    after = np.random.default_rng(1).normal(size=before.shape).astype(np.float32)
+    after[[3, 40]] = before[[3, 40]]
+    m = measured(before, after, people=people)
+    columns = columns_of(m, [JUDGE], references_of(m, [JUDGE]))
+    found = counted(m, columns)
+    assert set(found) == {"match_rate.made", "match_rate_any", "rank1.made"}
+    assert {"made/3.png", "made/40.png"} <= set(found["rank1.made"])
+    assert [len(names) for names in found.values()] == [columns.values[name].sum() for name in found]
 
 
 def test_delta_is_the_mean_similarity_of_strangers():
