@@ -33,7 +33,8 @@ from models.identity.recognizer import (
     load_mobilefacenet,
 )
 from models.pretrained.imported import load_recognizer
-from streamer.faces.detect import CERTAIN, FaceDetector, Scan
+from streamer.faces.detect import CERTAIN, FaceDetector
+from streamer.faces.looks import Scan
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.cores import share_cores
 from streamer.pipeline.runner import protect

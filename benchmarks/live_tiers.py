@@ -1,6 +1,6 @@
 """How often what replaces a face changes in a live call, on a machine that has time for it and on one that has not.
 
-    python benchmarks/live_tiers.py [--seconds 120] [--busy 0 2]
+    python -m benchmarks.live_tiers [--seconds 120] [--busy 0 2]
 
 One person leans from side to side before a camera of 640x480 at 30 frames a second, whose frames go to what
 `veil serve` does with them. `--busy` loops take the processor meanwhile.

@@ -1,6 +1,6 @@
 """How long a browser's call is interrupted when its network changes: for root, on Linux, with Chromium and `ip`.
 
-    python benchmarks/serve_network.py [--rounds 3]
+    python -m benchmarks.serve_network [--rounds 3]
 
 A namespace of the kernel is a laptop with two network cards, and this one the server that both lead to. Chromium in the
 laptop sends its camera to `veil serve` and gets it back. Its first network is pulled while the second one is there

@@ -1,6 +1,6 @@
 """Who can send to `veil serve` and watch it, in which codec, and how long everything takes: two tables.
 
-    python benchmarks/serve_peers.py [--rounds 3]
+    python -m benchmarks.serve_peers [--rounds 3]
 
 Real peers on this machine: aiortc, Chromium, Firefox and GStreamer's webrtcbin. "First frame" counts from the offer to
 the first safe frame in the server (of who sends) or to the first decoded one (of who watches). ICE anew counts from the

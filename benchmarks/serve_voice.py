@@ -1,6 +1,6 @@
 """How far sound and picture are apart when they come back to a browser from `veil serve --voice`.
 
-    python benchmarks/serve_voice.py [--seconds 40] [--ways NAME...]
+    python -m benchmarks.serve_voice [--seconds 40] [--ways NAME...]
 
 A real Chromium's camera flashes and its microphone plays a burst of a voice, every two seconds. Its page measures how
 long a flash takes from the camera to the safe video, and a burst from the microphone to the sound that comes back: the
