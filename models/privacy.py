@@ -45,7 +45,7 @@ import itertools
 import math
 import secrets
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -241,18 +241,21 @@ class PseudonymBook:
     Args:
         threshold: Cosine above which two embeddings may be one person's: that of a low false accept rate
             (`models.metrics.false_accept_threshold`), for the recogniser that the embeddings are from.
+        known: `(D,)` unit embeddings of people who are known beforehand, and numbered from 0 in their order. They are
+            looked for first, never forgotten, and stay as they are.
     """
 
     MARGIN = 0.05  # of cosine, by which the most like person must be ahead of the next
     MAX_PEOPLE = 1000  # a megabyte, and a few milliseconds to search when a track begins
     MAX_SEEN = 8  # embeddings in a running mean; from then on it follows, as faces change with the light
 
-    def __init__(self, threshold: float) -> None:
+    def __init__(self, threshold: float, known: Sequence[npt.NDArray[Any]] = ()) -> None:
         if not 0 < threshold < 1:
             raise ValueError(f"threshold must be in (0, 1), got {threshold}")
         self._threshold = threshold
+        self._known = [np.asarray(embedding, np.float64) for embedding in known]
         self._people: dict[int, _Person] = {}  # from the longest unseen to the last seen
-        self._numbers = itertools.count()
+        self._numbers = itertools.count(len(known))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self._people)} people)"  # no embedding: it identifies
@@ -272,7 +275,10 @@ class PseudonymBook:
         for number in exclude:
             self._see(number)
         exact = np.asarray(embedding, np.float64)
-        alike = self._most_alike(exact)
+        alike = self._most_alike(exact, range(len(self._known)), self._known)
+        if len(alike) == 1 and alike[0] not in exclude:
+            return alike[0]
+        alike = self._most_alike(exact, self._people, [person.embedding for person in self._people.values()])
         if not alike:
             return self._remember(exact)
         if len(alike) > 1 or alike[0] in exclude:
@@ -281,15 +287,19 @@ class PseudonymBook:
         self._learn(self._people[alike[0]], exact)
         return alike[0]
 
-    def _most_alike(self, embedding: Doubles) -> list[int]:
-        """Return who it may be: nobody, the most like person, or several that are about as like."""
-        if not self._people:
+    def people(self) -> dict[int, Doubles]:
+        """Return the mean embedding `(D,)`, unit, of each person who is remembered, by number; not of the known."""
+        return {number: person.embedding for number, person in self._people.items()}
+
+    def _most_alike(self, embedding: Doubles, numbers: Collection[int], people: Sequence[Doubles]) -> list[int]:
+        """Return whom of `people` it may be: nobody, the most like person, or several that are about as like."""
+        if not people:
             return []
-        cosines = np.stack([person.embedding for person in self._people.values()]) @ embedding
+        cosines = np.stack(people) @ embedding
         best = cosines.max()
         if best <= self._threshold:
             return []
-        return [number for number, cosine in zip(self._people, cosines, strict=True) if cosine > best - self.MARGIN]
+        return [number for number, cosine in zip(numbers, cosines, strict=True) if cosine > best - self.MARGIN]
 
     def _see(self, number: int) -> None:
         """Move a person to the end, as the last seen."""

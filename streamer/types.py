@@ -133,6 +133,21 @@ class Track:
     traits: Traits | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownPerson:
+    """Somebody of whom it is known before a stream begins whom they become.
+
+    Attributes:
+        embedding: `(D,)` float32, unit, of the recogniser that ships. It identifies: it is never logged or written.
+        stranger: Whom they become, as of `models.face_model.FaceModel.pseudonyms`.
+        looks: In how many frames they were seen.
+    """
+
+    embedding: Floats = field(repr=False)
+    stranger: int
+    looks: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class TrackedFrame:
     """A frame that was searched, and where its faces are.

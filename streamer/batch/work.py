@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from streamer.batch.manifest import Manifest, Record
 from streamer.batch.storage import exists, remove, sha256_of, within
 from streamer.batch.worker import PARTS, WORK, Task, part_place
+from streamer.types import KnownPerson
 
 
 class Work:
@@ -21,6 +24,8 @@ class Work:
         self._manifest, self._out = manifest, out
         self._waiting: deque[Task] = deque()
         self._missing: dict[str, set[int]] = {}  # parts, by name
+        self._later: dict[str, list[Task]] = {}  # parts that wait until it is known who is in all parts, by name
+        self._people: dict[str, dict[int, Sequence[KnownPerson]]] = {}  # by name and part; never written
         self.total = self.finished = 0
         remove(within(out, WORK))  # of a run that was killed
         for name, record in manifest.sources.items():
@@ -38,8 +43,33 @@ class Work:
         parts = [Task(name, record["source"], number, start, end) for number, (start, end) in spans]
         missing = [task for task in parts if not self._is_done(task)]
         self._missing[name] = {task.part for task in missing if task.part is not None}
+        if missing and settings["mode"] == "generate":
+            self._glance_at(parts, missing)
+            return
         for task in missing or [self._joining(name)]:
             self._push(task)
+
+    def _glance_at(self, parts: Sequence[Task], missing: list[Task]) -> None:
+        """Let all parts of a source be looked at before one is done: one person becomes one stranger in all of them.
+
+        Those that are done, too: then the same strangers follow as before an interruption.
+        """
+        name = parts[0].name
+        self._later[name], self._people[name] = missing, {}
+        self._waiting.extend(replace(part, is_glance=True) for part in parts)
+        self.total += len(missing)
+
+    def _agree(self, glance: Task, record: Record) -> None:
+        """Note who is in a part, nobody where that failed; after the last, let the parts follow."""
+        assert glance.part is not None
+        found = self._people[glance.name]
+        found[glance.part] = record.get("people", ())
+        if len(found) == len(self._manifest.sources[glance.name]["starts"]):
+            from streamer.batch.people import merged
+
+            known = merged([found[part] for part in sorted(found)])
+            del self._people[glance.name]
+            self._waiting.extend(replace(task, known=known) for task in self._later.pop(glance.name))
 
     def _is_done(self, part: Task) -> bool:
         assert part.part is not None
@@ -64,6 +94,9 @@ class Work:
         Raises:
             StreamerError: If the manifest cannot be written.
         """
+        if task.is_glance:
+            self._agree(task, record)
+            return
         self.finished += 1
         if task.starts and record["kind"] == "done":
             record = record | {"counts": self._counts(task)}

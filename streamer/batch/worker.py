@@ -6,11 +6,12 @@ import shutil
 import tempfile
 import time
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from streamer.batch.glances import key_frames
 from streamer.batch.joining import join_parts
 from streamer.batch.manifest import ArchiveSettings, Record
 from streamer.batch.storage import fetch, local_path, publish, sha256_of, within
@@ -28,7 +29,7 @@ from streamer.tally import Tally
 
 if TYPE_CHECKING:
     from streamer.pipeline.anonymizer import Anonymizer
-    from streamer.types import Codec, Source
+    from streamer.types import Codec, KnownPerson, Source
 
 WORK = ".veil-work"  # folder of the output for what is not whole yet
 PARTS = ".veil-parts"
@@ -45,6 +46,8 @@ class Task:
         part: Number of the part; None for a whole file.
         start, end: Seconds that the output covers, since the start of the file; None for its end.
         starts: When each of the parts that are to be joined begins; empty where nothing is joined.
+        is_glance: Whether it is only to be found out who is in the part.
+        known: Who is in the source, where that was found out; they become whom that says.
     """
 
     name: str
@@ -53,6 +56,8 @@ class Task:
     start: Fraction = Fraction(0)
     end: Fraction | None = None
     starts: tuple[Fraction, ...] = ()
+    is_glance: bool = False
+    known: tuple[KnownPerson, ...] = field(default=(), repr=False)
 
 
 class Worker:
@@ -82,6 +87,8 @@ class Worker:
         began = time.perf_counter()
         folder = self._scratch()
         try:
+            if task.is_glance:
+                return self._glance(task, folder)
             record = self._join(task, folder) if task.starts else self._cover(task, folder)
         except (Exception, MemoryError) as error:
             reason = one_line_of(error).replace(str(_copy_of(task, folder)), mask_secrets(task.source))
@@ -97,6 +104,13 @@ class Worker:
         if base:
             base.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix="veil-", dir=base))
+
+    def _glance(self, task: Task, folder: Path) -> Record:
+        """Return the people in a part: not for the manifest, as embeddings identify."""
+        source_path = fetch(task.source, _copy_of(task, folder))
+        frames = key_frames(source_path, start=task.start, end=task.end)
+        people = self._anonymizer.people_in(frames, stream=f"{task.name} part {task.part}")
+        return {"kind": "people", "name": task.name, "part": task.part, "people": people}
 
     def _cover(self, task: Task, folder: Path) -> Record:
         source_path = fetch(task.source, _copy_of(task, folder))
@@ -116,7 +130,8 @@ class Worker:
                 mark=self._settings.mode == "generate",
             )
             kept = self._kept(source_path, task)
-            with sink, closing(protect(source, self._anonymizer, stream=task.name, kept=kept)) as frames:
+            protected = protect(source, self._anonymizer, stream=task.name, kept=kept, known=task.known)
+            with sink, closing(protected) as frames:
                 for frame in frames:
                     sink.write(frame)
                     tally += Tally.of(frame)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Self
@@ -20,7 +21,7 @@ from streamer.pipeline.turns import Turns
 from streamer.pool import Pool
 from streamer.region import AnyRegion, regions_of
 from streamer.settings import DEFAULT_DELAY, DEFAULT_DELTA, Settings
-from streamer.types import Cover, Frame, Image, Mode, Policy, SafeFrame
+from streamer.types import Cover, Frame, Image, KnownPerson, Mode, Policy, SafeFrame
 
 if TYPE_CHECKING:
     import torch
@@ -218,14 +219,47 @@ class Anonymizer:
         other._loaded = replace(other._loaded, model=model)
         return other
 
-    def begin_stream(self, name: str | None = None, *, frame_seconds: float | None = None) -> FaceAnonymizer:
+    def begin_stream(
+        self, name: str | None = None, *, frame_seconds: float | None = None, known: Sequence[KnownPerson] = ()
+    ) -> FaceAnonymizer:
         """Return what makes the safe frames of one stream, whose settings are this one's at any time.
 
         Args:
             name: As `stream` of `frames`.
             frame_seconds: Between its frames, if it is live: it then draws what it has time for.
+            known: People in it whose stranger was fixed beforehand (`people_in`).
+
+        Raises:
+            ValueError: If somebody is known and epsilon was asked for, under which nobody is recognised.
         """
-        return FaceAnonymizer(self._loaded, lambda: self._settings, frame_seconds, stream=name)
+        if known and self._loaded.mechanism:
+            raise ValueError(f"with epsilon nobody is recognised: known must be empty, got {len(known)} people")
+        return FaceAnonymizer(self._loaded, lambda: self._settings, frame_seconds, stream=name, known=known)
+
+    def people_in(self, frames: Iterable[Frame], *, stream: str) -> list[KnownPerson]:
+        """Return who is seen well in a few frames of a recording, and whom each of them is to become.
+
+        Nobody, where faces are only covered or the model has no strangers.
+
+        Args:
+            frames: In order, each of another moment.
+            stream: Its name, as of `frames`.
+
+        Raises:
+            ValueError: With epsilon, as each choice would be one more release.
+            AnonymizerError: If a frame could not be searched for faces.
+        """
+        loaded, settings = self._loaded, self._settings
+        if loaded.mechanism:
+            raise ValueError("with epsilon it cannot be chosen beforehand whom people become: that is a release")
+        if settings.mode == "cover" or loaded.recognizer is None or not (loaded.model and loaded.model.identity_size):
+            return []
+        from streamer.pipeline.identification import PeopleFinder
+
+        with closing(PeopleFinder(loaded, settings, stream)) as finder:
+            for frame in frames:
+                finder.look(frame)
+            return finder.people()
 
     def image(self, picture: Image, *, stream: str | None = None) -> Image:
         """Return a copy of the `(H, W, 3)` uint8 RGB picture without its faces; for any thread.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,6 +11,7 @@ from models.privacy import GaussianMechanism, PrivacyAccountant
 from streamer.faces.small_faces import Search
 from streamer.pipeline.turns import Turns
 from streamer.settings import Settings
+from streamer.types import KnownPerson
 
 if TYPE_CHECKING:
     import torch
@@ -53,8 +55,8 @@ class Loaded:
     turns: Turns
 
 
-def drawer_of(loaded: Loaded) -> Drawer[Any] | None:
-    """Return what draws faces, where there is a model."""
+def drawer_of(loaded: Loaded, known: Sequence[KnownPerson] = ()) -> Drawer[Any] | None:
+    """Return what draws faces, where there is a model; those who are `known` as the strangers fixed for them."""
     if loaded.model is None or loaded.device is None:
         return None
     from streamer.render.draw import FaceDrawer
@@ -68,6 +70,7 @@ def drawer_of(loaded: Loaded) -> Drawer[Any] | None:
         recognizer=loaded.recognizer if loaded.model.identity_size else None,
         mechanism=loaded.mechanism,
         accountant=loaded.accountant,
+        known=known,
     )
     if loaded.model.kind == "textures":
         from streamer.faces.fine_mesh import FineMesh

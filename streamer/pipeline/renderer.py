@@ -16,7 +16,7 @@ from streamer.pipeline.tiers import OVERLOAD, Choice
 from streamer.render.blend import fade_in, inner_face
 from streamer.render.conceal import conceal_box, conceal_polygon
 from streamer.settings import Settings
-from streamer.types import Cover, GuardReport, Image, Track, TrackedFrame
+from streamer.types import Cover, GuardReport, Image, KnownPerson, Track, TrackedFrame
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +56,15 @@ class Renderer:
         budget: What a live stream has time for; None where time does not matter.
     """
 
-    def __init__(self, loaded: Loaded, frame_seconds: float | None = None) -> None:
-        """Begin a stream; with `frame_seconds` between its frames it is live, and draws what it has time for."""
+    def __init__(
+        self, loaded: Loaded, frame_seconds: float | None = None, *, known: Sequence[KnownPerson] = ()
+    ) -> None:
+        """Begin a stream; with `frame_seconds` between its frames it is live, and draws what it has time for.
+
+        Those who are `known` become the strangers fixed for them.
+        """
         self.budget = DrawingBudget(frame_seconds) if frame_seconds else None
-        self.drawer, self.guard = drawer_of(loaded), guard_of(loaded)
+        self.drawer, self.guard = drawer_of(loaded, known), guard_of(loaded)
 
     def forget(self, stream: str | None) -> None:
         """Forget who has become whom; the next stream has this name, or one that follows from what it shows first."""

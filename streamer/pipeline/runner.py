@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
@@ -13,7 +13,7 @@ from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.kept_detections import KeptDetections
 from streamer.pipeline.stream import FaceAnonymizer
 from streamer.sources.pacing import newest
-from streamer.types import Frame, SafeFrame, Source, TrackedFrame
+from streamer.types import Frame, KnownPerson, SafeFrame, Source, TrackedFrame
 
 QUEUE_LENGTH = 4  # frames between two threads: enough to overlap
 LINGER_SECONDS = 2.0  # for a thread to leave what it does: one that is inside MediaPipe when Python ends aborts it
@@ -38,7 +38,12 @@ class _End:
 
 
 def protect(
-    source: Source, anonymizer: Anonymizer, *, stream: str | None = None, kept: KeptDetections | None = None
+    source: Source,
+    anonymizer: Anonymizer,
+    *,
+    stream: str | None = None,
+    kept: KeptDetections | None = None,
+    known: Sequence[KnownPerson] = (),
 ) -> Generator[SafeFrame]:
     """Yield the safe frames of `source`, in order; reading, finding faces and hiding them each have a thread.
 
@@ -51,6 +56,7 @@ def protect(
         anonymizer: Weights and settings.
         stream: As of `Anonymizer.frames`; of pictures, each is a stream.
         kept: Of a video, where an earlier search is, or this one is to be.
+        known: Of a video, as of `Anonymizer.begin_stream`.
 
     Raises:
         SourceError, AnonymizerError: Whatever ended either; frames before it have been yielded.
@@ -65,7 +71,7 @@ def protect(
             begun.append(anonymizer.begin_stream(stream, frame_seconds=pause))
             yield from _live(source, begun[0], workers)
         else:
-            begun.append(anonymizer.begin_stream(stream))
+            begun.append(anonymizer.begin_stream(stream, known=known))
             seen = workers.ahead(_seen(begun[0], workers.ahead(source), kept))
             yield from workers.ahead(_hidden(begun[0], seen), linger=FRAME_SECONDS)
     finally:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,7 +30,7 @@ from streamer.pipeline.renderer import Renderer
 from streamer.pipeline.tiers import Choice, TierLadder, plan
 from streamer.render.conceal import conceal_frame
 from streamer.settings import Settings
-from streamer.types import Cover, Face, FaceReport, Frame, SafeFrame, Track, TrackedFrame
+from streamer.types import Cover, Face, FaceReport, Frame, KnownPerson, SafeFrame, Track, TrackedFrame
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class FaceAnonymizer:
         frame_seconds: float | None = None,
         *,
         stream: str | None = None,
+        known: Sequence[KnownPerson] = (),
     ) -> None:
         """Begin a stream of this name (`streamer.pipeline.anonymizer.Anonymizer.begin_stream`).
 
@@ -58,7 +59,7 @@ class FaceAnonymizer:
         has time for.
         """
         self._current_settings, self._is_live = settings, frame_seconds is not None
-        self.renderer = Renderer(loaded, frame_seconds)
+        self.renderer = Renderer(loaded, frame_seconds, known=known)
         self.detector, self._network = FaceDetector(loaded.turns.detectors), CenterFace(loaded.turns.small_faces)
         self._small, self._look_again = SmallFaces(loaded.search, self._network), SecondLook(self._network)
         self.tracker = FaceTracker(self._start_score)

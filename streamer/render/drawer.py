@@ -108,6 +108,10 @@ class Drawer(ABC, Generic[AnyMade]):
         """Return whether all of them were drawn before: the first time takes longer."""
         return all(track.id in self._made for track in tracks)
 
+    def stranger_of(self, track: int) -> int | None:
+        """Return who a track was drawn as last; None if it was not."""
+        return int(self._made[track].other) if track in self._made else None
+
     def steady(self, track: Track, seconds: float) -> Track:
         """Return the track with its mesh smoothed, never further from the measured one than `MAX_MESH_LAG`."""
         mesh, size = mesh_of(track), track.face.size

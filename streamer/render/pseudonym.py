@@ -14,7 +14,7 @@ from models.face_model import Attributes, FaceModel, Sighting
 from models.identity.recognizer import SAME_PERSON, FaceRecognizer
 from models.privacy import GaussianMechanism, PrivacyAccountant, PseudonymBook, pseudonym_seed, stream_name
 from streamer.render.embed import FaceEmbedder
-from streamer.types import Face, Floats, Image, Track
+from streamer.types import Face, Floats, Image, KnownPerson, Track
 
 # A track and strangers to pictures `(h, w, 3)` with the one drawn as each of the others, and where the face is in them.
 TryOn = Callable[[Track, Sequence[int]], Iterable[tuple[Image, Face]]]
@@ -32,6 +32,7 @@ class Pseudonyms:
         recognizer: Tells who comes back, and who is like whom; without it each track is somebody new.
         mechanism: For differential privacy: strangers then depend on its releases, and on nothing else of the person.
         accountant: Told of each release.
+        known: People whose stranger was fixed beforehand; they are looked for first.
     """
 
     def __init__(
@@ -43,16 +44,18 @@ class Pseudonyms:
         recognizer: FaceRecognizer | None,
         mechanism: GaussianMechanism | None,
         accountant: PrivacyAccountant,
+        known: Sequence[KnownPerson] = (),
     ) -> None:
         self._model, self._device, self._key = model, device, key
         self._mechanism, self._accountant = mechanism, accountant
         self._embedder = FaceEmbedder(recognizer, device) if recognizer else None
+        self._known = known if recognizer else ()
         self.reset(None)
 
     def reset(self, stream: str | None) -> None:
-        """Forget everyone; the next stream has this name, or one that follows from the first picture with a face."""
+        """Forget whom it met; the next stream has this name, or one that follows from the first picture with a face."""
         self._stream = stream
-        self._book = PseudonymBook(SAME_PERSON)
+        self._book = PseudonymBook(SAME_PERSON, [person.embedding for person in self._known])
         self._people: dict[int, int] = {}  # person of each living track
         self._strangers: dict[int, int] = {}  # stranger of each person
         self._rejected: dict[int, int] = {}  # how many strangers each person has had before
@@ -134,7 +137,7 @@ class Pseudonyms:
         self._stream = stream_name(image) if self._stream is None else self._stream
         for row, track in enumerate(tracks):
             person = track.id if embeddings is None else self._identify(embeddings[row].cpu().numpy())
-            stranger = self._strangers.get(person)
+            stranger = self._stranger_of(person)
             if stranger is None:
                 part = slice(row, row + 1)
                 embedding = None if embeddings is None else embeddings[part]
@@ -142,6 +145,12 @@ class Pseudonyms:
                 seed = pseudonym_seed(self._key, stream=self._stream, person=person) + self._rejected.get(person, 0)
                 stranger = self._suiting(seen, seed, track, try_on, tries)
             self._remember(track.id, person=person, stranger=stranger)
+
+    def _stranger_of(self, person: int) -> int | None:
+        """Return who a person has become, or is to become; None where that is to be chosen."""
+        if person < len(self._known) and person not in self._strangers and person not in self._rejected:
+            return self._known[person].stranger
+        return self._strangers.get(person)
 
     def _suiting(self, seen: Sighting, seed: int, track: Track, try_on: TryOn | None, tries: int) -> int:
         """Return a stranger who suits, of several one of those who are least like the person once drawn."""
