@@ -21,7 +21,8 @@ from streamer.types import Frame
 
 log = logging.getLogger(__name__)
 
-GLANCE_SECONDS = 2  # from one frame to the next, at least: one in sixty at 30 frames a second
+GLANCE_SECONDS = 2  # from one frame to the next, in the mean: one in sixty at 30 frames a second
+AHEAD_SECONDS = 8  # by which frames may come early: an encoder sets key frames where scenes change, and people with them
 MAX_FAILURES = 300  # reads in a row; then the rest of the part is left out
 
 
@@ -61,7 +62,7 @@ def _decoded(
 def _few(
     container: InputContainer, stream: VideoStream, start: Fraction, end: Fraction | None
 ) -> Iterator[Packet[VideoStream]]:
-    """Yield packets of key frames, `GLANCE_SECONDS` or more apart."""
+    """Yield packets of key frames, in the mean `GLANCE_SECONDS` apart or more."""
     origin = common_start(container)
     container.seek(int((start + origin) * av.time_base))
     due = start
@@ -71,8 +72,8 @@ def _few(
         seconds = packet.pts * packet.time_base - origin
         if end is not None and seconds >= end:
             return
-        if seconds >= due:
-            due = seconds + GLANCE_SECONDS
+        if seconds >= due - AHEAD_SECONDS:
+            due = max(seconds, due) + GLANCE_SECONDS
             yield packet
 
 

@@ -9,7 +9,7 @@ import itertools
 
 from models.identity.recognizer import SAME_PERSON
 from models.privacy import PseudonymBook
-from streamer.consent.quality import FaceReader
+from streamer.consent.quality import FaceReader, turn_of
 from streamer.faces.detect import SURE, FaceDetector
 from streamer.pipeline.assembly import Loaded, traits_of
 from streamer.pipeline.renderer import Renderer
@@ -17,7 +17,8 @@ from streamer.pipeline.tiers import Choice
 from streamer.settings import Settings
 from streamer.types import Face, Floats, Frame, KnownPerson, Track, TrackedFrame
 
-CLEAR = frozenset({""})
+LEAST_SIZE = 40.0  # pixels of a face that is embedded
+MAX_SIDEWAYS = 0.5  # eye distances; as of `streamer.consent.quality.Observation`, which asks for more
 
 
 class PeopleFinder:
@@ -76,10 +77,10 @@ class PeopleFinder:
 
     def _embedding(self, frame: Frame, face: Face) -> Floats | None:
         """Return what tells who a face is, where it is seen well enough."""
-        if face.mesh is None or face.score < SURE:
+        if face.mesh is None or face.score < SURE or face.size < LEAST_SIZE:
             return None
-        seen = self._reader(frame.image, face)
-        return seen.embedding if seen.flaw in CLEAR else None
+        sideways, _ = turn_of(face.landmarks)
+        return self._reader(frame.image, face).embedding if abs(sideways) <= MAX_SIDEWAYS else None
 
     def _stranger(self, frame: Frame, face: Face) -> int | None:
         """Return whom somebody becomes; None if nobody is unlike them enough, or cannot be drawn."""
