@@ -11,8 +11,9 @@ from models.face_model import DEFAULT_TEMPLATE, Sighting
 from models.identity.recognizer import FaceRecognizer
 from models.linear_refined import LinearRefined, LinearRefinedConfig
 from models.privacy import GaussianMechanism, PrivacyAccountant, PseudonymBook
+from streamer.render.embed import FaceEmbedder
 from streamer.render.pseudonym import Pseudonyms
-from streamer.types import Face, Image, Track
+from streamer.types import Face, Image, KnownPerson, Track
 
 LANDMARKS = np.array([[30, 40], [60, 40], [45, 58], [33, 75], [57, 75]], np.float32)
 STRANGERS = 500
@@ -53,10 +54,11 @@ def pseudonyms(
     key: bytes = b"k" * 32,
     mechanism: GaussianMechanism | None = None,
     accountant: PrivacyAccountant | None = None,
+    known: Sequence[KnownPerson] = (),
 ) -> Pseudonyms:
     return Pseudonyms(
         model, torch.device("cpu"), key=key, recognizer=ByColour(), mechanism=mechanism,
-        accountant=accountant or PrivacyAccountant(),
+        accountant=accountant or PrivacyAccountant(), known=known,
     )  # fmt: skip
 
 
@@ -206,3 +208,52 @@ def test_of_many_tried_on_the_key_takes_one_of_the_least_like(model: LinearRefin
         )
         taken.append(tried.index(int(chosen)))
     assert set(taken) == {3, 7}
+
+
+def met(*colours: tuple[int, int, int], strangers: Sequence[int]) -> list[KnownPerson]:
+    """Return people of these colours, and whom they are to become."""
+    image, faces = frame(*colours)
+    found = FaceEmbedder(ByColour(), torch.device("cpu"))([(image, face) for face in faces]).numpy()
+    return [KnownPerson(embedding, stranger) for embedding, stranger in zip(found, strangers, strict=True)]
+
+
+def test_whoever_is_known_becomes_the_stranger_that_was_fixed_in_whatever_order_people_come(
+    model: LinearRefined,
+) -> None:
+    known = met(RED, BLUE, strangers=[491, 492])
+    one, other = (pseudonyms(model, known=known) for _ in range(2))
+    assert become(one, {1: GREEN, 2: BLUE, 3: RED})[1:] == [492, 491]
+    assert become(other, {1: RED}) == [491]
+    assert become(other, {2: BLUE}) == [492]
+    other.reset("another")
+    assert become(other, {1: RED}) == [491]
+
+
+def test_whoever_is_not_known_never_takes_the_place_of_somebody_known(model: LinearRefined) -> None:
+    known = met(RED, strangers=[491])
+    stream = pseudonyms(model, known=known)
+    green = become(stream, {1: GREEN})
+    assert green != [491]
+    assert become(stream, {2: RED}) == [491]
+    assert become(stream, {3: GREEN}) == green
+
+
+def test_a_known_person_whose_stranger_is_refused_becomes_another_for_the_rest_of_the_stream(
+    model: LinearRefined,
+) -> None:
+    stream = pseudonyms(model, known=met(RED, strangers=[491]))
+    assert become(stream, {1: RED}) == [491]
+    stream.reject([1])
+    other = become(stream, {1: RED})
+    assert other != [491]
+    assert become(stream, {2: RED}) == other
+
+
+def test_known_people_are_not_forgotten_however_many_others_pass(
+    model: LinearRefined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PseudonymBook, "MAX_PEOPLE", 2)
+    stream = pseudonyms(model, known=met(RED, strangers=[491]))
+    for track, colour in enumerate([RED, BLUE, GREEN, (250, 250, 0), (0, 250, 250), (250, 0, 250), RED], start=1):
+        last = become(stream, {track: colour})
+    assert last == [491]
