@@ -44,7 +44,7 @@ from streamer.settings import LIVE_DELAY
 from streamer.sinks.file_sink import open_sink
 from streamer.sources.file_source import open_source
 from streamer.sources.pacing import Paced
-from streamer.types import Face, Floats, Frame, Image, Policy, SafeFrame, Source
+from streamer.types import Face, Floats, Frame, Image, KnownPerson, Policy, SafeFrame, Source
 
 MOBILEFACENET_SAME = 0.336  # cosine at a false accept rate of 1e-3 over pairs of strangers (868 photos of LFW)
 DROPPED, RAISED, NOT_A_NUMBER = 0.2, 0.01, 0.01  # shares of detections and of calls
@@ -206,8 +206,10 @@ def play(
     """Play a clip through a stream that `faults` breaks, at its own `pace` or as it is, and write what comes out."""
 
     class Broken(Anonymizer):
-        def begin_stream(self, name: str | None = None, *, frame_seconds: float | None = None) -> FaceAnonymizer:
-            stream = super().begin_stream(name, frame_seconds=frame_seconds)
+        def begin_stream(
+            self, name: str | None = None, *, frame_seconds: float | None = None, known: Sequence[KnownPerson] = ()
+        ) -> FaceAnonymizer:
+            stream = super().begin_stream(name, frame_seconds=frame_seconds, known=known)
             faults.install(stream)
             return stream
 

@@ -168,7 +168,7 @@ def makes_safe(node: ast.AST) -> bool:
 
 LOOKERS = """
     types sources.file_source sources.pictures sources.live cli.demo training.extract consent.enroll serve.peer_filter
-    pipeline.lookahead pipeline.always pipeline.anonymizer pipeline.stream pipeline.renderer
+    pipeline.identification pipeline.lookahead pipeline.always pipeline.anonymizer pipeline.stream pipeline.renderer
     sinks.file_sink sinks.picture_sinks sinks.display sinks.encoding sinks.webrtc
     api.program api.frame_stream
 """

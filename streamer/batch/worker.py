@@ -92,6 +92,8 @@ class Worker:
             record = self._join(task, folder) if task.starts else self._cover(task, folder)
         except (Exception, MemoryError) as error:
             reason = one_line_of(error).replace(str(_copy_of(task, folder)), mask_secrets(task.source))
+            if task.part is not None:
+                reason += f" (in the part from {float(task.start):.1f} s)"
             return {"kind": "failed", "name": task.name, "reason": reason}
         finally:
             shutil.rmtree(folder, ignore_errors=True)
