@@ -22,9 +22,7 @@ from streamer.types import Frame
 log = logging.getLogger(__name__)
 
 GLANCE_SECONDS = 2  # from one frame to the next, in the mean: one in sixty at 30 frames a second
-AHEAD_SECONDS = (
-    8  # by which frames may come early: an encoder sets key frames where scenes change, and people with them
-)
+AHEAD_SECONDS = 8  # by which frames may come early: where scenes change there are key frames, and new people
 MAX_FAILURES = 300  # reads in a row; then the rest of the part is left out
 
 
