@@ -9,8 +9,9 @@ loads any.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,8 @@ _STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 12
 STEM_OUTPUTS = 64  # channels after the stem
 # Channels of `CompactRecognizer`: of the stem, and inside each block; half of MobileFaceNet's.
 COMPACT_WIDTHS = (32, 64, *(64,) * 4, 128, *(112,) * 6, 256, 160, 160)
+# Three quarters: slower, and nearer to what it is distilled from. It is asked once for each new face.
+RERANKER_WIDTHS = (48, 96, *(96,) * 4, 192, *(192,) * 6, 384, 192, 192)
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1]
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -53,6 +56,12 @@ class FaceRecognizer(nn.Module, ABC):
         if crops.ndim != 4 or crops.shape[1:] != (3, IDENTITY_CROP_SIZE, IDENTITY_CROP_SIZE):
             raise ValueError(f"crops must be (N, 3, 112, 112), got {tuple(crops.shape)}")
         return F.normalize(self._embed(crops).flatten(1), dim=1)
+
+    @classmethod
+    def shaped_as(cls, tensors: Mapping[str, Tensor]) -> Self:
+        """Return one that takes these weights, if they are those of such a network."""
+        del tensors
+        return cls()
 
     @abstractmethod
     def _embed(self, crops: Tensor) -> Tensor: ...  # (N, D) or (N, D, 1, 1)
@@ -112,6 +121,12 @@ class CompactRecognizer(FaceRecognizer):
             nn.Conv2d(head, head, 7, groups=head),  # (N, 512, 1, 1): pooling that knows where in the face it is
             nn.Conv2d(head, IDENTITY_EMBEDDING_SIZE, 1),
         )
+
+    @classmethod
+    def shaped_as(cls, tensors: Mapping[str, Tensor]) -> Self:
+        """Return one of the width of these weights."""
+        entries = [f"layers.{layer}.enter.weight" for layer in range(len(COMPACT_WIDTHS))]
+        return cls(tuple(len(tensors[name]) for name in entries)) if tensors.keys() >= set(entries) else cls()
 
     def _embed(self, crops: Tensor) -> Tensor:
         embedded: Tensor = self.layers(crops)

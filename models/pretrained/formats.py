@@ -154,7 +154,7 @@ def _from_recognizer(network: type[FaceRecognizer]) -> Callable[[Tensors, Mappin
     """Return the function that takes weights of `network`."""
 
     def convert(tensors: Tensors, content: Mapping[str, object]) -> Published:
-        fitted = _fitted(tensors, network)
+        fitted = _fitted(tensors, lambda: network.shaped_as(tensors))
         return Published(network.network, RECOGNIZER_KIND, {"network": network.network}, IDENTITY_TEMPLATE, fitted)
 
     return convert

@@ -121,7 +121,7 @@ def load_recognizer(name_or_path: Path | str) -> FaceRecognizer:
     name = checkpoint.config.get("network")
     if name not in networks:
         raise CheckpointError(f"{path}: unknown recogniser {name!r}, known are {', '.join(networks)}")
-    model = networks[name]()
+    model = networks[name].shaped_as(checkpoint.tensors)
     load_tensors(model, checkpoint.tensors, path)
     return model.eval().requires_grad_(False)
 

@@ -1,6 +1,6 @@
 """Distil `CompactRecognizer` from a recogniser that may not be shipped: its embeddings are the targets.
 
-Writes `identity.safetensors`.
+Writes `identity.safetensors`, or `reranker.safetensors`, the wider one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,13 @@ from torch import Tensor
 from models.checkpoint import file_sha256
 from models.face_model import DEFAULT_TEMPLATE
 from models.identity.identity_crop import identity_crops
-from models.identity.recognizer import COMPACT_WIDTHS, CompactRecognizer, FaceRecognizer, load_mobilefacenet
+from models.identity.recognizer import (
+    COMPACT_WIDTHS,
+    RERANKER_WIDTHS,
+    CompactRecognizer,
+    FaceRecognizer,
+    load_mobilefacenet,
+)
 from models.training.fits.thinning import folded, thinned
 from models.training.inputs.augment import as_in_poor_video
 from models.training.inputs.dataset import open_crops, open_dataset
@@ -44,6 +50,7 @@ class IdentityTrainConfig(RunConfig):
         steps: Last step; the learning rate falls to zero there along a half cosine.
         learning_rate: AdamW.
         warm_up: Steps in which it rises to that.
+        fine: Whether it gets `RERANKER_WIDTHS` instead of `COMPACT_WIDTHS`.
     """
 
     data: tuple[Path, ...]
@@ -52,6 +59,12 @@ class IdentityTrainConfig(RunConfig):
     batch: int = 64
     learning_rate: float = 1e-3
     warm_up: int = 50
+    fine: bool = False
+
+    @property
+    def shipped(self) -> str:
+        """The name of the file that is made."""
+        return "reranker.safetensors" if self.fine else "identity.safetensors"
 
 
 def train(config: IdentityTrainConfig) -> Iterator[TrainStep]:
@@ -90,7 +103,7 @@ class IdentityTrainer:
         self.photos = photos.to(ranks.device)
         self.targets = self._targets().to(ranks.device)
         few = self.photos[:: max(1, len(photos) // THINNED_ON)].float() / 127.5 - 1
-        self.model = thinned(self._teacher(), COMPACT_WIDTHS, few)
+        self.model = thinned(self._teacher(), RERANKER_WIDTHS if config.fine else COMPACT_WIDTHS, few)
         self.model.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         self.optimizer = torch.optim.AdamW(self.model.parameters(), config.learning_rate, weight_decay=1e-3)
 
@@ -115,7 +128,7 @@ class IdentityTrainer:
     def ship(self, folder: Path) -> None:
         """Write the recogniser, in half precision."""
         tensors = {name: value.half().contiguous().cpu() for name, value in self.model.state_dict().items()}
-        write_whole(folder / "identity.safetensors", safetensors.torch.save(tensors))
+        write_whole(folder / self.config.shipped, safetensors.torch.save(tensors))
 
     def samples(self) -> None:
         """Return nothing: there is nothing to look at."""

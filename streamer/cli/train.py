@@ -240,6 +240,7 @@ def train_identity(
     data: Faces,
     teacher: Annotated[Path, typer.Option(help="MobileFaceNet state dict, which is imitated.")],
     run: Run = Path("runs/identity"),
+    fine: Annotated[bool, typer.Option(help="The wider one, which chooses strangers, instead of `identity`.")] = False,
     steps: Annotated[int, typer.Option(min=1, help="Where to stop; the learning rate ends there.")] = 3000,
     minutes: Minutes = None,
     tensorboard: TensorBoard = False,
@@ -248,9 +249,11 @@ def train_identity(
     with errors_in_one_line(), files_may_be_wrong():
         from models.training.train_identity import IdentityTrainConfig, train
 
-        config = IdentityTrainConfig(data=tuple(data), teacher=teacher, run=run, steps=steps, **_given(minutes=minutes))
+        config = IdentityTrainConfig(
+            data=tuple(data), teacher=teacher, run=run, fine=fine, steps=steps, **_given(minutes=minutes)
+        )
         _show(train(config), config, tensorboard=tensorboard)
-    typer.echo(f"{run / 'identity.safetensors'}")
+    typer.echo(f"{run / config.shipped}")
 
 
 @train_app.command("textures")

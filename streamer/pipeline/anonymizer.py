@@ -15,7 +15,7 @@ import numpy as np
 from models.privacy import PrivacyAccountant, new_key
 from streamer.errors import AnonymizerError
 from streamer.faces.small_faces import Search
-from streamer.pipeline.assembly import Loaded, mechanism_of
+from streamer.pipeline.assembly import Loaded, mechanism_of, tries_strangers_on
 from streamer.pipeline.stream import FaceAnonymizer
 from streamer.pipeline.turns import Turns
 from streamer.pool import Pool
@@ -52,6 +52,7 @@ class Anonymizer:
         recognizer: FaceRecognizer | None = None,
         keeping: ConsentContext | None = None,
         attributes: AttributeNet | None = None,
+        reranker: FaceRecognizer | None = None,
     ) -> None:
         """Take prepared networks and their device, without which faces are only covered, and who may stay visible.
 
@@ -63,7 +64,7 @@ class Anonymizer:
             log.warning("epsilon draws strangers by noise of its own; the key has no effect")
         accountant, search = PrivacyAccountant(), Search(settings.min_face)
         self._loaded = Loaded(
-            model, device, recognizer, keeping, attributes, key, mechanism, accountant, search, Turns()
+            model, device, recognizer, reranker, keeping, attributes, key, mechanism, accountant, search, Turns()
         )
         self._settings = settings
         self._stills = Pool(self.begin_stream, limit=MAX_STILLS)
@@ -204,12 +205,13 @@ class Anonymizer:
             return cls(None, place, settings, keeping=keeping)
         network = prepare(load_face_model(model, place), place)
         recognizer, attributes = prepare(load_recognizer("identity"), place), prepare(load_attributes(), place)
-        return cls(network, place, settings, recognizer, keeping, attributes)
+        reranker = prepare(load_recognizer("reranker"), place) if tries_strangers_on(network) else None
+        return cls(network, place, settings, recognizer, keeping, attributes, reranker)
 
     def with_settings(self, settings: Settings) -> Self:
         """Return another one with the same weights, and with this one's key unless `settings` has one."""
         old = self._loaded
-        other = type(self)(old.model, old.device, settings, old.recognizer, old.keeping, old.attributes)
+        other = type(self)(old.model, old.device, settings, old.recognizer, old.keeping, old.attributes, old.reranker)
         other._loaded = replace(other._loaded, key=settings.key or old.key, turns=old.turns)
         return other
 

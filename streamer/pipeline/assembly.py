@@ -34,6 +34,7 @@ class Loaded:
         model: What draws faces; None where they are only covered.
         device: Where networks run; None where there are none.
         recognizer: Ours, which chooses strangers and guards.
+        reranker: Another one of ours, which says whom of those tried on a person is least like; None where none are.
         keeping: Who stays visible.
         attributes: What tells sex, age and skin tone.
         key: What strangers follow from.
@@ -46,6 +47,7 @@ class Loaded:
     model: FaceModel | None
     device: torch.device | None
     recognizer: FaceRecognizer | None
+    reranker: FaceRecognizer | None
     keeping: ConsentContext | None
     attributes: AttributeNet | None
     key: bytes
@@ -53,6 +55,11 @@ class Loaded:
     accountant: PrivacyAccountant
     search: Search
     turns: Turns
+
+
+def tries_strangers_on(model: FaceModel) -> bool:
+    """Return whether several strangers are drawn on a person, of whom the least like is taken."""
+    return model.kind == "textures" or model.template.around == "filled"
 
 
 def drawer_of(loaded: Loaded, known: Sequence[KnownPerson] = ()) -> Drawer[Any] | None:
@@ -68,6 +75,7 @@ def drawer_of(loaded: Loaded, known: Sequence[KnownPerson] = ()) -> Drawer[Any] 
         loaded.device,
         key=loaded.key,
         recognizer=loaded.recognizer if loaded.model.identity_size else None,
+        reranker=loaded.reranker,
         mechanism=loaded.mechanism,
         accountant=loaded.accountant,
         known=known,

@@ -19,6 +19,7 @@ from streamer.types import Face, Floats, Image, KnownPerson, Track
 # A track and strangers to pictures `(h, w, 3)` with the one drawn as each of the others, and where the face is in them.
 TryOn = Callable[[Track, Sequence[int]], Iterable[tuple[Image, Face]]]
 KEPT = 0.05  # of the strangers tried on, the least like, of whom the key takes one: or all keys would take the same
+SHORTLIST = 16  # of the strangers tried on, the least like, of whom the reranker says who is least like indeed
 TRIES_APART = 1_000_003  # between their seeds, so that one that is refused is followed by others
 
 
@@ -30,6 +31,7 @@ class Pseudonyms:
         device: Where its tensors are.
         key: Decides, with the stream and the person, which of the strangers that suit is taken; not for a mechanism.
         recognizer: Tells who comes back, and who is like whom; without it each track is somebody new.
+        reranker: A finer one, which has the last word on who is like whom; not without a `recognizer`.
         mechanism: For differential privacy: strangers then depend on its releases, and on nothing else of the person.
         accountant: Told of each release.
         known: People whose stranger was fixed beforehand; they are looked for first.
@@ -42,6 +44,7 @@ class Pseudonyms:
         *,
         key: bytes,
         recognizer: FaceRecognizer | None,
+        reranker: FaceRecognizer | None = None,
         mechanism: GaussianMechanism | None,
         accountant: PrivacyAccountant,
         known: Sequence[KnownPerson] = (),
@@ -50,6 +53,7 @@ class Pseudonyms:
         self._mechanism, self._accountant = mechanism, accountant
         self._embedder = FaceEmbedder(recognizer, device) if recognizer else None
         self._known = known if recognizer else ()
+        self._reranker = FaceEmbedder(reranker, device) if reranker else None
         self.reset(None)
 
     def reset(self, stream: str | None) -> None:
@@ -143,7 +147,7 @@ class Pseudonyms:
                 embedding = None if embeddings is None else embeddings[part]
                 seen = Sighting(crops[part], meshes[part], embedding, self._attributes(track))
                 seed = pseudonym_seed(self._key, stream=self._stream, person=person) + self._rejected.get(person, 0)
-                stranger = self._suiting(seen, seed, track, try_on, tries)
+                stranger = self._suiting(seen, seed, image, track, try_on, tries)
             self._remember(track.id, person=person, stranger=stranger)
 
     def _stranger_of(self, person: int) -> int | None:
@@ -152,16 +156,21 @@ class Pseudonyms:
             return self._known[person].stranger
         return self._strangers.get(person)
 
-    def _suiting(self, seen: Sighting, seed: int, track: Track, try_on: TryOn | None, tries: int) -> int:
+    def _suiting(self, seen: Sighting, seed: int, image: Image, track: Track, try_on: TryOn | None, tries: int) -> int:
         """Return a stranger who suits, of several one of those who are least like the person once drawn."""
         if try_on is None or seen.embeddings is None:
             return int(self._model.pseudonyms(seen, torch.tensor([seed], device=self._device))[0])
         seeds = torch.tensor([seed + TRIES_APART * n for n in range(tries)], device=self._device)
         strangers: list[int] = list(dict.fromkeys(self._model.pseudonyms(seen, seeds).tolist()))
         assert self._embedder is not None  # it made the embeddings that were seen
-        drawn = self._embedder(try_on(track, strangers))
-        least = (drawn @ seen.embeddings[0]).topk(max(1, round(KEPT * len(strangers))), largest=False).indices
-        return strangers[int(least[seed % len(least)])]
+        drawn = list(try_on(track, strangers))
+        order: list[int] = (self._embedder(drawn) @ seen.embeddings[0]).argsort().tolist()
+        if self._reranker:
+            order = order[:SHORTLIST]
+            own, *others = self._reranker([(image, track.face), *(drawn[row] for row in order)])
+            order = [order[place] for place in torch.stack(others).mv(own).argsort().tolist()]
+        least = order[: max(1, round(KEPT * len(strangers)))]
+        return strangers[least[seed % len(least)]]
 
     def _identify(self, embedding: Floats) -> int:
         return self._book.identify(embedding, exclude=set(self._people.values()))

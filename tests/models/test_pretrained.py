@@ -14,7 +14,7 @@ from torch import Tensor
 from models.checkpoint import Checkpoint, read_checkpoint, weights_path, write_checkpoint
 from models.checkpoint_errors import CheckpointError
 from models.face_model import DEFAULT_TEMPLATE
-from models.identity.recognizer import ArcFace, CompactRecognizer, CurricularFace, MobileFaceNet
+from models.identity.recognizer import RERANKER_WIDTHS, ArcFace, CompactRecognizer, CurricularFace, MobileFaceNet
 from models.pretrained.formats import FFHQ_TEMPLATE, recognise
 from models.pretrained.imported import (
     import_weights,
@@ -215,6 +215,9 @@ def test_our_own_recognisers_load_as_they_are_written(tmp_path: Path) -> None:
     save_file(compact.state_dict(), tmp_path / "identity.safetensors")  # as `models.training.train_identity` does
     assert torch.equal(load_recognizer(tmp_path / "mobilefacenet.pt")(crops), mobile(crops))
     assert torch.equal(load_recognizer(tmp_path / "identity.safetensors")(crops), compact(crops))
+    wide = CompactRecognizer(RERANKER_WIDTHS).eval()
+    save_file(wide.state_dict(), tmp_path / "reranker.safetensors")
+    assert torch.equal(load_recognizer(tmp_path / "reranker.safetensors")(crops), wide(crops))
 
 
 def test_each_loader_refuses_what_the_others_load(tmp_path: Path) -> None:

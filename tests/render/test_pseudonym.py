@@ -12,7 +12,7 @@ from models.identity.recognizer import FaceRecognizer
 from models.linear_refined import LinearRefined, LinearRefinedConfig
 from models.privacy import GaussianMechanism, PrivacyAccountant, PseudonymBook
 from streamer.render.embed import FaceEmbedder
-from streamer.render.pseudonym import Pseudonyms
+from streamer.render.pseudonym import SHORTLIST, Pseudonyms
 from streamer.types import Face, Image, KnownPerson, Track
 
 LANDMARKS = np.array([[30, 40], [60, 40], [45, 58], [33, 75], [57, 75]], np.float32)
@@ -31,6 +31,14 @@ class ByColour(FaceRecognizer):
 
     def _embed(self, crops: Tensor) -> Tensor:
         return torch.nn.functional.pad(crops.mean(dim=(2, 3)), (0, 125))[..., None, None]
+
+
+class ByBlue(FaceRecognizer):
+    """People are told apart by how blue their face is."""
+
+    def _embed(self, crops: Tensor) -> Tensor:
+        blue = crops[:, 2].mean(dim=(1, 2)) + 1  # in [0, 2]
+        return torch.nn.functional.pad(torch.stack([2 - blue, blue], dim=1), (0, 126))[..., None, None]
 
 
 @pytest.fixture
@@ -55,9 +63,10 @@ def pseudonyms(
     mechanism: GaussianMechanism | None = None,
     accountant: PrivacyAccountant | None = None,
     known: Sequence[KnownPerson] = (),
+    reranker: FaceRecognizer | None = None,
 ) -> Pseudonyms:
     return Pseudonyms(
-        model, torch.device("cpu"), key=key, recognizer=ByColour(), mechanism=mechanism,
+        model, torch.device("cpu"), key=key, recognizer=ByColour(), reranker=reranker, mechanism=mechanism,
         accountant=accountant or PrivacyAccountant(), known=known,
     )  # fmt: skip
 
@@ -257,3 +266,21 @@ def test_known_people_are_not_forgotten_however_many_others_pass(
     for track, colour in enumerate([RED, BLUE, GREEN, (250, 250, 0), (0, 250, 250), (250, 0, 250), RED], start=1):
         last = become(stream, {track: colour})
     assert last == [491]
+
+
+def test_the_reranker_has_the_last_word_among_those_the_recogniser_finds_least_like(model: LinearRefined) -> None:
+    """To a red person the green ones are not alike; to the reranker, which looks at blue, the one who is bluish is not.
+    The violet one is bluer, but as red as the person: he is not among those it is asked about."""
+    image, (face,) = frame(RED)
+    colours = [GREEN] * SHORTLIST + [(250, 0, 200)]
+    colours[5] = (0, 250, 90)
+    tried: list[int] = []
+
+    def try_on(track: Track, strangers: Sequence[int]) -> list[tuple[Image, Face]]:
+        tried.extend(strangers)
+        return [(frame(colour)[0], face) for _, colour in zip(strangers, colours, strict=False)]
+
+    seen = [Track(1, face, 0.0)], torch.rand(1, 3, 32, 32), torch.zeros(1, 468, 3)
+    chosen = pseudonyms(model, reranker=ByBlue()).assign(image, *seen, try_on=try_on, tries=SHORTLIST + 1)
+    assert len(tried) == SHORTLIST + 1
+    assert chosen.tolist() == [tried[5]]

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from models.face_model import DEFAULT_TEMPLATE
-from models.identity.recognizer import IDENTITY_LANDMARKS, CompactRecognizer, MobileFaceNet
+from models.identity.recognizer import IDENTITY_LANDMARKS, RERANKER_WIDTHS, CompactRecognizer, MobileFaceNet
 from models.pretrained.imported import load_recognizer
 from models.training.inputs.dataset import open_crops
 from models.training.train_identity import CROP_SIZE, IdentityTrainConfig, mirror_embeddings, open_photos, train
@@ -54,6 +54,15 @@ def test_a_run_writes_the_recogniser_that_it_trained(config: IdentityTrainConfig
     half = {name: value.half() for name, value in trained.items()}
     torch.testing.assert_close(load_file(config.run / "identity.safetensors"), half, atol=0, rtol=0)
     assert isinstance(load_recognizer(config.run / "identity.safetensors"), CompactRecognizer)
+
+
+def test_a_fine_run_writes_a_wider_one(config: IdentityTrainConfig) -> None:
+    list(train(dataclasses.replace(config, fine=True)))
+    assert not (config.run / "identity.safetensors").exists()
+    shapes = {
+        name: value.shape for name, value in load_recognizer(config.run / "reranker.safetensors").state_dict().items()
+    }
+    assert shapes == {name: value.shape for name, value in CompactRecognizer(RERANKER_WIDTHS).state_dict().items()}
 
 
 def test_a_face_and_its_mirror_image_have_one_target(config: IdentityTrainConfig) -> None:
