@@ -6,7 +6,8 @@
 The commands take turns, so that a machine that others use slows all of them alike. Two rates are shown, the median of
 the rounds each: of the whole command, start-up included, as a user waits for it; and of processing alone, which is what
 counts for a long clip: from deface's first progress line to its end, and veil's own `seconds`, decoding and encoding
-included in both. CPU seconds per frame say what the work cost, whoever else was busy.
+included in both, and with veil the time that drawing waits for weights. CPU seconds per frame say what the work cost,
+whoever else was busy.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import signal
@@ -174,4 +175,7 @@ def main() -> None:
     escape_what_a_console_lacks()
     leave_no_core()
     os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes to stderr by itself: errors only
-    app(prog_name="veil")
+    try:
+        app(prog_name="veil")
+    finally:
+        gc.freeze()  # nothing is left to free that the end of the process does not: Python would look through all of it

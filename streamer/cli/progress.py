@@ -82,7 +82,7 @@ class Report:
         source, sink: As the user named them.
         device: What the network ran on.
         summary: What was counted.
-        seconds: Wall-clock time of the work, without start-up.
+        seconds: Wall-clock time of the work. The weights that draw a video load meanwhile; else they are there before.
         corrupt_packets: Packets of the source that could not be decoded and were left out.
         audio_streams: Streams of sound in the source.
         audio_packets: Packets of them that were copied, or made in another voice; None where sound is dropped.

@@ -33,7 +33,7 @@ from streamer.cli.jobs.job import (
     WriteOptions,
     preview_of,
 )
-from streamer.cli.jobs.opening import load_anonymizer, open_job_sink, open_job_source
+from streamer.cli.jobs.opening import begin_loading, load_anonymizer, open_job_sink, open_job_source
 from streamer.cli.jobs.values import always_of, key_of, seconds_of, wrong_usage
 from streamer.errors import SinkError, SourceError, one_line_of
 from streamer.masking import mask_secrets
@@ -273,7 +273,7 @@ def anonymize(job: Job, loaded: Anonymizer | None = None) -> Report:
             open_audit(job) as audit,
             open_job_sink(job, source, interrupt, audit) as sink,
         ):
-            anonymizer = loaded or load_anonymizer(job, is_live=source.info.is_live)
+            anonymizer = loaded or _loading(job, source)
             start = time.perf_counter()
             with _ending_well(source), closing(_watched(source, anonymizer, summary, job=job)) as frames:
                 for frame in frames:
@@ -298,6 +298,13 @@ def anonymize(job: Job, loaded: Anonymizer | None = None) -> Report:
             deliveries=_deliveries(job, sink, summary),
             searched=anonymizer.search.report(unrelated=bool(source.info.names)),
         )
+
+
+def _loading(job: Job, source: Source) -> Anonymizer:
+    """Return the weights and settings of a job, loaded; those of a video load while it is searched."""
+    if source.info.is_live or source.info.names:
+        return load_anonymizer(job, is_live=source.info.is_live)
+    return begin_loading(job)
 
 
 def _said(settings: Settings) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
@@ -15,7 +15,8 @@ import numpy as np
 from models.privacy import PrivacyAccountant, new_key
 from streamer.errors import AnonymizerError
 from streamer.faces.small_faces import Search
-from streamer.pipeline.assembly import Loaded, mechanism_of, tries_strangers_on
+from streamer.pipeline.assembly import Loaded, mechanism_of
+from streamer.pipeline.loading import Networks, in_background, load_networks
 from streamer.pipeline.stream import FaceAnonymizer
 from streamer.pipeline.turns import Turns
 from streamer.pool import Pool
@@ -62,10 +63,12 @@ class Anonymizer:
         key, mechanism = settings.key or new_key(), mechanism_of(model, settings)
         if mechanism and settings.key:
             log.warning("epsilon draws strangers by noise of its own; the key has no effect")
-        accountant, search = PrivacyAccountant(), Search(settings.min_face)
-        self._loaded = Loaded(
-            model, device, recognizer, reranker, keeping, attributes, key, mechanism, accountant, search, Turns()
+        networks, draws = (
+            Networks(model, device, recognizer, attributes, reranker),
+            model is not None and device is not None,
         )
+        accountant, search = PrivacyAccountant(), Search(settings.min_face)
+        self._loaded = Loaded(lambda: networks, draws, keeping, key, mechanism, accountant, search, Turns())
         self._settings = settings
         self._stills = Pool(self.begin_stream, limit=MAX_STILLS)
         self._keeps = False
@@ -73,17 +76,17 @@ class Anonymizer:
     @property
     def model(self) -> FaceModel | None:
         """What draws faces; None where they are only covered."""
-        return self._loaded.model
+        return self._loaded.networks().model
 
     @property
     def device(self) -> torch.device | None:
         """Where networks run; None where there are none."""
-        return self._loaded.device
+        return self._loaded.networks().device
 
     @property
     def recognizer(self) -> FaceRecognizer | None:
         """What chooses strangers and guards."""
-        return self._loaded.recognizer
+        return self._loaded.networks().recognizer
 
     @property
     def key(self) -> bytes:
@@ -194,31 +197,47 @@ class Anonymizer:
         """
         if settings.mode == "cover" and device in ("auto", "cpu"):
             return cls(None, None, settings, keeping=keeping)  # torch takes longer to load than a short clip to cover
-        from models.attributes.attributes import load_attributes
-        from models.face_model import prepare
-        from models.pretrained.imported import load_recognizer
-        from models.registry import load_face_model
-        from streamer.render.draw import choose_device
-
-        place = choose_device(device)
         if settings.mode == "cover":
-            return cls(None, place, settings, keeping=keeping)
-        network = prepare(load_face_model(model, place), place)
-        recognizer, attributes = prepare(load_recognizer("identity"), place), prepare(load_attributes(), place)
-        reranker = prepare(load_recognizer("reranker"), place) if tries_strangers_on(network) else None
-        return cls(network, place, settings, recognizer, keeping, attributes, reranker)
+            from streamer.render.draw import choose_device
+
+            return cls(None, choose_device(device), settings, keeping=keeping)
+        made = load_networks(model, device)
+        return cls(made.model, made.device, settings, made.recognizer, keeping, made.attributes, made.reranker)
+
+    @classmethod
+    def begin_loading(cls, settings: Settings, load: Callable[[], Networks]) -> Self:
+        """Return one at once, whose networks load beside what comes first: reading and searching frames.
+
+        What needs them waits. If loading fails, whatever needs them raises what `load` raised, and no frame is
+        rendered.
+
+        Args:
+            settings: To draw faces, without epsilon: that depends on the model.
+            load: Called in a thread of its own (`streamer.pipeline.loading.load_networks`).
+
+        Raises:
+            ValueError: If `settings` are others.
+        """
+        if settings.mode == "cover" or settings.epsilon is not None:
+            raise ValueError("only networks that draw, and without epsilon, load in the background")
+        made = cls(None, None, settings)
+        made._loaded = replace(made._loaded, networks=in_background(load), draws=True)
+        return made
 
     def with_settings(self, settings: Settings) -> Self:
         """Return another one with the same weights, and with this one's key unless `settings` has one."""
-        old = self._loaded
-        other = type(self)(old.model, old.device, settings, old.recognizer, old.keeping, old.attributes, old.reranker)
+        old, made = self._loaded, self._loaded.networks()
+        other = type(self)(
+            made.model, made.device, settings, made.recognizer, old.keeping, made.attributes, made.reranker
+        )
         other._loaded = replace(other._loaded, key=settings.key or old.key, turns=old.turns)
         return other
 
     def with_model(self, model: FaceModel) -> Self:
         """Return another one that differs in what draws the faces, such as a wrapper of the same weights."""
         other = self.with_settings(self._settings)
-        other._loaded = replace(other._loaded, model=model)
+        networks = replace(other._loaded.networks(), model=model)
+        other._loaded = replace(other._loaded, networks=lambda: networks, draws=networks.device is not None)
         return other
 
     def begin_stream(
@@ -252,9 +271,14 @@ class Anonymizer:
             AnonymizerError: If a frame could not be searched for faces.
         """
         loaded, settings = self._loaded, self._settings
+        networks = loaded.networks()
         if loaded.mechanism:
             raise ValueError("with epsilon it cannot be chosen beforehand whom people become: that is a release")
-        if settings.mode == "cover" or loaded.recognizer is None or not (loaded.model and loaded.model.identity_size):
+        if (
+            settings.mode == "cover"
+            or networks.recognizer is None
+            or not (networks.model and networks.model.identity_size)
+        ):
             return []
         from streamer.pipeline.identification import PeopleFinder
 

@@ -31,10 +31,11 @@ class PeopleFinder:
     """
 
     def __init__(self, loaded: Loaded, settings: Settings, stream: str) -> None:
-        assert loaded.recognizer is not None
-        assert loaded.device is not None
+        networks = loaded.networks()
+        assert networks.recognizer is not None
+        assert networks.device is not None
         self._settings = settings
-        self._reader, self._traits = FaceReader(loaded.recognizer, loaded.device), traits_of(loaded)
+        self._reader, self._traits = FaceReader(networks.recognizer, networks.device), traits_of(loaded)
         self._renderer = Renderer(loaded)
         self._renderer.forget(stream)
         self._detector = FaceDetector(loaded.turns.detectors)

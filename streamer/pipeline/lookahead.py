@@ -6,7 +6,7 @@ Detectors find a face some frames after it came, and lose it now and then. Knows
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -51,13 +51,18 @@ class LookAhead:
     Args:
         delay_seconds: By how much each frame is late, in its own time; 0 passes frames on as they come.
         policy: "strict" also covers whole frames between a cut and the first face after it, as far as the delay goes.
+        describe: Adds what tracks look like; asked once for each look at a frame, in order, and not before a frame is
+            to be released, so that it may take its time to begin.
     """
 
-    def __init__(self, delay_seconds: float, policy: Policy) -> None:
+    def __init__(
+        self, delay_seconds: float, policy: Policy, describe: Callable[[TrackedFrame], TrackedFrame] = lambda seen: seen
+    ) -> None:
         if not 0.0 <= delay_seconds < float("inf"):
             raise ValueError(f"a delay must be 0 or more seconds, got {delay_seconds}")
         self._delay, self._policy = delay_seconds, policy
         self._held: deque[_Held] = deque()
+        self._describe, self._undescribed = describe, deque[_Held]()
 
     def __call__(self, frames: Iterable[TrackedFrame]) -> Iterator[TrackedFrame]:
         """Yield each frame once, in order, with the tracks that later ones revealed; what comes twice counts anew."""
@@ -81,12 +86,20 @@ class LookAhead:
 
     def _release(self) -> TrackedFrame:
         """Return the oldest frame, with the tracks that are sure by now, and what is known of them by now."""
+        self._describe_held()
         sure = {track.id for held in self._held for track in held.seen.tracks if track.is_confirmed}
         traits = {track.id: track.traits for held in self._held for track in held.seen.tracks}  # the newest are last
         return self._held.popleft().released(sure, traits)
 
+    def _describe_held(self) -> None:
+        while self._undescribed:
+            held = self._undescribed.popleft()
+            held.seen = self._describe(held.seen)
+            held.failed = held.failed or held.seen.failed
+
     def _hold(self, seen: TrackedFrame) -> None:
         self._held.append(_Held(seen, {track.id: track for track in seen.tracks}, seen.failed))
+        self._undescribed.append(self._held[-1])
         past = self._past()
         new = [track for track in seen.tracks if track.missed_seconds == 0]
         for track in new:

@@ -53,7 +53,7 @@ def protect(
 
     Args:
         source: Opened.
-        anonymizer: Weights and settings.
+        anonymizer: Weights and settings; of a video, weights may still load.
         stream: As of `Anonymizer.frames`; of pictures, each is a stream.
         kept: Of a video, where an earlier search is, or this one is to be.
         known: Of a video, as of `Anonymizer.begin_stream`.
@@ -99,7 +99,7 @@ def _hidden(stream: FaceAnonymizer, seen: Iterable[TrackedFrame]) -> Iterator[Sa
     try:
         yield from map(stream.render, seen)
     finally:
-        stream.renderer.close()
+        stream.stop_drawing()
 
 
 class _Workers:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,6 +33,9 @@ from streamer.pipeline.tiers import Choice, TierLadder, plan
 from streamer.render.conceal import conceal_frame
 from streamer.settings import Settings
 from streamer.types import Cover, Face, FaceReport, Frame, KnownPerson, SafeFrame, Track, TrackedFrame
+
+if TYPE_CHECKING:
+    from streamer.render.traits import TraitReader
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +63,15 @@ class FaceAnonymizer:
         `settings` is asked before each frame. With `frame_seconds` between its frames it is live, and draws what it
         has time for.
         """
-        self._current_settings, self._is_live = settings, frame_seconds is not None
-        self.renderer = Renderer(loaded, frame_seconds, known=known)
+        self._current_settings, self._loaded, self._frame_seconds = settings, loaded, frame_seconds
+        self._known = known
+        self._preparing = threading.Lock()
+        self._renderer: Renderer | None = None
+        self._traits: TraitReader | None = None
         self.detector, self._network = FaceDetector(loaded.turns.detectors), CenterFace(loaded.turns.small_faces)
         self._small, self._look_again = SmallFaces(loaded.search, self._network), SecondLook(self._network)
         self.tracker = FaceTracker(self._start_score)
-        self._keeper, self._traits = keeper_of(loaded.keeping), traits_of(loaded)
+        self._keeper = keeper_of(loaded.keeping)
         self._rounds, self._following = Rounds(0.0), Following()
         self._failures = 0
         self._forget(stream)
@@ -72,6 +80,28 @@ class FaceAnonymizer:
     def settings(self) -> Settings:
         """What the settings are now: beta and mode count from the next frame on."""
         return self._current_settings()
+
+    def prepare(self) -> None:
+        """Wait for the networks if they load still, and build what hides faces with them, once.
+
+        Raises:
+            Exception: What loading them raised: the stream ends with it.
+        """
+        with self._preparing:
+            if self._renderer is None:
+                self._traits, renderer = (
+                    traits_of(self._loaded),
+                    Renderer(self._loaded, self._frame_seconds, known=self._known),
+                )
+                renderer.forget(self._stream)
+                self._renderer = renderer
+
+    @property
+    def renderer(self) -> Renderer:
+        """What hides faces; see `prepare` for errors."""
+        self.prepare()
+        assert self._renderer is not None
+        return self._renderer
 
     @property
     def _start_score(self) -> float:
@@ -85,12 +115,17 @@ class FaceAnonymizer:
     def close(self) -> None:
         """Release what finds faces and what draws them."""
         self.stop_searching()
-        self.renderer.close()
+        self.stop_drawing()
 
     def stop_searching(self) -> None:
         """Release what finds faces; what was found may still be rendered."""
         self.detector.close()
         self._network.close()
+
+    def stop_drawing(self) -> None:
+        """Release what draws."""
+        if self._renderer is not None:
+            self._renderer.close()
 
     def __call__(self, frame: Frame) -> SafeFrame:
         """Return `frame` with every face that it shows by itself replaced or covered; see `detect` for errors."""
@@ -106,16 +141,14 @@ class FaceAnonymizer:
         delay, policy = self.settings.delay_seconds, self.settings.policy
         if policy != "strict" and self._keeper is None:  # who stays visible is to be seen in every frame
             self._rounds = Rounds(delay)
-        searched = LookAhead(delay, policy)(self._found(frames, kept))
+        searched = LookAhead(delay, policy, self._described)(self._found(frames, kept))
         return (seen for seen in searched if not seen.frame.is_context)
 
     def _found(self, frames: Iterable[Frame], kept: KeptDetections | None) -> Iterator[TrackedFrame]:
         if kept is None:
             return self._in_rounds(frames)
         replayed = kept.replayed(frames, self.settings)
-        if replayed is None:
-            return kept.noted(self._in_rounds(frames), self.settings)
-        return (replace(seen, tracks=self._described(seen.frame, list(seen.tracks))) for seen in replayed)
+        return kept.noted(self._in_rounds(frames), self.settings) if replayed is None else replayed
 
     def _in_rounds(self, frames: Iterable[Frame]) -> Iterator[TrackedFrame]:
         """Yield the frames searched; the last one of a scene or of all twice, if it was searched in part at first."""
@@ -124,7 +157,7 @@ class FaceAnonymizer:
             for frame in frames:
                 if self._rounds.leaves(frame.image, frame.seconds) and last is not None:
                     yield self._searched(last, self._look_everywhere)
-                yield self.detect(frame)
+                yield self._searched(frame, self._follow)
                 last = frame
         except Exception:
             if last is not None and self._rounds.is_open:
@@ -139,7 +172,7 @@ class FaceAnonymizer:
         Raises:
             AnonymizerError: If `MAX_FAILURES` frames in a row could not be searched for faces.
         """
-        return self._searched(frame, self._follow)
+        return self._described(self._searched(frame, self._follow))
 
     def still(self, frame: Frame, stream: str | None = None) -> SafeFrame:
         """Return a frame that has nothing to do with others: nobody is followed, known from before or kept visible.
@@ -149,11 +182,15 @@ class FaceAnonymizer:
         """
         self._forget(stream)
         self._keeper = None  # a look at one picture is not enough to show somebody
-        return self.render(self._searched(frame, self._look))
+        return self.render(self._described(self._searched(frame, self._look)))
 
     def _forget(self, stream: str | None) -> None:
-        self._ladder, self._always = TierLadder(is_live=self._is_live), AlwaysCovered()
-        self.renderer.forget(stream)
+        self._ladder, self._always = TierLadder(is_live=self._frame_seconds is not None), AlwaysCovered()
+        self._stream = stream
+        if self._traits:
+            self._traits.forget()
+        if self._renderer:
+            self._renderer.forget(stream)
 
     def _searched(self, frame: Frame, search: Callable[[Frame], TrackedFrame]) -> TrackedFrame:
         try:
@@ -161,7 +198,6 @@ class FaceAnonymizer:
         except Exception as error:  # whatever it was: a frame that was not searched is not shown
             self._rounds.last = -math.inf
             return TrackedFrame(frame, (), starts_scene=False, failed=self._failure(frame, error))
-        self._failures = 0
         return seen
 
     def _follow(self, frame: Frame) -> TrackedFrame:
@@ -190,23 +226,33 @@ class FaceAnonymizer:
             known = self.tracker.verified(frame.seconds)
             faces = self._look_again(frame.image, faces, known=known, seconds=frame.seconds)
         tracks = self.tracker.update(faces, frame.seconds, frame.image)
-        return TrackedFrame(frame, self._described(frame, tracks), self.tracker.starts_scene)
+        return TrackedFrame(frame, tuple(tracks), self.tracker.starts_scene)
 
     @property
     def _draws(self) -> bool:
-        return self.renderer.drawer is not None and self.settings.mode != "cover"
+        return self._loaded.draws and self.settings.mode != "cover"
 
     def _look(self, frame: Frame) -> TrackedFrame:
         faces = self._small.in_picture(frame.image, self.detector(frame.image), self.detector)
-        if self._traits:
-            self._traits.forget()
-        return TrackedFrame(frame, self._described(frame, alone(faces, self._start_score)), starts_scene=True)
+        return TrackedFrame(frame, tuple(alone(faces, self._start_score)), starts_scene=True)
 
-    def _described(self, frame: Frame, tracks: list[Track]) -> tuple[Track, ...]:
-        """Return the tracks with what kind of person each is, where that is asked for."""
-        if self._traits is None or not self._draws:
-            return tuple(tracks)
-        return tuple(self._traits(frame.image, tracks, frame.seconds))
+    def _described(self, seen: TrackedFrame) -> TrackedFrame:
+        """Return the frame with what kind of person each of its tracks is, where that is asked for.
+
+        Raises:
+            AnonymizerError: As `detect`; or see `prepare`.
+        """
+        self.prepare()
+        if seen.failed:
+            return seen
+        if self._traits is not None and self._draws:
+            frame = seen.frame
+            try:
+                seen = replace(seen, tracks=tuple(self._traits(frame.image, seen.tracks, frame.seconds)))
+            except Exception as error:  # whatever it was: a frame that was not searched is not shown
+                return replace(seen, failed=self._failure(frame, error))
+        self._failures = 0
+        return seen
 
     def _failure(self, frame: Frame, error: Exception) -> str:
         # Of other errors only the type: their message may quote the data, and the data are faces.
@@ -218,7 +264,8 @@ class FaceAnonymizer:
         return reason
 
     def render(self, seen: TrackedFrame) -> SafeFrame:
-        """Return the frame with every track replaced or covered, or covered whole."""
+        """Return the frame with every track replaced or covered, or covered whole; see `prepare` for errors."""
+        self.prepare()
         frame = seen.frame
         if reason := seen.failed or self._always.misfit(frame, self.settings):
             return self._slate(frame, reason)

@@ -11,6 +11,7 @@ import re
 from fractions import Fraction
 from math import inf, lcm
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 from av.container.output import OutputContainer
@@ -21,13 +22,15 @@ from streamer.errors import SinkError
 from streamer.masking import mask_secrets
 from streamer.sinks.copied import CopiedStreams, seconds_of
 from streamer.sinks.encoding import HELD, CodecSetup, VideoEncoder, choose_encoder
-from streamer.sinks.marks.credentials import Credentials
 from streamer.sinks.marks.mark import add_tags, append_xmp
 from streamer.sinks.part_sink import PartSink, check_place, final_place
 from streamer.sinks.picture_sinks import PICTURE_SUFFIXES, FolderSink, PictureSink
 from streamer.sound.changed import Heard, LiveSound
 from streamer.sound.voice import Voice
 from streamer.types import Codec, SafeFrame, VideoInfo
+
+if TYPE_CHECKING:
+    from streamer.sinks.marks.credentials import Credentials
 
 VIDEO_SUFFIXES = tuple(HELD)
 NO_FILE = re.compile(r"[a-z]{2,}://|(preview|virtual-camera|whip):", re.IGNORECASE)

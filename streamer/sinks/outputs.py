@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from streamer.errors import SinkError
 from streamer.masking import encoding_advice, mask_secrets
 from streamer.sinks.display import PreviewWindow, VirtualCamera
 from streamer.sinks.fanout import Fanout
 from streamer.sinks.file_sink import open_sink
-from streamer.sinks.marks.credentials import Credentials
 from streamer.sinks.rtsp import MUXERS, Publisher, publishes_to
 from streamer.sound.changed import Heard
 from streamer.sound.voice import Voice
 from streamer.sources.address import URL
 from streamer.types import Codec, Sink, VideoInfo
+
+if TYPE_CHECKING:
+    from streamer.sinks.marks.credentials import Credentials
 
 PREVIEW, CAMERA, WHIP = "preview:", "virtual-camera:", "whip:"
 

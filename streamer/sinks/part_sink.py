@@ -10,15 +10,17 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import av
 import cv2
 
 from streamer.errors import SinkError
-from streamer.sinks.marks.credentials import Credentials
 from streamer.sources.special_files import special_kind
 from streamer.types import SafeFrame, VideoInfo
+
+if TYPE_CHECKING:
+    from streamer.sinks.marks.credentials import Credentials
 
 PART_STEM = 50  # characters of the name: with four bytes each and what follows still a name that file systems take
 STANDARD_OUTPUTS = ("/dev/std", "/dev/fd/", "/proc/self/fd/")

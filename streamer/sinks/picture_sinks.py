@@ -6,14 +6,17 @@ import shutil
 from collections.abc import Sequence
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import cv2
 
 from streamer.errors import SinkError
-from streamer.sinks.marks.credentials import Credentials
 from streamer.sinks.marks.mark import SOURCE_TYPE, marked, shows_generated
 from streamer.sinks.part_sink import PartSink
 from streamer.types import Image, SafeFrame, VideoInfo
+
+if TYPE_CHECKING:
+    from streamer.sinks.marks.credentials import Credentials
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 PICTURE_OPTIONS = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_WEBP_QUALITY, 95]  # of 100: visually lossless

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
+from models.checkpoint import DEFAULT_WEIGHTS, WEIGHTS, weights_path
 from streamer.pipeline import anonymizer as pipeline
 from streamer.pipeline import runner as protection
 from streamer.types import SafeFrame
@@ -57,6 +58,7 @@ ERRORS = {
     "input as output": ("clip", "clip", ["--overwrite"], 1, ["overwrite the input", "another name"]),
     "unknown model": ("clip", "safe.mp4", ["--model", "nobody"], 1, ["nobody", "no such file"]),
     "corrupt weights": ("clip", "safe.mp4", ["--model", "garbage.safetensors"], 1, ["garbage.safetensors", "damaged"]),
+    "weights gone": ("clip", "safe.mp4", ["--model", "gone.safetensors"], 1, ["gone.safetensors", "no such file"]),
     "no cuda": ("clip", "safe.mp4", ["--device", "cuda"], 1, ["cuda", "--device auto"]),
     "beta too large": ("clip", "safe.mp4", ["--beta", "1.5"], 2, ["--beta"]),
     "beta no number": ("clip", "safe.mp4", ["--beta", "nan"], 2, ["beta"]),
@@ -84,6 +86,26 @@ def test_an_error_is_said_once_and_leaves_nothing(
         assert len(result.stderr.splitlines()) == 1
         assert result.stderr.startswith("veil: ")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", [DEFAULT_WEIGHTS, "identity", "attributes"])
+@pytest.mark.parametrize("is_missing", [False, True])
+def test_weights_of_ours_that_are_damaged_or_missing_end_a_run_before_a_frame_is_written(
+    name: str, is_missing: bool, portrait_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    for path in WEIGHTS.iterdir():
+        (folder / path.name).symlink_to(path)
+    broken = folder / f"{name}.safetensors"
+    broken.unlink()
+    if not is_missing:
+        broken.write_bytes(WEIGHTS.joinpath(broken.name).read_bytes()[:-1] + b"?")
+    monkeypatch.setitem(weights_path.__kwdefaults__, "folder", folder)
+    result = veil("run", portrait_clip, tmp_path / "safe.mp4")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"veil: {broken}: sha256 does not match; reinstall veil-stream\n"
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def raising(error: BaseException) -> Any:  # noqa: ANN401

@@ -37,7 +37,7 @@ def test_covering_loads_no_networks_charts_or_servers(clip: Callable[..., Path],
     path = clip(pictures=[picture(index) for index in range(3)], pts=range(3))
     report, loaded = map(json.loads, output_of(COVER, path, tmp_path / "out.mp4"))
     assert report["frames"] == 3
-    heavy = {"torch", "matplotlib", "jax", "scipy", "sounddevice", "aiohttp", "aiortc", "fsspec", "ray"}
+    heavy = {"torch", "matplotlib", "jax", "scipy", "sounddevice", "aiohttp", "aiortc", "fsspec", "ray", "cryptography"}
     assert {"mediapipe", "av"} <= set(loaded)
     assert heavy & set(loaded) == set()
 

@@ -55,6 +55,23 @@ def test_a_frame_is_held_back_for_the_delay_and_no_longer():
             break
 
 
+def test_what_tracks_look_like_is_asked_once_in_order_and_not_before_a_frame_is_released():
+    asked = list[int]()
+
+    def describe(one: TrackedFrame) -> TrackedFrame:
+        asked.append(one.frame.index)
+        return one
+
+    released = LookAhead(0.2, "balanced", describe)(seen(n) for n in range(12))
+    assert [(out.frame.index, len(asked)) for out in released] == [(n, min(n + 6, 12)) for n in range(12)]
+    assert asked == list(range(12))
+
+
+def test_a_frame_of_which_it_could_not_be_told_is_covered_whole():
+    frames = LookAhead(0.2, "balanced", lambda one: replace(one, failed="x" if one.frame.index == 3 else ""))
+    assert [out.failed for out in frames(seen(n) for n in range(6))] == ["", "", "", "x", "", ""]
+
+
 def test_a_new_face_is_covered_before_it_was_found_as_far_as_the_delay_reaches():
     frames = [seen(n, [Track(1, face(), 0.0)] if n >= 10 else []) for n in range(12)]
     assert covered(run(frames, delay=0.0)) == [10, 11]

@@ -1,27 +1,34 @@
 """What `protect` does with a stream, and with pictures that have nothing to do with one another."""
 
+import gc
 import logging
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 
-from streamer.errors import AnonymizerError
+from streamer.errors import AnonymizerError, StreamerError
 from streamer.faces.center_face import CenterFace
 from streamer.pipeline import stream as stream_module
 from streamer.pipeline.anonymizer import Anonymizer
+from streamer.pipeline.loading import Networks, without_collecting
 from streamer.pipeline.renderer import Rendered, Renderer
 from streamer.pipeline.runner import protect
 from streamer.pipeline.tiers import Choice
 from streamer.settings import Settings
-from streamer.types import Face, Frame, Image, TrackedFrame, VideoInfo
+from streamer.sources.file_source import open_source
+from streamer.types import Face, Frame, Image, SafeFrame, TrackedFrame, VideoInfo
+from tests.end_to_end.patience import PATIENCE_SECONDS
 
+KEY = b"k" * 32
 FACE = Face(np.array([20, 20, 60, 60], np.float32), np.full((5, 2), 40, np.float32), None, 0.9)
 
 
@@ -151,3 +158,84 @@ def test_covering_does_not_load_torch():
     code = "import sys, streamer\nstreamer.Anonymizer.load(mode='cover')\nprint('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def broken() -> NoReturn:
+    raise StreamerError("weights.safetensors: sha256 does not match")
+
+
+def begun(load: Callable[[], Networks], delay: float = 1.0) -> Anonymizer:
+    return Anonymizer.begin_loading(Settings(key=KEY, delay_seconds=delay), load)
+
+
+def networks_of(loaded: Anonymizer) -> Networks:
+    return loaded._loaded.networks()
+
+
+@pytest.mark.slow
+def test_frames_are_searched_while_weights_load_and_come_out_afterwards(anonymizer: Anonymizer):
+    reached, may_end, out = threading.Event(), threading.Event(), list[SafeFrame]()
+
+    class Watched(Still):
+        def __iter__(self) -> Iterator[Frame]:
+            for one in super().__iter__():
+                if one.index == 12:  # further than threads read ahead
+                    reached.set()
+                yield one
+
+    def load() -> Networks:
+        may_end.wait(PATIENCE_SECONDS)
+        return networks_of(anonymizer)
+
+    thread = threading.Thread(target=lambda: out.extend(protect(Watched(20), begun(load))))
+    thread.start()
+    was_reached, came_early = reached.wait(PATIENCE_SECONDS), bool(out)
+    may_end.set()
+    thread.join(PATIENCE_SECONDS)
+    assert (was_reached, came_early, [frame.index for frame in out]) == (True, False, list(range(20)))
+
+
+@pytest.mark.slow
+def test_frames_are_the_same_whether_weights_load_before_or_beside(anonymizer: Anonymizer, portrait_clip: Path):
+    def frames(one: Anonymizer) -> list[Image]:
+        with open_source(portrait_clip) as source:
+            return [safe.image for safe in protect(source, one, stream="clip")]
+
+    before = frames(anonymizer.with_settings(Settings(key=KEY, delay_seconds=1.0)))
+    beside = frames(begun(lambda: networks_of(anonymizer)))
+    assert len(before) == len(beside) == 12
+    assert all(np.array_equal(a, b) for a, b in zip(before, beside, strict=True))
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.04, 1.0])
+def test_no_frame_comes_out_if_loading_fails(delay: float):
+    safe = protect(Still(3), begun(broken, delay))
+    with pytest.raises(StreamerError, match="sha256 does not match"):
+        next(safe)
+
+
+def test_no_frame_comes_out_of_a_loop_or_as_a_picture_if_loading_fails():
+    for attempt in (
+        lambda: next(begun(broken).frames(Still(3))),
+        lambda: begun(broken).image(frame().image),
+        lambda: begun(broken).begin_stream()(frame()),
+    ):
+        with pytest.raises(StreamerError, match="sha256 does not match"):
+            attempt()
+
+
+@pytest.mark.parametrize("settings", [Settings(mode="cover"), Settings(epsilon=3.0)])
+def test_only_weights_that_draw_and_on_which_no_setting_depends_load_beside(settings: Settings):
+    with pytest.raises(ValueError, match="load in the background"):
+        Anonymizer.begin_loading(settings, broken)
+
+
+def test_the_collector_leaves_what_is_loaded_alone_and_goes_on_afterwards():
+    try:
+        with without_collecting():
+            assert not gc.isenabled()
+            kept = [[n] for n in range(1000)]
+        assert gc.isenabled()
+        assert not {id(one) for one in kept} & {id(one) for one in gc.get_objects()}
+    finally:
+        gc.unfreeze()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from streamer.cli.jobs.job import ConsentOptions, DrawOptions, Job, ReadOptions, WriteOptions
     from streamer.consent.filter import ConsentContext
     from streamer.pipeline.anonymizer import Anonymizer
+    from streamer.pipeline.loading import Networks
     from streamer.region import Region
     from streamer.sinks.marks.credentials import Credentials
     from streamer.sound.changed import Heard
@@ -134,17 +135,43 @@ def load_anonymizer(job: Job, *, is_live: bool) -> Anonymizer:
     """Return the weights and settings of a job, which may be for what is live."""
     from models.checkpoint_errors import CheckpointError
     from streamer.pipeline.anonymizer import Anonymizer
+    from streamer.pipeline.loading import without_collecting
 
     drawing, settings = job.drawing, job.drawing.settings
     if is_live:
         settings = replace(settings, delay_seconds=drawing.live_delay_seconds)
     try:
-        keeping = _consent_context(job.consent)
-        return Anonymizer.load_with(settings, drawing.model, device=drawing.device, keeping=keeping)
+        with without_collecting():
+            keeping = _consent_context(job.consent)
+            return Anonymizer.load_with(settings, drawing.model, device=drawing.device, keeping=keeping)
     except CheckpointError as error:
         raise StreamerError(str(error)) from error
     except ValueError as error:  # such as weights that epsilon cannot be asked of
         raise typer.BadParameter(str(error)) from error
+
+
+def begin_loading(job: Job) -> Anonymizer:
+    """Return the settings of a job whose source is a video, and its weights, which load while it is searched.
+
+    What that fails of is raised by whatever needs the weights, before the first frame is rendered.
+    """
+    from streamer.pipeline.anonymizer import Anonymizer
+
+    drawing = job.drawing
+    if drawing.settings.mode == "cover" or drawing.settings.epsilon is not None or job.consent.consents is not None:
+        return load_anonymizer(job, is_live=False)  # nothing to load, or what else depends on it
+    return Anonymizer.begin_loading(drawing.settings, lambda: _networks(drawing))
+
+
+def _networks(drawing: DrawOptions) -> Networks:
+    from models.checkpoint_errors import CheckpointError
+    from streamer.pipeline.loading import load_networks, without_collecting
+
+    try:
+        with without_collecting():
+            return load_networks(drawing.model, drawing.device)
+    except CheckpointError as error:
+        raise StreamerError(str(error)) from error
 
 
 def _consent_context(options: ConsentOptions) -> ConsentContext | None:
