@@ -33,10 +33,10 @@ from models.identity.recognizer import (
     load_mobilefacenet,
 )
 from models.pretrained.imported import load_recognizer
+from streamer.cores import share_cores
 from streamer.faces.detect import CERTAIN, FaceDetector
 from streamer.faces.looks import Scan
 from streamer.pipeline.anonymizer import Anonymizer
-from streamer.pipeline.cores import share_cores
 from streamer.pipeline.runner import protect
 from streamer.pipeline.stream import FaceAnonymizer
 from streamer.render.align import SimilarityAligner, profile_ratio
@@ -77,7 +77,9 @@ class Faults:
         assert drawer is not None
         assert guard is not None
         drawer.draw = self._raising("draw", self._slowing(drawer.draw))  # type: ignore[method-assign]
-        drawer._model._generate = self._spoiling(drawer._model._generate)  # type: ignore[method-assign]
+        model = drawer._model
+        drawn_by = "reshape" if model.kind == "textures" else "_generate"  # textures have no network for pixels
+        setattr(model, drawn_by, self._spoiling(getattr(model, drawn_by)))
         guard.check = self._raising("guard", guard.check)  # type: ignore[method-assign]
         update = stream.tracker.update
         stream.tracker.update = self._raising("track", update)  # type: ignore[method-assign]
@@ -90,11 +92,11 @@ class Faults:
 
         return broken
 
-    def _spoiling(self, generate: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
-        def broken(latents: torch.Tensor) -> torch.Tensor:
+    def _spoiling(self, generate: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def broken(*given: torch.Tensor) -> torch.Tensor:
             if not self.counts["out of memory"] and self.happens(0.02, "out of memory"):
                 raise torch.OutOfMemoryError
-            made = generate(latents)
+            made = generate(*given)
             return made * float("nan") if self.happens(NOT_A_NUMBER, "no number") else made
 
         return broken

@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 
+from streamer.cores import share_cores
 from streamer.pipeline.anonymizer import Anonymizer
-from streamer.pipeline.cores import share_cores
 from streamer.serve.peer_filter import FaceFilter
 from streamer.types import Image, SafeFrame
 from tests.end_to_end.serve.test_serve_browser import scene

@@ -15,8 +15,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+from streamer.cores import share_cores
 from streamer.pipeline.anonymizer import Anonymizer
-from streamer.pipeline.cores import share_cores
 from streamer.pipeline.runner import protect
 from streamer.sources.file_source import open_source
 

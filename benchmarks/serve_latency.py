@@ -23,8 +23,8 @@ from aiohttp import web
 from aiortc import RTCPeerConnection, RTCSessionDescription
 
 from streamer.cli.demo import free_portrait
+from streamer.cores import share_cores
 from streamer.pipeline.anonymizer import Anonymizer
-from streamer.pipeline.cores import share_cores
 from streamer.serve.sdp.answer import with_start_bitrate
 from streamer.types import Image
 from tests.end_to_end.browser import browser, write_y4m

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from streamer.cores import share_cores
 from streamer.pipeline.anonymizer import Anonymizer
-from streamer.pipeline.cores import share_cores
 from streamer.serve.room import Sound
 from streamer.types import Image
 from tests.end_to_end.browser import browser, write_y4m

@@ -9,8 +9,8 @@ from streamer.own_models import require_own_models
 
 if TYPE_CHECKING:
     from streamer.api.program import Anonymizer
+    from streamer.cores import share_cores
     from streamer.errors import AnonymizerError, SinkError, SourceError, StreamerError
-    from streamer.pipeline.cores import share_cores
     from streamer.pipeline.runner import protect
     from streamer.sinks.file_sink import open_sink
     from streamer.sources.file_source import open_source
@@ -43,7 +43,7 @@ _HOME = {
     "open_sink": "streamer.sinks.file_sink",
     "open_source": "streamer.sources.file_source",
     "protect": "streamer.pipeline.runner",
-    "share_cores": "streamer.pipeline.cores",
+    "share_cores": "streamer.cores",
 }
 
 

@@ -14,8 +14,8 @@ import typer
 
 from streamer.cli.failures import errors_in_one_line, interrupted_says, tell
 from streamer.cli.jobs.values import key_of
+from streamer.cores import share_cores
 from streamer.errors import StreamerError
-from streamer.pipeline.cores import share_cores
 
 if TYPE_CHECKING:
     from streamer.batch.engines import Finished

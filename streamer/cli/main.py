@@ -30,8 +30,8 @@ from streamer.cli.failures import (
 )
 from streamer.cli.jobs.job import Job, WriteOptions
 from streamer.cli.run import anonymize, run
+from streamer.cores import share_cores
 from streamer.errors import StreamerError
-from streamer.pipeline.cores import share_cores
 
 if TYPE_CHECKING:
     from streamer.cli.doctor import Finding

@@ -35,9 +35,9 @@ from streamer.cli.jobs.job import (
 )
 from streamer.cli.jobs.opening import begin_loading, load_anonymizer, open_job_sink, open_job_source
 from streamer.cli.jobs.values import always_of, key_of, seconds_of, wrong_usage
+from streamer.cores import share_cores
 from streamer.errors import SinkError, SourceError, one_line_of
 from streamer.masking import mask_secrets
-from streamer.pipeline.cores import share_cores
 from streamer.settings import DEFAULT_DELAY, LEAST_FACE, LIVE_DELAY, MAX_FACE, Settings
 
 if TYPE_CHECKING:

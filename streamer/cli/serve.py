@@ -12,8 +12,8 @@ import typer
 
 from streamer.cli.failures import errors_in_one_line
 from streamer.cli.jobs.values import always_of, key_of
+from streamer.cores import share_cores
 from streamer.errors import StreamerError
-from streamer.pipeline.cores import share_cores
 from streamer.region import Region
 from streamer.settings import LEAST_FACE, LIVE_DELAY, MAX_FACE, Settings
 

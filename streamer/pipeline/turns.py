@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from streamer.cores import core_count
 from streamer.faces.center_face_graphs import CenterFaceGraphs
 from streamer.faces.detect import shared_networks
 from streamer.faces.fine_mesh import FineGraph
 from streamer.faces.networks import LastingNetworks
-from streamer.pipeline.cores import core_count
 from streamer.pool import Shared
 
 
