@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +12,8 @@ from streamer.batch.manifest import Manifest, Record
 from streamer.batch.storage import exists, remove, sha256_of, within
 from streamer.batch.worker import PARTS, WORK, Task, part_place
 from streamer.types import KnownPerson
+
+log = logging.getLogger(__name__)
 
 
 class Work:
@@ -62,6 +65,8 @@ class Work:
     def _agree(self, glance: Task, record: Record) -> None:
         """Note who is in a part, nobody where that failed; after the last, let the parts follow."""
         assert glance.part is not None
+        if record["kind"] == "failed":
+            log.warning("%s: people may become others: %s", glance.name, record["reason"])
         found = self._people[glance.name]
         found[glance.part] = record.get("people", ())
         if len(found) == len(self._manifest.sources[glance.name]["starts"]):

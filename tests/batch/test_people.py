@@ -233,7 +233,9 @@ def test_a_part_that_is_lost_is_named_and_what_was_done_of_the_others_is_kept(
     assert files_below(tmp_path / "out") == [".veil-parts/broken.mp4/00000.mp4", "manifest.jsonl"]
 
 
-def test_where_nobody_could_be_told_the_parts_are_done_without(tmp_path: Path) -> None:
+def test_where_nobody_could_be_told_that_is_said_and_the_parts_are_done_without(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     clip = encode_clip(tmp_path / "clip.mp4", pts=range(40), options=KEYS)
     (tmp_path / "key").write_bytes(bytes(32))
     out = tmp_path / "out"
@@ -244,6 +246,7 @@ def test_where_nobody_could_be_told_the_parts_are_done_without(tmp_path: Path) -
         assert work.take() is None
         people = {"kind": "people", "people": [person(1, 0, stranger=5)]}
         work.finish(glance, {"kind": "failed", "name": glance.name, "reason": "lost"} if glance.part else people)
+    assert [record.getMessage() for record in caplog.records] == ["clip.mp4: people may become others: lost"]
     parts = list(iter(work.take, None))
     assert [(task.part, task.is_glance, [each.stranger for each in task.known]) for task in parts] == [
         (0, False, [5]),
