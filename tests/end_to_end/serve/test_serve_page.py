@@ -225,7 +225,7 @@ def test_the_viewer_link_can_be_scanned(chromium: Chromium, camera: Path) -> Non
             await page.js(CLICK.format("share"))
             await page.until(shown("qr"))
             shot = np.ascontiguousarray(await page.screenshot())
-            assert cv2.QRCodeDetector().detectAndDecode(shot)[0] == f"{server.url}/r/{room.name}"
+            assert cv2.QRCodeDetectorAruco().detectAndDecode(shot)[0] == f"{server.url}/r/{room.name}"
 
     run(test())
 
