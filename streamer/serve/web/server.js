@@ -3,7 +3,8 @@
 import { say } from "./words.js";
 
 const GATHER_MS = 2000; // at most, for candidates: all of them go into the offer
-const QUIET_MS = 1500; // nothing comes for so long: ICE begins anew
+const QUIET_MS = 1500; // nothing comes for so long: ICE begins anew, and again after twice as long, and so on up to
+const MOST_QUIET_MS = 12000; // as each attempt ends the one before, which a slow machine had not finished
 const AGAIN_MS = 500; // from one attempt to begin ICE anew to the next
 const ANSWER_MS = 2000, OFFER_MS = 15000; // that an answer may take: on a network that is gone it never comes
 const WAITS = [250, 500, 1000, 2000, 4000]; // before calling again
@@ -93,9 +94,11 @@ export class Connection {
   async check() {
     const all = [...((await this.pc?.getStats())?.values() ?? [])], now = performance.now();
     const bytes = all.filter(({ type }) => type === "inbound-rtp").reduce((sum, one) => sum + one.bytesReceived, 0);
-    if (bytes !== this.bytes) Object.assign(this, { bytes, heard: now });
+    if (bytes !== this.bytes) Object.assign(this, { bytes, heard: now, began: now, wait: QUIET_MS });
     this.isSilent = bytes > 0 && now - this.heard > QUIET_MS;
-    if (this.isSilent) await this.restart();
+    if (!this.isSilent || now - this.began < this.wait) return;
+    Object.assign(this, { began: now, wait: Math.min(2 * this.wait, MOST_QUIET_MS) });
+    await this.restart();
   }
 
   // Begins ICE anew in the same session, over whatever network there is now; again and again while there is none.
@@ -110,7 +113,6 @@ export class Connection {
       const response = await call("PATCH", this.session, { body, headers: { "Content-Type": FRAGMENT, "If-Match": "*" } });
       this.answer = withIce(this.answer, await response.text());
       await this.pc.setRemoteDescription({ type: "answer", sdp: this.answer });
-      this.heard = performance.now();
     } catch (error) {
       await this.failed(error);
     } finally {

@@ -47,8 +47,8 @@ async function follow(link) {
     try {
       const { sender } = await (await call("GET", link.session)).json();
       missed = 0;
-      await link.check();
-      if (link.isSilent) stopped(true, "wait", "lost");
+      if (sender === "live") await link.check();
+      if (sender === "live" && link.isSilent) stopped(true, "wait", "lost");
       else if (link.pc.connectionState === "connected") stopped(sender === "stopped", sender === "live" ? "live" : "wait", sender === "live" ? "live" : "waiting");
     } catch (error) {
       if (error.status) return;

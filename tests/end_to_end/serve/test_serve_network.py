@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from streamer.serve.ice_restart import CONNECT_SECONDS, transport_of
+from streamer.serve.ice_restart import CONNECT_SECONDS, IceRestart, transport_of
 from streamer.serve.peer_connection import PeerConnection
 from tests.end_to_end.browser import Chromium, Page, needs_chromium, write_y4m
 from tests.end_to_end.patience import PATIENCE_SECONDS
@@ -71,7 +71,7 @@ def test_a_way_by_which_nothing_comes_any_more_is_replaced_before_the_browser_no
             link = await begin(page, server)
             (room,) = server.peers.by_id.values()
             await eye.go(f"{server.url}/r/{room.name}")
-            await eye.until(f"{text('state')} === 'Live'")
+            await eye.until(f"{text('state')} === 'Live' && {WIDTH} > 0")  # a page that never got anything waits for it
             (viewer,) = room.viewers.values()
             etags = [await go_silent(one) for one in (link, viewer)]
             await asyncio.gather(until_anew(link, etags[0]), until_anew(viewer, etags[1]))
@@ -80,6 +80,25 @@ def test_a_way_by_which_nothing_comes_any_more_is_replaced_before_the_browser_no
             assert room.link is link
             assert list(room.viewers.values()) == [viewer]
 
+    run(test())
+
+
+def test_a_way_that_takes_long_to_find_is_not_given_up_for_the_next_attempt(
+    chromium: Chromium, camera: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = IceRestart.connect
+
+    async def connect_late(restart: IceRestart) -> None:
+        await asyncio.sleep(4)
+        await connect(restart)
+
+    async def test() -> None:
+        async with serving() as server, chromium.page(camera) as page:
+            link = await begin(page, server)
+            await until_anew(link, await go_silent(link))
+            await page.until(f"{text('state')} === 'Live'")
+
+    monkeypatch.setattr(IceRestart, "connect", connect_late)
     run(test())
 
 
