@@ -188,9 +188,10 @@ def no_imported_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture(autouse=True)
 def patient_server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a server give a slow machine's peers as long to connect as tests wait for it."""
+    """Let a server give a slow machine's peers as long to connect, and to send, as tests wait for it."""
     if is_waiting(request.path):
-        from streamer.serve import peer_connection
+        from streamer.serve import peer_connection, sessions
         from tests.end_to_end.patience import PATIENCE_SECONDS
 
         monkeypatch.setattr(peer_connection, "CONNECT_SECONDS", PATIENCE_SECONDS)
+        monkeypatch.setattr(sessions, "IDLE_SECONDS", PATIENCE_SECONDS)

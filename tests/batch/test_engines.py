@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,28 @@ def folder(tmp_path: Path, portrait_clip: Path) -> Path:
     return inside
 
 
-def start(folder: Path, out: Path, *options: str) -> subprocess.Popen[str]:
-    code = "from streamer.cli.main import main; main()"
+RUN = "from streamer.cli.main import main; main()"
+KILLED = f"""
+import os, signal
+from streamer.batch.manifest import Manifest
+from streamer.pipeline.stream import FaceAnonymizer
+add, render, done = Manifest.add, FaceAnonymizer.render, []
+
+def added(manifest, *records):
+    add(manifest, *records)
+    done.extend(record for record in records if record["kind"] == "done")
+
+def rendered(stream, seen):
+    if done and seen.frame.index == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return render(stream, seen)
+
+Manifest.add, FaceAnonymizer.render = added, rendered
+{RUN}
+"""
+
+
+def start(code: str, folder: Path, out: Path, *options: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", code, "batch", "run", str(folder), "--out", str(out), "--mode", "cover", *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -53,7 +74,7 @@ def is_one_done(out: Path) -> bool:
 
 
 def workers_of(run: int) -> list[int]:
-    """Return the actors of Ray that work for a process: its children's children."""
+    """Return the actors of Ray that do a task for a process now: its children's children."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -67,6 +88,18 @@ def workers_of(run: int) -> list[int]:
     return found
 
 
+def stopped_in_a_task(run: subprocess.Popen[str]) -> list[int]:
+    """Stop an actor of Ray in the middle of a task, so that it cannot finish it; return it, if there was one."""
+    for worker in workers_of(run.pid):
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGSTOP)
+            wait_until(lambda: " T " in Path(f"/proc/{worker}/stat").read_text(), run)  # noqa: B023 - ends here
+            if worker in workers_of(run.pid):
+                return [worker]
+            os.kill(worker, signal.SIGCONT)
+    return []
+
+
 def assert_same(out: Path, expected: Path) -> None:
     names = ["a.mp4", "b.mp4", "c.mp4", "long.mp4"]
     assert files_below(out) == [*names, "manifest.jsonl"]
@@ -78,10 +111,9 @@ def assert_same(out: Path, expected: Path) -> None:
 def test_a_run_that_was_killed_goes_on_and_ends_as_one_that_was_not(folder: Path, tmp_path: Path):
     cover(folder, "--out", tmp_path / "expected", *IN_PARTS)
     out = tmp_path / "out"
-    killed = start(folder, out, *IN_PARTS)
-    wait_until(lambda: is_one_done(out), killed)
-    killed.kill()
-    killed.communicate()
+    killed = start(KILLED, folder, out, *IN_PARTS)
+    said = killed.communicate(timeout=PATIENCE_SECONDS)
+    assert killed.returncode == -signal.SIGKILL, said
     finished = {record["name"] for record in records(out) if record["kind"] == "done"}
     assert 0 < len(finished) < 4
     assert set(files_below(out)) >= finished
@@ -96,9 +128,11 @@ def test_ray_does_a_lost_worker_s_task_again_and_the_outputs_are_the_same(folder
     pytest.importorskip("ray", reason="Ray is not installed: pip install ray")
     cover(folder, "--out", tmp_path / "expected", *IN_PARTS)
     out = tmp_path / "out"
-    run = start(folder, out, "--engine", "ray", "--workers", "2", *IN_PARTS)
-    wait_until(lambda: is_one_done(out) and workers_of(run.pid), run)
-    os.kill(workers_of(run.pid)[0], signal.SIGKILL)
+    run = start(RUN, folder, out, "--engine", "ray", "--workers", "2", *IN_PARTS)
+    lost: list[int] = []
+    wait_until(lambda: lost.extend(stopped_in_a_task(run)) or lost, run)
+    wait_until(lambda: is_one_done(out), run)  # by the other one
+    os.kill(lost[0], signal.SIGKILL)
     said = run.communicate(timeout=PATIENCE_SECONDS)
     assert run.returncode == 1, said
     assert "bad.mp4: Invalid data" in said[1]

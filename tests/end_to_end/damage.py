@@ -23,9 +23,10 @@ from streamer.sources.decoding import video_stream
 from streamer.sources.file_source import open_source
 from streamer.types import Face, Image
 from tests.clips import encode_clip
+from tests.end_to_end.patience import PATIENCE_SECONDS
 
 FRAMES = 10
-STUCK_SECONDS = 15  # in one file: what each thread does is then written to stderr
+STUCK_SECONDS = PATIENCE_SECONDS / 2  # in one file: what each thread does is then written to stderr
 CLIPS: dict[str, dict[str, Any]] = {
     "h264.mp4": {"audio": ["aac"], "subtitle": "mov_text", "options": {"g": "5", "bf": "2"}},
     "turned.mov": {"audio": ["pcm_mulaw"], "rotation": (90, False)},

@@ -7,11 +7,14 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.end_to_end.patience import PATIENCE_SECONDS
 
 SCRIPT = Path(__file__).with_name("gstreamer_server.py")
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -70,18 +73,28 @@ def rtsp_server(clip: str, *account: str, protocol: str = "any") -> Iterator[Rts
         server.kill()
 
 
+def is_listened_at(port: int) -> bool:
+    """Return whether a server listens there already, without a call: FFmpeg takes one alone."""
+    sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(local.endswith(f":{port:04X}") and state == "0A" for _, local, _, state, *_ in sockets)
+
+
 @contextmanager
 def ffmpeg_listening(out: Path) -> Iterator[str]:
     """Yield the address of an FFmpeg that takes one stream and writes it to `out`."""
-    url = f"rtsp://127.0.0.1:{free_port()}/hub"
+    port = free_port()
+    url = f"rtsp://127.0.0.1:{port}/hub"
     command = ["ffmpeg", "-v", "error", "-y", "-rtsp_flags", "listen", "-i", url, "-c", "copy", str(out)]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
     try:
+        while not is_listened_at(port):
+            assert process.poll() is None, "FFmpeg ended"
+            time.sleep(0.05)
         yield url
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(5)
+            process.wait(PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -24,6 +24,7 @@ from streamer.serve.ice import IceServers
 from streamer.serve.prometheus import Metrics
 from streamer.serve.room import Sound
 from streamer.serve.sessions import Limits, Peers
+from streamer.sources.live import BLANK_GREY
 from streamer.types import Image
 from tests.end_to_end.patience import PATIENCE_SECONDS
 
@@ -64,7 +65,7 @@ async def serving(
 
 
 class Playing(MediaStreamTrack):
-    """Pictures again and again, at a rate."""
+    """Pictures again and again, at a rate; those for which there is no time are left out, as by a camera."""
 
     kind = "video"
 
@@ -77,6 +78,7 @@ class Playing(MediaStreamTrack):
         if self.readyState != "live":
             raise MediaStreamError
         await asyncio.sleep(max(0.0, self._start + self._count / self._rate - time.monotonic()))
+        self._count = max(self._count, int((time.monotonic() - self._start) * self._rate))
         frame = VideoFrame.from_ndarray(self.images[self._count % len(self.images)], "rgb24")
         frame.pts, frame.time_base = self._count, Fraction(1, self._rate)
         self._count += 1
@@ -149,6 +151,11 @@ async def peer(
         yield connection, received, said
     finally:
         await connection.close()
+
+
+def is_slate(image: Image) -> bool:
+    """Whether a picture, in whatever size it is sent, is what the server sends where none came in time."""
+    return bool(np.abs(image[: image.shape[0] // 5].astype(int) - BLANK_GREY).mean() < 6)
 
 
 def noise(height: int = 240, width: int = 320, seed: int = 0) -> Image:

@@ -11,11 +11,10 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from tests.end_to_end.damage import CLIPS, FRAMES, damaged, make_clips, work
+from tests.end_to_end.patience import PATIENCE_SECONDS
 
 COPIES = 33  # of each clip
 WORKERS = 2
-HANG_SECONDS = 20
-START_SECONDS = 120  # to load MediaPipe on a busy machine
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Outcome:
 def outcomes(orders: SimpleQueue[tuple[Path, Path]]) -> Iterator[Outcome]:
     """Yield what comes of each order, in a process that is replaced when it crashes or hangs."""
     context = multiprocessing.get_context("spawn")
-    process, pipe, patience = None, None, 0
+    process, pipe = None, None
     while True:
         try:
             order = orders.get_nowait()
@@ -39,15 +38,15 @@ def outcomes(orders: SimpleQueue[tuple[Path, Path]]) -> Iterator[Outcome]:
             break
         if process is None:
             pipe, end = context.Pipe()
-            process, patience = context.Process(target=work, args=(end,), daemon=True), START_SECONDS
+            process = context.Process(target=work, args=(end,), daemon=True)
             process.start()
             end.close()
         pipe.send(order)
         try:
-            outcome = Outcome(order[0].name, *pipe.recv()) if pipe.poll(patience) else Outcome(order[0].name, "hung")
+            is_answered = pipe.poll(PATIENCE_SECONDS)
+            outcome = Outcome(order[0].name, *pipe.recv()) if is_answered else Outcome(order[0].name, "hung")
         except EOFError:
             outcome = Outcome(order[0].name, "crashed")
-        patience = HANG_SECONDS
         if outcome.end in ("hung", "crashed"):
             process.kill()
             process = None

@@ -22,6 +22,7 @@ from streamer.faces.detect import (
     five_points,
 )
 from streamer.types import Face, Floats, Image
+from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.faces.placed import place, sure
 
 # Read off the photograph by eye: pupils, nose tip, mouth corners.
@@ -348,7 +349,7 @@ def test_closing_waits_for_a_search_that_has_begun(hopper: Image, monkeypatch: p
 
     def slow(*_: object) -> Image:
         begun.set()
-        assert go_on.wait(5)
+        assert go_on.wait(PATIENCE_SECONDS)
         done.append("searched")
         return np.zeros((192, 192, 3), np.uint8)
 
@@ -360,7 +361,7 @@ def test_closing_waits_for_a_search_that_has_begun(hopper: Image, monkeypatch: p
     detector = FaceDetector()
     with ThreadPoolExecutor(2) as threads:
         searched = threads.submit(detector, hopper)
-        assert begun.wait(5)
+        assert begun.wait(PATIENCE_SECONDS)
         closed = threads.submit(close)
         with pytest.raises(TimeoutError):
             closed.result(timeout=0.05)

@@ -19,6 +19,7 @@ from streamer.pipeline.runner import QUEUE_LENGTH, protect
 from streamer.render.draw import choose_device
 from streamer.settings import Settings
 from streamer.types import Frame, Image, VideoInfo
+from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.pipeline.framed import frame_of
 
 
@@ -70,9 +71,8 @@ def test_a_consumer_that_leaves_ends_the_threads(coverer: Anonymizer) -> None:
     frames = protect(Listed(np.zeros((60, 80, 3), np.uint8), 10_000), coverer)
     list(itertools.islice(frames, 3))
     frames.close()  # type: ignore[attr-defined]
-    for _ in range(100):
-        if threading.active_count() <= before:
-            break
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.05)
     assert threading.active_count() <= before
 

@@ -9,6 +9,7 @@ import pytest
 
 from streamer.errors import AnonymizerError
 from streamer.pool import Pool, Shared
+from tests.end_to_end.patience import PATIENCE_SECONDS
 
 
 class Thing:
@@ -21,7 +22,7 @@ class Thing:
 
 def wait_for_others(pool: Pool[Thing], count: int) -> None:
     """Return once so many threads wait for a thing of a pool."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while len(pool._waiting) < count:
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -40,7 +41,7 @@ def asking(pool: Pool[Thing], name: str, served: list[str]) -> Iterator[None]:
     thread.start()
     wait_for_others(pool, before + 1)
     yield
-    thread.join(5)
+    thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
 
 
@@ -73,7 +74,7 @@ def test_who_has_much_to_do_gets_no_second_turn_while_another_waits():
                 turns.append(len(served) - before)
     done.set()
     for thread in threads:
-        thread.join(5)
+        thread.join(PATIENCE_SECONDS)
     assert max(turns) <= 2  # one of each
 
 

@@ -9,6 +9,7 @@ import torch
 from models.face_model import prepare
 from models.registry import load_face_model
 from streamer.render.batching import Batcher, batched
+from tests.end_to_end.patience import PATIENCE_SECONDS
 
 
 def test_calls_that_come_together_run_together_and_get_their_own_rows() -> None:
@@ -16,7 +17,9 @@ def test_calls_that_come_together_run_together_and_get_their_own_rows() -> None:
 
     def double(rows: torch.Tensor) -> torch.Tensor:
         sizes.append(len(rows))
-        time.sleep(0.05)
+        end = time.monotonic() + PATIENCE_SECONDS
+        while len(sizes) == 1 and len(batcher._waiting) < 11 and time.monotonic() < end:
+            time.sleep(0.001)
         return 2 * rows
 
     batcher, found = Batcher(double), {}

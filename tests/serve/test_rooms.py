@@ -17,7 +17,7 @@ from streamer.serve import sessions as peers_module
 from streamer.serve.access import Access, viewer_key
 from streamer.types import Image
 from tests.end_to_end.patience import PATIENCE_SECONDS
-from tests.end_to_end.serving import SDP, Playing, Received, Serving, peer, serving
+from tests.end_to_end.serving import SDP, Playing, Received, Serving, is_slate, peer, serving
 from tests.serve.test_serve import run
 
 OWNER, OTHER = "a token of the test", "another token, of others"
@@ -61,9 +61,9 @@ async def watched_name() -> AsyncIterator[Watched]:
         yield Watched(server, sending, sender["session"], watching, received, viewer["session"])
 
 
-async def until_stopped(one: Watched) -> None:
+async def until_said(one: Watched, state: str) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while await said_of(one.server, one.viewer) != (200, {"sender": "stopped"}):
+        while await said_of(one.server, one.viewer) != (200, {"sender": state}):
             await asyncio.sleep(0.05)
 
 
@@ -95,13 +95,13 @@ def test_an_offer_that_cannot_be_answered_takes_nothing_over() -> None:
 def test_who_watches_is_told_that_the_sender_has_stopped_and_sees_it_come_back() -> None:
     async def test() -> None:
         async with watched_name() as one:
-            assert await said_of(one.server, one.viewer) == (200, {"sender": "live"})
+            await until_said(one, "live")
             async with one.server.client.delete(one.server.url + one.session) as response:
                 assert response.status == 200
-            await until_stopped(one)
+            await until_said(one, "stopped")
             async with peer(one.server, Playing([TWO]), path="/whip/door"):
                 await until_shown(one.received, TWO)
-                assert await said_of(one.server, one.viewer) == (200, {"sender": "live"})
+                await until_said(one, "live")
             assert one.watching.connectionState == "connected"
 
     run(test())
@@ -111,7 +111,7 @@ def test_a_sender_that_is_cut_off_is_said_to_have_stopped() -> None:
     async def test() -> None:
         async with watched_name() as one:
             await one.sending.getTransceivers()[0].sender.transport.transport.stop()  # without a word
-            await until_stopped(one)
+            await until_said(one, "stopped")
 
     run(test())
 
@@ -198,8 +198,13 @@ def halves(image: Image) -> tuple[float, float]:
     return float(image[:, : middle - 8].std()), float(image[:, middle + 8 :].std())
 
 
-def is_left_covered(images: list[Image]) -> bool:
-    return bool(images) and images[-1].shape == (240, 320, 3) and halves(images[-1])[0] < 0.6 * halves(images[-1])[1]
+def is_of_stripes(image: Image) -> bool:
+    return image.shape == (240, 320, 3) and not is_slate(image)
+
+
+def is_left_covered(image: Image) -> bool:
+    left, right = halves(image)
+    return left < 0.6 * right
 
 
 def test_a_region_that_is_asked_for_with_the_offer_is_covered_from_the_first_frame() -> None:
@@ -207,9 +212,8 @@ def test_a_region_that_is_asked_for_with_the_offer_is_covered_from_the_first_fra
         async with serving() as server:
             path = f"/offer?room=door&always={LEFT.replace('%', '%25')}"
             async with peer(server, Playing([STRIPES]), path=path) as (_, received, _):
-                await received.until(lambda images: sum(image.shape == (240, 320, 3) for image in images) > 5)
-            pictures = [image for image in received.images if image.shape == (240, 320, 3)]
-            assert all(is_left_covered([image]) for image in pictures)
+                await received.until(lambda images: sum(map(is_of_stripes, images)) > 5)
+            assert all(map(is_left_covered, filter(is_of_stripes, received.images)))
 
     run(test())
 
@@ -217,12 +221,16 @@ def test_a_region_that_is_asked_for_with_the_offer_is_covered_from_the_first_fra
 def test_a_region_can_be_covered_and_shown_again_while_live() -> None:
     async def test() -> None:
         async with serving() as server, peer(server, Playing([STRIPES])) as (_, received, said):
-            await received.until(lambda images: bool(images) and images[-1].shape == (240, 320, 3))
+            await received.until(lambda images: bool(images) and is_of_stripes(images[-1]))
             for always, is_covered in (([LEFT], True), ([], False)):
                 url = server.url + said["session"]
                 async with server.client.patch(url, json={"always": always}) as response:
                     assert (await response.json())["always"] == always
-                await received.until(lambda images, wanted=is_covered: is_left_covered(images) == wanted)
+                await received.until(
+                    lambda images, wanted=is_covered: (
+                        is_of_stripes(images[-1]) and is_left_covered(images[-1]) == wanted
+                    )
+                )
             (room,) = server.peers.by_id.values()
             assert room.anonymizer.settings.always == ()
 

@@ -10,9 +10,11 @@ import aiohttp
 import pytest
 from aiortc import RTCPeerConnection
 
+from streamer.serve import peer_connection
 from streamer.serve.ice import IceServers
 from streamer.serve.sdp.fragments import Fragment, parsed
 from streamer.serve.sdp.offer_check import CodecError, OfferError, checked_offer
+from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.end_to_end.serving import SDP, Playing, Serving, noise, peer, serving
 from tests.serve.test_access import BEARER, GUARDED
 from tests.serve.test_serve import run
@@ -100,7 +102,11 @@ def test_a_session_that_is_not_connected_yet_is_begun_anew_later() -> None:
     run(test())
 
 
-def test_ice_begins_anew_only_now_and_then_and_an_attempt_that_reaches_nobody_leaves_nothing() -> None:
+def test_ice_begins_anew_only_now_and_then_and_an_attempt_that_reaches_nobody_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(peer_connection, "RESTART_SECONDS", PATIENCE_SECONDS)
+
     def sockets() -> int:
         return len([one for one in Path("/proc/self/fd").iterdir() if one.is_socket()])
 

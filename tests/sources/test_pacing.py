@@ -111,7 +111,7 @@ def test_a_stop_ends_the_receiving_thread():
     deadline = time.monotonic() + PATIENCE_SECONDS
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def test_a_recording_of_which_most_is_lost_is_an_error_at_its_own_pace_too(tmp_path: Path):

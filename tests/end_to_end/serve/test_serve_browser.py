@@ -18,13 +18,15 @@ from streamer.serve.relief import SIDES
 from streamer.types import Image
 from tests.end_to_end.browser import Chromium, Page, needs_chromium, write_y4m
 from tests.end_to_end.patience import PATIENCE_SECONDS
-from tests.end_to_end.serving import serving
+from tests.end_to_end.serving import is_slate, serving
 from tests.serve.test_serve import run
 
 SIZES = [(640, 480), (1280, 720)]
 SAMPLES = 40
 TOKEN = "a token of the test"
 WIDTH = "document.getElementById('video').videoWidth"
+NOTE_WIDTHS = f"""window.widths = [];
+    document.getElementById('video').addEventListener('resize', () => window.widths.push({WIDTH}))"""
 
 pytestmark = needs_chromium
 
@@ -62,8 +64,9 @@ def test_every_picture_that_comes_back_is_covered_and_as_large_as_the_camera(
     async def test() -> None:
         async with serving() as server, chromium.page(camera) as page:
             await start(page, server.url, width, height)
-            await page.until(f"{WIDTH} === {width}")
-            for _ in range(SAMPLES):
+            await page.js(NOTE_WIDTHS)
+            await page.until(f"[{WIDTH}, ...window.widths].includes({width})")
+            while len(samples) < SAMPLES or all(map(is_slate, samples)):
                 samples.append(await page.video_frame())
                 await asyncio.sleep(0.05)
             await page.until(f"{text('state')} === 'Live'")
@@ -84,7 +87,7 @@ def test_every_picture_that_comes_back_is_covered_and_as_large_as_the_camera(
     for one in samples:  # not while it is live: whoever judges in the loop of the server holds it up
         size = one.shape[1], one.shape[0]
         assert detail_kept(shown[size], one, boxes[size]) <= UNCOVERED
-    assert min(np.abs(one[:, :50].astype(int) - 90).mean() for one in samples) < 5  # not slates alone
+    assert min(np.abs(one[:, :50].astype(int) - 90).mean() for one in samples) < 5  # the room is there
 
 
 def test_a_page_that_crashes_is_said_to_have_crashed(chromium: Chromium) -> None:
@@ -114,14 +117,14 @@ def test_the_page_fits_a_desktop_and_a_phone_and_a_viewer_sees_the_same(chromium
             (peer,) = server.peers.by_id.values()
             async with chromium.page(camera) as viewer:
                 await viewer.go(f"{server.url}/?watch={peer.viewer_id}")
-                await viewer.until(f"{WIDTH} === 640")
+                await viewer.until(f"{WIDTH} > 0")
                 assert not await viewer.js("document.getElementById('controls').checkVisibility()")
                 assert viewer.problems == []
 
     async def fits(page: Page, width: int, height: int) -> None:
-        await asyncio.sleep(0.3)
-        shot = await page.screenshot()
-        assert shot.shape == (height, width, 3)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (shot := await page.screenshot()).shape != (height, width, 3):
+                await asyncio.sleep(0.1)
         assert await page.js("document.documentElement.scrollWidth") <= width
         assert await page.js("document.getElementById('toggle').getBoundingClientRect().bottom") <= height
         assert shot.std() > 20
@@ -141,7 +144,7 @@ def test_a_page_without_the_token_asks_for_it_and_controls_work(chromium: Chromi
             assert "asks for a token" in await page.js(text("error"))
             await page.js(f"document.getElementById('token').value = '{TOKEN}'")
             await page.js("document.getElementById('toggle').click()")
-            await page.until(f"{WIDTH} === 640")
+            await page.until(f"{WIDTH} > 0")
             await page.js("document.querySelector('[name=mode][value=cover]').click()")
             await page.until(f"{text('tiers')} === 'mosaic 1'")
             (peer,) = server.peers.by_id.values()

@@ -108,7 +108,7 @@ def test_a_network_that_changes_twice_in_a_moment_is_followed_both_times(chromiu
             link = await begin(page, server)
             await change_until_anew(page, link)
             await change_until_anew(page, link)  # too soon for the server, which says when
-            assert await page.js(text("state")) == "Live"
+            await page.until(f"{text('state')} === 'Live'")
 
     run(test())
 
