@@ -49,6 +49,7 @@ class PeerConnection:
         self._ufrag = ""
         self._candidates = 0
         self._restarted = float("-inf")
+        self._is_restarting = False
         self._restart: tuple[IceRestart, asyncio.Task[None]] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -100,17 +101,21 @@ class PeerConnection:
         """Begin ICE anew and return what is said to the peer; the connection goes on as it is until a way is found.
 
         Raises:
-            BusyError: If it is not connected yet, or has only just begun anew.
+            BusyError: If it is not connected yet, has only just begun anew, or is still about to.
         """
         now = time.monotonic()
-        if self.connection.connectionState != "connected" or now - self._restarted < RESTART_SECONDS:
+        is_early = self._is_restarting or now - self._restarted < RESTART_SECONDS
+        if self.connection.connectionState != "connected" or is_early:
             raise BusyError
-        self._restarted = now
-        await self._give_up()
-        attempt = IceRestart(self.connection, self._configuration)
-        self._candidates = 0
-        ours = await attempt.offer(Fragment(fragment.ufrag, fragment.password, ()))
-        self._restart = attempt, self.run(attempt.connect())
+        self._restarted, self._is_restarting = now, True
+        try:
+            await self._give_up()
+            attempt = IceRestart(self.connection, self._configuration)
+            self._candidates = 0
+            ours = await attempt.offer(Fragment(fragment.ufrag, fragment.password, ()))
+            self._restart = attempt, self.run(attempt.connect())
+        finally:
+            self._is_restarting = False
         self._ufrag, self.etag = fragment.ufrag, _new_etag()
         await self.trickle(fragment)
         return ours.text(str(self.connection.getTransceivers()[0].mid))

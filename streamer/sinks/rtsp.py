@@ -48,6 +48,8 @@ LIVE_H264 = CodecSetup(
     },
 )  # fmt: skip
 WRITE_SECONDS = 5.0  # that the child may take no data; then it hangs
+END_SECONDS = 10.0  # that it may take at the end, to start, connect and pass on what is left of a short video
+LOST_SECONDS = 1.0  # that it may take to say why it takes no more
 
 
 def publishes_to(target: str) -> bool:
@@ -90,7 +92,7 @@ class Publisher(RemoteSink):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._link:
-            self._close_link()
+            self._close_link(END_SECONDS if kind is None else LOST_SECONDS)
         if kind is None and not self.frames_taken:
             raise SinkError(f"{self._label} took no frame: {self.trouble or 'it did not answer'}")
 
@@ -126,15 +128,15 @@ class Publisher(RemoteSink):
             raise SinkError(f"cannot publish to {self._label}: {error.strerror}") from error
 
     def _hang_up(self, error: Exception, now: float) -> None:
-        self.trouble = self._close_link() or getattr(error, "strerror", None) or type(error).__name__
+        self.trouble = self._close_link(LOST_SECONDS) or getattr(error, "strerror", None) or type(error).__name__
         log.warning("%s takes nothing: %s; calling again", self._label, self.trouble)
         self._call_at = now + self._backoff.next_wait()
 
-    def _close_link(self) -> str:
+    def _close_link(self, seconds: float) -> str:
         """End the link; return what it said of the reason, or ""."""
         assert self._link is not None
         link, self._link = self._link, None
-        reason = link.close()
+        reason = link.close(seconds)
         self.frames_taken += link.newly_taken()
         self.trouble = reason or self.trouble
         return reason
@@ -193,15 +195,15 @@ class _Link:
         taken, self._taken = self._taken, 0
         return taken
 
-    def close(self) -> str:
-        """End the child; return what it said of the reason, in a line, or ""."""
+    def close(self, seconds: float) -> str:
+        """End the child, in so many seconds at most; return what it said of the reason, in a line, or ""."""
         with suppress(av.FFmpegError, OSError):
             self._container.close()
         assert self._child.stdin is not None
         self._child.stdin.close()
         self._child.stdin = None  # `communicate` would close it once more
         try:
-            taken, said = self._child.communicate(timeout=1.0)
+            taken, said = self._child.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             self._child.kill()
             taken, said = self._child.communicate()

@@ -77,9 +77,9 @@ class Mailbox(Generic[Item]):
         self._is_closed = False
 
     def put(self, frame: Item) -> None:
-        """Leave a frame; one that nobody took is dropped."""
+        """Leave a frame; one that nobody took is dropped, and so are those after the end: who is slow would not end."""
         with self._changed:
-            self._frame = frame
+            self._frame = self._frame if self._is_closed else frame
             self._changed.notify()
 
     def close(self, error: BaseException | None = None) -> None:

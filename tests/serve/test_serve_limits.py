@@ -46,9 +46,9 @@ def test_one_peer_too_many_is_sent_away_and_let_in_later() -> None:
 def test_a_server_that_ends_everybody_takes_nobody_new(is_answered: bool) -> None:
     async def test() -> None:
         async with serving() as server:
-            async with peer(server, Playing([noise()])) as (connection, _, _):
+            async with peer(server, Playing([noise()])) as (connection, _, said):
                 sdp = connection.localDescription.sdp
-            await wait_until_empty(server)
+                await server.client.delete(server.url + said["session"])
             if is_answered:
                 await server.peers.close_all()
             calling = asyncio.create_task(server.client.post(server.url + "/offer", data=sdp, headers=SDP))

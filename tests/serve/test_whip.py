@@ -12,6 +12,7 @@ from aiortc import RTCPeerConnection
 
 from streamer.serve import peer_connection
 from streamer.serve.ice import IceServers
+from streamer.serve.ice_restart import IceRestart
 from streamer.serve.sdp.fragments import Fragment, parsed
 from streamer.serve.sdp.offer_check import CodecError, OfferError, checked_offer
 from tests.end_to_end.patience import PATIENCE_SECONDS
@@ -129,6 +130,34 @@ def test_ice_begins_anew_only_now_and_then_and_an_attempt_that_reaches_nobody_le
             assert room.link
             await room.link._give_up()
             assert sockets() == before
+
+    run(test())
+
+
+def test_while_ice_is_about_to_begin_anew_it_does_not_begin_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_connection, "RESTART_SECONDS", 0.0)
+    gathered, offer = asyncio.Event(), IceRestart.offer
+
+    async def offer_late(attempt: IceRestart, remote: Fragment) -> Fragment:
+        await gathered.wait()  # as at a STUN server that does not answer
+        return await offer(attempt, remote)
+
+    monkeypatch.setattr(IceRestart, "offer", offer_late)
+
+    async def test() -> None:
+        async with serving() as server, peer(server, Playing([noise()]), path="/whip/door") as (_, _, said):
+            (room,) = server.peers.by_id.values()
+            assert room.link
+            while room.link.connection.connectionState != "connected":
+                await asyncio.sleep(0.05)
+            headers = FRAGMENT | {"If-Match": "*"}
+            first = asyncio.create_task(ask(server, "PATCH", said["session"], OTHER, **headers))
+            while not room.link._is_restarting:
+                await asyncio.sleep(0)
+            again = await ask(server, "PATCH", said["session"], OTHER.replace("abcd", "abce"), **headers)
+            assert (again.status, again.headers["Retry-After"]) == (409, "2")
+            gathered.set()
+            assert ((await first).status, (await first).headers["ETag"]) == (200, room.link.etag)
 
     run(test())
 

@@ -51,6 +51,14 @@ def test_a_newer_frame_takes_the_place_of_one_that_nobody_took():
     assert [got.index for got in mailbox] == [4]
 
 
+def test_nothing_comes_after_the_end():
+    mailbox = Mailbox[int]()
+    mailbox.put(1)
+    mailbox.close()
+    mailbox.put(2)
+    assert list(mailbox) == [1]
+
+
 def test_the_end_reaches_everybody_who_waits():
     mailbox = Mailbox[int]()
     waiting = [threading.Thread(target=list, args=(mailbox,), daemon=True) for _ in range(3)]

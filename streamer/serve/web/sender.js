@@ -5,7 +5,7 @@ import { Microphone } from "./microphone.js";
 import { $, calm, fail, keep, kept, show } from "./page.js";
 import { picture } from "./qr.js";
 import { Regions } from "./regions.js";
-import { Connection, call, persist } from "./server.js";
+import { Connection, START_MS, call, persist } from "./server.js";
 import { say } from "./words.js";
 
 const POLL_MS = 500;
@@ -168,7 +168,7 @@ async function once() {
   $("stage").classList.add("on");
   buttons();
   changed(one.pc.connectionState);
-  const figures = await (await call("GET", one.session)).json();
+  const figures = await (await call("GET", one.session, { ms: START_MS })).json();
   if (figures.modes.includes(mode())) await control(); // what was chosen before the start
   else draw(figures);
   timer = setInterval(poll, POLL_MS);
@@ -346,7 +346,7 @@ async function control() {
   keep("mode", mode());
   if (!link?.session) return;
   const body = JSON.stringify({ beta: 1 - $("privacy").value, mode: mode(), always: regions.texts });
-  draw(await (await call("PATCH", link.session, { body, headers: { "Content-Type": "application/json" } })).json());
+  draw(await (await call("PATCH", link.session, { body, headers: { "Content-Type": "application/json" }, ms: START_MS })).json());
 }
 
 function share() {

@@ -6,27 +6,29 @@ const GATHER_MS = 2000; // at most, for candidates: all of them go into the offe
 const QUIET_MS = 1500; // nothing comes for so long: ICE begins anew, and again after twice as long, and so on up to
 const MOST_QUIET_MS = 12000; // as each attempt ends the one before, which a slow machine had not finished
 const AGAIN_MS = 500; // from one attempt to begin ICE anew to the next
-const ANSWER_MS = 2000, OFFER_MS = 15000; // that an answer may take: on a network that is gone it never comes
+const ANSWER_MS = 2000; // that an answer may take: on a network that is gone it never comes
+const MOST_ANSWER_MS = 6000; // to ICE that begins anew: each time it came too late it may take twice as long, up to this
+export const START_MS = 15000; // to what a call begins with
 const WAITS = [250, 500, 1000, 2000, 4000]; // before calling again
 const FRAGMENT = "application/trickle-ice-sdpfrag";
 
 export class Refused extends Error {
-  constructor(status, text, retry) {
+  constructor(status, text, { retry, isLate } = {}) {
     super(text);
-    Object.assign(this, { status, retry });
+    Object.assign(this, { status, retry, isLate });
   }
 }
 
-export async function call(method, path, { body, headers = {}, keepalive = false } = {}) {
+export async function call(method, path, { body, headers = {}, keepalive = false, ms = ANSWER_MS } = {}) {
   const token = sessionStorage.getItem("token");
   const sent = { Accept: "application/json", ...(token && { Authorization: `Bearer ${token}` }), ...headers };
-  const signal = AbortSignal.timeout(method === "POST" ? OFFER_MS : ANSWER_MS);
+  const signal = AbortSignal.timeout(ms);
   const response = await fetch(path, { method, headers: sent, body, keepalive, signal }).catch(() => {
-    throw new Refused(0, say("noServer"));
+    throw new Refused(0, say("noServer"), { isLate: signal.aborted });
   });
   if (response.ok) return response;
   const { error } = await response.json().catch(() => ({}));
-  throw new Refused(response.status, response.status === 401 ? say("needsToken") : error ?? response.statusText, response.headers.get("Retry-After"));
+  throw new Refused(response.status, response.status === 401 ? say("needsToken") : error ?? response.statusText, { retry: response.headers.get("Retry-After") });
 }
 
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -34,7 +36,7 @@ export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 // One WebRTC connection: `path` takes its offer, `fill` adds what is sent, `show` takes what comes.
 export class Connection {
   constructor({ path, fill, show, changed }) {
-    Object.assign(this, { path, fill, show, changed, session: null, pc: null });
+    Object.assign(this, { path, fill, show, changed, session: null, pc: null, answerMs: ANSWER_MS });
   }
 
   async open() {
@@ -47,7 +49,7 @@ export class Connection {
   }
 
   async begun() {
-    const iceServers = await call("GET", "/ice").then(async (response) => (await response.json()).iceServers, () => []);
+    const iceServers = await call("GET", "/ice", { ms: START_MS }).then(async (response) => (await response.json()).iceServers, () => []);
     const pc = (this.pc = new RTCPeerConnection({ iceServers }));
     const stream = new MediaStream();
     pc.ontrack = ({ track }) => {
@@ -57,7 +59,7 @@ export class Connection {
     pc.onconnectionstatechange = () => this.note();
     this.fill(pc);
     await this.offered();
-    const response = await call("POST", this.path, { body: pc.localDescription.sdp, headers: { "Content-Type": "application/sdp" } });
+    const response = await call("POST", this.path, { body: pc.localDescription.sdp, headers: { "Content-Type": "application/sdp" }, ms: START_MS });
     this.etag = response.headers.get("ETag");
     const isJson = response.headers.get("Content-Type").startsWith("application/json");
     const said = isJson ? await response.json() : { sdp: await response.text(), session: response.headers.get("Location") };
@@ -110,7 +112,8 @@ export class Connection {
       if (!this.pc.localDescription.sdp.includes("\r\na=candidate:")) throw new Refused(0); // there is no network yet
       const wanted = /^(a=(ice-ufrag|ice-pwd|candidate|mid)|m=)/;
       const body = `${this.pc.localDescription.sdp.split("\r\n").filter((line) => wanted.test(line)).join("\r\n")}\r\n`;
-      const response = await call("PATCH", this.session, { body, headers: { "Content-Type": FRAGMENT, "If-Match": "*" } });
+      const response = await call("PATCH", this.session, { body, headers: { "Content-Type": FRAGMENT, "If-Match": "*" }, ms: this.answerMs });
+      this.answerMs = ANSWER_MS;
       this.answer = withIce(this.answer, await response.text());
       await this.pc.setRemoteDescription({ type: "answer", sdp: this.answer });
     } catch (error) {
@@ -120,7 +123,8 @@ export class Connection {
     }
   }
 
-  async failed({ status, retry }) {
+  async failed({ status, retry, isLate }) {
+    if (isLate) this.answerMs = Math.min(2 * this.answerMs, MOST_ANSWER_MS);
     if (this.pc?.signalingState === "have-local-offer") await this.pc.setLocalDescription({ type: "rollback" });
     if (!this.session) return;
     if (status === 0 || status === 409) this.soon(retry ? 1000 * retry : AGAIN_MS);

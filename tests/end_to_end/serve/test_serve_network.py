@@ -6,9 +6,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
+from streamer.serve.app import Server
 from streamer.serve.ice_restart import CONNECT_SECONDS, IceRestart, transport_of
 from streamer.serve.peer_connection import PeerConnection
+from streamer.serve.sdp.fragments import Fragment
 from tests.end_to_end.browser import Chromium, Page, needs_chromium, write_y4m
 from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.end_to_end.serve.test_serve_browser import WIDTH, start, text
@@ -99,6 +102,33 @@ def test_a_way_that_takes_long_to_find_is_not_given_up_for_the_next_attempt(
             await page.until(f"{text('state')} === 'Live'")
 
     monkeypatch.setattr(IceRestart, "connect", connect_late)
+    run(test())
+
+
+def test_a_server_that_answers_late_is_waited_for_at_the_start_and_when_the_network_changes(
+    chromium: Chromium, camera: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer, shown, asked = IceRestart.offer, Server._show, []
+
+    async def offer_late(restart: IceRestart, remote: Fragment) -> Fragment:
+        await asyncio.sleep(3)
+        return await offer(restart, remote)
+
+    async def show_late(server: Server, request: web.Request) -> web.Response:
+        asked.append(request)
+        if len(asked) == 1:
+            await asyncio.sleep(3)
+        return await shown(server, request)
+
+    monkeypatch.setattr(IceRestart, "offer", offer_late)
+    monkeypatch.setattr(Server, "_show", show_late)
+
+    async def test() -> None:
+        async with serving() as server, chromium.page(camera) as page:
+            link = await begin(page, server)
+            await until_anew(link, await go_silent(link))
+            await page.until(f"{text('state')} === 'Live'")
+
     run(test())
 
 
