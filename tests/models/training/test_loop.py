@@ -1,10 +1,8 @@
 """What trainers share, by a trainer of one number; two processes against one, by the real ones."""
 
-import contextlib
 import dataclasses
 import itertools
 import os
-import socket
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +21,7 @@ from models.training.loop import RunConfig, Stateful, TrainStep, average_decay, 
 from models.training.precision import half_precision, mixed_precision
 from models.training.ranks import Draws, Ranks
 from models.training.train_command import main, report, to_tensorboard
+from tests.end_to_end.rtsp_servers import free_port
 from tests.models.training.crops import encoder_config, generator_config, identity_config
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
@@ -343,11 +342,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ranks")
     for run in runs(folder, "one"):
         list(run)
-    with contextlib.ExitStack() as open_sockets:  # at once, so that no port comes twice
-        sockets = [open_sockets.enter_context(socket.socket()) for _ in range(3)]
-        for free in sockets:
-            free.bind(("127.0.0.1", 0))
-        ports = [free.getsockname()[1] for free in sockets]
+    ports: list[int] = []
+    while len(set(ports)) < 3:
+        ports = [free_port() for _ in range(3)]
     torch.multiprocessing.spawn(in_two, (folder, ports), nprocs=2)
     return folder
 
