@@ -77,7 +77,10 @@ class Mailbox(Generic[Item]):
         self._is_closed = False
 
     def put(self, frame: Item) -> None:
-        """Leave a frame; one that nobody took is dropped, and so are those after the end: who is slow would not end."""
+        """Leave a frame; one that nobody took is dropped.
+
+        So is one after the end: a consumer slower than the source would always find one more, and never end.
+        """
         with self._changed:
             self._frame = self._frame if self._is_closed else frame
             self._changed.notify()
