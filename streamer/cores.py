@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
+
+There = TypeVar("There")
+Here = TypeVar("Here")
 
 
 def core_count() -> int:
@@ -26,3 +32,15 @@ def share_cores() -> None:
     threadpool_limits(1, user_api="blas")
     if "torch" in sys.modules and threads.isdigit():  # then it has read them
         sys.modules["torch"].set_num_threads(int(threads))
+
+
+def beside(there: Callable[[], There], here: Callable[[], Here]) -> tuple[There, Here]:
+    """Return what both calls return; the first is made in a thread of its own, while this one makes the second.
+
+    Raises:
+        Exception: What `here` raised, or else `there`, once both are over.
+    """
+    with ThreadPoolExecutor(1) as helper:
+        begun = helper.submit(there)
+        made = here()
+    return begun.result(), made

@@ -24,9 +24,9 @@ node {{ calculator: "FaceDetection{reach}RangeCpu" input_stream: "IMAGE:{input}"
 # MediaPipe's FaceLandmarkCpu without its gate, so that presence comes out as a number and points as plain floats.
 MESH = """
 input_stream: "crop{n}" output_stream: "points{n}" output_stream: "presence{n}"
-node {{ calculator: "ImageToTensorCalculator" input_stream: "IMAGE:crop{n}" output_stream: "TENSORS:pixels{n}"
-  options {{ [mediapipe.ImageToTensorCalculatorOptions.ext] {{
-    output_tensor_width: {side} output_tensor_height: {side} output_tensor_float_range {{ min: 0 max: 1 }} }} }} }}
+node {{ calculator: "TensorConverterCalculator" input_stream: "IMAGE:crop{n}" output_stream: "TENSORS:pixels{n}"
+  options {{ [mediapipe.TensorConverterCalculatorOptions.ext] {{
+    output_tensor_float_range {{ min: 0 max: 1 }} }} }} }}
 node {{ calculator: "InferenceCalculator" input_stream: "TENSORS:pixels{n}" output_stream: "TENSORS:both{n}"
   options {{ [mediapipe.InferenceCalculatorOptions.ext] {{
     model_path: "mediapipe/modules/face_landmark/face_landmark.tflite" delegate {{ xnnpack {{}} }} }} }} }}
@@ -61,7 +61,7 @@ class FaceNetworks:
         self._getters: dict[str, Callable[[object], Any]] = {"near": packet_getter.get_proto_list}
         for n in range(LANES):
             text += DETECTOR.format(input=f"full{n}", output=f"faces{n}", reach="Full", score=least_score)
-            text += MESH.format(n=n, side=MESH_SIDE)
+            text += MESH.format(n=n)
             self._getters |= {f"faces{n}": packet_getter.get_proto_list, f"presence{n}": packet_getter.get_float}
             self._getters[f"points{n}"] = packet_getter.get_float_list
         self._outputs = {"short": ["near"]} | {f"full{n}": [f"faces{n}"] for n in range(LANES)}

@@ -8,12 +8,13 @@ tracker follows, and looking ahead (`streamer.pipeline.lookahead`) covers what c
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from streamer.cores import beside
 from streamer.faces.center_face import CLEAR, GRAIN, LEAST, CenterFace, best, grid
 from streamer.faces.detect import (
     LEAST_SCORE,
@@ -134,25 +135,33 @@ class SmallFaces:
         return drop_nested([*known, *added])
 
     def in_frame(
-        self, image: Image, near: Sequence[Face], *, followed: Sequence[Face] = (), seconds: float
+        self,
+        image: Image,
+        search: Callable[[], Sequence[Face]],
+        *,
+        followed: Sequence[Face] = (),
+        seconds: float,
     ) -> list[Face]:
-        """Return the faces of a frame of a video: `near`, and the small ones of the places whose turn it is.
+        """Return the faces of a frame of a video: the detector's, and the small ones of the places whose turn it is.
 
         Args:
             image: `(H, W, 3)` uint8 RGB.
-            near: What the detector found.
+            search: Returns what the detector finds; called while the network looks at the places.
             followed: Known faces where it did not look; among what is returned only if they hide something.
             seconds: Presentation time.
 
         Raises:
             AnonymizerError: When the network fails.
+            Exception: What `search` raised.
         """
         step = self._step(image, seconds)
         places = self._due(seconds, step)
         if not places:
-            return list(near)
+            return list(search())
+        seen, near = beside(lambda: [self._first_look(image, place, seconds) for place in places], search)
         others = [*near, *followed]
-        found = best([c for place in places for c in self._look(image, place, others, seconds=seconds)])
+        looks = zip(places, seen, strict=True)
+        found = best([c for place, first in looks for c in self._look(image, place, first, others, seconds=seconds)])
         known, new = joined(others, [replace(c, score=as_ours(c.score)) for c in found])
         for place in places:
             if any(_is_in(c, place.view) for c in new):
@@ -186,13 +195,17 @@ class SmallFaces:
         busy = [p for p in by_wait if p.busy >= seconds and seconds - p.looked + step > CLOSE_SECONDS + 1e-6]
         return due + [place for place in busy if place not in due][: max(0, CLOSE_TILES - len(due))]
 
-    def _look(self, image: Image, place: _Place, near: Sequence[Face], *, seconds: float) -> list[Candidate]:
-        """Return what is seen at one place: closely, if it is more than the detector saw."""
+    def _first_look(self, image: Image, place: _Place, seconds: float) -> list[Candidate]:
+        """Return what is seen at one place, closely where small faces were; whatever the detector sees."""
+        return self._network(image, place.view, self._close_shape if place.busy >= seconds else self._coarse_shape)
+
+    def _look(
+        self, image: Image, place: _Place, first: list[Candidate], near: Sequence[Face], *, seconds: float
+    ) -> list[Candidate]:
+        """Return what is seen at one place: what the `first` look saw, or a close one if that is more than `near`."""
         self._note_look(place, seconds)
-        if place.busy < seconds:
-            found = self._network(image, place.view, self._coarse_shape)
-            if not joined(near, found)[1]:
-                return found
+        if place.busy >= seconds or not joined(near, first)[1]:
+            return first
         return self._network(image, place.view, self._close_shape)
 
     def _note_look(self, place: _Place, seconds: float) -> None:

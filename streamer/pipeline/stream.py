@@ -12,6 +12,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -208,18 +209,18 @@ class FaceAnonymizer:
         if due is not None and self._draws:  # a drawn face needs its mesh in every frame
             faces = self._following(image, self.detector, len(followed)) if not due else None
             if faces is not None:
-                return self._tracked(frame, self._small.in_frame(image, faces, seconds=seconds))
+                return self._tracked(frame, self._small.in_frame(image, partial(list, faces), seconds=seconds))
         if due is None or self._draws:
             self._rounds.last = seconds
             seen = self._look_everywhere(frame)
             self._following.begin(seen.tracks)
             return seen
-        found = self.detector(image, due) if due else []
-        return self._tracked(frame, self._small.in_frame(image, found, followed=followed, seconds=seconds))
+        search = partial(self.detector, image, due) if due else list[Face]
+        return self._tracked(frame, self._small.in_frame(image, search, followed=followed, seconds=seconds))
 
     def _look_everywhere(self, frame: Frame) -> TrackedFrame:
-        faces = self._small.in_frame(frame.image, self.detector(frame.image), seconds=frame.seconds)
-        return self._tracked(frame, faces)
+        search = partial(self.detector, frame.image)
+        return self._tracked(frame, self._small.in_frame(frame.image, search, seconds=frame.seconds))
 
     def _tracked(self, frame: Frame, faces: list[Face]) -> TrackedFrame:
         if self.settings.policy != "strict":  # which covers what may be a face, whatever else says

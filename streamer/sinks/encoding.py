@@ -14,7 +14,7 @@ from av.codec.context import ThreadType
 from av.container.output import OutputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from streamer.errors import SinkError
@@ -58,6 +58,8 @@ HELD: dict[str, tuple[Codec, ...]] = {  # by suffix; the first is the default
     ".webm": ("vp9", "av1"),
 }
 MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # FFmpeg's colorspace -> swscale's; others are written as 601
+# From RGB to a quarter of its colours: the mean of four pixels, within .6, in half of the time of FFmpeg's default.
+MEAN_OF_FOUR = Interpolation.AREA | Interpolation.FULL_CHR_H_INP
 X265_LOOKAHEAD = 2  # frames; of a video this short, x265 leaves the decoding times uninitialised
 BT709 = LIMITED_RANGE = 1
 
@@ -98,7 +100,9 @@ class VideoEncoder:
         context = self._stream.codec_context
         picture = VideoFrame.from_numpy_buffer(_even(frame.image), "rgb24")
         colors = {"dst_colorspace": MATRICES.get(context.colorspace), "dst_color_range": context.color_range}
-        yuv = self._reformatter.reformat(picture, format=context.pix_fmt, threads=1, **colors)
+        yuv = self._reformatter.reformat(
+            picture, format=context.pix_fmt, threads=1, interpolation=MEAN_OF_FOUR, **colors
+        )
         yuv.pts, yuv.time_base = frame.pts, frame.time_base
         self._first_pts, self._last_pts = self._first_pts if self._count else frame.pts, frame.pts
         self._count += 1

@@ -20,6 +20,7 @@ from av.frame import Frame
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
+from streamer.sinks.encoding import MEAN_OF_FOUR
 from streamer.sound.capture import Stamp
 from streamer.sources.live import TIME_BASE, blank
 from streamer.types import Image, SafeFrame
@@ -142,7 +143,7 @@ class Packer:
             raise TypeError(f"only a SafeFrame may be sent, got {type(frame).__name__}")
         height, width = (length - length % 2 for length in frame.image.shape[:2])
         rgb = VideoFrame.from_ndarray(np.ascontiguousarray(frame.image[:height, :width]), "rgb24")
-        packed = self._reformatter.reformat(rgb, format="yuv420p", threads=1)
+        packed = self._reformatter.reformat(rgb, format="yuv420p", threads=1, interpolation=MEAN_OF_FOUR)
         packed.pts, packed.time_base = frame.pts, frame.time_base
         return packed
 

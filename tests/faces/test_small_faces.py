@@ -1,13 +1,16 @@
 """Small faces: crowds in pictures and in videos, made of the public-domain portrait."""
 
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from streamer.errors import AnonymizerError
 from streamer.faces import center_face
 from streamer.faces.center_face import OVERLAP, TILE_SIDE, CenterFace, best, grid
 from streamer.faces.detect import Candidate
@@ -130,8 +133,32 @@ def watched(size: tuple[int, int], found: list[Candidate], near: list[Face]) -> 
     image = np.zeros((size[1], size[0], 3), np.uint8)
     for n in range(2 * RATE):
         network.seconds = n / RATE
-        small.in_frame(image, near, seconds=n / RATE)
+        small.in_frame(image, lambda: near, seconds=n / RATE)
     return network, search
+
+
+def test_the_detector_searches_while_the_network_looks():
+    both = threading.Barrier(2)
+
+    def meets(*_: object) -> list[Any]:
+        both.wait(timeout=60)
+        return []
+
+    small = SmallFaces(Search(), meets)  # type: ignore[arg-type]
+    assert small.in_frame(np.zeros((480, 640, 3), np.uint8), meets, seconds=0.0) == []
+
+
+def test_a_place_is_looked_at_again_after_the_detector_failed():
+    network = Recording([])
+    small, image = SmallFaces(Search(), network), np.zeros((480, 640, 3), np.uint8)  # type: ignore[arg-type]
+    with pytest.raises(AnonymizerError, match="did not run"):
+        small.in_frame(image, fails, seconds=0.0)
+    small.in_frame(image, list, seconds=1 / RATE)
+    assert len(network.looks) == 2
+
+
+def fails() -> list[Face]:
+    raise AnonymizerError("MediaPipe did not run")
 
 
 def candidate(x: float, y: float, size: float, score: float) -> Candidate:

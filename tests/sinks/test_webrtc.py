@@ -10,7 +10,7 @@ from av.video.frame import VideoFrame
 
 from streamer.sinks.webrtc import Broadcast, Packer
 from streamer.sources.live import TIME_BASE
-from streamer.types import Frame
+from streamer.types import Frame, SafeFrame
 from tests.end_to_end.patience import PATIENCE_SECONDS
 
 
@@ -38,3 +38,12 @@ def test_times_increase_through_slates_and_frames() -> None:
 def test_only_a_safe_frame_is_packed() -> None:
     with pytest.raises(TypeError, match="only a SafeFrame"):
         Packer().pack(Frame(np.zeros((4, 4, 3), np.uint8), 0, 0, TIME_BASE))  # type: ignore[arg-type]
+
+
+def test_four_pixels_are_packed_into_the_mean_of_their_colours() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    packed = Packer().pack(SafeFrame(image, 0, 0, TIME_BASE)).to_ndarray()[48:].reshape(2, 24, 32)
+    red, green, blue = image.reshape(24, 2, 32, 2, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R BT.601-7, in 16 to 240
+    expected = np.stack([(blue - luma) / 1.772, (red - luma) / 1.402]) * 224 / 255 + 128
+    assert np.abs(packed - expected).max() < 1
