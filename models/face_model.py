@@ -79,6 +79,10 @@ DEFAULT_TEMPLATE = Template(
 )
 
 
+# As UTKFace's labels of race divide people; features of one go ill with the hair and head of another.
+ANCESTRIES = ("european", "african", "east asian", "south asian")
+
+
 @dataclass(frozen=True)
 class Attributes:
     """What N people look like, as far as strangers should suit them.
@@ -87,11 +91,13 @@ class Attributes:
         sex: `(N,)` logit: above 0 male, below 0 female, near 0 uncertain.
         age: `(N,)` years.
         skin: `(N,)` individual typology angle, degrees: 55 and more very light, -30 and less dark.
+        ancestry: `(N, 4)` probabilities of `ANCESTRIES`; None where nobody looked.
     """
 
     sex: Tensor
     age: Tensor
     skin: Tensor
+    ancestry: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -102,13 +108,15 @@ class Sighting:
         crops: `(N, 3, S, S)` RGB in [-1, 1].
         meshes: `(N, 468, 3)` in any unit, where they are known.
         embeddings: `(N, E)` unit, of the recogniser that we ship, where there is one.
-        attributes: Sex, age and skin tone, where somebody looked.
+        attributes: Sex, age, skin tone and ancestry, where somebody looked.
+        is_hard: Whether strangers who suit were all too like: then others will do.
     """
 
     crops: Tensor
     meshes: Tensor | None = None
     embeddings: Tensor | None = None
     attributes: Attributes | None = None
+    is_hard: bool = False
 
 
 class FaceModel(nn.Module, ABC):
@@ -169,6 +177,10 @@ class FaceModel(nn.Module, ABC):
             seeds: `(N,)` non-negative int64, one per person and key.
         """
         return torch.zeros_like(seeds)
+
+    def lookalikes(self, pseudonyms: Tensor) -> Tensor:
+        """Return a number for each of `(N,)` strangers, `(N,)`, the same for those who look much alike."""
+        return pseudonyms
 
     def reshape(self, meshes: Tensor, beta: Tensor, pseudonyms: Tensor) -> Tensor:
         """Return the meshes `(N, 468, 3)` to draw the new faces on; the same from a model that leaves shape alone.

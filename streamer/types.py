@@ -102,11 +102,13 @@ class Traits:
         sex: Logit: above 0 male, below 0 female.
         age: Years.
         skin: Individual typology angle, degrees.
+        ancestry: Probability of each of `ANCESTRIES`.
     """
 
     sex: float
     age: float
     skin: float
+    ancestry: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Choose who a person becomes: of the same sex, age, skin tone and outline, and as little like them as can be."""
+"""Choose who a person becomes: of like sex, age, ancestry, skin tone and outline, and as little like as can be."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from models.textures.skin import brow_darkness
 if TYPE_CHECKING:
     from models.textures.textures import Textures
 
-MOST_LIKE = -0.02  # cosine: who is more like the person is left out, if others are there
 LEAST, MOST = 24, 96  # strangers among whom is chosen: where nothing is known of their likeness, and where it is
-LIKENESS_OF_MISFIT = 0.3  # cosine that somebody may be more like the person than another who suits less by one
+LIKENESS_OF_MISFIT = 0.3  # cosine that somebody may be more like the person than another who suits less by one ...
+HARD = 0.12  # ... and the same where all who suit are too like
+MOST_LIKE = 0.1  # cosine of features: who is more like the person is left out, if others are there
 SHAPE = 0.5  # weight of the cosine of features: embeddings are of strangers as drawn, and foretell more
 YEARS = (3.0, 0.12)  # off in age that nobody sees: at birth, and what each year of age adds
+AGE = 1.3  # weight of years that are seen
 OLDER = 1.5  # times as much as years younger count years older: wrinkles are seen first
+OTHER_ANCESTRY = 0.35  # share by which probabilities of ancestries differ that nobody sees
 DEGREES = 11.0  # off in skin tone that nobody sees
 SURE_SEX = (0.4, 2.0)  # logits: below, either sex suits; from the second on, the other is out of the question
 SURE_MAN = (0.7, 2.5)  # likewise, whether a beard is
@@ -42,18 +45,18 @@ def choose(model: Textures, sighting: Sighting, seeds: Tensor) -> Tensor:
         seeds: `(N,)` non-negative int64, one per person and key; of one person any number, for as many strangers.
     """
     unsuited = misfit(model, sighting) + _unfitting(model, sighting) + _browed(model, sighting)  # (N, B)
-    candidates = [_candidates(model, *row) for row in zip(unsuited, _likeness(model, sighting), strict=True)]
+    cost = (HARD if sighting.is_hard else LIKENESS_OF_MISFIT) * unsuited
+    cost = cost + LIKENESS_OF_MISFIT * conflict(model, sighting)
+    candidates = [_candidates(*row) for row in zip(cost, _likeness(model, sighting), strict=True)]
     if len(candidates) == 1:
         candidates *= len(seeds)
     return torch.stack([some[seed % len(some)] for some, seed in zip(candidates, seeds.tolist(), strict=True)])
 
 
-def _candidates(model: Textures, cost: Tensor, like: Tensor) -> Tensor:
+def _candidates(cost: Tensor, like: Tensor) -> Tensor:
     """Return the strangers, of whom one is taken, for a person whom they suit at `cost` and are `like`, `(B,)` each."""
-    unlike = like <= max(MOST_LIKE, float(like.kthvalue(min(LEAST, len(like))).values))
-    count = min(MOST if like.any() else LEAST, int(unlike.sum()))
-    price = torch.where(unlike, like + LIKENESS_OF_MISFIT * cost, torch.inf)
-    return price.topk(count, largest=False).indices
+    count = min(MOST if like.any() else LEAST, len(like))
+    return (like + cost).topk(count, largest=False).indices
 
 
 def _likeness(model: Textures, sighting: Sighting) -> Tensor:
@@ -63,12 +66,13 @@ def _likeness(model: Textures, sighting: Sighting) -> Tensor:
         likeness = likeness + sighting.embeddings @ model.embeddings.T
     if sighting.meshes is not None:
         shapes = F.normalize(model.shape.coordinates(sighting.meshes), dim=1)
-        likeness = likeness + SHAPE * shapes @ F.normalize(model.shape.strangers, dim=1).T
+        features = shapes @ F.normalize(model.shape.strangers, dim=1).T
+        likeness = likeness + SHAPE * features + (features > MOST_LIKE)
     return likeness
 
 
-def misfit(model: Textures, sighting: Sighting) -> Tensor:
-    """Return how little each stranger suits each person, `(N, B)`; 0 where nobody sees a difference."""
+def conflict(model: Textures, sighting: Sighting) -> Tensor:
+    """Return how much sex, beard and childhood of each stranger contradict each person's, `(N, B)`."""
     attributes = sighting.attributes
     if attributes is None:
         return model.female.new_zeros(len(sighting.crops), len(model.female))
@@ -77,14 +81,26 @@ def misfit(model: Textures, sighting: Sighting) -> Tensor:
     sex = _step(own.abs(), SURE_SEX) * ((own < 0).to(own) - model.female).abs()
     sex = torch.where(child, 0.1 * sex, sex)
     beard = (1 - _step(own, SURE_MAN)) * ((model.beard - BEARD[0]) / BEARD[1]).clamp(0, 1)
+    low, high = GROWN
+    grown = ((years > high) & (model.age < low)) | ((years < low) & (model.age > high))
+    return 4 * sex + 4 * beard + 3 * grown
+
+
+def misfit(model: Textures, sighting: Sighting) -> Tensor:
+    """Return how little each stranger suits each person otherwise, `(N, B)`; 0 where nobody sees a difference."""
+    attributes = sighting.attributes
+    if attributes is None:
+        return model.female.new_zeros(len(sighting.crops), len(model.female))
+    years = attributes.age[:, None]
     base, slope = YEARS
     tolerance = base + slope * years
     apart = (years - model.age) / tolerance
     age = (torch.maximum(apart, -OLDER * apart) - 1).clamp(min=0)
-    low, high = GROWN
-    grown = ((years > high) & (model.age < low)) | ((years < low) & (model.age > high))
     tone = ((attributes.skin[:, None] - model.tone).abs() / DEGREES - 1).clamp(min=0)
-    cost: Tensor = 4 * sex + 4 * beard + age + 3 * grown + 0.8 * tone
+    cost: Tensor = AGE * age + 0.8 * tone
+    if attributes.ancestry is not None:
+        apart = torch.cdist(attributes.ancestry, model.ancestry, p=1) / 2
+        cost = cost + 4 * _step(apart, (OTHER_ANCESTRY, 1.0))
     return cost
 
 

@@ -1,4 +1,4 @@
-"""Say who is made of whom: for every sex, age and skin tone as many strangers, each of donors that agree."""
+"""Say who is made of whom: for every sex, age, skin tone and ancestry as many strangers, of donors that agree."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from models.textures.regions import Floats
 AGES = (0, 7, 13, 20, 32, 47, 62, 90)  # edges of the bands that get as many strangers each
 TONES = (-60.0, -25.0, 5.0, 25.0, 40.0, 75.0)  # degrees of the typology angle, likewise
 GROWN = 14  # years, below which sex shows little, and any donor suits
-UNLIKE_SEX = 6.0  # what one donor of the other sex costs, in the unit of the others
+UNLIKE_SEX, UNLIKE_ANCESTRY = 10.0, 3.0  # what a donor of another sex or ancestry costs, in the unit of the others
 YEARS = 4.0, 0.2  # off in age that cost 1: at birth at least, and as a share of the age
 TONE = 14.0  # degrees off that cost 1
 SKIN_YEARS, SKIN_TONE = 0.12, 60.0  # the same for those whose skin is around: wrinkles tell, a tone is given anew
+SKIN_ANCESTRY = 0.5  # of what another ancestry costs: skin tells it by its tone
 OTHER_YEARS, OTHER_TONE = 0.05, 30.0  # the same for those who are half of the features: without their tone
 BEARD_APART = 0.05  # logarithm: the skin around may differ from the inner face by so much of a beard
 RECOLOURED = 25.0  # degrees: lips and lids of a darker or fairer face go ill with a skin farther off
-CHANCE, SKIN_CHANCE = 1.2, 6.0  # of the cost, drawn at random: or the best donor would be in everybody
+CHANCE, OTHER_CHANCE, SKIN_CHANCE = 1.2, 2.5, 6.0  # of the cost, at random: or the best donor would be in everybody
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Donors:
         female: `(D,)` in [0, 1].
         age: `(D,)` years.
         tone: `(D,)` degrees.
+        ancestry: `(D, 4)` probabilities.
     """
 
     inner: npt.NDArray[np.bool_]
@@ -41,6 +43,7 @@ class Donors:
     female: Floats
     age: Floats
     tone: Floats
+    ancestry: Floats
 
 
 @dataclass(frozen=True)
@@ -62,21 +65,21 @@ class Recipe:
 
 
 def make_recipes(donors: Donors, count: int, seed: int) -> list[Recipe]:
-    """Return about `count` different recipes, evenly over sex, age and tone, the same for the same seed."""
+    """Return about `count` different recipes, evenly over sex, age, tone and ancestry, the same for the same seed."""
     chance = np.random.default_rng(seed)
     cells = [
-        (female, ages, tones)
+        (female, ages, tones, ancestry)
         for female in (0.0, 1.0)
         for ages in itertools.pairwise(AGES)
         for tones in itertools.pairwise(TONES)
+        for ancestry in np.unique(donors.ancestry[donors.inner].argmax(axis=1)).tolist()
     ]
     made: dict[tuple[int, ...], Recipe] = {}
     used = np.zeros((2, len(donors.age)), np.float32)
     for number in range(16 * count):
         if len(made) == count:
             break
-        female, ages, tones = cells[number % len(cells)]
-        recipe = _recipe(donors, female, ages, tones, used=used, chance=chance)
+        recipe = _recipe(donors, *cells[number % len(cells)], used=used, chance=chance)
         parts = *sorted((recipe.inner, recipe.other)), recipe.skin
         if parts in made or len(set(parts)) < len(parts):
             continue
@@ -91,18 +94,25 @@ def _recipe(
     female: float,
     ages: tuple[int, int],
     tones: tuple[float, float],
+    ancestry: int,
     *,
     used: Floats,
     chance: np.random.Generator,
 ) -> Recipe:
+    wanted = np.eye(donors.ancestry.shape[1], dtype=np.float32)[ancestry]
     age, tone = float(chance.uniform(*ages)), float(chance.uniform(*tones))
-    inner = _best(_unlike(donors, female, age, tone), donors.inner, used[0], chance)
+    inner = _best(_unlike(donors, female, age, tone, wanted), donors.inner, used[0], chance)
+    wanted = donors.ancestry[inner]
     female, age = float(donors.female[inner]), float(donors.age[inner])
     beards = np.maximum(np.abs(donors.beard - donors.beard[inner]) - BEARD_APART, 0) * 40
-    alike = _unlike(donors, female, age, float(donors.tone[inner]), years=OTHER_YEARS, tones=OTHER_TONE) + beards
-    other = _best(alike, donors.inner & (np.arange(len(alike)) != inner), used[0], chance)
+    own_tone = float(donors.tone[inner])
+    alike = _unlike(donors, female, age, own_tone, wanted, years=OTHER_YEARS, tones=OTHER_TONE) + beards
+    others = donors.inner & (np.arange(len(alike)) != inner)
+    other = _best(alike, others, used[0], chance, by_chance=OTHER_CHANCE)
     age = (age + float(donors.age[other])) / 2
-    near = _unlike(donors, female, age, float(donors.tone[inner]), years=SKIN_YEARS, tones=SKIN_TONE)
+    near = _unlike(
+        donors, female, age, own_tone, wanted, years=SKIN_YEARS, tones=SKIN_TONE, unlike_ancestry=SKIN_ANCESTRY
+    )
     others = donors.skin & (np.arange(len(near)) != inner)
     skin = _best(near + beards, others, used[1], chance, by_chance=SKIN_CHANCE)
     skin_off, inner_off = abs(donors.tone[[skin, inner]] - tone)
@@ -112,13 +122,22 @@ def _recipe(
 
 
 def _unlike(
-    donors: Donors, female: float, age: float, tone: float, *, years: float = YEARS[1], tones: float = TONE
+    donors: Donors,
+    female: float,
+    age: float,
+    tone: float,
+    ancestry: Floats,
+    *,
+    years: float = YEARS[1],
+    tones: float = TONE,
+    unlike_ancestry: float = UNLIKE_ANCESTRY,
 ) -> Floats:
     """Return how unlike somebody each donor is, `(D,)`: what share of the age, and what of the tone, costs 1."""
     sexless = (donors.age < GROWN) & (age < GROWN)
     cost = np.where(sexless, 0.0, UNLIKE_SEX * np.abs(donors.female - female))
     cost = cost + np.abs(donors.age - age) / max(YEARS[0], years * age) + np.abs(donors.tone - tone) / tones
-    return np.asarray(cost, np.float32)
+    apart = np.abs(donors.ancestry - ancestry).sum(axis=1) / 2
+    return np.asarray(cost + unlike_ancestry * apart, np.float32)
 
 
 def _best(

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.face_model import Sighting, Template
+from models.face_model import ANCESTRIES, Sighting, Template
 from models.texture_model import TextureModel
 from models.textures.choose import choose
 from models.textures.compose import coloured, compose
@@ -72,6 +72,7 @@ class Textures(TextureModel):
     female: Tensor  # (B,) in [0, 1]
     age: Tensor  # (B,) years
     tone: Tensor  # (B,) degrees of the typology angle of the skin
+    ancestry: Tensor  # (B, 4) probabilities of `ANCESTRIES`
     beard: Tensor  # (B,) logarithm: how much darker jaw and upper lip are than cheeks
     brows: Tensor  # (B,) logarithm: how much darker brows are than skin, below 0 (`models.textures.skin.brow_darkness`)
     embeddings: Tensor  # (B, E) unit, of each stranger as drawn, less the mean of all
@@ -93,6 +94,7 @@ class Textures(TextureModel):
             "female": ((config.strangers,), torch.float32),
             "age": ((config.strangers,), torch.float32),
             "tone": ((config.strangers,), torch.float32),
+            "ancestry": ((config.strangers, len(ANCESTRIES)), torch.float32),
             "beard": ((config.strangers,), torch.float32),
             "brows": ((config.strangers,), torch.float32),
             "embeddings": ((config.strangers, config.embedding), torch.float32),
@@ -136,6 +138,10 @@ class Textures(TextureModel):
     def pseudonyms(self, sighting: Sighting, seeds: Tensor) -> Tensor:
         """Return which stranger each person becomes, `(N,)` int64: one that suits, and is little like the person."""
         return choose(self, sighting, seeds)
+
+    def lookalikes(self, pseudonyms: Tensor) -> Tensor:
+        """Return whose inner face each of `(N,)` strangers has, `(N,)`."""
+        return self.recipes[pseudonyms, 0]
 
     def reshape(self, meshes: Tensor, beta: Tensor, pseudonyms: Tensor) -> Tensor:
         """Return the meshes `(N, 468, 3)` to draw the new faces on: a stranger's features (`StrangerShape`)."""

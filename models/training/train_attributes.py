@@ -1,4 +1,4 @@
-"""Train `AttributeNet` on aligned crops whose sex and age are known; skin tone is measured from each crop itself.
+"""Train `AttributeNet` on aligned crops whose sex, age and ancestry are known; skin tone is measured from each itself.
 
 Writes `attributes.safetensors`. The crops are shown as bad cameras show them; what is to be said of them is that of the
 good picture.
@@ -22,6 +22,7 @@ from models.attributes.attributes import AGE_STEP, AGES, ATTRIBUTE_CROP_SIZE, SK
 from models.attributes.skin_tone import typology_angle
 from models.checkpoint import file_sha256
 from models.checkpoint_errors import CheckpointError
+from models.face_model import ANCESTRIES
 from models.identity.recognizer import CompactRecognizer
 from models.pretrained.imported import load_recognizer
 from models.training.inputs.augment import as_in_poor_video, as_in_video
@@ -42,7 +43,8 @@ class AttributeTrainConfig(RunConfig):
 
     Attributes:
         data: Tars and folders of crops aligned to the default template.
-        labels: CSV file of `file,sex,age`: a crop's name, 1 for male or 0 for female, years; empty where unknown.
+        labels: CSV file of `file,sex,age,ancestry`: a crop's name, 1 for male or 0 for female, years, one of
+            `ANCESTRIES`; empty where unknown.
         recognizer: Of `models.training.train_identity`, whose layers the network begins with.
         steps: Last step; the learning rate falls to zero there along a half cosine.
         learning_rate: AdamW.
@@ -69,19 +71,22 @@ def train(config: AttributeTrainConfig) -> Iterator[TrainStep]:
 
 
 def read_labels(path: Path, names: tuple[str, ...]) -> Tensor:
-    """Return sex and age of each crop `(N, 2)`, not a number where they are unknown.
+    """Return sex, age and number of the ancestry of each crop `(N, 3)`, not a number where they are unknown.
 
     Raises:
-        ValueError: If the file has other columns, another word than a number, or knows none of the crops.
+        ValueError: If the file has other columns or words, or knows none of the crops.
     """
-    known: dict[str, tuple[float, float]] = {}
+    numbers = {name: float(number) for number, name in enumerate(ANCESTRIES)} | {"": math.nan}
+    known: dict[str, tuple[float, float, float]] = {}
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
             try:
-                known[row["file"]] = (float(row["sex"] or "nan"), float(row["age"] or "nan"))
+                sex, age = (float(row[column] or "nan") for column in ("sex", "age"))
+                known[row["file"]] = sex, age, numbers[row["ancestry"]]
             except (KeyError, TypeError, ValueError) as error:
-                raise ValueError(f"{path}: expected file,sex,age with numbers, got {row}") from error
-    found = [known.get(name, (math.nan, math.nan)) for name in names]
+                expected = f"file,sex,age,ancestry with numbers, and one of {', '.join(ANCESTRIES)}"
+                raise ValueError(f"{path}: expected {expected}, got {row}") from error
+    found = [known.get(name, (math.nan,) * 3) for name in names]
     if not any(name in known for name in names):
         raise ValueError(f"{path}: names none of the {len(names)} crops, such as {names[0]}")
     return torch.tensor(found)
@@ -107,8 +112,11 @@ class AttributeTrainer:
         self.config, self.ranks = config, ranks
         self.data_digest = f"{hashlib.sha256(labels.numpy().tobytes()).hexdigest()} {file_sha256(config.recognizer)}"
         self.images, self.labels = images.to(ranks.device), labels.to(ranks.device)
+        self.frequencies = _frequencies(self.labels[:, 2])
         self.model = AttributeNet().to(ranks.device)
-        self.model.trunk.load_state_dict(trunk_of(config.recognizer))
+        trunk = trunk_of(config.recognizer)
+        for reader in (self.model.whole, self.model.features):
+            reader.trunk.load_state_dict(trunk)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         self.average = AttributeNet().to(ranks.device)
         self.average.load_state_dict(self.model.state_dict())
@@ -122,7 +130,7 @@ class AttributeTrainer:
         """Take one step towards the labels, on crops as video has them."""
         rows = draws.integers(len(self.images))
         clean = self.images[rows].float() / 127.5 - 1
-        sex, age = self.labels[rows].unbind(dim=1)
+        sex, age, ancestry = self.labels[rows].unbind(dim=1)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(draws.step)
         poor = (draws.uniform() < POOR)[:, None, None, None]
@@ -131,10 +139,12 @@ class AttributeTrainer:
             read = self.model.logits(seen)
         losses = {
             "sex": _sex_loss(read[:, 0].float(), sex),
-            "age": _age_loss(read[:, 2:].float(), age),
+            "age": _age_loss(read[:, 2 : 2 + AGES].float(), age),
+            "ancestry": self._ancestry_loss(read[:, 2 + AGES :].float(), ancestry),
             "skin": F.smooth_l1_loss(read[:, 1].float(), typology_angle(clean) / SKIN_SCALE),
         }
-        self.ranks.descend(2 * losses["sex"] + losses["age"] / 3 + losses["skin"], self.optimizer)
+        loss = 2 * losses["sex"] + losses["age"] / 3 + losses["skin"] + losses["ancestry"]
+        self.ranks.descend(loss, self.optimizer)
         update_average(self.average, self.model, min(0.99, (2 + draws.step) / (11 + draws.step)))
         return losses
 
@@ -146,9 +156,21 @@ class AttributeTrainer:
     def samples(self) -> None:
         """Return nothing: there is nothing to look at."""
 
+    def _ancestry_loss(self, logits: Tensor, ancestry: Tensor) -> Tensor:
+        """Return cross-entropy by which no ancestry is likelier for being frequent (Menon et al. 2021, eq. 10)."""
+        adjusted = logits + self.frequencies.log()
+        entropy = F.cross_entropy(adjusted, ancestry.nan_to_num().long(), reduction="none")
+        return _mean_known(entropy, ancestry)
+
     def _learning_rate(self, step: int) -> float:
         warm_up = min(1.0, (step + 1) / self.config.warm_up)
         return self.config.learning_rate * warm_up * (0.5 + 0.5 * math.cos(math.pi * step / self.config.steps))
+
+
+def _frequencies(ancestry: Tensor) -> Tensor:
+    """Return the share of each ancestry among those that are known, `(4,)`."""
+    counts = torch.stack([(ancestry == number).sum() for number in range(len(ANCESTRIES))]).float()
+    return (counts + 1) / (counts + 1).sum()
 
 
 def _sex_loss(logits: Tensor, sex: Tensor) -> Tensor:

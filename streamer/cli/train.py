@@ -264,7 +264,7 @@ def train_textures(
     ],
     labels: Annotated[
         Path | None,
-        typer.Option(help="CSV file,sex,age,unfit,fit,mouth,person, as models/textures/donors.csv; else estimated."),
+        typer.Option(help="CSV file,sex,age,ancestry,…, as models/textures/donors.csv has it; else estimated."),
     ] = None,
     out: Annotated[Path, typer.Option(help="The checkpoint to write.")] = Path("runs/textures/textures.safetensors"),
     strangers: Annotated[int, typer.Option(min=1, help="How many to make of them, at most.")] = 2048,
@@ -297,14 +297,17 @@ def train_textures(
 @train_app.command("attributes")
 def train_attributes(
     data: Crops,
-    labels: Annotated[Path, typer.Option(help="CSV of file,sex,age: 1 for male, 0 for female; unknown is empty.")],
+    labels: Annotated[
+        Path,
+        typer.Option(help="CSV of file,sex,age,ancestry: 1 for male, 0 for female; unknown is empty."),
+    ],
     recognizer: Annotated[Path, typer.Option(help="What `veil train identity` wrote; the classifier begins with it.")],
     run: Run = Path("runs/attributes"),
     steps: Annotated[int, typer.Option(min=1, help="Where to stop; the learning rate ends there.")] = 1000,
     minutes: Minutes = None,
     tensorboard: TensorBoard = False,
 ) -> None:
-    """Train what tells sex, age and skin tone of a face, by which strangers are chosen."""
+    """Train what tells sex, age, skin tone and ancestry of a face, by which strangers are chosen."""
     with errors_in_one_line(), files_may_be_wrong():
         from models.training.train_attributes import AttributeTrainConfig, train
 

@@ -7,6 +7,7 @@ in memory and end with the stream.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -18,8 +19,11 @@ from streamer.types import Face, Floats, Image, KnownPerson, Track
 
 # A track and strangers to pictures `(h, w, 3)` with the one drawn as each of the others, and where the face is in them.
 TryOn = Callable[[Track, Sequence[int]], Iterable[tuple[Image, Face]]]
-KEPT = 0.05  # of the strangers tried on, the least like, of whom the key takes one: or all keys would take the same
 SHORTLIST = 16  # of the strangers tried on, the least like, of whom the reranker says who is least like indeed
+MARGIN = (
+    0.08  # cosine that somebody may be more like the person than the least like: of one alone all keys take the same
+)
+CLEAR = 0.05  # cosine of a stranger as drawn, as two recognisers see it, up to which one is as good as another
 TRIES_APART = 1_000_003  # between their seeds, so that one that is refused is followed by others
 
 
@@ -88,6 +92,7 @@ class Pseudonyms:
         *,
         try_on: TryOn | None = None,
         tries: int = 1,
+        kept: int = 1,
     ) -> torch.Tensor:
         """Return the pseudonym of each track, `(N,)` int64.
 
@@ -96,14 +101,18 @@ class Pseudonyms:
             tracks: N, seen in it.
             crops: `(N, 3, S, S)` RGB in [-1, 1].
             meshes: `(N, 468, 3)`.
-            try_on: Draws a track as strangers who suit: one of those least like the person is taken (`KEPT`).
+            try_on: Draws a track as strangers who suit: one of those least like the person is taken.
             tries: How many at most.
+            kept: Of how many, no two of whom look alike (`FaceModel.lookalikes`), the key takes one: of one alone all
+                keys would take the same.
         """
         new = [row for row, track in enumerate(tracks) if track.id not in self._people]
         if new and self._mechanism:
             self._release(image, [tracks[row] for row in new], crops[new], meshes[new], mechanism=self._mechanism)
         elif new:
-            self._choose(image, [tracks[row] for row in new], crops[new], meshes[new], try_on=try_on, tries=tries)
+            self._choose(
+                image, [tracks[row] for row in new], crops[new], meshes[new], try_on=try_on, tries=tries, kept=kept
+            )
         chosen = [self._strangers[self._people[track.id]] for track in tracks]
         return torch.tensor(chosen, dtype=torch.int64, device=self._device)
 
@@ -135,6 +144,7 @@ class Pseudonyms:
         *,
         try_on: TryOn | None,
         tries: int,
+        kept: int,
     ) -> None:
         """Choose strangers that suit, or those that people who come back had before."""
         embeddings = self._embed(image, tracks)
@@ -145,9 +155,11 @@ class Pseudonyms:
             if stranger is None:
                 part = slice(row, row + 1)
                 embedding = None if embeddings is None else embeddings[part]
-                seen = Sighting(crops[part], meshes[part], embedding, self._attributes(track))
-                seed = pseudonym_seed(self._key, stream=self._stream, person=person) + self._rejected.get(person, 0)
-                stranger = self._suiting(seen, seed, image, track, try_on, tries)
+                before = self._rejected.get(person, 0)
+                seen = Sighting(crops[part], meshes[part], embedding, self._attributes(track), is_hard=before > 0)
+                seed = pseudonym_seed(self._key, stream=self._stream, person=person) + before
+                suiting = self._suiting(seen, seed, image, track, try_on, tries)
+                stranger = self._pick(suiting, seed, kept)
             self._remember(track.id, person=person, stranger=stranger)
 
     def _stranger_of(self, person: int) -> int | None:
@@ -156,21 +168,40 @@ class Pseudonyms:
             return self._known[person].stranger
         return self._strangers.get(person)
 
-    def _suiting(self, seen: Sighting, seed: int, image: Image, track: Track, try_on: TryOn | None, tries: int) -> int:
-        """Return a stranger who suits, of several one of those who are least like the person once drawn."""
+    def _suiting(
+        self, seen: Sighting, seed: int, image: Image, track: Track, try_on: TryOn | None, tries: int
+    ) -> list[int]:
+        """Return strangers who suit and are unlike the person once drawn, at least one; the least like come first."""
         if try_on is None or seen.embeddings is None:
-            return int(self._model.pseudonyms(seen, torch.tensor([seed], device=self._device))[0])
-        seeds = torch.tensor([seed + TRIES_APART * n for n in range(tries)], device=self._device)
-        strangers: list[int] = list(dict.fromkeys(self._model.pseudonyms(seen, seeds).tolist()))
-        assert self._embedder is not None  # it made the embeddings that were seen
+            return [int(self._model.pseudonyms(seen, torch.tensor([seed], device=self._device))[0])]
+        seeds = [seed + TRIES_APART * n for n in range(2 * tries)]
+        found = self._tried(seen, seeds[:tries], image, track, try_on)
+        if min(found.values()) > CLEAR:
+            found |= self._tried(replace(seen, is_hard=True), seeds[tries:], image, track, try_on)
+        ordered = sorted(found, key=found.__getitem__)
+        most = max(CLEAR, found[ordered[0]] + MARGIN)
+        return [stranger for stranger in ordered if found[stranger] <= most]
+
+    def _tried(self, seen: Sighting, seeds: list[int], image: Image, track: Track, try_on: TryOn) -> dict[int, float]:
+        """Return how like the person the strangers of `seeds` are once drawn: the `SHORTLIST` who are least so."""
+        numbers = self._model.pseudonyms(seen, torch.tensor(seeds, device=self._device))
+        strangers: list[int] = list(dict.fromkeys(numbers.tolist()))
+        assert self._embedder is not None
+        assert seen.embeddings is not None  # it made them
         drawn = list(try_on(track, strangers))
-        order: list[int] = (self._embedder(drawn) @ seen.embeddings[0]).argsort().tolist()
+        likeness = self._embedder(drawn) @ seen.embeddings[0]
+        order: list[int] = likeness.argsort().tolist()[:SHORTLIST]
+        likeness = likeness[order]
         if self._reranker:
-            order = order[:SHORTLIST]
             own, *others = self._reranker([(image, track.face), *(drawn[row] for row in order)])
-            order = [order[place] for place in torch.stack(others).mv(own).argsort().tolist()]
-        least = order[: max(1, round(KEPT * len(strangers)))]
-        return strangers[least[seed % len(least)]]
+            likeness = (likeness + torch.stack(others) @ own) / 2
+        return dict(zip((strangers[row] for row in order), likeness.tolist(), strict=True))
+
+    def _pick(self, strangers: list[int], seed: int, kept: int) -> int:
+        """Return one of the first `kept` strangers of whom no two look alike."""
+        looks: list[int] = self._model.lookalikes(torch.tensor(strangers, device=self._device)).tolist()
+        distinct = [strangers[looks.index(look)] for look in dict.fromkeys(looks)][:kept]
+        return distinct[seed % len(distinct)]
 
     def _identify(self, embedding: Floats) -> int:
         return self._book.identify(embedding, exclude=set(self._people.values()))
@@ -178,7 +209,7 @@ class Pseudonyms:
     def _attributes(self, track: Track) -> Attributes | None:
         if track.traits is None:
             return None
-        values = (track.traits.sex, track.traits.age, track.traits.skin)
+        values = (track.traits.sex, track.traits.age, track.traits.skin, track.traits.ancestry)
         return Attributes(*(torch.tensor([value], device=self._device) for value in values))
 
     def _embed(self, image: Image, tracks: list[Track]) -> torch.Tensor | None:

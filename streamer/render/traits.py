@@ -73,12 +73,16 @@ class TraitReader:
     def _look(self, image: Image, tracks: Sequence[Track], seconds: float) -> None:
         cut = np.stack([self._aligner.crop(image, track.face) for track in tracks])
         seen = self._network(torch.from_numpy(cut).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1)
-        looks = torch.stack([seen.sex, seen.age, seen.skin], dim=1).cpu().tolist()
-        for track, (sex, age, skin) in zip(tracks, looks, strict=True):
+        assert seen.ancestry is not None  # the network tells it
+        looks = torch.cat([torch.stack([seen.sex, seen.age, seen.skin], dim=1), seen.ancestry], dim=1).cpu().tolist()
+        for track, look in zip(tracks, looks, strict=True):
             known = self._known.setdefault(track.id, _Known(AttributeMean(), seconds))
-            known.mean.add(sex, age, skin)
+            known.mean.add(*look)
             known.seconds = seconds
 
     def _traits(self, track: int) -> Traits | None:
         known = self._known.get(track)
-        return Traits(*known.mean.mean) if known and known.mean.looks else None
+        if known is None or not known.mean.looks:
+            return None
+        sex, age, skin, *ancestry = known.mean.mean
+        return Traits(sex, age, skin, tuple(ancestry))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from models.attributes.attributes import ATTRIBUTE_CROP_SIZE, AttributeNet
-from models.face_model import DEFAULT_TEMPLATE
+from models.face_model import ANCESTRIES, DEFAULT_TEMPLATE
 from streamer.errors import SourceError
 from streamer.faces.detect import FaceDetector, five_points
 from streamer.render.align import MeshAligner, SimilarityAligner
@@ -31,6 +31,7 @@ class Label:
     Attributes:
         female: In [0, 1].
         age: Years.
+        ancestry: Probability of each of `ANCESTRIES`; None where neither is told.
         unfit: What is not to be used: "i" the inner face, "s" the skin.
         fit: Letters of those that are, whatever is measured.
         mouth: Whether the inside of the mouth is, when it is open.
@@ -39,6 +40,7 @@ class Label:
 
     female: float
     age: float
+    ancestry: tuple[float, ...] | None = None
     unfit: str = ""
     fit: str = ""
     mouth: bool = False
@@ -64,7 +66,7 @@ class Donor:
 
 
 def read_labels(path: Path) -> dict[str, Label]:
-    """Return the labels of a CSV file `file,sex,age,unfit,fit,mouth,person`, by file.
+    """Return the labels of a CSV file `file,sex,age,ancestry,unfit,fit,mouth,person`, by file.
 
     Raises:
         SourceError: If it cannot be read, or a line is not understood.
@@ -79,13 +81,20 @@ def read_labels(path: Path) -> dict[str, Label]:
         try:
             female = {"female": 1.0, "male": 0.0}[row["sex"]]
             unfit, fit, person = (row.get(column) or "" for column in ("unfit", "fit", "person"))
-            labels[row["file"]] = Label(female, float(row["age"]), unfit, fit, row.get("mouth") == "1", person)
+            ancestry = _ancestry(row.get("ancestry") or "")
+            labels[row["file"]] = Label(
+                female, float(row["age"]), ancestry, unfit, fit, row.get("mouth") == "1", person
+            )
         except (KeyError, ValueError, TypeError) as error:
             raise SourceError(
-                f"{path}: line {number} is not file,sex,age,unfit,fit,mouth,person "
-                "with sex female or male and age in years"
+                f"{path}: line {number} is not file,sex,age,ancestry,unfit,fit,mouth,person "
+                f"with sex female or male, age in years and an ancestry of {', '.join(ANCESTRIES)}"
             ) from error
     return labels
+
+
+def _ancestry(name: str) -> tuple[float, ...] | None:
+    return tuple(float(number == ANCESTRIES.index(name)) for number in range(len(ANCESTRIES))) if name else None
 
 
 def read_donors(
@@ -111,7 +120,10 @@ def read_donors(
                 yield None
                 continue
             picture, face = found
-            label = labels.get(name) or labels.get(Path(name).name) or estimated(picture, face, network)
+            label = labels.get(name) or labels.get(Path(name).name)
+            if label is None or label.ancestry is None:
+                seen = estimated(picture, face, network)
+                label = replace(label, ancestry=seen.ancestry) if label else seen
             yield Donor(name, label, picture, face, aligner.crop(picture, face))
 
 
@@ -166,7 +178,8 @@ def estimated(picture: Image, face: Face, network: AttributeNet) -> Label:
     aligner = SimilarityAligner(np.array(DEFAULT_TEMPLATE.points, np.float32), ATTRIBUTE_CROP_SIZE)
     crop = torch.from_numpy(aligner.crop(picture, face))[None].permute(0, 3, 1, 2).float() / 127.5 - 1
     seen = network(crop)
-    return Label(float(torch.sigmoid(-seen.sex[0])), float(seen.age[0]))
+    assert seen.ancestry is not None  # the network tells it
+    return Label(float(torch.sigmoid(-seen.sex[0])), float(seen.age[0]), tuple(seen.ancestry[0].tolist()))
 
 
 def photo(donor: Donor) -> tuple[Image, Face]:

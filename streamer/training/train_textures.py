@@ -169,6 +169,7 @@ def _table(mended: Sequence[Mended]) -> Donors:
         female=np.array([m.donor.label.female for m in mended], np.float32),
         age=np.array([m.donor.label.age for m in mended], np.float32),
         tone=np.array([m.tone for m in mended], np.float32),
+        ancestry=np.array([m.donor.label.ancestry for m in mended], np.float32),
     )
 
 
@@ -206,6 +207,8 @@ def _filled(
     model.female.copy_(torch.tensor([r.female for r in recipes]))
     model.age.copy_(torch.tensor([r.age for r in recipes]))
     model.tone.copy_(torch.tensor([mended[r.colour].tone for r in recipes]))
+    ancestries = np.array([mended[r.inner].donor.label.ancestry for r in recipes], np.float32)
+    model.ancestry.copy_(torch.from_numpy(ancestries))
     beards = [max(mended[n].fitness.beard for n in (r.inner, r.other, r.skin)) for r in recipes]
     model.beard.copy_(torch.tensor(beards))
     model.mouths.copy_(torch.from_numpy(strips))

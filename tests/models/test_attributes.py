@@ -70,19 +70,19 @@ def test_the_mean_age_lies_between_the_bins_that_are_likely() -> None:
 
 def test_several_looks_are_averaged_and_no_single_one_decides() -> None:
     mean = AttributeMean()
-    mean.add(100.0, 30, 40)  # sure, and wrong
-    mean.add(-3.0, 34, 44)
-    mean.add(-3.0, 38, 48)
-    assert mean.mean == pytest.approx(((MOST_SURE - 6) / 3, 34, 44))
+    mean.add(100.0, 30, 40, 0, 0, 1, 0)  # sure, and wrong
+    mean.add(-3.0, 34, 44, 0.6, 0.4, 0, 0)
+    mean.add(-3.0, 38, 48, 0.9, 0, 0.1, 0)
+    assert mean.mean == pytest.approx(((MOST_SURE - 6) / 3, 34, 44, 0.5, 0.4 / 3, 1.1 / 3, 0))
     assert mean.looks == 3
 
 
 def test_a_look_that_is_no_number_does_not_count() -> None:
     mean = AttributeMean()
-    mean.add(1.0, 20, 30)
-    mean.add(float("nan"), 20, 30)
-    mean.add(1.0, float("inf"), 30)
-    assert (mean.mean, mean.looks) == ((1.0, 20.0, 30.0), 1)
+    mean.add(1.0, 20, 30, 1, 0, 0, 0)
+    mean.add(float("nan"), 20, 30, 1, 0, 0, 0)
+    mean.add(1.0, float("inf"), 30, 1, 0, 0, 0)
+    assert (mean.mean, mean.looks) == ((1.0, 20.0, 30.0, 1.0, 0.0, 0.0, 0.0), 1)
 
 
 def test_weights_of_another_network_are_refused() -> None:

@@ -77,7 +77,7 @@ def test_only_the_owner_may_read_them(kept: KeptDetections):
 
 def test_neither_pictures_nor_traits_are_in_them(tmp_path: Path):
     sizes = []
-    for name, traits in (("without", None), ("with", Traits(1.0, 40.0, 20.0))):
+    for name, traits in (("without", None), ("with", Traits(1.0, 40.0, 20.0, (1.0, 0.0, 0.0, 0.0)))):
         known = KeptDetections(tmp_path / name, "a video")
         seen = (replace(one, tracks=tuple(replace(t, traits=traits) for t in one.tracks)) for one in searched())
         list(known.noted(seen, COVER))

@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from models.attributes.attributes import AttributeNet
-from models.face_model import Attributes
+from models.face_model import ANCESTRIES, Attributes
 from streamer.pipeline.lookahead import LookAhead
 from streamer.render.traits import LOOK_SECONDS, LOOKS, MAX_LOOKS, TraitReader
 from streamer.types import Face, Track, Traits
 from tests.pipeline.test_lookahead import seen
 
 CPU = torch.device("cpu")
+EUROPEAN = (1.0, 0.0, 0.0, 0.0)
 IMAGE = np.zeros((100, 100, 3), np.uint8)
 LANDMARKS = np.array([[30, 40], [60, 40], [45, 58], [33, 75], [57, 75]], np.float32)
 
@@ -28,7 +29,7 @@ class ByTurns(AttributeNet):
     def forward(self, crops: torch.Tensor) -> Attributes:
         values = torch.arange(len(crops)).float() + sum(self.looks)
         self.looks.append(len(crops))
-        return Attributes(values, values, values)
+        return Attributes(values, values, values, values[:, None].expand(-1, len(ANCESTRIES)))
 
 
 def track(number: int, *, size: float = 90.0, missed: float = 0.0, mesh: bool = True) -> Track:
@@ -76,12 +77,14 @@ def test_a_track_keeps_what_was_seen_while_it_is_lost_and_nothing_is_kept_of_one
     first = read(IMAGE, [track(1)], 0.0)[0].traits
     assert read(IMAGE, [track(1, missed=0.2)], 0.2)[0].traits == first
     read(IMAGE, [], 0.3)
-    assert read(IMAGE, [track(1)], 0.32)[0].traits == Traits(1, 1, 1)
+    assert read(IMAGE, [track(1)], 0.32)[0].traits == Traits(1, 1, 1, (1, 1, 1, 1))
     read.forget()
-    assert read(IMAGE, [track(1)], 0.33)[0].traits == Traits(2, 2, 2)
+    assert read(IMAGE, [track(1)], 0.33)[0].traits == Traits(2, 2, 2, (2, 2, 2, 2))
 
 
 def test_a_held_back_frame_gets_what_later_looks_told():
-    frames = [seen(n, [replace(track(1), traits=Traits(0.0, float(n), 0.0))]) for n in range(10)]
+    frames = [seen(n, [replace(track(1), traits=Traits(0.0, float(n), 0.0, EUROPEAN))]) for n in range(10)]
     released = list(LookAhead(0.2, "balanced")(frames))
-    assert [frame.tracks[0].traits for frame in released[:3]] == [Traits(0.0, age, 0.0) for age in (5.0, 6.0, 7.0)]
+    assert [frame.tracks[0].traits for frame in released[:3]] == [
+        Traits(0.0, age, 0.0, EUROPEAN) for age in (5.0, 6.0, 7.0)
+    ]

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from models.attributes.attributes import load_attributes
+from models.face_model import ANCESTRIES
 from models.registry import load_face_model
 from models.textures import Textures
 from streamer.cli.main import app
@@ -24,7 +25,7 @@ from streamer.types import Face, Image
 pytestmark = pytest.mark.slow
 
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"  # US Navy, public domain
-HEADER = "file,sex,age,unfit,fit,mouth\n"
+HEADER = "file,sex,age,ancestry,unfit,fit,mouth\n"
 DONORS = (3, 400, 801, 1202, 1603)  # strangers we ship: evenly lit faces of nobody, as donors should be
 
 
@@ -79,7 +80,8 @@ def test_a_donor_is_found_in_a_picture_that_the_face_fills(folder: Path, shipped
     told = {f"{DONORS[0]}.png": Label(1.0, 30.5)}
     found = [one for one in read_donors([folder], told, network=load_attributes(), points=points, size=64) if one]
     assert len(found) == len(DONORS)
-    donor = next(one for one in found if one.label == Label(1.0, 30.5))
+    donor = next(one for one in found if one.label.age == 30.5)
+    assert sum(donor.label.ancestry or ()) == pytest.approx(1.0)  # estimated, as nobody told it
     assert donor.face.mesh is not None
     mean = shipped.shape.mean.numpy()[:, :2]
     margin = (len(donor.picture) - 256) / 2
@@ -93,20 +95,22 @@ def test_labels_that_nobody_gave_are_estimated(shipped: Textures, tmp_path: Path
     assert donor is not None
     assert 0 <= donor.label.female <= 1
     assert 50 < donor.label.age < 90  # she was 77
+    assert donor.label.ancestry is not None
+    assert int(np.argmax(donor.label.ancestry)) == ANCESTRIES.index("european")
 
 
-@pytest.mark.parametrize("line", ["a.png,woman,30,,,", "a.png,female,old,,,", "a.png"])
+@pytest.mark.parametrize("line", ["a.png,woman,30,,,,", "a.png,female,old,,,,", "a.png,female,30,roman,,,", "a.png"])
 def test_a_label_that_is_not_understood_is_named(line: str, tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
-    path.write_text(f"{HEADER}b.png,male,4,s,i,1\n{line}\n")
+    path.write_text(f"{HEADER}b.png,male,4,african,s,i,1\n{line}\n")
     with pytest.raises(SourceError, match="line 3 "):
         read_labels(path)
 
 
 def test_labels_say_what_may_be_used(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
-    path.write_text(f"{HEADER}b.png,male,4,s,i,1\n")
-    assert read_labels(path) == {"b.png": Label(0.0, 4.0, "s", "i", mouth=True)}
+    path.write_text(f"{HEADER}b.png,male,4,african,s,i,1\n")
+    assert read_labels(path) == {"b.png": Label(0.0, 4.0, (0.0, 1.0, 0.0, 0.0), "s", "i", mouth=True)}
 
 
 def train(*arguments: object) -> tuple[int, str]:

@@ -39,6 +39,7 @@ FILTERS = {
 PREPARED = 24  # strangers kept ready to be drawn: 2 MB each
 MAP_SIZE = 96  # pixels: what needs to be exact, lids and lips, is drawn by its outline
 TRIES = 40  # strangers tried on for a person, 10 ms each
+KEPT = 4  # of them, the least like, of whom the key takes one
 TRIED_SIZE = 90.0  # pixels, the longer side of a face on which strangers are tried
 TEETH_SKIN = 140.0  # grey level of skin to which the brightness of kept teeth belongs
 FINE_POINTS = np.array(FINE)
@@ -179,7 +180,7 @@ class TextureDrawer(Drawer[_Drawn]):
             cut = np.stack([self._large.whole(image, track.face) for track in new])
             crops = torch.from_numpy(cut).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
             meshes = torch.from_numpy(np.stack([mesh_of(track) for track in new])).to(self._device)
-            others = self._pseudonyms.assign(image, new, crops, meshes, try_on=try_on, tries=TRIES)
+            others = self._pseudonyms.assign(image, new, crops, meshes, try_on=try_on, tries=TRIES, kept=KEPT)
             chosen |= dict(zip((track.id for track in new), others, strict=True))
         return [chosen[track.id] for track in tracks]
 

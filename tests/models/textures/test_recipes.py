@@ -18,7 +18,8 @@ def donors() -> Donors:
     female = (np.arange(COUNT) % 2).astype(np.float32)
     beard = np.where(female == 0, chance.choice([0.0, 0.3], COUNT), 0.0).astype(np.float32)
     age, tone = chance.uniform(0, 85, COUNT), chance.uniform(-60, 70, COUNT)
-    return Donors(inner, skin, beard, female, age.astype(np.float32), tone.astype(np.float32))
+    ancestry = np.eye(4, dtype=np.float32)[np.arange(COUNT) // 2 % 4]
+    return Donors(inner, skin, beard, female, age.astype(np.float32), tone.astype(np.float32), ancestry)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,13 @@ def test_grown_donors_of_a_stranger_are_of_one_sex(donors: Donors, recipes: list
     grown = [r for r in recipes if min(donors.age[[r.inner, r.other, r.skin]]) > GROWN]
     assert len(grown) > 300
     assert all(len(set(donors.female[[r.inner, r.other, r.skin]])) == 1 for r in grown)
+
+
+def test_features_are_of_one_ancestry_and_there_are_as_many_of_each(donors: Donors, recipes: list[Recipe]) -> None:
+    ancestry = donors.ancestry.argmax(axis=1)
+    agree = [ancestry[r.inner] == ancestry[r.other] for r in recipes]
+    assert np.mean(agree) > 0.9
+    assert np.bincount(ancestry[[r.inner for r in recipes]], minlength=4) == pytest.approx(175, rel=0.25)
 
 
 def test_a_beard_does_not_end_around_the_mouth(donors: Donors, recipes: list[Recipe]) -> None:

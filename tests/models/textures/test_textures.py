@@ -1,6 +1,7 @@
 """Strangers as textures: what is shipped covers everyone, suits whom it is chosen for, and is nobody's picture."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.face_model import Attributes, Sighting
+from models.face_model import ANCESTRIES, Attributes, Sighting
 from models.registry import load_as, load_face_model
 from models.textures import Textures
+from models.textures.choose import misfit
 
 WOMAN, MAN = -3.0, 3.0  # logits
 
@@ -73,6 +75,29 @@ def test_a_stranger_is_of_the_same_sex_about_as_old_and_of_the_same_skin(
         assert {bool(model.female[n] > 0.5) for n in chosen} == {sex == WOMAN}
     assert max(abs(float(model.age[n]) - age) for n in chosen) <= 4 + 0.3 * age
     assert float(np.mean([abs(float(model.tone[n]) - skin) for n in chosen])) < 30
+
+
+@pytest.mark.parametrize("number", range(4), ids=ANCESTRIES)
+def test_a_stranger_is_of_the_same_ancestry_where_it_is_known(model: Textures, number: int) -> None:
+    known = torch.full((1, 4), 0.02)
+    known[0, number] = 0.94
+    person = seen(model, WOMAN, 28.0, 20.0)
+    assert person.attributes is not None
+    person = replace(person, attributes=replace(person.attributes, ancestry=known))
+    chosen = [int(model.pseudonyms(person, torch.tensor([n]))[0]) for n in range(24)]
+    assert (model.ancestry[chosen].argmax(dim=1) == number).float().mean() > 0.9
+
+
+def test_where_all_who_suit_are_like_a_person_others_will_do(model: Textures) -> None:
+    """They suit less, and are less like."""
+    twin = 900
+    person = seen(model, WOMAN, 30.0, 30.0, model.embeddings[twin])
+    seeds = torch.arange(96)
+    usual, hard = (model.pseudonyms(one, seeds) for one in (person, replace(person, is_hard=True)))
+    assert person.attributes is not None
+    unsuited, likeness = misfit(model, person)[0], model.embeddings @ model.embeddings[twin]
+    assert likeness[hard].mean() < likeness[usual].mean() - 0.05
+    assert unsuited[hard].mean() > unsuited[usual].mean()
 
 
 def test_beards_suit_grown_men(model: Textures) -> None:

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from models.attributes.attributes import load_attributes
 from models.checkpoint_errors import CheckpointError
+from models.face_model import ANCESTRIES
 from models.identity.recognizer import CompactRecognizer, MobileFaceNet
 from models.training.ranks import Draws, Ranks
 from models.training.train_attributes import AttributeTrainConfig, AttributeTrainer, read_labels, train
@@ -24,7 +25,8 @@ NAN = float("nan")
 def config(tmp_path: Path) -> AttributeTrainConfig:
     torch.manual_seed(0)
     save_file(CompactRecognizer().state_dict(), tmp_path / "identity.safetensors")
-    lines = ["file,sex,age", *(f"made/face{n}.png,{n % 2},{10 * n}" for n in range(8))]
+    known = (f"made/face{n}.png,{n % 2},{10 * n},{ANCESTRIES[n % 4]}" for n in range(8))
+    lines = ["file,sex,age,ancestry", *known]
     (tmp_path / "labels.csv").write_text("\n".join(lines))
     return AttributeTrainConfig(
         data=(write_crops(tmp_path / "few.tar", count=8),),
@@ -47,6 +49,7 @@ def test_the_losses_fall(config: AttributeTrainConfig) -> None:
     reports = list(train(dataclasses.replace(config, steps=60, warm_up=3, report_every=20)))[1:]
     assert reports[-1].losses["age"] < reports[0].losses["age"]
     assert reports[-1].losses["skin"] < reports[0].losses["skin"]
+    assert reports[-1].losses["ancestry"] < reports[0].losses["ancestry"]
 
 
 def test_a_run_writes_what_can_be_loaded(config: AttributeTrainConfig) -> None:
@@ -57,35 +60,36 @@ def test_a_run_writes_what_can_be_loaded(config: AttributeTrainConfig) -> None:
 
 
 def test_it_begins_as_the_recogniser(config: AttributeTrainConfig) -> None:
-    images = torch.zeros(8, 3, 80, 80, dtype=torch.uint8)
-    trainer = AttributeTrainer(config, images, torch.zeros(8, 2), ranks=ALONE)
+    images = torch.zeros(8, 3, 128, 128, dtype=torch.uint8)
+    trainer = AttributeTrainer(config, images, torch.zeros(8, 3), ranks=ALONE)
     begun = CompactRecognizer()
-    begun.layers[:-3].load_state_dict(trainer.model.trunk.state_dict())
+    begun.layers[:-3].load_state_dict(trainer.model.whole.trunk.state_dict())
     torch.manual_seed(0)
     torch.testing.assert_close(begun.layers[3].state_dict(), CompactRecognizer().layers[3].state_dict())
 
 
 def test_what_is_not_known_of_a_face_is_not_learnt(config: AttributeTrainConfig) -> None:
-    images = torch.zeros(8, 3, 80, 80, dtype=torch.uint8)
-    losses = AttributeTrainer(config, images, torch.full((8, 2), NAN), ranks=ALONE).train_step(
+    images = torch.zeros(8, 3, 128, 128, dtype=torch.uint8)
+    losses = AttributeTrainer(config, images, torch.full((8, 3), NAN), ranks=ALONE).train_step(
         Draws(ALONE, batch=8, seed=0, step=0)
     )
-    assert losses["sex"] == losses["age"] == 0
+    assert losses["sex"] == losses["age"] == losses["ancestry"] == 0
     assert losses["skin"] > 0
 
 
 def test_labels_are_read_by_name_and_may_be_unknown(tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").write_text("file,sex,age\na.png,1,\nb.png,0,33.5\n")
+    (tmp_path / "labels.csv").write_text("file,sex,age,ancestry\na.png,1,,east asian\nb.png,0,33.5,\n")
     read = read_labels(tmp_path / "labels.csv", ("b.png", "c.png", "a.png"))
-    torch.testing.assert_close(read, torch.tensor([[0, 33.5], [NAN, NAN], [1, NAN]]), equal_nan=True)
+    torch.testing.assert_close(read, torch.tensor([[0, 33.5, NAN], [NAN, NAN, NAN], [1, NAN, 2]]), equal_nan=True)
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("file,age\na.png,3\n", "expected file,sex,age with numbers"),
-        ("file,sex,age\na.png,male,3\n", "expected file,sex,age with numbers"),
-        ("file,sex,age\nother.png,1,3\n", "names none of the 1 crops, such as a.png"),
+        ("file,age\na.png,3\n", "expected file,sex,age,ancestry with numbers"),
+        ("file,sex,age,ancestry\na.png,male,3,\n", "expected file,sex,age,ancestry with numbers"),
+        ("file,sex,age,ancestry\na.png,1,3,roman\n", "one of european, african"),
+        ("file,sex,age,ancestry\nother.png,1,3,\n", "names none of the 1 crops, such as a.png"),
     ],
 )
 def test_labels_that_say_nothing_are_refused(tmp_path: Path, content: str, says: str) -> None:
