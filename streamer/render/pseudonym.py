@@ -19,7 +19,7 @@ from streamer.types import Face, Floats, Image, KnownPerson, Track
 
 # A track and strangers to pictures `(h, w, 3)` with the one drawn as each of the others, and where the face is in them.
 TryOn = Callable[[Track, Sequence[int]], Iterable[tuple[Image, Face]]]
-SHORTLIST = 16  # of the strangers tried on, the least like, of whom the reranker says who is least like indeed
+SHORTLIST = 16  # of the strangers tried on, the least like, whom the reranker is asked about: the mean of both counts
 MARGIN = 0.03  # cosine that somebody may be more like than the least like: of one alone all keys take the same
 CLEAR = 0.05  # cosine of a stranger as drawn, as two recognisers see it, up to which one is as good as another
 TRIES_APART = 1_000_003  # between their seeds, so that one that is refused is followed by others

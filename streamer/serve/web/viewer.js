@@ -48,6 +48,7 @@ async function follow(link) {
       const { sender } = await (await call("GET", link.session)).json();
       missed = 0;
       if (sender === "live") await link.check();
+      else link.bytes = null; // silence counts from their return
       if (sender === "live" && link.isSilent) stopped(true, "wait", "lost");
       else if (link.pc.connectionState === "connected") stopped(sender === "stopped", sender === "live" ? "live" : "wait", sender === "live" ? "live" : "waiting");
     } catch (error) {
