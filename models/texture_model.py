@@ -27,8 +27,16 @@ class TextureModel(FaceModel):
         """Return the same some times smaller and quickly, to try it on."""
 
     @abstractmethod
-    def creases(self, meshes: Tensor) -> Tensor:
-        """Return what `(N, 468, 3)` meshes do to skin, `(N, C, C)` logarithms of brightness in the template."""
+    def shading(self, meshes: Tensor, lights: Tensor) -> Tensor:
+        """Return what faces do to their skin, and the light on them to their features, `(N, C, C)` in the template.
+
+        Args:
+            meshes: `(N, 468, 3)`.
+            lights: `(N, 16, 16, 3)` log colours of skin.
+
+        Returns:
+            Logarithms of brightness.
+        """
 
     @abstractmethod
     def may_be_bearded(self, pseudonym: int) -> bool:

@@ -21,6 +21,7 @@ TEXTURE_SHARE = 0.35  # of the strength of a cheek's: noise is seen sooner than 
 FAINT = 0.04  # logarithm: what is stronger than three times this is a mole or a hair, not texture
 CHEEKS = (0.45, 0.62)  # of the side, from where to where
 SHINE = (0.06, 0.07)  # logarithm: brighter than the skin around by this much is shine, and how much of it stays
+SHADOW = (0.62, 0.7)  # of what is darker than skin, the share that stays, and the most of it, logarithm
 SURE = (0.25, 0.6)  # weight of skin below which a pixel is replaced, and above which it stays
 TAILS = 0.16  # of the side from the middle: farther out are tails of brows, which hair hangs into
 TAIL_DARKER = (0.08, 0.2)  # logarithm: darker than the other tail by so much is hair, and goes from the second on
@@ -52,7 +53,7 @@ def clean(crop: Floats, skin: Skin, mean_light: Floats, regions: Regions) -> Tex
         regions: At S.
     """
     detail = without_stains(logarithm(crop) - skin.light, regions)
-    detail = without_shine(without_patches(detail, regions), regions)
+    detail = without_shadows(without_shine(without_patches(detail, regions), regions), regions)
     keep = kept(skin, regions)
     shape = np.clip(_mirrored_mean(skin.light - skin.colour - mean_light), -MOST_SHAPE, MOST_SHAPE)
     shape *= SHAPE_KEPT * _edge(regions)[..., None]
@@ -85,6 +86,15 @@ def without_shine(detail: Floats, regions: Regions) -> Floats:
     over = np.maximum(grey - start, 0)
     less = (over - stays * np.tanh(over / stays)) * regions.skin
     return np.asarray(detail - less[..., None], np.float32)
+
+
+def without_shadows(detail: Floats, regions: Regions) -> Floats:
+    """Return `detail` with what is dark at nose and folds as pale as where no studio lights it; beards stay."""
+    share, most = SHADOW
+    grey = np.minimum(detail.mean(axis=-1), 0)
+    paler = most * np.tanh(share * grey / most)
+    bearded = cv2.GaussianBlur(np.maximum(regions.jaw, regions.moustache), (0, 0), FINE * len(detail))
+    return np.asarray(detail + (regions.plain * (1 - bearded) * (paler - grey))[..., None], np.float32)
 
 
 def without_patches(detail: Floats, regions: Regions) -> Floats:

@@ -1,4 +1,4 @@
-"""Make a stranger of several donors: the inner face of two, skin around it of another, colour of any."""
+"""Make a stranger of three donors: eyes and brows of one, nose and mouth of another, the skin around of a third."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from models.textures.regions import Floats, Regions
 from models.textures.skin import picture_of
 
 EYE_TONE = 0.35  # share of a change of skin colour that the eyes go along with: their own colour is not the skin's
-BLANK = 0.08  # logarithm: of features and folds of whom the skin is from, no more than this stays
-FINE = 0.012  # of the side: hairs and pores are finer; of two donors at once they would be a veil
-BROAD = 0.02  # of the side: scale of shades and folds, of which half as much does
+FINE, PORES = 0.006, 0.045  # of the side: pores and hairs are finer; logarithm: they are no stronger than this
+BROAD, LINES = 0.02, 0.08  # the same of lines
+FAINT = 0.03  # logarithm: what is darker by less is no line
 
 
-def compose(inner: Floats, other: Floats, skin: Floats, regions: Regions) -> Floats:
+def compose(upper: Floats, lower: Floats, skin: Floats, regions: Regions) -> Floats:
     """Return the detail of a stranger, `(S, S, 3)`.
 
     Args:
-        inner: Detail of the donor of eyes, nose and mouth, and of the skin that folds around them.
-        other: Of the donor who is as much in nose and skin, but for pores and hairs; brows, lids and lips of two would
-            be seen double.
+        upper: Detail of the donor of eyes and brows, and of the skin that folds around them.
+        lower: The same of nose and mouth.
         skin: Of the donor of all else.
         regions: At S.
     """
-    sigma = FINE * len(inner)
-    mean, own = (cv2.GaussianBlur(part, (0, 0), sigma) for part in ((inner + other) / 2, inner))
-    shared = 1 - np.maximum(regions.upper, regions.lips)
-    inner = inner + shared[..., None] * (mean - own)
-    broad = np.asarray(cv2.GaussianBlur(skin, (0, 0), BROAD * len(skin)), np.float32)
-    blank = _held(broad, BLANK / 2) + _held(skin - broad, BLANK)
+    inner = upper + regions.below[..., None] * (lower - upper)
+    blank = _blank(np.asarray(skin.mean(axis=-1), np.float32))[..., None]
     return np.asarray(blank + regions.inner[..., None] * (inner - blank), np.float32)
+
+
+def _blank(grey: Floats) -> Floats:
+    """Return pores and lines of skin `(S, S)`, and none of its blotches: those suit their own face alone."""
+    pores, lines = (cv2.GaussianBlur(grey, (0, 0), scale * len(grey)) for scale in (FINE, BROAD))
+    return _held(grey - pores, PORES) + _held(np.minimum(pores - lines + FAINT, 0), LINES)
 
 
 def _held(values: Floats, most: float) -> Floats:

@@ -31,12 +31,14 @@ class Fitness:
     """What of a donor can be used.
 
     Attributes:
-        inner: Eyes, brows, nose and lips, and the skin between.
+        upper: Eyes and brows, and the skin between and around them.
+        lower: Nose and lips, likewise.
         skin: All else.
         beard: How much darker jaw and upper lip are than the cheeks, logarithm.
     """
 
-    inner: bool
+    upper: bool
+    lower: bool
     skin: bool
     beard: float
 
@@ -65,14 +67,13 @@ def judge(texture: Texture, skin: Skin, mesh: Floats, regions: Regions) -> Fitne
     fine = (smooth - cv2.GaussianBlur(smooth, (0, 0), 0.006 * size))[regions.cheeks > 0.5].std()
     clear_skin = _mean(clear, regions.forehead) > LEAST_CLEAR and _mean(clear, _sides(regions)) > LEAST_CLEAR_SIDES
     return Fitness(
-        inner=bool(
+        upper=bool(
             evenly_lit
             and eyes_ahead
-            and shut
             and _mean(clear, above) > LEAST_CLEAR_BROWS
             and _mean(uneven, regions.upper * regions.skin) < MOST_ASYMMETRY
-            and _mean(uneven, regions.lower * regions.skin) < MOST_ASYMMETRY
         ),
+        lower=bool(evenly_lit and shut and _mean(uneven, regions.lower * regions.skin) < MOST_ASYMMETRY),
         skin=bool(
             evenly_lit and clear_skin and fine > LEAST_SHARPNESS and _mean(uneven, regions.skin) < MOST_ASYMMETRY
         ),

@@ -18,10 +18,10 @@ YEARS = 4.0, 0.2  # off in age that cost 1: at birth at least, and as a share of
 TONE = 14.0  # degrees off that cost 1
 SKIN_YEARS, SKIN_TONE = 0.12, 60.0  # the same for those whose skin is around: wrinkles tell, a tone is given anew
 SKIN_ANCESTRY = 0.5  # of what another ancestry costs: skin tells it by its tone
-OTHER_YEARS, OTHER_TONE = 0.05, 30.0  # the same for those who are half of the features: without their tone
+LOWER_TONE = 24.0  # the same for nose and mouth
 BEARD_APART = 0.05  # logarithm: the skin around may differ from the inner face by so much of a beard
 RECOLOURED = 25.0  # degrees: lips and lids of a darker or fairer face go ill with a skin farther off
-CHANCE, OTHER_CHANCE, SKIN_CHANCE = 1.2, 2.5, 6.0  # of the cost, at random: or the best donor would be in everybody
+CHANCE, LOWER_CHANCE, SKIN_CHANCE = 1.2, 2.5, 6.0  # of the cost, at random: or the best donor would be in everybody
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Donors:
     """What recipes are made from, of D donors.
 
     Attributes:
-        inner, skin: `(D,)` bool, which part can be used.
+        upper, lower, skin: `(D,)` bool, which part can be used (`models.textures.fitness`).
         beard: `(D,)` logarithm.
         female: `(D,)` in [0, 1].
         age: `(D,)` years.
@@ -37,7 +37,8 @@ class Donors:
         ancestry: `(D, 4)` probabilities.
     """
 
-    inner: npt.NDArray[np.bool_]
+    upper: npt.NDArray[np.bool_]
+    lower: npt.NDArray[np.bool_]
     skin: npt.NDArray[np.bool_]
     beard: Floats
     female: Floats
@@ -51,13 +52,13 @@ class Recipe:
     """Who a stranger is made of.
 
     Attributes:
-        inner, other, skin, colour: Numbers of donors; features are as much those of `other` as of `inner`.
+        upper, lower, skin, colour: Numbers of donors: of eyes and brows, of nose and mouth, of all else, of its tone.
         female: In [0, 1].
         age: Years.
     """
 
-    inner: int
-    other: int
+    upper: int
+    lower: int
     skin: int
     colour: int
     female: float
@@ -72,20 +73,19 @@ def make_recipes(donors: Donors, count: int, seed: int) -> list[Recipe]:
         for female in (0.0, 1.0)
         for ages in itertools.pairwise(AGES)
         for tones in itertools.pairwise(TONES)
-        for ancestry in np.unique(donors.ancestry[donors.inner].argmax(axis=1)).tolist()
+        for ancestry in np.unique(donors.ancestry[donors.upper].argmax(axis=1)).tolist()
     ]
     made: dict[tuple[int, ...], Recipe] = {}
-    used = np.zeros((2, len(donors.age)), np.float32)
+    used = np.zeros((3, len(donors.age)), np.float32)
     for number in range(16 * count):
         if len(made) == count:
             break
         recipe = _recipe(donors, *cells[number % len(cells)], used=used, chance=chance)
-        parts = *sorted((recipe.inner, recipe.other)), recipe.skin
+        parts = recipe.upper, recipe.lower, recipe.skin
         if parts in made or len(set(parts)) < len(parts):
             continue
         made[parts] = recipe
-        used[0, [recipe.inner, recipe.other]] += 1
-        used[1, recipe.skin] += 1
+        used[range(3), parts] += 1
     return list(made.values())
 
 
@@ -101,24 +101,24 @@ def _recipe(
 ) -> Recipe:
     wanted = np.eye(donors.ancestry.shape[1], dtype=np.float32)[ancestry]
     age, tone = float(chance.uniform(*ages)), float(chance.uniform(*tones))
-    inner = _best(_unlike(donors, female, age, tone, wanted), donors.inner, used[0], chance)
-    wanted = donors.ancestry[inner]
-    female, age = float(donors.female[inner]), float(donors.age[inner])
-    beards = np.maximum(np.abs(donors.beard - donors.beard[inner]) - BEARD_APART, 0) * 40
-    own_tone = float(donors.tone[inner])
-    alike = _unlike(donors, female, age, own_tone, wanted, years=OTHER_YEARS, tones=OTHER_TONE) + beards
-    others = donors.inner & (np.arange(len(alike)) != inner)
-    other = _best(alike, others, used[0], chance, by_chance=OTHER_CHANCE)
-    age = (age + float(donors.age[other])) / 2
+    upper = _best(_unlike(donors, female, age, tone, wanted), donors.upper, used[0], chance)
+    wanted = donors.ancestry[upper]
+    female, age = float(donors.female[upper]), float(donors.age[upper])
+    own_tone = float(donors.tone[upper])
+    alike = _unlike(donors, female, age, own_tone, wanted, tones=LOWER_TONE)
+    others = donors.lower & (np.arange(len(alike)) != upper)
+    lower = _best(alike, others, used[1], chance, by_chance=LOWER_CHANCE)
+    beards = np.maximum(np.abs(donors.beard - donors.beard[lower]) - BEARD_APART, 0) * 40
+    age = (age + float(donors.age[lower])) / 2
     near = _unlike(
         donors, female, age, own_tone, wanted, years=SKIN_YEARS, tones=SKIN_TONE, unlike_ancestry=SKIN_ANCESTRY
     )
-    others = donors.skin & (np.arange(len(near)) != inner)
-    skin = _best(near + beards, others, used[1], chance, by_chance=SKIN_CHANCE)
-    skin_off, inner_off = abs(donors.tone[[skin, inner]] - tone)
-    alike = abs(donors.tone[skin] - donors.tone[inner]) < RECOLOURED
-    colour = skin if alike and skin_off < inner_off else inner
-    return Recipe(inner, other, skin, colour, female, age)
+    others = donors.skin & (np.arange(len(near)) != upper) & (np.arange(len(near)) != lower)
+    skin = _best(near + beards, others, used[2], chance, by_chance=SKIN_CHANCE)
+    skin_off, upper_off = abs(donors.tone[[skin, upper]] - tone)
+    alike = abs(donors.tone[skin] - donors.tone[upper]) < RECOLOURED
+    colour = skin if alike and skin_off < upper_off else upper
+    return Recipe(upper, lower, skin, colour, female, age)
 
 
 def _unlike(

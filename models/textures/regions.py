@@ -26,6 +26,7 @@ FEATHER = 0.016  # of the side: how softly nose and lips pass into skin
 SHADE = 0.026  # the same of the eyes, whose sockets are dark far out
 INNER = 0.72  # of the radius of the oval: inside, skin goes with the features that it folds around
 INNER_FEATHER = 0.03  # of the side
+SEAM = 0.02  # of the side below the lids: there the donor of eyes and brows begins to pass into that of nose and mouth
 CORE = 0.93  # of the radius of the oval: inside, near-frontal pictures show skin rather than hair, ear or background
 
 
@@ -48,6 +49,8 @@ class Regions:
         moustache: Skin between nose and mouth.
         features: What `upper` and `lower` cover, and a little around it.
         inner: All that tells a face: features, and the skin between and around them, softly.
+        below: The face from the nose down, from the lids on softly.
+        plain: All but brows, eyes with their lashes, and lips, softly.
     """
 
     face: Floats
@@ -64,6 +67,8 @@ class Regions:
     moustache: Floats
     features: Floats
     inner: Floats
+    below: Floats
+    plain: Floats
 
 
 def make_regions(points: Floats, size: int) -> Regions:
@@ -102,7 +107,16 @@ def make_regions(points: Floats, size: int) -> Regions:
         moustache=skin * ((y > pixels[2, 1] + 0.02 * size) & (y < corner) & (x > left) & (x < right)),
         features=_soft(grown(np.maximum(upper, lower), 0.025), FEATHER),
         inner=_soft(np.maximum.reduce([upper, lower, _polygon(pixels, FACE_OVAL, size, scale=INNER)]), INNER_FEATHER),
+        below=_below(points, size),
+        plain=1 - _soft(np.maximum.reduce([grown(brows, 0.016), grown(eyes, 0.02), lips]), 0.006),
     )
+
+
+def _below(points: Floats, size: int) -> Floats:
+    lids, nose = points[[145, 374], 1].max() + SEAM, points[5, 1]
+    rows = (np.arange(size, dtype=np.float32)[:, None] + 0.5) / size
+    share = np.clip((rows - lids) / (nose - lids), 0, 1)
+    return np.asarray(share * share * (3 - 2 * share) * np.ones((1, size)), np.float32)
 
 
 def _between(pixels: Floats, size: int) -> Floats:

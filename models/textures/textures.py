@@ -1,8 +1,8 @@
 """Strangers are textures in the mesh template, composed of donors who do not exist.
 
-A checkpoint holds the mended pictures of donors and, for each stranger, whose inner face and whose skin they have; a
-picture is decoded and composed when a stranger is first drawn. Light, pose and expression are the frame's, and drawn
-elsewhere.
+A checkpoint holds the mended pictures of donors and, for each stranger, whose eyes, whose mouth and whose skin they
+have; a picture is decoded and composed when a stranger is first drawn. Light, pose and expression are the frame's, and
+drawn elsewhere.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from models.textures.choose import choose
 from models.textures.compose import coloured, compose
 from models.textures.folds import BRIGHTEST, FARTHEST, SIZE
 from models.textures.regions import Floats, Regions, make_regions
+from models.textures.shades import CELLS, shaded
 from models.textures.shape import StrangerShape
 from models.textures.skin import SMALL, logarithm
 
 GROWN = 17.0  # years, from which on men may have beards
-CELLS = 16  # per side of the light that varies with the frame
 _LOGARITHMS = logarithm(np.arange(256, dtype=np.float32))
 
 
@@ -46,6 +46,7 @@ class TexturesConfig:
         expressions: How many directions of the mesh tell what a face does.
         shape_directions: How many tell whose it is.
         mouths: M, insides of open mouths.
+        directions: k, of light, in which features shade.
     """
 
     size: int = 320
@@ -56,6 +57,7 @@ class TexturesConfig:
     expressions: int = 6
     shape_directions: int = 40
     mouths: int = 26
+    directions: int = 6
 
 
 class Textures(TextureModel):
@@ -68,7 +70,7 @@ class Textures(TextureModel):
     ends: Tensor  # (D,) int64: where each ends
     colours: Tensor  # (D, 3) logarithm of skin colour
     mean_light: Tensor  # (80, 80, 3) logarithm of the light that all pictures have
-    recipes: Tensor  # (B, 4) int64: both donors of the inner face, that of skin, that of colour
+    recipes: Tensor  # (B, 4) int64: the donor of eyes and brows, of nose and mouth, of skin, of its colour
     female: Tensor  # (B,) in [0, 1]
     age: Tensor  # (B,) years
     tone: Tensor  # (B,) degrees of the typology angle of the skin
@@ -81,6 +83,9 @@ class Textures(TextureModel):
     folds: Tensor  # (e, 160, 160): what a deviation of each expression does to skin, logarithm of brightness
     neutral: Tensor  # (e,): expressions of a face at rest
     deviation: Tensor  # (e,): of expressions
+    shades: Tensor  # (k, 160, 160): what a deviation of each direction of light does to features, likewise
+    directions: Tensor  # (k, 16, 16) of light, by their deviations
+    usual_light: Tensor  # (16, 16) logarithm of brightness
     light: Tensor  # (16, 16, 3) logarithm: what the light of all textures has in common, of mean 0
 
     def __init__(self, config: TexturesConfig, template: Template) -> None:
@@ -103,6 +108,9 @@ class Textures(TextureModel):
             "folds": ((config.expressions, SIZE, SIZE), torch.float16),
             "neutral": ((config.expressions,), torch.float32),
             "deviation": ((config.expressions,), torch.float32),
+            "shades": ((config.directions, SIZE, SIZE), torch.float16),
+            "directions": ((config.directions, CELLS, CELLS), torch.float32),
+            "usual_light": ((CELLS, CELLS), torch.float32),
             "light": ((CELLS, CELLS, 3), torch.float32),
         }
         for name, (shape, dtype) in shapes.items():
@@ -140,7 +148,7 @@ class Textures(TextureModel):
         return choose(self, sighting, seeds)
 
     def lookalikes(self, pseudonyms: Tensor) -> Tensor:
-        """Return whose inner face each of `(N,)` strangers has, `(N,)`."""
+        """Return whose eyes each of `(N,)` strangers has, `(N,)`."""
         return self.recipes[pseudonyms, 0]
 
     def reshape(self, meshes: Tensor, beta: Tensor, pseudonyms: Tensor) -> Tensor:
@@ -156,11 +164,12 @@ class Textures(TextureModel):
         """Return the same at `SMALL`, of donors that are decoded once."""
         return self._composed(pseudonym, self._small_detail, self._small_light, self.small_regions)
 
-    def creases(self, meshes: Tensor) -> Tensor:
-        """Return what the expressions of `(N, 468, 3)` meshes do to skin, `(N, 160, 160)` logarithms."""
+    def shading(self, meshes: Tensor, lights: Tensor) -> Tensor:
+        """Return what the expressions of `(N, 468, 3)` meshes, and lights `(N, 16, 16, 3)`, do: `(N, 160, 160)`."""
         known = (self.shape.expressions(meshes) - self.neutral) / self.deviation.clamp(min=1e-9)
         folded: Tensor = torch.tensordot(known.clamp(-FARTHEST, FARTHEST), self.folds.to(known), dims=1)
-        return folded.clamp(max=BRIGHTEST)
+        folded = folded.clamp(max=BRIGHTEST)
+        return folded + shaded(lights.mean(dim=3), self.shades, self.directions, self.usual_light)
 
     def may_be_bearded(self, pseudonym: int) -> bool:
         """Return whether a stranger is a grown man."""
@@ -191,9 +200,9 @@ class Textures(TextureModel):
     def _composed(
         self, pseudonym: int, detail: Callable[[int], Floats], light: Floats, regions: Regions
     ) -> npt.NDArray[np.uint8]:
-        inner, other, skin, colour = self.recipes[pseudonym].tolist()
-        composed = compose(detail(inner), detail(other), detail(skin), regions)
-        colours = self.colours[[colour, inner]].cpu().numpy()
+        upper, lower, skin, colour = self.recipes[pseudonym].tolist()
+        composed = compose(detail(upper), detail(lower), detail(skin), regions)
+        colours = self.colours[[colour, upper]].cpu().numpy()
         return np.asarray(coloured(composed, colours[0], colours[1], light, regions) + 0.5, np.uint8)
 
     def _small_detail(self, donor: int) -> Floats:

@@ -20,8 +20,9 @@ from streamer.types import Face, Floats, Image, KnownPerson, Track
 # A track and strangers to pictures `(h, w, 3)` with the one drawn as each of the others, and where the face is in them.
 TryOn = Callable[[Track, Sequence[int]], Iterable[tuple[Image, Face]]]
 SHORTLIST = 16  # of the strangers tried on, the least like, whom the reranker is asked about: the mean of both counts
-MARGIN = 0.03  # cosine that somebody may be more like than the least like: of one alone all keys take the same
+MARGIN = 0.02  # cosine that somebody may be more like than the least like: of one alone all keys take the same
 CLEAR = 0.05  # cosine of a stranger as drawn, as two recognisers see it, up to which one is as good as another
+ALL_LIKE = 0.1  # the same of the least like of all who suit, from which on others are tried on who suit less
 TRIES_APART = 1_000_003  # between their seeds, so that one that is refused is followed by others
 
 
@@ -174,7 +175,7 @@ class Pseudonyms:
             return [int(self._model.pseudonyms(seen, torch.tensor([seed], device=self._device))[0])]
         seeds = [seed + TRIES_APART * n for n in range(2 * tries)]
         found = self._tried(seen, seeds[:tries], image, track, try_on)
-        if min(found.values()) > CLEAR:
+        if min(found.values()) > ALL_LIKE:
             found |= self._tried(replace(seen, is_hard=True), seeds[tries:], image, track, try_on)
         ordered = sorted(found, key=found.__getitem__)
         most = max(CLEAR, found[ordered[0]] + MARGIN)

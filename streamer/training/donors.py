@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import tarfile
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from models.attributes.attributes import ATTRIBUTE_CROP_SIZE, AttributeNet
 from models.face_model import ANCESTRIES, DEFAULT_TEMPLATE
 from streamer.errors import SourceError
 from streamer.faces.detect import FaceDetector, five_points
+from streamer.faces.fine_mesh import FineMesh
 from streamer.render.align import MeshAligner, SimilarityAligner
 from streamer.types import Face, Floats, Image
 
 PICTURES = (".webp", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+PARTS = "uls"  # of a face: eyes and brows, nose and mouth, the skin around
 MARGIN = 0.17  # of the picture's side, mirrored around it: a head that fills its picture is found, too
 PHOTO_SIZE = 256  # pixels, the longer side of what is kept of a picture to draw strangers on
 
@@ -32,7 +35,7 @@ class Label:
         female: In [0, 1].
         age: Years.
         ancestry: Probability of each of `ANCESTRIES`; None where neither is told.
-        unfit: What is not to be used: "i" the inner face, "s" the skin.
+        unfit: What is not to be used: "u" eyes and brows, "l" nose and mouth, "s" the skin.
         fit: Letters of those that are, whatever is measured.
         mouth: Whether the inside of the mouth is, when it is open.
         person: Who it is, where others show the same; of them is learnt what faces do.
@@ -55,13 +58,15 @@ class Donor:
         name: Folder or tar, and file.
         picture: `(H, W, 3)` uint8 RGB, with a mirrored margin.
         face: In it.
-        crop: `(S, S, 3)` uint8 RGB in the mesh template.
+        fine: `(468, 3)`, the face's mesh with lids and lips as they are drawn.
+        crop: `(S, S, 3)` uint8 RGB in the mesh template, by `fine`.
     """
 
     name: str
     label: Label
     picture: Image = field(repr=False)
     face: Face = field(repr=False)
+    fine: Floats = field(repr=False)
     crop: Image = field(repr=False)
 
 
@@ -81,6 +86,8 @@ def read_labels(path: Path) -> dict[str, Label]:
         try:
             female = {"female": 1.0, "male": 0.0}[row["sex"]]
             unfit, fit, person = (row.get(column) or "" for column in ("unfit", "fit", "person"))
+            if not set(unfit + fit) <= set(PARTS):
+                raise ValueError(f"{unfit}, {fit}: no parts")
             ancestry = _ancestry(row.get("ancestry") or "")
             labels[row["file"]] = Label(
                 female, float(row["age"]), ancestry, unfit, fit, row.get("mouth") == "1", person
@@ -88,7 +95,7 @@ def read_labels(path: Path) -> dict[str, Label]:
         except (KeyError, ValueError, TypeError) as error:
             raise SourceError(
                 f"{path}: line {number} is not file,sex,age,ancestry,unfit,fit,mouth,person "
-                f"with sex female or male, age in years and an ancestry of {', '.join(ANCESTRIES)}"
+                f"with sex female or male, age in years, an ancestry of {', '.join(ANCESTRIES)}, and parts of {PARTS}"
             ) from error
     return labels
 
@@ -113,18 +120,18 @@ def read_donors(
         SourceError: If a source cannot be read or holds no picture.
     """
     aligner = MeshAligner(points, size)
-    with FaceDetector() as detector:
+    with FaceDetector() as detector, closing(FineMesh()) as fine:
         for name, content in pictures(sources):
-            found = _found(content, detector)
+            found = _found(content, detector, fine)
             if found is None:
                 yield None
                 continue
-            picture, face = found
+            picture, face, mesh = found
             label = labels.get(name) or labels.get(Path(name).name)
             if label is None or label.ancestry is None:
                 seen = estimated(picture, face, network)
                 label = replace(label, ancestry=seen.ancestry) if label else seen
-            yield Donor(name, label, picture, face, aligner.crop(picture, face))
+            yield Donor(name, label, picture, face, mesh, aligner.crop(picture, replace(face, mesh=mesh)))
 
 
 def pictures(sources: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
@@ -160,16 +167,18 @@ def _in_tar(path: Path) -> Iterator[tuple[str, bytes]]:
             yield "/".join(Path(member.name).parts[-2:]), file.read()
 
 
-def _found(content: bytes, detector: FaceDetector) -> tuple[Image, Face] | None:
-    """Return a picture and its largest face; None where there is none."""
+def _found(content: bytes, detector: FaceDetector, fine: FineMesh) -> tuple[Image, Face, Floats] | None:
+    """Return a picture, its largest face, and the mesh of that with finer lids and lips; None where there is none."""
     decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     if decoded is None:
         return None
     picture = np.ascontiguousarray(decoded[..., ::-1])
     margin = round(MARGIN * max(picture.shape[:2]))
     wide = cv2.copyMakeBorder(picture, margin, margin, margin, margin, cv2.BORDER_REFLECT_101)
-    found = [face for face in detector(wide) if face.mesh is not None]
-    return (wide, max(found, key=lambda face: face.size)) if found else None
+    face = max((face for face in detector(wide) if face.mesh is not None), key=lambda face: face.size, default=None)
+    if face is None or face.mesh is None:
+        return None
+    return wide, face, fine(wide, face.mesh)[: len(face.mesh)]
 
 
 @torch.inference_mode()

@@ -23,7 +23,6 @@ from models.textures.regions import Regions, make_regions
 from models.textures.shape import outline_spans
 from models.textures.skin import SMALL, Skin, brow_darkness, logarithm, picture_of, read_skin
 from streamer.errors import SourceError
-from streamer.faces.fine_mesh import FineMesh
 from streamer.render.align import MeshAligner, SimilarityAligner
 from streamer.render.blend import paste
 from streamer.render.textures import mouth
@@ -31,6 +30,7 @@ from streamer.render.textures.light import SIDE, LightReader
 from streamer.render.textures.shrink import shrunk
 from streamer.render.textures.texture_draw import TRIED_SIZE
 from streamer.training.donors import Donor, Label, photo, read_donors
+from streamer.training.shading import DIRECTIONS, read_shading, without_shading
 from streamer.types import Face, Floats, Image
 
 SIZE = 320  # pixels: a face fills two thirds of a texture, about what it has in a picture of 384
@@ -106,11 +106,13 @@ def train_textures(
         donors += [donor] if donor is not None else []
         yield Progress("read", number)
     yield Progress("mended", 0, len(donors))
+    shading = read_shading(donors, points, base)
+    donors = without_shading(donors, shading)
     mended, mean_light, skins = mend(donors, points)
     table = _table(mended)
-    usable = bool(table.inner.any() and table.skin.any())
+    usable = bool(table.upper.any() and table.lower.any() and table.skin.any())
     recipes = make_recipes(table, strangers, seed=0) if usable else []
-    used = sorted({number for r in recipes for number in (r.inner, r.other, r.skin, r.colour)})
+    used = sorted({number for r in recipes for number in (r.upper, r.lower, r.skin, r.colour)})
     if not recipes:
         raise SourceError(
             f"no stranger can be made of {len(donors)} faces: two must show even light, a clear "
@@ -118,6 +120,8 @@ def train_textures(
         )
     model = _filled(mended, used, recipes, mean_light, template=base.template, donors=donors)
     model.brows.copy_(_brows(model))
+    for value, found in zip((model.shades, model.directions, model.usual_light), shading.model, strict=True):
+        value.copy_(found)
     _give_shapes(model, recipes, mended, donors, base=base)
     _give_folds(model, donors, skins)
     sitters = [shrunk(picture, [face], TRIED_SIZE) for picture, face in map(photo, nearest_to_mean(model, donors))]
@@ -146,11 +150,11 @@ def mend(donors: Sequence[Donor], points: Floats) -> tuple[list[Mended], Floats,
 def _mended(donor: Donor, skin: Skin, mean_light: Floats, regions: Regions) -> Mended:
     texture = clean(donor.crop.astype(np.float32), skin, mean_light, regions)
     found, label = judge(texture, skin, _mesh(donor), regions), donor.label
-    inner, bare = (
+    upper, lower, bare = (
         (value or part in label.fit) and part not in label.unfit
-        for part, value in (("i", found.inner), ("s", found.skin))
+        for part, value in (("u", found.upper), ("l", found.lower), ("s", found.skin))
     )
-    fitness = Fitness(inner, bare, found.beard)
+    fitness = Fitness(upper, lower, bare, found.beard)
     return Mended(donor, texture, fitness, typology_angle(texture.colour))
 
 
@@ -163,7 +167,8 @@ def typology_angle(colour: Floats) -> float:
 
 def _table(mended: Sequence[Mended]) -> Donors:
     return Donors(
-        inner=np.array([m.fitness.inner for m in mended]),
+        upper=np.array([m.fitness.upper for m in mended]),
+        lower=np.array([m.fitness.lower for m in mended]),
         skin=np.array([m.fitness.skin for m in mended]),
         beard=np.array([m.fitness.beard for m in mended], np.float32),
         female=np.array([m.donor.label.female for m in mended], np.float32),
@@ -195,10 +200,11 @@ def _filled(
         expressions=EXPRESSIONS,
         shape_directions=SHAPE_DIRECTIONS,
         mouths=len(strips),
+        directions=DIRECTIONS,
     )
     model = Textures(config, template).eval()
     place = {number: row for row, number in enumerate(used)}
-    rows = [[place[n] for n in (r.inner, r.other, r.skin, r.colour)] for r in recipes]
+    rows = [[place[n] for n in (r.upper, r.lower, r.skin, r.colour)] for r in recipes]
     model.pictures.copy_(torch.from_numpy(np.concatenate(encoded)))
     model.ends.copy_(torch.from_numpy(np.cumsum([len(picture) for picture in encoded])))
     model.colours.copy_(torch.from_numpy(np.stack([mended[number].texture.colour for number in used])))
@@ -207,9 +213,9 @@ def _filled(
     model.female.copy_(torch.tensor([r.female for r in recipes]))
     model.age.copy_(torch.tensor([r.age for r in recipes]))
     model.tone.copy_(torch.tensor([mended[r.colour].tone for r in recipes]))
-    ancestries = np.array([mended[r.inner].donor.label.ancestry for r in recipes], np.float32)
+    ancestries = np.array([mended[r.upper].donor.label.ancestry for r in recipes], np.float32)
     model.ancestry.copy_(torch.from_numpy(ancestries))
-    beards = [max(mended[n].fitness.beard for n in (r.inner, r.other, r.skin)) for r in recipes]
+    beards = [max(mended[n].fitness.beard for n in (r.upper, r.lower, r.skin)) for r in recipes]
     model.beard.copy_(torch.tensor(beards))
     model.mouths.copy_(torch.from_numpy(strips))
     model.mouth_openings.copy_(torch.from_numpy(openings))
@@ -234,13 +240,7 @@ def _mouths(donors: Sequence[Donor]) -> tuple[Image, Floats]:
     Those that the labels name, or of all, as different ones as can be.
     """
     named = [donor for donor in donors if donor.label.mouth]
-    network, found = FineMesh(), []
-    try:
-        for donor in named or donors:
-            mesh = network(donor.picture, _mesh(donor))
-            found.append((mouth.opening(mesh), mouth.strip(donor.picture, mesh)))
-    finally:
-        network.close()
+    found = [(mouth.opening(d.fine), mouth.strip(d.picture, d.fine)) for d in named or donors]
     wide = [one for one in found if named or one[0][0] > OPEN] or found
     openings = np.stack([opening for opening, _ in wide]).astype(np.float32)
     chosen = _apart(openings, MOUTHS)
@@ -334,7 +334,7 @@ def _give_shapes(
     spans = outline_spans(shape.aligned(meshes)[0])
     row = {donor.name: number for number, donor in enumerate(donors)}
     for number, recipe in enumerate(recipes):
-        both = [row[mended[donor].donor.name] for donor in (recipe.inner, recipe.other)]
+        both = [row[mended[donor].donor.name] for donor in (recipe.upper, recipe.lower)]
         shape.strangers[number] = DISTINCT * coordinates[both].mean(dim=0)
         shape.outlines[number] = spans[both].mean(dim=0)
     moves = (shape.strangers @ shape.features).view(len(recipes), -1, 3).norm(dim=2).mean(dim=1, keepdim=True)

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from models.textures import Textures
 from streamer.cli.main import app
 from streamer.errors import SourceError
 from streamer.faces.detect import five_points
+from streamer.faces.fine_mesh import FINE
 from streamer.render.align import MeshAligner
 from streamer.training.donors import Donor, Label, pictures, read_donors, read_labels
 from streamer.training.train_textures import nearest_to_mean
@@ -88,6 +90,20 @@ def test_a_donor_is_found_in_a_picture_that_the_face_fills(folder: Path, shipped
     assert np.abs(donor.face.mesh[:, :2] - margin - (mean / np.ptp(mean[:, 1]) * 250 + 128)).mean() < 6  # pixels of 256
 
 
+def test_a_donor_is_cut_by_the_mesh_that_people_are_drawn_with(folder: Path, shipped: Textures) -> None:
+    """Its lids and lips are where the finer network sees them, all else where the first mesh has it."""
+    points = np.array(shipped.template.points, np.float32)
+    donor = next(one for one in read_donors([folder], {}, network=load_attributes(), points=points, size=64) if one)
+    assert donor.face.mesh is not None
+    apart = np.linalg.norm((donor.fine - donor.face.mesh)[:, :2], axis=1)
+    fine = np.isin(np.arange(len(apart)), FINE)
+    assert apart[~fine].max() == 0.0
+    assert apart[fine].mean() > 0.3
+    aligner = MeshAligner(points, 64)
+    assert (donor.crop == aligner.crop(donor.picture, replace(donor.face, mesh=donor.fine))).all()
+    assert (donor.crop != aligner.crop(donor.picture, donor.face)).any()
+
+
 def test_labels_that_nobody_gave_are_estimated(shipped: Textures, tmp_path: Path) -> None:
     (tmp_path / "hopper.jpg").write_bytes(HOPPER.read_bytes())
     points = np.array(shipped.template.points, np.float32)
@@ -99,18 +115,21 @@ def test_labels_that_nobody_gave_are_estimated(shipped: Textures, tmp_path: Path
     assert int(np.argmax(donor.label.ancestry)) == ANCESTRIES.index("european")
 
 
-@pytest.mark.parametrize("line", ["a.png,woman,30,,,,", "a.png,female,old,,,,", "a.png,female,30,roman,,,", "a.png"])
+@pytest.mark.parametrize(
+    "line",
+    ["a.png,woman,30,,,,", "a.png,female,old,,,,", "a.png,female,30,roman,,,", "a.png,female,30,,i,,", "a.png"],
+)
 def test_a_label_that_is_not_understood_is_named(line: str, tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
-    path.write_text(f"{HEADER}b.png,male,4,african,s,i,1\n{line}\n")
+    path.write_text(f"{HEADER}b.png,male,4,african,s,l,1\n{line}\n")
     with pytest.raises(SourceError, match="line 3 "):
         read_labels(path)
 
 
 def test_labels_say_what_may_be_used(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
-    path.write_text(f"{HEADER}b.png,male,4,african,s,i,1\n")
-    assert read_labels(path) == {"b.png": Label(0.0, 4.0, (0.0, 1.0, 0.0, 0.0), "s", "i", mouth=True)}
+    path.write_text(f"{HEADER}b.png,male,4,african,s,l,1\n")
+    assert read_labels(path) == {"b.png": Label(0.0, 4.0, (0.0, 1.0, 0.0, 0.0), "s", "l", mouth=True)}
 
 
 def train(*arguments: object) -> tuple[int, str]:
@@ -151,7 +170,7 @@ def test_strangers_are_compared_on_the_woman_and_the_man_who_are_nearest_to_the_
     def donor(female: float, longer: float) -> Donor:
         mesh = (mean * (1.0, longer, 1.0)).astype(np.float32)
         face = Face(np.zeros(4, np.float32), five_points(mesh), mesh, 1.0)
-        return Donor(f"{female} {longer}", Label(female, 30.0), nothing, face, nothing)
+        return Donor(f"{female} {longer}", Label(female, 30.0), nothing, face, mesh, nothing)
 
     people = [donor(female, longer) for female in (0.0, 1.0) for longer in (1.3, 1.05, 1.2)]
     assert [one.name for one in nearest_to_mean(shipped, people)] == ["0.0 1.05", "1.0 1.05"]

@@ -30,7 +30,7 @@ DARKEST = 1.2  # logarithm
 CHIN, CHIN_DARK = 0.1, (0.1, 0.2)  # of the side from the middle; logarithm: shades of jaws leave it bare
 EDGE = 1.6  # pixels, how softly it ends
 STRANDS = 0.35  # deviation of hairs, of the darkness of the beard
-STRAND = (0.6, 1.8)  # pixels of 320, how wide and how long hairs are
+STRANDS_SIDE, STRAND = 320, (0.6, 1.8)  # pixels: of a crop in which hairs are drawn, and how wide and long they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +110,11 @@ def with_beard(stranger: Stranger, beard: Beard) -> Stranger:
 
 @cache
 def _strands(side: int) -> Floats:
-    """Return hairs of a beard as shares of its darkness, `(side, side)` of mean 0, the same for everyone."""
-    scale = side / 320
-    noise = np.random.default_rng(0).standard_normal((side, side)).astype(np.float32)
-    noise = cv2.GaussianBlur(noise, (0, 0), max(0.4, STRAND[0] * scale), sigmaY=max(0.4, STRAND[1] * scale))
-    return np.asarray(STRANDS * noise / noise.std(), np.float32)
+    """Return hairs of a beard as shares of its darkness, `(side, side)` of mean 0, the same for everyone.
+
+    Seen smaller they run into each other, as hairs do.
+    """
+    noise = np.random.default_rng(0).standard_normal((STRANDS_SIDE, STRANDS_SIDE)).astype(np.float32)
+    noise = cv2.GaussianBlur(noise, (0, 0), STRAND[0], sigmaY=STRAND[1])
+    noise *= STRANDS / noise.std()
+    return np.asarray(cv2.resize(noise, (side, side), interpolation=cv2.INTER_AREA), np.float32)

@@ -1,6 +1,7 @@
 """Eyeballs of nobody, turned to where the person looks and drawn between the lids, so that lids close over them.
 
-Of the person's eyes three numbers are read: where the iris lies, across and down, and how far the lids are apart.
+Of the person's eyes five numbers are read: where the iris lies, across and down, how far the lids are apart, and how
+bright it is between them and how much that varies, which in the shade of a brow or in a soft frame is little.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ COVERED = 0.14  # of its radius, that the upper lid covers of an iris
 MOST_RAISED = 0.3  # of its radius, that an iris is drawn higher for it
 SHADE, SHADED = 0.5, 0.13  # how dark it is beneath the upper lid, and how far down, in widths of the eye
 LASHES = 0.045  # of the eye's width: how thick the line of closed lashes is
+LEAST_SEEN = 6.0  # pixels between the lids of both eyes together that tell how bright these are
+DIMMER, FLATTER = (0.45, 1.1), (0.4, 1.05)  # times as bright, and as rich in contrast, as they would be eyes are drawn
 CORNER = 0.1  # of the eye's width: there it is the texture's own, with its caruncle
 
 
@@ -69,6 +72,21 @@ def gaze(fine: Floats) -> Floats:
         down = float(offset @ [-along[1], along[0]])
         places.append((float(offset @ along) / max(width, 1e-6), down / max(*widths, 1e-6)))
     return np.asarray(places, np.float32)
+
+
+def tone(image: Image, fine: Floats) -> Floats:
+    """Return mean and deviation of the grey levels between the lids of a `(478, 3)` mesh, `(2,)`; 0 of small eyes."""
+    levels = [np.zeros(0)]
+    for lids in LIDS:
+        points = fine[list(lids), :2]
+        x1, y1 = np.maximum(np.floor(points.min(axis=0)).astype(int) - 1, 0)
+        x2, y2 = np.minimum(np.ceil(points.max(axis=0)).astype(int) + 2, image.shape[1::-1])
+        if x2 - x1 < 2 or y2 - y1 < 2:
+            continue
+        between = smooth_polygon(points - np.array([x1, y1], np.float32), (x2 - x1, y2 - y1)) > 0.5
+        levels.append(image[y1:y2, x1:x2].mean(axis=2)[between])
+    seen = np.concatenate(levels)
+    return np.array([seen.mean(), seen.std()] if len(seen) >= LEAST_SEEN else [0.0, 0.0], np.float32)
 
 
 def eyeball(texture: Image, fine: Floats) -> Eyeball:
@@ -143,7 +161,9 @@ def _ball(rings: Floats, white: float, x: Floats, y: Floats) -> Floats:
     return np.asarray(ball + 0.7 * glint[..., None] * (1.25 * white - ball), np.float32)
 
 
-def draw(patch: Floats, mesh: Floats, ball: Eyeball, look: Floats, gain: Floats, start: Floats) -> None:
+def draw(
+    patch: Floats, mesh: Floats, ball: Eyeball, look: Floats, gain: Floats, start: Floats, *, tone: Floats
+) -> None:
     """Draw both eyeballs between the lids of `mesh`, in place.
 
     Args:
@@ -153,6 +173,7 @@ def draw(patch: Floats, mesh: Floats, ball: Eyeball, look: Floats, gain: Floats,
         look: `(2, 2)` as `gaze` tells it.
         gain: `(2, 3)`, the light on each eye over that of the texture.
         start: `(2,)`, where in the frame the patch begins.
+        tone: `(2,)` of the person's eyes, as `tone` tells it.
     """
     points = mesh[:, :2] - start
     widths = [float(np.linalg.norm(points[b] - points[a])) for a, b in CORNERS]
@@ -173,7 +194,7 @@ def draw(patch: Floats, mesh: Floats, ball: Eyeball, look: Floats, gain: Floats,
         radii = ball.share * np.array([widths[eye], max(widths)], np.float32)
         bare = float((centre - points[top]) @ axes[1]) - (1.0 - COVERED) * radii[1]  # white above the iris, if positive
         centre = centre - np.clip(bare, 0.0, MOST_RAISED * radii[1]) * axes[1]
-        _draw_ball(patch, lids, ball.ball * gain[eye], (centre, axes, np.asarray(radii, np.float32)), shown)
+        _draw_ball(patch, lids, ball.ball * gain[eye], (centre, axes, np.asarray(radii, np.float32)), shown, tone)
 
 
 def _draw_lashes(patch: Floats, lids: Floats, strength: float) -> None:
@@ -198,7 +219,9 @@ def _draw_lashes(patch: Floats, lids: Floats, strength: float) -> None:
     part += (0.75 * strength * dark)[..., None] * (0.3 * lid - part)
 
 
-def _draw_ball(patch: Floats, lids: Floats, ball: Floats, place: tuple[Floats, Floats, Floats], shown: float) -> None:
+def _draw_ball(
+    patch: Floats, lids: Floats, ball: Floats, place: tuple[Floats, Floats, Floats], shown: float, tone: Floats
+) -> None:
     centre, axes, radii = place
     x1, y1 = np.maximum(np.floor(lids.min(axis=0)).astype(int) - 1, 0)
     x2, y2 = np.minimum(np.ceil(lids.max(axis=0)).astype(int) + 2, patch.shape[1::-1])
@@ -212,10 +235,29 @@ def _draw_ball(patch: Floats, lids: Floats, ball: Floats, place: tuple[Floats, F
     width = float(np.linalg.norm(lids[8] - lids[0]))
     down = _below_lid(np.stack([x, y], axis=-1) - lids[0], lids, axes)
     colours *= (1.0 - SHADE * np.clip(1.0 - down / (SHADED * width), 0.0, 1.0))[..., None]
+    colours = _toned(colours, alpha, tone)
     ends = np.abs((np.stack([x, y], axis=-1) - (lids[0] + lids[8]) / 2) @ axes[0]) / width
     alpha = alpha * np.clip((0.5 - ends) / CORNER, 0.0, 1.0) * shown
     part = patch[y1:y2, x1:x2]
     part += alpha[..., None] * (colours - part)
+
+
+def _toned(colours: Floats, between: Floats, tone: Floats) -> Floats:
+    """Return the colours `(h, w, 3)` of a ball about as bright, and as rich in contrast, as `tone` has it.
+
+    Args:
+        colours: RGB.
+        between: `(h, w)` in [0, 1], what is seen of it between the lids.
+        tone: Mean and deviation of grey levels; 0 where they are not known.
+    """
+    total = float(between.sum())
+    if tone[0] <= 0.0 or total < LEAST_SEEN / 2:
+        return colours
+    mean = (colours * between[..., None]).sum(axis=(0, 1)) / total
+    deviation = float(np.sqrt((between * (colours - mean).mean(axis=2) ** 2).sum() / total))
+    times = float(np.clip(tone[0] / max(float(mean.mean()), 1.0), *DIMMER))
+    flatter = float(np.clip(tone[1] / max(deviation, 1.0), *FLATTER))
+    return np.asarray(times * mean + min(flatter, times) * (colours - mean), np.float32)
 
 
 def _below_lid(from_corner: Floats, lids: Floats, axes: Floats) -> Floats:

@@ -39,12 +39,14 @@ class Look:
         spread: Of skin about it.
         gaze: `(2, 2)` as `eyes.gaze` tells it.
         front: `(SIDE, SIDE)` in [0, 1], of the template: what lies before the face.
+        eyes: `(2,)` as `eyes.tone` tells it.
     """
 
     light: Floats
     spread: float
     gaze: Floats
     front: Floats
+    eyes: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ def face(
     lit: Floats,
     mesh: Floats,
     places: list[tuple[int, int]],
-    creases: Floats,
+    shading: Floats,
     own: float,
 ) -> Floats:
     """Return the new face on the canvas, `(h, w, 3)` float32 RGB, with no edge yet.
@@ -126,20 +128,20 @@ def face(
         lit: `(h, w, 3)` log colours of skin in the person's light (`expected`).
         mesh: `(468, 3)` of the new face.
         places: Row and column in the template, at `SIDE`, of both eyes.
-        creases: `(C, C)`, the logarithm of what the expression does to skin, in the template.
+        shading: `(C, C)`, the logarithm of what expression and light do to the face, in the template.
         own: In [0, 1], how much of the eyes and the mouth is to be left as the levels of the stranger have it.
     """
     level, across = 0, len(stranger.levels[0]) * OVAL_SHARE / canvas.width  # pixels of texture to a pixel of the frame
     while across > 2 * SHARP and level < len(stranger.levels) - 1:
         level, across = level + 1, across / 2
-    folds = _warped((1.0 - own) * creases, canvas)
-    logs = cv2.add(cv2.add(_warped(stranger.levels[level], canvas), cv2.merge([folds] * 3)), lit)
+    shaded = _warped((1.0 - own) * shading, canvas)
+    logs = cv2.add(cv2.add(_warped(stranger.levels[level], canvas), cv2.merge([shaded] * 3)), lit)
     patch = cv2.subtract(cv2.exp(logs, logs), (DARK,) * 4, logs)
     plain = patch.copy() if own else patch
     start = np.array(canvas.roi[:2], np.float32)
     more, skin = enlarged(look.light - stranger.light, SIDE), enlarged(look.light, SIDE)
     gains = np.stack([_gain(more[place], skin[place]) for place in places])
-    eyes.draw(patch, mesh, stranger.eyeball, look.gaze, gains, start)
+    eyes.draw(patch, mesh, stranger.eyeball, look.gaze, gains, start, tone=look.eyes)
     mouth.draw(patch, mesh, inside_mouth, start=start)
     return np.asarray(cv2.addWeighted(plain, own, patch, 1.0 - own, 0.0) if own else patch, np.float32)
 

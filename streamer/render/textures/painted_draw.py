@@ -95,7 +95,7 @@ class PaintedFaceDrawer(FaceDrawer):
         light = self._reader(self._small.whole(image, track.face))
         cells = self._lights.update(track.id, light.cells, seconds)
         front = self._fronts.update(track.id, self._reader.front(light.skin)[..., None], seconds)[..., 0]
-        return paint.Look(cells, light.spread, np.zeros((2, 2), np.float32), front)
+        return paint.Look(cells, light.spread, np.zeros((2, 2), np.float32), front, np.zeros(2, np.float32))
 
     def _face(self, canvas: paint.Canvas, original: Image, crop: Image, look: paint.Look) -> tuple[Floats, Floats]:
         """Return the crop on the canvas, lit as the person, and log colours of skin in that light, `(h, w, 3)` each."""

@@ -34,13 +34,15 @@ FILTERS = {
     "light": OneEuroConfig(min_cutoff=0.8, speed_gain=2.0),  # log colours a second
     "gaze": OneEuroConfig(min_cutoff=1.5, speed_gain=8.0),  # widths of an eye a second
     "mouth": OneEuroConfig(min_cutoff=1.5, speed_gain=3.0),  # weights of mouths a second
+    "eyes": OneEuroConfig(min_cutoff=1.0, speed_gain=2.0),  # half the grey levels a second
     "front": OneEuroConfig(min_cutoff=1.0, speed_gain=0.5),
 }
 PREPARED = 24  # strangers kept ready to be drawn: 2 MB each
 MAP_SIZE = 96  # pixels: what needs to be exact, lids and lips, is drawn by its outline
-TRIES = 40  # strangers tried on for a person, 10 ms each
+TRIES = 48  # strangers tried on for a person, 10 ms each
 KEPT = 4  # of them, the least like, of whom the key takes one
 TRIED_SIZE = 90.0  # pixels, the longer side of a face on which strangers are tried
+GREY = 128.0  # grey level
 TEETH_SKIN = 140.0  # grey level of skin to which the brightness of kept teeth belongs
 FINE_POINTS = np.array(FINE)
 
@@ -151,10 +153,11 @@ class TextureDrawer(Drawer[_Drawn]):
             self._made[track.id] = _Drawn(seconds, beta, other, view, stranger)
         finer = [self._finer(track) for track in tracks]
         damped = self._damped(finer, tracks, seconds, expression)
-        meshes, creases = self._reshaped(damped, tracks, beta), self._creases(damped)
+        meshes = self._reshaped(damped, tracks, beta)
+        shadings = self._shading(damped, [self._made[track.id].view.look for track in tracks])
         outlines = {track.id: inner_face(track.face) for track in tracks}
         boxes = [paint.corners(track.face.box) for track in covered]
-        for track, own, still, mesh, crease in zip(tracks, finer, damped, meshes, creases, strict=True):
+        for track, own, still, mesh, shading in zip(tracks, finer, damped, meshes, shadings, strict=True):
             hidden = boxes + [outline for n, outline in outlines.items() if n != track.id]
             mesh = as_open(mesh, still)
             drawn = replace(track.face, mesh=mesh)
@@ -162,7 +165,7 @@ class TextureDrawer(Drawer[_Drawn]):
             if canvas is not None:
                 canvas = replace(canvas, below=paint.without(canvas.below, image, hidden, canvas.roi))
                 made = self._made[track.id]
-                patch, lit = self._face(canvas, made.view, made.stranger, mesh, crease, own=beta)
+                patch, lit = self._face(canvas, made.view, made.stranger, mesh, shading, own=beta)
                 patch = self._finished(track.id, canvas, patch, lit, seconds)
                 paint.blend(image, canvas, patch, made.view.look, lit=lit)
         return len(stale)
@@ -193,7 +196,7 @@ class TextureDrawer(Drawer[_Drawn]):
         assert seen.mesh is not None
         view = replace(view, face=seen, fine=view.fine * scale)
         own = torch.from_numpy(seen.mesh.copy())[None].to(self._device)
-        creases = self._creases([seen.mesh])[0]
+        shading = self._shading([seen.mesh], [view.look])[0]
         others = torch.tensor(numbers, device=self._device)
         zeros = torch.zeros(len(numbers), device=self._device)
         meshes = self._model.reshape(own.expand(len(numbers), -1, -1), zeros, others).cpu().numpy()
@@ -203,7 +206,7 @@ class TextureDrawer(Drawer[_Drawn]):
             result = image.copy()
             if canvas is not None:
                 stranger = self._as_person(self._sketch(number), view, number)
-                patch, lit = self._face(canvas, view, stranger, mesh, creases, own=0.0)
+                patch, lit = self._face(canvas, view, stranger, mesh, shading, own=0.0)
                 paint.blend(result, canvas, patch, view.look, lit=lit)
             yield result, face
 
@@ -225,6 +228,7 @@ class TextureDrawer(Drawer[_Drawn]):
             light.spread,
             self._steady("gaze", track.id, eyes.gaze(fine), seconds),
             self._steady("front", track.id, self._reader.front(light.skin)[..., None], seconds)[..., 0],
+            self._steady("eyes", track.id, eyes.tone(image, fine), seconds, unit=GREY),
         )
         inside = self._inside_mouth(image, fine, light, track, seconds)
         known = self._made.get(track.id)  # who has a beard has it in the next frame
@@ -268,10 +272,11 @@ class TextureDrawer(Drawer[_Drawn]):
         return replace(stranger, levels=tuple(levels))
 
     @torch.inference_mode()
-    def _creases(self, meshes: Sequence[Floats]) -> Floats:
-        """Return what expressions do to skin, `(N, C, C)`."""
-        stacked = torch.from_numpy(np.stack(meshes)).to(self._device)
-        return self._textures.creases(stacked).cpu().numpy()
+    def _shading(self, meshes: Sequence[Floats], looks: Sequence[paint.Look]) -> Floats:
+        """Return what expressions do to skin and light to features, `(N, C, C)`."""
+        lights = np.stack([look.light for look in looks])
+        stacked = (torch.from_numpy(values).to(self._device) for values in (np.stack(meshes), lights))
+        return self._textures.shading(*stacked).cpu().numpy()
 
     def _as_person(self, stranger: Stranger, view: _View, number: int) -> Stranger:
         """Return a stranger with the colours of the person's features, and a beard where they have one."""
@@ -298,7 +303,7 @@ class TextureDrawer(Drawer[_Drawn]):
         return mesh
 
     def _face(
-        self, canvas: paint.Canvas, view: _View, stranger: Stranger, mesh: Floats, creases: Floats, *, own: float
+        self, canvas: paint.Canvas, view: _View, stranger: Stranger, mesh: Floats, shading: Floats, *, own: float
     ) -> tuple[Floats, Floats]:
         """Return the new face on the canvas and the log colours of skin in the person's light, `(h, w, 3)` each.
 
@@ -314,7 +319,7 @@ class TextureDrawer(Drawer[_Drawn]):
             lit=lit,
             mesh=mesh,
             places=self._eyes,
-            creases=creases,
+            shading=shading,
             own=own,
         )
         if not np.isfinite(patch.mean()):

@@ -89,6 +89,19 @@ def test_shine_is_held_down(regions: Regions) -> None:
     assert picture[shine].mean() < 1.25 * SKIN.mean()
 
 
+def test_a_nose_lit_from_above_loses_the_black_beneath_it_and_brows_stay_dark(regions: Regions) -> None:
+    crop = painted(regions)
+    x, y = POINTS[2] * SIZE
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    beneath = np.hypot(columns - x, 2 * (rows - y)) < 8
+    crop[beneath] *= 0.25
+    before, after = (np.log(picture[beneath].mean() / SKIN.mean()) for picture in (crop, mended(crop, regions)))
+    assert before < -1.2
+    assert -0.75 < after < -0.4
+    brows = (regions.brows > 0.9) & (regions.core > 0.9)
+    assert np.log(mended(crop, regions)[brows].mean() / SKIN.mean()) == pytest.approx(np.log(0.3), abs=0.25)
+
+
 def test_a_patch_of_shadow_on_a_cheek_is_held_down_and_a_beard_stays(regions: Regions) -> None:
     crop = painted(regions)
     y, x = np.mgrid[:SIZE, :SIZE]

@@ -50,7 +50,7 @@ class Strangers(TextureModel):
     def small_texture(self, pseudonym: int) -> Image:
         return np.asarray(cv2.resize(self.pictures[pseudonym], (80, 80), interpolation=cv2.INTER_AREA))
 
-    def creases(self, meshes: Tensor) -> Tensor:
+    def shading(self, meshes: Tensor, lights: Tensor) -> Tensor:
         return meshes.new_zeros(len(meshes), 8, 8)
 
     def may_be_bearded(self, pseudonym: int) -> bool:

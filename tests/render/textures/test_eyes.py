@@ -31,10 +31,13 @@ def ball():
     return eyes.Eyeball(white, 0.2)
 
 
-def drawn(look: tuple[float, float] = (0.0, 0.0), height: float = 20.0):
+UNKNOWN = np.zeros(2, np.float32)
+
+
+def drawn(look: tuple[float, float] = (0.0, 0.0), height: float = 20.0, tone: np.ndarray = UNKNOWN):
     patch = np.full((100, 220, 3), 120, np.float32)
     fine = mesh(look, height)
-    eyes.draw(patch, fine, ball(), eyes.gaze(fine), np.ones((2, 3), np.float32), np.zeros(2, np.float32))
+    eyes.draw(patch, fine, ball(), eyes.gaze(fine), np.ones((2, 3), np.float32), np.zeros(2, np.float32), tone=tone)
     return patch
 
 
@@ -50,6 +53,21 @@ def test_the_irises_are_drawn_there(look: float):
         eye = patch[centre - 24 : centre + 24]
         dark = np.flatnonzero(eye < 60).mean() - 24
         assert dark == pytest.approx(look * WIDTH, abs=1.5)
+
+
+@pytest.mark.parametrize(("bright", "varied"), [(0.6, 0.5), (0.8, 0.8)])
+def test_eyes_are_as_bright_and_as_rich_in_contrast_as_those_of_the_person(bright: float, varied: float):
+    seen = eyes.tone(np.clip(drawn(), 0, 255).astype(np.uint8), mesh())
+    wanted = seen * np.array([bright, varied], np.float32)
+    got = eyes.tone(np.clip(drawn(tone=wanted), 0, 255).astype(np.uint8), mesh())
+    assert got == pytest.approx(wanted, rel=0.15)
+    assert got[0] < 0.9 * seen[0]
+
+
+def test_of_eyes_of_few_pixels_nothing_is_told():
+    picture = np.full((100, 220, 3), 120, np.uint8)
+    assert (eyes.tone(picture, mesh() * np.float32(0.05)) == 0).all()
+    assert (eyes.tone(picture, mesh() - np.float32(400)) == 0).all()  # outside the picture
 
 
 def test_nothing_is_drawn_outside_the_lids():
