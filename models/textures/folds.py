@@ -39,8 +39,12 @@ def fit_folds(details: Floats, expressions: Tensor, regions: Regions) -> tuple[T
     return DEEPER * maps * torch.from_numpy(_where(regions)), neutral, deviation
 
 
+def inside_of(regions: Regions) -> Floats:
+    """Return 1 inside the face and softly 0 at its rim, `(SIZE, SIZE)`."""
+    return np.asarray(cv2.GaussianBlur(cv2.erode(regions.core, np.ones((9, 9))), (0, 0), 0.02 * SIZE), np.float32)
+
+
 def _where(regions: Regions) -> Floats:
     """Return where folds are drawn, `(SIZE, SIZE)` in [0, 1]: on skin inside the face, not in eyes and mouth."""
-    inside = cv2.GaussianBlur(cv2.erode(regions.core, np.ones((9, 9))), (0, 0), 0.02 * SIZE)
     openings = np.maximum(regions.eyes, regions.lips)
-    return np.asarray(inside * (1 - openings) * (1 - (1 - TAKEN) * regions.brows), np.float32)
+    return np.asarray(inside_of(regions) * (1 - openings) * (1 - (1 - TAKEN) * regions.brows), np.float32)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.textures.folds import MOST, SIZE
+from models.textures.folds import MOST, SIZE, inside_of
 from models.textures.regions import Floats, Regions
 
 CELLS = 16  # per side of the light that varies with the frame
@@ -68,6 +68,5 @@ def shaded(lights: Tensor, shades: Tensor, directions: Tensor, usual: Tensor) ->
 
 def _where(regions: Regions) -> Floats:
     """Return where features shade, `(SIZE, SIZE)` in [0, 1]: inside the face, eyes and mouth are drawn anew."""
-    inside = cv2.GaussianBlur(cv2.erode(regions.core, np.ones((9, 9))), (0, 0), 0.02 * SIZE)
     mouth, brows = 1 - 0.7 * regions.lips, 1 - 0.5 * regions.brows
-    return np.asarray(inside * (1 - regions.eyes) * mouth * brows, np.float32)
+    return np.asarray(inside_of(regions) * (1 - regions.eyes) * mouth * brows, np.float32)

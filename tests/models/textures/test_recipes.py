@@ -73,6 +73,28 @@ def test_no_seam_crosses_the_nose(donors: Donors) -> None:
     assert down[int(96 * POINTS[4, 1])] > 0.95
 
 
+def test_hairs_and_pores_are_of_one_donor() -> None:
+    """Those of two at once would be a veil."""
+    regions: Regions = make_regions(POINTS, 96)
+    chance = np.random.default_rng(0)
+    one, two = (chance.normal(0, 1, (96, 96, 3)).astype(np.float32) for _ in range(2))
+    mixed = compose(one, two, np.zeros_like(one), regions)
+    nose = (regions.lower > 0.95) & (regions.below > 0.95)
+    for where, own, other in ((regions.eyes > 0.95, one, two), (nose, two, one)):
+        assert np.corrcoef(mixed[where].ravel(), own[where].ravel())[0, 1] > 0.95
+        assert abs(np.corrcoef(mixed[where].ravel(), other[where].ravel())[0, 1]) < 0.35
+
+
+def test_no_shade_of_the_donor_of_skin_ends_at_an_edge() -> None:
+    """What is held down is held down softly: a plateau would have an outline."""
+    regions: Regions = make_regions(POINTS, 96)
+    ramp = np.broadcast_to(np.linspace(0, -0.6, 96, dtype=np.float32)[:, None, None], (96, 96, 3)).copy()
+    around = compose(np.zeros_like(ramp), np.zeros_like(ramp), ramp, regions)[:, 2, 0]
+    steps = np.abs(np.diff(around))
+    assert around.min() > -0.06
+    assert np.abs(np.diff(steps)).max() < 0.004
+
+
 def test_of_the_skin_around_pores_and_lines_stay_and_blotches_do_not() -> None:
     regions: Regions = make_regions(POINTS, 320)
     skin = np.zeros((320, 320, 3), np.float32)

@@ -107,26 +107,22 @@ def test_beards_suit_grown_men(model: Textures) -> None:
     assert model.age[allowed].min() > 16
 
 
-@pytest.mark.slow
 def test_of_those_that_suit_the_least_like_are_taken(model: Textures) -> None:
     """For grown people, of whom there are many kinds: the most like of all who may be taken is hardly like."""
     grown = torch.nonzero((model.age > 20) & (model.age < 47))[::150, 0].tolist()
     assert len(grown) > 8
     most, less = [], []
     for twin in grown:
-        person = seen(
-            model, WOMAN if model.female[twin] > 0.5 else MAN, float(model.age[twin]), float(model.tone[twin])
-        )
+        sex = WOMAN if model.female[twin] > 0.5 else MAN
+        person = seen(model, sex, float(model.age[twin]), float(model.tone[twin]))
         like = Sighting(person.crops, None, model.embeddings[twin][None], person.attributes)
-        chosen, any_one = (
-            [int(model.pseudonyms(one, torch.tensor([n]))[0]) for n in range(16)] for one in (like, person)
-        )
+        chosen, any_one = (model.pseudonyms(one, torch.arange(16)).tolist() for one in (like, person))
         likeness = model.embeddings @ model.embeddings[twin]
         assert twin not in chosen
         most.append(float(likeness[chosen].max()))
         less.append(float(likeness[any_one].mean() - likeness[chosen].mean()))
     assert np.mean(most) < 0.1
-    assert min(less) > 0.05
+    assert min(less) > 0.1
     assert np.mean(less) > 0.2
 
 
