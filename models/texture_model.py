@@ -15,8 +15,7 @@ class TextureModel(FaceModel):
     """A model of textures in its mesh template; the caller lights, moves and blends them."""
 
     light: Tensor  # (16, 16, 3), what the log light of all textures has in common
-    mouths: Tensor  # (M, 40, 96, 3) uint8 RGB, the insides of mouths, from lip to lip and corner to corner
-    mouth_openings: Tensor  # (M, 2), how far open and how wide each was, in distances of the eyes
+    teeth: Tensor  # (M, 96), how bright rows of teeth are from corner to corner of a mouth, by what is around each
 
     @abstractmethod
     def texture(self, pseudonym: int) -> npt.NDArray[np.uint8]:

@@ -45,7 +45,7 @@ class TexturesConfig:
         embedding: E, values of the recogniser's embedding.
         expressions: How many directions of the mesh tell what a face does.
         shape_directions: How many tell whose it is.
-        mouths: M, insides of open mouths.
+        teeth: M, rows of teeth.
         directions: k, of light, in which features shade.
     """
 
@@ -56,7 +56,7 @@ class TexturesConfig:
     embedding: int = 128
     expressions: int = 6
     shape_directions: int = 40
-    mouths: int = 26
+    teeth: int = 1
     directions: int = 6
 
 
@@ -78,8 +78,7 @@ class Textures(TextureModel):
     beard: Tensor  # (B,) logarithm: how much darker jaw and upper lip are than cheeks
     brows: Tensor  # (B,) logarithm: how much darker brows are than skin, below 0 (`models.textures.skin.brow_darkness`)
     embeddings: Tensor  # (B, E) unit, of each stranger as drawn, less the mean of all
-    mouths: Tensor  # (M, 40, 96, 3) uint8 RGB: insides of mouths, from corner to corner and lip to lip
-    mouth_openings: Tensor  # (M, 2): how far open and wide each is, in distances of the eyes' outer corners
+    teeth: Tensor  # (M, 96): how bright rows of teeth are from corner to corner of a mouth, by what is around each
     folds: Tensor  # (e, 160, 160): what a deviation of each expression does to skin, logarithm of brightness
     neutral: Tensor  # (e,): expressions of a face at rest
     deviation: Tensor  # (e,): of expressions
@@ -103,8 +102,7 @@ class Textures(TextureModel):
             "beard": ((config.strangers,), torch.float32),
             "brows": ((config.strangers,), torch.float32),
             "embeddings": ((config.strangers, config.embedding), torch.float32),
-            "mouths": ((config.mouths, 40, 96, 3), torch.uint8),
-            "mouth_openings": ((config.mouths, 2), torch.float32),
+            "teeth": ((config.teeth, 96), torch.float32),
             "folds": ((config.expressions, SIZE, SIZE), torch.float16),
             "neutral": ((config.expressions,), torch.float32),
             "deviation": ((config.expressions,), torch.float32),

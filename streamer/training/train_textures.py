@@ -38,12 +38,7 @@ QUALITY = 95  # of 100, of the pictures in the checkpoint
 EXPRESSIONS = 6  # directions of the mesh that tell what a face does
 SHAPE_DIRECTIONS = 40  # that tell whose it is
 MANY = 200  # faces, from which on those of identity are found anew
-MOUTHS = 26  # insides of mouths that are kept
-OPEN = 0.05  # of the distance of the eyes' outer corners, from which on a mouth shows its inside
-DARK_MOUTH = 75.0  # grey level: where the brighter parts are darker, there are no teeth
-MOST_BRIGHTER = 1.4  # times: teeth far back stay in the dark
-TEETH, TEETH_TINT = 155.0, 0.75  # grey level of the brighter ones, and how much of their hue stays
-EVEN_TEETH = 0.6  # of the dark between teeth goes: seen small it is a brace
+MOUTHS = 26  # rows of teeth that are kept
 DISTINCT = 0.5  # times the mean of two donors' features: about the mean, no nose or mouth looks out of place
 LEAST_DISTINCT = 0.6  # times as far as usual everybody's features move those of the mean, which are like all
 EVERY = 10  # strangers between two whose light is read: all are lit alike
@@ -191,7 +186,7 @@ def _filled(
     """Return the model with all but what needs its pictures drawn."""
     enlarged = cv2.resize(mean_light, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
     encoded = [_encoded(mended[number].texture, enlarged) for number in used]
-    strips, openings = _mouths(donors)
+    teeth = _teeth(donors)
     config = TexturesConfig(
         size=SIZE,
         donors=len(used),
@@ -199,7 +194,7 @@ def _filled(
         strangers=len(recipes),
         expressions=EXPRESSIONS,
         shape_directions=SHAPE_DIRECTIONS,
-        mouths=len(strips),
+        teeth=len(teeth),
         directions=DIRECTIONS,
     )
     model = Textures(config, template).eval()
@@ -217,8 +212,7 @@ def _filled(
     model.ancestry.copy_(torch.from_numpy(ancestries))
     beards = [max(mended[n].fitness.beard for n in (r.upper, r.lower, r.skin)) for r in recipes]
     model.beard.copy_(torch.tensor(beards))
-    model.mouths.copy_(torch.from_numpy(strips))
-    model.mouth_openings.copy_(torch.from_numpy(openings))
+    model.teeth.copy_(torch.from_numpy(teeth))
     return model
 
 
@@ -234,38 +228,12 @@ def _encoded(texture: Texture, mean_light: Floats) -> Image:
     return np.asarray(written, np.uint8).ravel()
 
 
-def _mouths(donors: Sequence[Donor]) -> tuple[Image, Floats]:
-    """Return the insides of open mouths, `(M, 40, 96, 3)`, and how open and wide they are, `(M, 2)`.
-
-    Those that the labels name, or of all, as different ones as can be.
-    """
-    named = [donor for donor in donors if donor.label.mouth]
-    found = [(mouth.opening(d.fine), mouth.strip(d.picture, d.fine)) for d in named or donors]
-    wide = [one for one in found if named or one[0][0] > OPEN] or found
-    openings = np.stack([opening for opening, _ in wide]).astype(np.float32)
-    chosen = _apart(openings, MOUTHS)
-    return np.stack([_in_shade(wide[row][1]) for row in chosen]), openings[chosen]
-
-
-def _in_shade(strip: Image) -> Image:
-    """Return the inside of a mouth with teeth as bright as they are behind lips, even, and less yellow and red."""
-    pixels = strip.astype(np.float32)
-    bright = max(float(np.percentile(pixels.min(axis=2), 90)), 1.0)  # white, not lips and tongue
-    if bright > DARK_MOUTH:  # there are teeth
-        even = cv2.GaussianBlur(cv2.morphologyEx(pixels, cv2.MORPH_CLOSE, np.ones((3, 7))), (0, 0), 1.2)
-        pixels = min(MOST_BRIGHTER, TEETH / bright) * (pixels + EVEN_TEETH * (even - pixels))
-    grey = pixels.mean(axis=2, keepdims=True)
-    return np.asarray(np.clip(grey + TEETH_TINT * (pixels - grey), 0.0, 255.0), np.uint8)
-
-
-def _apart(points: Floats, count: int) -> list[int]:
-    """Return the rows of up to `count` points, each farthest from all before it (Gonzalez 1985)."""
-    chosen = [int(points[:, 0].argmax())]
-    distance = np.linalg.norm(points - points[chosen[0]], axis=1)
-    while len(chosen) < min(count, len(points)):
-        chosen.append(int(distance.argmax()))
-        distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
-    return chosen
+def _teeth(donors: Sequence[Donor]) -> Floats:
+    """Return the rows of teeth `(M, 96)` in the mouths that the labels name, or of all; even ones where none show."""
+    named = [donor for donor in donors if donor.label.mouth] or donors
+    found = [mouth.teeth_in(mouth.strip(donor.picture, donor.fine)) for donor in named]
+    rows = [row for row in found if row is not None]
+    return np.stack(rows[:MOUTHS]) if rows else np.ones((1, mouth.STRIP[0]), np.float32)
 
 
 @torch.inference_mode()

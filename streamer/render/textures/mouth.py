@@ -1,8 +1,7 @@
-"""The inside of an open mouth, teeth and tongue of nobody, drawn between the lips and nowhere else.
+"""The inside of an open mouth, drawn between the lips and nowhere else.
 
-A mouth's inside is kept as a strip whose upper edge is the upper lip and whose lower edge the lower one, from corner to
-corner. Drawn is the one that was about as far open, as wide, and showed as much of the teeth; where that changes, both
-for a moment.
+What shows there, teeth, tongue or the dark, is as in the person's mouth, so coarsely that no tooth of theirs can be
+told; where it is teeth, they are a stranger's.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from streamer.render.textures import strips
 from streamer.types import Floats, Image
 
 STRIP = (96, 40)  # pixels, width and height of a strip
@@ -18,52 +18,60 @@ LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
 SHUT = (0.02, 0.05)  # of the mouth's width: below, lips touch; from the second on all between them is drawn
 LIP = 0.008  # of the texture's side: how far from the edge of a lip its colour is taken
 PARTING, PARTED = 0.018, 0.42  # of the mouth's width, how thick the line between closed lips is, and how dark
-WIDTH_WEIGHT, TEETH_WEIGHT = 0.5, 0.15  # eye distances of opening that a unit of width, or of teeth, counts for
-TEETH = (0.48, 0.78)  # brightness over that of skin, below which no teeth show, and from which on they do
-BRIGHTER = (0.6, 1.4)  # times as bright over skin as they are kept teeth are drawn, as those of the person are
-TEETH_HUES = (0.88, 1.14)  # times as much of each channel as the light makes expect
-UPPER_TEETH = (slice(4, 20), slice(28, 68))  # rows and columns of a strip that they are seen in
-SHADE = 0.3  # how much darker it is beneath the upper lip
-SHADED = 0.3  # of the opening, how far down
-
-
-def opening(mesh: Floats) -> Floats:
-    """Return how far open and how wide a mouth is, `(2,)`, in distances of the eyes' outer corners."""
-    unit = max(float(np.linalg.norm(mesh[33, :2] - mesh[263, :2])), 1e-6)
-    pairs = mesh[[13, 78], :2] - mesh[[14, 308], :2]
-    return np.asarray(np.linalg.norm(pairs, axis=1) / unit, np.float32)
-
-
-def whiteness(strip: Image, skin: float) -> float:
-    """Return how bright teeth are in the inside of a mouth, over the grey level of the skin; low where none show."""
-    white = strip[UPPER_TEETH].min(axis=2)  # lips and tongue are red
-    return float(np.quantile(white, 0.7)) / max(skin, 1.0)
-
-
-def hue(strip: Image) -> Floats:
-    """Return the hue of the teeth in the inside of a mouth, `(3,)` of mean 1."""
-    pixels = strip[UPPER_TEETH].reshape(-1, 3).astype(np.float32) + 1.0
-    white = pixels.min(axis=1)
-    colour = pixels[white >= np.quantile(white, 0.7)].mean(axis=0)
-    return np.asarray(colour / colour.mean(), np.float32)
-
-
-def teeth(whiteness: float) -> float:
-    """Return how much of the teeth a mouth shows, in [0, 1]."""
-    low, high = TEETH
-    return float(np.clip((whiteness - low) / (high - low), 0.0, 1.0))
+COARSE = (5, 6)  # colours of the person's mouth that are read, across and down: two teeth or more share one
+TEETH = (0.4, 0.7)  # brightness over that of skin, below which no teeth show, and from which on they do
+PALE = (0.55, 0.75)  # the least channel by the most: likewise; lips and tongue are red
+TOOTH = 0.6  # power of the ratio in which columns of teeth are shown: dark lines, seen small, are a comb
+MIDDLE = slice(28, 68)  # columns of a strip whose teeth stand in front
+FEWEST, EVENLY = 8, 0.8  # rows of a strip with teeth, which are about as bright as its brightest
+WHITE, GREY = 75.0, 0.65  # grey level of teeth in a donor's picture, at least, and their least channel by their most
+DARK = 0.5  # logarithm: what is darker than teeth by more is none
 
 
 def strip(image: Image, mesh: Floats) -> Image:
     """Return the inside of the mouth in `image` as a strip, `(40, 96, 3)` uint8 RGB."""
-    width, height = STRIP
-    across = np.linspace(0, 1, width, dtype=np.float32)
-    upper, lower = _curves(mesh, across)
-    down = np.linspace(0.04, 0.96, height, dtype=np.float32)[:, None, None]
-    where = upper + down * (lower - upper)  # (height, width, 2)
-    return np.asarray(
-        cv2.remap(image, where.astype(np.float32), None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    )
+    return strips.read(image, mesh, (UPPER, LOWER), STRIP)
+
+
+def coarse(image: Image, mesh: Floats) -> Floats:
+    """Return what can be seen in the mouth in `image`, `(6, 5, 3)` RGB, with no gap in a row of teeth."""
+    seen = np.asarray(cv2.resize(strip(image, mesh), COARSE, interpolation=cv2.INTER_AREA), np.float32)
+    closed = cv2.morphologyEx(seen, cv2.MORPH_CLOSE, np.ones((1, 3)))
+    return np.asarray(seen + _pale(closed)[..., None] * (closed - seen), np.float32)
+
+
+def inside(coarse: Floats, teeth: Floats, skin: float) -> Floats:
+    """Return the inside of a mouth, `(40, 96, 3)` float32 RGB.
+
+    Args:
+        coarse: As `coarse` returns it.
+        teeth: `(96,)`, as `teeth_in` returns them, of whoever is drawn.
+        skin: Grey level of the skin around, over which teeth are white.
+    """
+    smooth = np.clip(cv2.resize(coarse, STRIP, interpolation=cv2.INTER_CUBIC), 0.0, 255.0)
+    white = _step(smooth.min(axis=2) / max(skin, 1.0), TEETH) * _pale(smooth)
+    return np.asarray(smooth * (1.0 + white * (teeth**TOOTH - 1.0))[..., None], np.float32)
+
+
+def _pale(colours: Floats) -> Floats:
+    return _step(colours.min(axis=-1) / np.maximum(colours.max(axis=-1), 1.0), PALE)
+
+
+def _step(values: Floats, ends: tuple[float, float]) -> Floats:
+    return np.asarray(np.clip((values - ends[0]) / (ends[1] - ends[0]), 0.0, 1.0))
+
+
+def teeth_in(strip: Image) -> Floats | None:
+    """Return how bright each column of a row of teeth is by what is around it, `(96,)`; None where none are seen."""
+    least, most = (channel(strip, axis=2).astype(np.float32) for channel in (np.min, np.max))
+    rows, greys = (np.median(part[:, MIDDLE], axis=1) for part in (least, least / np.maximum(most, 1.0)))
+    seen = (rows > max(WHITE, EVENLY * float(rows.max()))) & (greys > GREY)
+    if seen.sum() < FEWEST:
+        return None
+    columns = np.log(least[seen] + 8.0).mean(axis=0)[None]
+    columns = np.maximum(columns, np.median(columns[:, MIDDLE]) - DARK)  # beside the teeth is nothing to see
+    around = cv2.GaussianBlur(columns, (0, 0), STRIP[0] / COARSE[0] / 2, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(np.exp(columns - around)[0], np.float32)
 
 
 def closed(texture: Image, points: Floats) -> Image:
@@ -93,12 +101,6 @@ def _along(texture: Image, x: Floats, y: Floats) -> Floats:
     return np.asarray(cv2.blur(cv2.remap(texture, where, None, cv2.INTER_LINEAR).astype(np.float32), (5, 1)))
 
 
-def nearest(mouths: Floats, wanted: Floats) -> int:
-    """Return which of the mouths `(M, 3)` is most like `wanted` `(3,)`: how open, how wide, how much of the teeth."""
-    apart = (mouths - wanted) * np.array([1.0, WIDTH_WEIGHT, TEETH_WEIGHT], np.float32)
-    return int(np.square(apart).sum(axis=1).argmin())
-
-
 def draw(patch: Floats, mesh: Floats, inside: Floats, *, start: Floats) -> None:
     """Draw a mouth's inside between the lips of `mesh`, in place.
 
@@ -109,8 +111,7 @@ def draw(patch: Floats, mesh: Floats, inside: Floats, *, start: Floats) -> None:
         start: `(2,)`, where in the frame the patch begins.
     """
     left, right = mesh[78, :2] - start, mesh[308, :2] - start
-    along = right - left
-    width = float(np.linalg.norm(along))
+    width = float(np.linalg.norm(right - left))
     gap = float(np.linalg.norm(mesh[13, :2] - mesh[14, :2]))
     shown = (gap / max(width, 1e-6) - SHUT[0]) / (SHUT[1] - SHUT[0])
     if width < 4.0:
@@ -126,14 +127,10 @@ def draw(patch: Floats, mesh: Floats, inside: Floats, *, start: Floats) -> None:
         return
     size = (round(min(STRIP[0], max(width, 8.0))), round(min(STRIP[1], max(gap, 4.0))))  # gaps of teeth must not alias
     inside = np.asarray(cv2.resize(inside, size, interpolation=cv2.INTER_AREA))
-    share = _to_strip(mesh[:, :2] - start, (x1, y1, x2, y2), along / width, width)
-    where = (share * np.array(size, np.float32) - 0.5).astype(np.float32)
-    colours = cv2.remap(inside, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    depth = share[..., 1]
-    colours *= (1.0 - SHADE * np.clip(1.0 - depth / SHADED, 0.0, 1.0))[..., None]
-    alpha = smooth_polygon(lips - np.array([x1, y1], np.float32), (x2 - x1, y2 - y1))[..., None] * min(1.0, shown)
+    colours = strips.at(inside, strips.shares(mesh[:, :2] - start, (UPPER, LOWER), (x1, y1, x2, y2)))
+    alpha = min(1.0, shown) * strips.smooth_polygon(lips - np.array([x1, y1], np.float32), (x2 - x1, y2 - y1))
     part = patch[y1:y2, x1:x2]
-    part += alpha * (colours - part)
+    part += alpha[..., None] * (colours - part)
 
 
 def _draw_parting(patch: Floats, line: Floats, width: float) -> None:
@@ -148,36 +145,3 @@ def _draw_parting(patch: Floats, line: Floats, width: float) -> None:
     cv2.polylines(drawn, [inner], False, 255, max(1, round(PARTING * width)), cv2.LINE_AA, 4)
     dark = cv2.GaussianBlur(drawn.astype(np.float32) / 255.0, (0, 0), max(0.6, 0.6 * PARTING * width))
     patch[y1:y2, x1:x2] *= (1.0 - PARTED * dark)[..., None]
-
-
-def _to_strip(mesh: Floats, roi: tuple[int, int, int, int], along: Floats, width: float) -> Floats:
-    """Return where in the strip each pixel of `roi` lies, `(h, w, 2)` as shares of its width and height."""
-    x, y = np.meshgrid(np.arange(roi[0], roi[2], dtype=np.float32), np.arange(roi[1], roi[3], dtype=np.float32))
-    x, y = x - mesh[78, 0], y - mesh[78, 1]
-    across, down = x * along[0] + y * along[1], y * along[0] - x * along[1]
-    edges = []
-    for indices in (UPPER, LOWER):
-        points = (mesh[list(indices)] - mesh[78]) @ np.array([[along[0], -along[1]], [along[1], along[0]]])
-        order = np.argsort(points[:, 0])
-        edges.append(np.interp(across, points[order, 0], points[order, 1]))
-    upper, lower = edges
-    share = (down - upper) / np.maximum(lower - upper, 0.5)
-    return np.asarray(np.stack([across / width, np.clip(share, 0.0, 1.0)], axis=-1), np.float32)
-
-
-def smooth_polygon(corners: Floats, size: tuple[int, int]) -> Floats:
-    """Return how much of each pixel lies within a polygon, `(h, w)` in [0, 1]."""
-    mask = np.zeros((size[1] * 4, size[0] * 4), np.uint8)
-    cv2.fillPoly(mask, [np.round(((corners + 0.5) * 4 - 0.5) * 16).astype(np.int32)], 255, shift=4)
-    return np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0)
-
-
-def _curves(mesh: Floats, across: Floats) -> tuple[Floats, Floats]:
-    """Return points along the inner lips, `(n, 2)` each, at shares `across` of the way from corner to corner."""
-    curves = []
-    for indices in (UPPER, LOWER):
-        points = mesh[list(indices), :2]
-        along = points[-1] - points[0]
-        place = np.maximum.accumulate((points - points[0]) @ along / max(float(along @ along), 1e-6))
-        curves.append(np.stack([np.interp(across, place, points[:, axis]) for axis in range(2)], axis=-1))
-    return curves[0], curves[1]

@@ -39,7 +39,7 @@ class Look:
         spread: Of skin about it.
         gaze: `(2, 2)` as `eyes.gaze` tells it.
         front: `(SIDE, SIDE)` in [0, 1], of the template: what lies before the face.
-        eyes: `(2,)` as `eyes.tone` tells it.
+        eyes: `(2, 3, 5)` as `eyes.coarse` tells it.
     """
 
     light: Floats
@@ -141,7 +141,7 @@ def face(
     start = np.array(canvas.roi[:2], np.float32)
     more, skin = enlarged(look.light - stranger.light, SIDE), enlarged(look.light, SIDE)
     gains = np.stack([_gain(more[place], skin[place]) for place in places])
-    eyes.draw(patch, mesh, stranger.eyeball, look.gaze, gains, start, tone=look.eyes)
+    eyes.draw(patch, mesh, stranger.eyeball, look.gaze, gains, start, levels=look.eyes)
     mouth.draw(patch, mesh, inside_mouth, start=start)
     return np.asarray(cv2.addWeighted(plain, own, patch, 1.0 - own, 0.0) if own else patch, np.float32)
 

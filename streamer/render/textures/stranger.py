@@ -45,12 +45,14 @@ class Stranger:
         light: `(CELLS, CELLS, 3)`, in which the texture was lit.
         eyeball: Of either eye.
         tones: Of the features.
+        teeth: `(96,)` (`mouth.teeth_in`).
     """
 
     levels: tuple[Floats, ...]
     light: Floats
     eyeball: eyes.Eyeball
     tones: Tones
+    teeth: Floats
 
 
 def feature_masks(reader: LightReader, points: Floats) -> FeatureMasks:
@@ -63,7 +65,14 @@ def feature_masks(reader: LightReader, points: Floats) -> FeatureMasks:
 
 
 def prepare(
-    texture: Image, points: Floats, common: Floats, eye: eyes.Eyeball, *, reader: LightReader, levels: int = LEVELS
+    texture: Image,
+    points: Floats,
+    common: Floats,
+    eye: eyes.Eyeball,
+    teeth: Floats,
+    *,
+    reader: LightReader,
+    levels: int = LEVELS,
 ) -> Stranger:
     """Return the stranger whose face is `texture`, `(S, S, 3)` uint8 RGB in the template `points`.
 
@@ -72,6 +81,7 @@ def prepare(
         points: `(468, 2)` in the unit square.
         common: `(CELLS, CELLS, 3)`: what the light of all textures has in common.
         eye: Theirs.
+        teeth: Theirs, `(96,)`.
         reader: Of the template.
         levels: Sizes to keep it in.
     """
@@ -84,7 +94,7 @@ def prepare(
     sizes = [flat]
     for _ in range(levels - 1):
         sizes.append(np.asarray(cv2.resize(sizes[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)))
-    return Stranger(tuple(sizes), light, eye, replace(read.tones, brows=_without_tint(read.tones.brows, 1.0)))
+    return Stranger(tuple(sizes), light, eye, replace(read.tones, brows=_without_tint(read.tones.brows, 1.0)), teeth)
 
 
 def with_tones(stranger: Stranger, tones: Tones, masks: FeatureMasks) -> Stranger:

@@ -23,7 +23,7 @@ from streamer.render.smooth import OneEuro, OneEuroConfig
 from streamer.render.textures import eyes, mouth, paint
 from streamer.render.textures.beard import Beard, BeardReader, with_beard
 from streamer.render.textures.finisher import Finisher
-from streamer.render.textures.light import SIDE, Light, LightReader, Tones, logarithm
+from streamer.render.textures.light import SIDE, LightReader, Tones, logarithm
 from streamer.render.textures.openings import as_open
 from streamer.render.textures.shrink import shrunk
 from streamer.render.textures.stranger import Stranger, enlarged, feature_masks, prepare, with_tones
@@ -33,8 +33,8 @@ FILTERS = {
     "fine": MESH_FILTER,
     "light": OneEuroConfig(min_cutoff=0.8, speed_gain=2.0),  # log colours a second
     "gaze": OneEuroConfig(min_cutoff=1.5, speed_gain=8.0),  # widths of an eye a second
-    "mouth": OneEuroConfig(min_cutoff=1.5, speed_gain=3.0),  # weights of mouths a second
-    "eyes": OneEuroConfig(min_cutoff=1.0, speed_gain=2.0),  # half the grey levels a second
+    "mouth": OneEuroConfig(min_cutoff=2.0, speed_gain=4.0),  # half the grey levels a second
+    "eyes": OneEuroConfig(min_cutoff=1.5, speed_gain=4.0),  # half the grey levels a second
     "front": OneEuroConfig(min_cutoff=1.0, speed_gain=0.5),
 }
 PREPARED = 24  # strangers kept ready to be drawn: 2 MB each
@@ -43,7 +43,6 @@ TRIES = 48  # strangers tried on for a person, 10 ms each
 KEPT = 4  # of them, the least like, of whom the key takes one
 TRIED_SIZE = 90.0  # pixels, the longer side of a face on which strangers are tried
 GREY = 128.0  # grey level
-TEETH_SKIN = 140.0  # grey level of skin to which the brightness of kept teeth belongs
 FINE_POINTS = np.array(FINE)
 
 
@@ -55,7 +54,7 @@ class _View:
         face: The person's, with exact lips and lids.
         look: Of the person.
         fine: `(F, 2)`, by what lips and lids differ from the mesh that found the face.
-        inside_mouth: `(40, 96, 3)` float32 RGB.
+        mouth: What can be seen in the person's (`mouth.coarse`), and the grey level of the skin around.
         tones: Of the person's features.
         beard: The person's.
     """
@@ -63,7 +62,7 @@ class _View:
     face: Face
     look: paint.Look
     fine: Floats
-    inside_mouth: Floats
+    mouth: tuple[Floats, float]
     tones: Tones
     beard: Beard
 
@@ -93,11 +92,7 @@ class TextureDrawer(Drawer[_Drawn]):
         self._masks = feature_masks(self._reader, points)
         self._beards = BeardReader(points, self._reader.skin)
         self._common = model.light.cpu().numpy()
-        self._strips = model.mouths.cpu().numpy().astype(np.float32)  # (M, 40, 96, 3)
-        self._whiteness = np.array([mouth.whiteness(strip, TEETH_SKIN) for strip in self._strips], np.float32)  # (M,)
-        self._hues = np.array([mouth.hue(np.asarray(strip, np.uint8)) for strip in self._strips])  # (M, 3)
-        shown = [mouth.teeth(white) for white in self._whiteness]
-        self._mouths = np.column_stack([model.mouth_openings.cpu().numpy(), shown]).astype(np.float32)  # (M, 3)
+        self._teeth = model.teeth.float().cpu().numpy()  # (M, 96)
         self._finished = Finisher()
         self._prepared: dict[int, Stranger] = {}
         self._usual_eye: eyes.Eyeball | None = None
@@ -228,28 +223,13 @@ class TextureDrawer(Drawer[_Drawn]):
             light.spread,
             self._steady("gaze", track.id, eyes.gaze(fine), seconds),
             self._steady("front", track.id, self._reader.front(light.skin)[..., None], seconds)[..., 0],
-            self._steady("eyes", track.id, eyes.tone(image, fine), seconds, unit=GREY),
+            self._steady("eyes", track.id, eyes.coarse(image, fine), seconds, unit=GREY),
         )
-        inside = self._inside_mouth(image, fine, light, track, seconds)
+        seen = self._steady("mouth", track.id, mouth.coarse(image, fine), seconds, unit=GREY)
+        skin = float(np.exp(enlarged(light.cells, SIDE)[self._mouth]).mean())
         known = self._made.get(track.id)  # who has a beard has it in the next frame
         beard = known.view.beard if known else self._beards(logarithm(crop), light.cells)
-        return _View(face, look, exact[FINE_POINTS, :2] - mesh[FINE_POINTS, :2], inside, light.tones, beard)
-
-    def _inside_mouth(self, image: Image, fine: Floats, light: Light, track: Track, seconds: float) -> Floats:
-        """Return the inside of a mouth as open and wide as the person's, with teeth like theirs, `(40, 96, 3)`."""
-        skin = enlarged(light.cells, SIDE)[self._mouth]
-        own, expected = mouth.strip(image, fine), paint.white(skin)
-        level = float(np.exp(skin).mean())
-        white = mouth.whiteness(own, level)
-        shown = mouth.teeth(white)
-        chosen = mouth.nearest(self._mouths, np.append(mouth.opening(fine), shown))
-        weights = np.zeros(len(self._mouths), np.float32)
-        brighter = np.clip(white / max(float(self._whiteness[chosen]), 1e-6), *mouth.BRIGHTER)
-        weights[chosen] = 1.0 + shown * (brighter - 1.0)
-        teeth = np.clip(mouth.hue(own) / self._hues[chosen] / expected, *mouth.TEETH_HUES)
-        hue = expected * (1.0 + shown * (teeth - 1.0)) * level / TEETH_SKIN
-        weights, hue = np.split(self._steady("mouth", track.id, np.append(weights, hue), seconds), [len(weights)])
-        return np.asarray(np.tensordot(weights, self._strips, axes=1) * hue, np.float32)
+        return _View(face, look, exact[FINE_POINTS, :2] - mesh[FINE_POINTS, :2], (seen, skin), light.tones, beard)
 
     def _stranger(self, image: Image, view: _View, number: int, *, beta: float) -> Stranger:
         """Return who is drawn: a stranger, mixed with the person as far as beta asks for it."""
@@ -257,7 +237,7 @@ class TextureDrawer(Drawer[_Drawn]):
         if prepared is None:
             texture = self._textures.texture(number)
             eye = eyes.eyeball(texture, self._network(texture, self._template_mesh(len(texture))))
-            prepared = prepare(texture, self._points, self._common, eye, reader=self._reader)
+            prepared = prepare(texture, self._points, self._common, eye, self._teeth_of(number), reader=self._reader)
         self._prepared[number] = prepared  # to the end, as the last that was asked for
         if len(self._prepared) > PREPARED:
             del self._prepared[next(iter(self._prepared))]
@@ -288,7 +268,12 @@ class TextureDrawer(Drawer[_Drawn]):
         texture = self._textures.small_texture(number)
         if self._usual_eye is None:
             self._usual_eye = eyes.eyeball(texture, self._network(texture, self._template_mesh(len(texture))))
-        return prepare(texture, self._points, self._common, self._usual_eye, reader=self._reader, levels=1)
+        return prepare(
+            texture, self._points, self._common, self._usual_eye, self._teeth_of(number), reader=self._reader, levels=1
+        )
+
+    def _teeth_of(self, number: int) -> Floats:
+        return np.asarray(self._teeth[number % len(self._teeth)])
 
     def _template_mesh(self, side: int) -> Floats:
         return np.pad(self._points * side, ((0, 0), (0, 1))).astype(np.float32)
@@ -315,7 +300,7 @@ class TextureDrawer(Drawer[_Drawn]):
             canvas,
             stranger,
             view.look,
-            view.inside_mouth,
+            mouth.inside(view.mouth[0], stranger.teeth, view.mouth[1]),
             lit=lit,
             mesh=mesh,
             places=self._eyes,

@@ -37,8 +37,7 @@ class Strangers(TextureModel):
         self.pictures = [_picture(points, skin) for skin in SKINS]
         light = np.mean([LightReader(points)(picture).cells for picture in self.pictures], axis=0)
         self.register_buffer("light", torch.from_numpy(light - light.mean(axis=(0, 1))))
-        self.register_buffer("mouths", torch.full((1, 40, 96, 3), 60, dtype=torch.uint8))
-        self.register_buffer("mouth_openings", torch.tensor([[0.2, 0.5]]))
+        self.register_buffer("teeth", torch.ones(1, 96))
 
     @property
     def crop_size(self) -> int:

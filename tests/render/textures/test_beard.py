@@ -65,9 +65,8 @@ def test_hollow_cheeks_are_no_beard(reader: beard.BeardReader, points: Floats):
 
 def test_a_stranger_gets_hairs_of_nobody_where_the_beard_is(reader: beard.BeardReader, points: Floats):
     flat = tuple(np.zeros((side, side, 3), np.float32) for side in (192, 96))
-    nobody = Stranger(
-        flat, np.zeros((CELLS, CELLS, 3)), Eyeball(np.zeros((4, 4, 3)), 0.2), Tones(np.zeros(3), np.zeros(3), 0.0)
-    )
+    tones = Tones(np.zeros(3), np.zeros(3), 0.0)
+    nobody = Stranger(flat, np.zeros((CELLS, CELLS, 3)), Eyeball(np.zeros((4, 4, 3)), 0.2), tones, np.ones(96))
     assert beard.with_beard(nobody, read(reader, crop(points, sides=slice(0)))) is nobody
     bearded = beard.with_beard(nobody, read(reader, crop(points)))
     x, y = (points[200] * 96).astype(int)

@@ -31,6 +31,7 @@ def drawn(level: Floats, own: Tones, persons: Tones, **where: bool) -> Floats:
         np.zeros((CELLS, CELLS, 3), np.float32),
         Eyeball(np.zeros((4, 4, 3), np.float32), 0.2),
         own,
+        np.ones(96, np.float32),
     )
     return with_tones(stranger, persons, masks).levels[0][4, 4]
 
@@ -82,7 +83,7 @@ def test_what_shines_or_is_tinted_in_a_texture_is_held() -> None:
     stained[50:58, 26:34], stained[40:48, 60:68] = (220, 190, 170), (90, 90, 110)  # shine, and a blue shade
     eye = Eyeball(np.zeros((4, 4, 3), np.float32), 0.2)
     common = np.zeros((CELLS, CELLS, 3), np.float32)
-    level = prepare(stained, points, common, eye, reader=reader, levels=1).levels[0]
+    level = prepare(stained, points, common, eye, np.ones(96, np.float32), reader=reader, levels=1).levels[0]
     assert level.mean(axis=2)[54, 30] < sum(SHINE) + 0.01
     tint = level[44, 64] - level[44, 64].mean()
     assert np.abs(tint).max() < MOST_TINT + 0.01
