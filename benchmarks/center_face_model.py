@@ -1,6 +1,6 @@
-"""Writes `streamer/faces/weights/center-face.tflite` from CenterFace as its authors published it, for XNNPACK.
+"""Writes CenterFace as its authors published it in TFLite's format, for XNNPACK; `benchmarks.center_face_int8` goes on.
 
-    python -m benchmarks.center_face_model centerface_bnmerged.onnx center-face.tflite
+    python -m benchmarks.center_face_model centerface_bnmerged.onnx float32.tflite
 
 The numbers are the authors'; batch normalisation is folded into the layers before it. The network is turned by 180
 degrees, with every kernel of it, and so pictures must be: the authors pad one pixel on each side, but at a stride of

@@ -40,7 +40,7 @@ CLOSER = 1.5  # how much smaller faces are found around those that the detector 
 LOOK_SECONDS = 0.4  # from one look at a place to the next: below COAST_SECONDS and the default delay
 CLOSE_SECONDS = 0.125  # the same for a close look: three frames at 25 a second
 BUSY_SECONDS = 1.0  # a place is looked at closely so long after a small face was last seen there
-CLOSE_TILES = 1  # per frame, 45 ms of one core each; the longest waiting first, and none waits over `LOOK_SECONDS`
+CLOSE_TILES = 1  # per frame, 21 ms of one core each; the longest waiting first, and none waits over `LOOK_SECONDS`
 BREAK_SECONDS = 2.0  # after a longer gap all is new
 
 

@@ -34,12 +34,12 @@ from streamer.types import Image
 def test_it_tells_what_the_authors_file_tells_in_opencv(
     hopper: Image, size: tuple[int, int], at: tuple[int, int], peak: list[float], means: list[float]
 ):
-    """The numbers are those of `centerface_bnmerged.onnx` in OpenCV 4.11."""
+    """The numbers are those of `centerface_bnmerged.onnx` in OpenCV 4.11, in 32 bits; ours has 8."""
     maps = np.concatenate(CenterFaceGraphs().run(cv2.resize(hopper, size, interpolation=cv2.INTER_AREA)))
     assert maps.shape == (15, size[1] // 4, size[0] // 4)
     assert np.unravel_index(maps[0].argmax(), maps[0].shape) == at
-    np.testing.assert_allclose(maps[:13, *at], peak, atol=1e-3)
-    np.testing.assert_allclose(maps[:13].mean(axis=(1, 2)), means, atol=1e-3)
+    np.testing.assert_allclose(maps[:13, *at], peak, atol=0.04)
+    np.testing.assert_allclose(maps[:13].mean(axis=(1, 2)), means, atol=0.02)
 
 
 def test_shapes_that_were_given_up_come_again(hopper: Image):
