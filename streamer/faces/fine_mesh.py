@@ -36,17 +36,19 @@ EYES = ((33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157,
 # fmt: on
 FINE = tuple(dict.fromkeys((*LIPS, *EYES[0], *EYES[1])))  # what is found anew
 PARTS = (None, LIPS, *EYES, (468, 469, 470, 471, 472), (473, 474, 475, 476, 477))  # what each output tells
+# The caller's thread does the work: handing it to another and back takes as long as the network.
 GRAPH = f"""
+executor {{ type: "ApplicationThreadExecutor" }}
 input_stream: "crop"
 node {{ calculator: "TfLiteCustomOpResolverCalculator" output_side_packet: "OP_RESOLVER:operations" }}
-node {{ calculator: "ImageToTensorCalculator" input_stream: "IMAGE:crop" output_stream: "TENSORS:pixels"
-  options {{ [mediapipe.ImageToTensorCalculatorOptions.ext] {{
-    output_tensor_width: {SIDE} output_tensor_height: {SIDE} output_tensor_float_range {{ min: 0 max: 1 }} }} }} }}
+node {{ calculator: "TensorConverterCalculator" input_stream: "IMAGE:crop" output_stream: "TENSORS:pixels"
+  options {{ [mediapipe.TensorConverterCalculatorOptions.ext] {{
+    output_tensor_float_range {{ min: 0 max: 1 }} }} }} }}
 node {{ calculator: "InferenceCalculator" input_stream: "TENSORS:pixels" output_stream: "TENSORS:all"
   input_side_packet: "OP_RESOLVER:operations"
   options {{ [mediapipe.InferenceCalculatorOptions.ext] {{
     model_path: "mediapipe/modules/face_landmark/face_landmark_with_attention.tflite"
-    delegate {{ xnnpack {{}} }} }} }} }}
+    delegate {{ xnnpack {{ num_threads: 1 }} }} }} }} }}
 node {{ calculator: "SplitTensorVectorCalculator" input_stream: "all"
   {" ".join(f'output_stream: "tensor{n}"' for n in range(len(PARTS)))}
   options {{ [mediapipe.SplitVectorCalculatorOptions.ext] {{

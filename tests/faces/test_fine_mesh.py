@@ -1,4 +1,4 @@
-"""The fine mesh finds lips, lids and irises where the coarse one roughly has them, and starts anew after a failure."""
+"""The fine mesh finds lips, lids and irises where the coarse one roughly has them, on its caller's thread."""
 
 from pathlib import Path
 
@@ -55,3 +55,11 @@ def test_after_a_failure_it_starts_anew(portrait: tuple[Image, Face]):
     with pytest.raises(AnonymizerError, match="lids and lips"):
         network(image, face.mesh)
     np.testing.assert_allclose(network(image, face.mesh), first, atol=0.01)
+
+
+def test_it_has_no_thread_of_its_own(portrait: tuple[Image, Face]):
+    image, face = portrait
+    assert face.mesh is not None
+    network, before = FineMesh(), len(list(Path("/proc/self/task").iterdir()))
+    network(image, face.mesh)
+    assert len(list(Path("/proc/self/task").iterdir())) == before
