@@ -29,7 +29,7 @@ SEEN = (0.24, 0.45)  # logarithm below the cheeks: less darkness is shade, and f
 DARKEST = 1.2  # logarithm
 CHIN, CHIN_DARK = 0.1, (0.1, 0.2)  # of the side from the middle; logarithm: shades of jaws leave it bare
 EDGE = 1.6  # pixels, how softly it ends
-STRANDS = 0.35  # deviation of hairs, of the darkness of the beard
+STRANDS = 0.18  # deviation of hairs, of the darkness of the beard
 STRANDS_SIDE, STRAND = 320, (0.6, 1.8)  # pixels: of a crop in which hairs are drawn, and how wide and long they are
 
 
