@@ -1,7 +1,7 @@
 """Eyeballs of nobody, turned to where the person looks and drawn between the lids, so that lids close over them.
 
-Of the person's eyes is read where the iris lies, across and down, how far the lids are apart, and, so coarsely that no
-iris of theirs can be told, how bright it is between them: in the shade of a brow or in a soft frame little, and evenly.
+Of the person's eyes five numbers are read: where the iris lies, across and down, how far the lids are apart, and how
+bright it is between them and how much that varies, which in the shade of a brow or in a soft frame is little.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from streamer.render.textures import strips
+from streamer.render.textures.strips import smooth_polygon
 from streamer.types import Floats, Image
 
 # fmt: off
 LIDS = ((33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
         (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466))
-EDGES = (((33, 246, 161, 160, 159, 158, 157, 173, 133), (33, 7, 163, 144, 145, 153, 154, 155, 133)),
-         ((362, 398, 384, 385, 386, 387, 388, 466, 263), (362, 382, 381, 380, 374, 373, 390, 249, 263)))
 # fmt: on
 CORNERS = ((33, 133), (362, 263))  # image-left corner first
 HEIGHTS = ((159, 145), (386, 374))  # the middles of upper and lower lid
@@ -45,9 +43,8 @@ COVERED = 0.14  # of its radius, that the upper lid covers of an iris
 MOST_RAISED = 0.3  # of its radius, that an iris is drawn higher for it
 SHADE, SHADED = 0.5, 0.13  # how dark it is beneath the upper lid, and how far down, in widths of the eye
 LASHES = 0.045  # of the eye's width: how thick the line of closed lashes is
-STRIP, COARSE = (24, 12), (5, 3)  # pixels of what is between the lids, and grey levels of it that are read
-BRIGHTER, FLATTER = (0.4, 1.5), (0.4, 1.05)  # times as bright, and as rich in contrast, as they would be eyes are drawn
-SEEN = 4.0  # grey levels: below, nothing is seen
+LEAST_SEEN = 6.0  # pixels between the lids of both eyes together that tell how bright these are
+DIMMER, FLATTER = (0.45, 1.1), (0.4, 1.05)  # times as bright, and as rich in contrast, as they would be eyes are drawn
 CORNER = 0.1  # of the eye's width: there it is the texture's own, with its caruncle
 
 
@@ -77,21 +74,26 @@ def gaze(fine: Floats) -> Floats:
         offset = fine[iris.start, :2] - (fine[a, :2] + fine[b, :2]) / 2
         down = float(offset @ [-along[1], along[0]])
         places.append((float(offset @ along) / max(width, 1e-6), down / max(*widths, 1e-6)))
-    both = np.mean(places, axis=0)
-    apart = places[1][0] - places[0][0]
+    (left, up), (right, down) = places
+    across, down = (left + right) / 2, (up + down) / 2
     most = SQUINT * min(1.0, max(widths) / EXACT)
-    half = (APART + float(np.clip(apart - APART, -most, most))) / 2
-    return np.array([[both[0] - half, both[1]], [both[0] + half, both[1]]], np.float32)
+    half = (APART + float(np.clip(right - left - APART, -most, most))) / 2
+    return np.array([[across - half, down], [across + half, down]], np.float32)
 
 
-def coarse(image: Image, fine: Floats) -> Floats:
-    """Return the grey levels between the lids of both eyes of a `(478, 3)` mesh, `(2, 3, 5)`."""
-    seen = [strips.read(image, fine, edges, STRIP).mean(axis=2) for edges in EDGES]
-    return np.stack([_coarse(np.asarray(levels, np.float32)) for levels in seen])
-
-
-def _coarse(levels: Floats) -> Floats:
-    return np.asarray(cv2.resize(levels, COARSE, interpolation=cv2.INTER_AREA), np.float32)
+def tone(image: Image, fine: Floats) -> Floats:
+    """Return mean and deviation of the grey levels between the lids of a `(478, 3)` mesh, `(2,)`; 0 of small eyes."""
+    levels = [np.zeros(0)]
+    for lids in LIDS:
+        points = fine[list(lids), :2]
+        x1, y1 = np.maximum(np.floor(points.min(axis=0)).astype(int) - 1, 0)
+        x2, y2 = np.minimum(np.ceil(points.max(axis=0)).astype(int) + 2, image.shape[1::-1])
+        if x2 - x1 < 2 or y2 - y1 < 2:
+            continue
+        between = smooth_polygon(points - np.array([x1, y1], np.float32), (x2 - x1, y2 - y1)) > 0.5
+        levels.append(image[y1:y2, x1:x2].mean(axis=2)[between])
+    seen = np.concatenate(levels)
+    return np.array([seen.mean(), seen.std()] if len(seen) >= LEAST_SEEN else [0.0, 0.0], np.float32)
 
 
 def eyeball(texture: Image, fine: Floats) -> Eyeball:
@@ -167,7 +169,7 @@ def _ball(rings: Floats, white: float, x: Floats, y: Floats) -> Floats:
 
 
 def draw(
-    patch: Floats, mesh: Floats, ball: Eyeball, look: Floats, gain: Floats, start: Floats, *, levels: Floats
+    patch: Floats, mesh: Floats, ball: Eyeball, look: Floats, gain: Floats, start: Floats, *, tone: Floats
 ) -> None:
     """Draw both eyeballs between the lids of `mesh`, in place.
 
@@ -178,7 +180,7 @@ def draw(
         look: `(2, 2)` as `gaze` tells it.
         gain: `(2, 3)`, the light on each eye over that of the texture.
         start: `(2,)`, where in the frame the patch begins.
-        levels: `(2, 3, 5)` of the person's eyes, as `coarse` tells them.
+        tone: `(2,)` of the person's eyes, as `tone` tells it.
     """
     points = mesh[:, :2] - start
     widths = [float(np.linalg.norm(points[b] - points[a])) for a, b in CORNERS]
@@ -199,8 +201,7 @@ def draw(
         radii = ball.share * np.array([widths[eye], max(widths)], np.float32)
         bare = float((centre - points[top]) @ axes[1]) - (1.0 - COVERED) * radii[1]  # white above the iris, if positive
         centre = centre - np.clip(bare, 0.0, MOST_RAISED * radii[1]) * axes[1]
-        place = centre, axes, np.asarray(radii, np.float32)
-        _draw_ball(patch, points, eye, ball.ball * gain[eye], place, shown, levels)
+        _draw_ball(patch, lids, ball.ball * gain[eye], (centre, axes, np.asarray(radii, np.float32)), shown, tone)
 
 
 def _draw_lashes(patch: Floats, lids: Floats, strength: float) -> None:
@@ -211,7 +212,7 @@ def _draw_lashes(patch: Floats, lids: Floats, strength: float) -> None:
     x2, y2 = np.minimum(np.ceil(lids.max(axis=0)).astype(int) + 2 * reach + 2, patch.shape[1::-1])
     if x2 - x1 < 2 or y2 - y1 < 2:
         return
-    between = strips.smooth_polygon(lids - np.array([x1, y1], np.float32), (x2 - x1, y2 - y1))
+    between = smooth_polygon(lids - np.array([x1, y1], np.float32), (x2 - x1, y2 - y1))
     line = np.zeros((y2 - y1, x2 - x1), np.uint8)
     middle = lids[:9] - np.array([x1, y1], np.float32)  # the lower lid: the upper one comes down on it
     cv2.polylines(line, [np.round(middle * 16).astype(np.int32)], False, 255, reach, cv2.LINE_AA, 4)
@@ -226,16 +227,9 @@ def _draw_lashes(patch: Floats, lids: Floats, strength: float) -> None:
 
 
 def _draw_ball(
-    patch: Floats,
-    points: Floats,
-    eye: int,
-    ball: Floats,
-    place: tuple[Floats, Floats, Floats],
-    shown: float,
-    levels: Floats,
+    patch: Floats, lids: Floats, ball: Floats, place: tuple[Floats, Floats, Floats], shown: float, tone: Floats
 ) -> None:
     centre, axes, radii = place
-    lids, contrast = points[list(LIDS[eye])], float(np.mean([one.std() for one in levels]))
     x1, y1 = np.maximum(np.floor(lids.min(axis=0)).astype(int) - 1, 0)
     x2, y2 = np.minimum(np.ceil(lids.max(axis=0)).astype(int) + 2, patch.shape[1::-1])
     if x2 - x1 < 2 or y2 - y1 < 2:
@@ -244,38 +238,33 @@ def _draw_ball(
     from_centre = np.stack([x, y], axis=-1) - centre
     where = from_centre @ axes.T / radii * RADIUS + (SIDE - 1) / 2
     colours = cv2.remap(ball, where.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    alpha = strips.smooth_polygon(lids - np.array([x1, y1], np.float32), (x2 - x1, y2 - y1))
+    alpha = smooth_polygon(lids - np.array([x1, y1], np.float32), (x2 - x1, y2 - y1))
     width = float(np.linalg.norm(lids[8] - lids[0]))
     down = _below_lid(np.stack([x, y], axis=-1) - lids[0], lids, axes)
     colours *= (1.0 - SHADE * np.clip(1.0 - down / (SHADED * width), 0.0, 1.0))[..., None]
-    colours = _toned(colours, strips.shares(points, EDGES[eye], (x1, y1, x2, y2)), levels[eye], contrast)
+    colours = _toned(colours, alpha, tone)
     ends = np.abs((np.stack([x, y], axis=-1) - (lids[0] + lids[8]) / 2) @ axes[0]) / width
     alpha = alpha * np.clip((0.5 - ends) / CORNER, 0.0, 1.0) * shown
     part = patch[y1:y2, x1:x2]
     part += alpha[..., None] * (colours - part)
 
 
-def _toned(colours: Floats, shares: Floats, levels: Floats, contrast: float) -> Floats:
-    """Return the colours `(h, w, 3)` of a ball, coarsely as bright as `levels`, and no richer in contrast.
+def _toned(colours: Floats, between: Floats, tone: Floats) -> Floats:
+    """Return the colours `(h, w, 3)` of a ball about as bright, and as rich in contrast, as `tone` has it.
 
     Args:
         colours: RGB.
-        shares: `(h, w, 2)`, where between the lids each pixel lies.
-        levels: `(3, 5)` grey levels.
-        contrast: Deviation of those of both eyes.
+        between: `(h, w)` in [0, 1], what is seen of it between the lids.
+        tone: Mean and deviation of grey levels; 0 where they are not known.
     """
-    inside = ((shares[..., 0] >= 0.0) & (shares[..., 0] <= 1.0)).astype(np.float32)
-    columns, rows = (np.clip((shares[..., n] * COARSE[n]).astype(int), 0, COARSE[n] - 1) for n in range(2))
-    cells = (rows * COARSE[0] + columns).ravel()
-    count = np.bincount(cells, inside.ravel(), minlength=levels.size)
-    total = np.bincount(cells, (inside * colours.mean(axis=2)).ravel(), minlength=levels.size)
-    drawn = np.where(count > 0.0, total / np.maximum(count, 1.0), levels.ravel()).reshape(levels.shape)
-    flatter = float(np.clip(contrast / max(float(drawn.std()), 1.0), *FLATTER))
-    mean = (colours * inside[..., None]).sum(axis=(0, 1)) / max(float(inside.sum()), 1.0)
-    colours = mean + flatter * (colours - mean)
-    drawn = mean.mean() + flatter * (drawn - mean.mean())
-    times = np.clip((levels + SEEN) / (drawn + SEEN), *BRIGHTER).astype(np.float32)
-    return colours * strips.at(np.asarray(cv2.resize(times, STRIP, interpolation=cv2.INTER_CUBIC)), shares)[..., None]
+    total = float(between.sum())
+    if tone[0] <= 0.0 or total < LEAST_SEEN / 2:
+        return colours
+    mean = (colours * between[..., None]).sum(axis=(0, 1)) / total
+    deviation = float(np.sqrt((between * (colours - mean).mean(axis=2) ** 2).sum() / total))
+    times = float(np.clip(tone[0] / max(float(mean.mean()), 1.0), *DIMMER))
+    flatter = float(np.clip(tone[1] / max(deviation, 1.0), *FLATTER))
+    return np.asarray(times * mean + min(flatter, times) * (colours - mean), np.float32)
 
 
 def _below_lid(from_corner: Floats, lids: Floats, axes: Floats) -> Floats:

@@ -18,6 +18,7 @@ SIDE = 48  # pixels of the crop that light is read from
 CELLS = 16  # per side of the light that is kept: finer than that is the person
 DARK = 8.0  # grey levels added before the logarithm: below, there is only noise
 SMOOTH = 0.08  # of the crop's side, the blur of what the polynomial leaves over
+SHADE_HUE = np.array([0.82, 1.02, 1.16], np.float32)  # of a shade on skin, its mean 1: light from within skin is red
 ROUNDS = 3  # of reweighting: then hair on a forehead has lost its say
 BRIGHTNESS = 0.6  # how much a pixel's brightness counts in telling skin from what is none; its hue counts fully
 HUE = 2.0

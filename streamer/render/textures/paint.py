@@ -13,7 +13,7 @@ from streamer.render.align import MeshAligner, outline, profile_ratio
 from streamer.render.blend import MARGIN, edge, fill, inner_face, without_folds
 from streamer.render.conceal import HEAD_MARGIN, clip_to
 from streamer.render.textures import eyes, mouth, rim
-from streamer.render.textures.light import BROWS, DARK, SIDE, likeness, logarithm
+from streamer.render.textures.light import BROWS, DARK, SHADE_HUE, SIDE, likeness, logarithm
 from streamer.render.textures.stranger import Stranger, enlarged
 from streamer.types import Face, Floats, Image
 
@@ -39,7 +39,7 @@ class Look:
         spread: Of skin about it.
         gaze: `(2, 2)` as `eyes.gaze` tells it.
         front: `(SIDE, SIDE)` in [0, 1], of the template: what lies before the face.
-        eyes: `(2, 3, 5)` as `eyes.coarse` tells it.
+        eyes: `(2,)` as `eyes.tone` tells it.
     """
 
     light: Floats
@@ -135,13 +135,13 @@ def face(
     while across > 2 * SHARP and level < len(stranger.levels) - 1:
         level, across = level + 1, across / 2
     shaded = _warped((1.0 - own) * shading, canvas)
-    logs = cv2.add(cv2.add(_warped(stranger.levels[level], canvas), cv2.merge([shaded] * 3)), lit)
+    logs = cv2.add(cv2.add(_warped(stranger.levels[level], canvas), shaded[..., None] * SHADE_HUE), lit)
     patch = cv2.subtract(cv2.exp(logs, logs), (DARK,) * 4, logs)
     plain = patch.copy() if own else patch
     start = np.array(canvas.roi[:2], np.float32)
     more, skin = enlarged(look.light - stranger.light, SIDE), enlarged(look.light, SIDE)
     gains = np.stack([_gain(more[place], skin[place]) for place in places])
-    eyes.draw(patch, mesh, stranger.eyeball, look.gaze, gains, start, levels=look.eyes)
+    eyes.draw(patch, mesh, stranger.eyeball, look.gaze, gains, start, tone=look.eyes)
     mouth.draw(patch, mesh, inside_mouth, start=start)
     return np.asarray(cv2.addWeighted(plain, own, patch, 1.0 - own, 0.0) if own else patch, np.float32)
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from streamer.render.textures import eyes, mouth
-from streamer.render.textures.light import CELLS, DARK, Light, LightReader, Tones, polygon
+from streamer.render.textures.light import CELLS, DARK, SHADE_HUE, Light, LightReader, Tones, polygon
 from streamer.render.textures.light import LIPS as LIP_OUTLINE
 from streamer.types import Floats, Image
 
@@ -22,7 +22,8 @@ MOST_REDDER = 0.6  # of the logarithm of each channel, by which lips change
 LIPS_SIDE = 144  # pixels of the crop in which lips are masked
 LIPS_TAKEN = 0.85  # of the difference from the person's
 SHINE = (0.05, 0.08)  # logarithm: brighter than skin by the first is shine, of which at most the second is shown
-MOST_TINT = 0.05  # logarithm: by how much the hue of parts of a face differs from that of skin, about
+MOST_TINT = 0.03  # logarithm: by how much the hue of parts of a face differs from that of skin, about
+DEEPEST = 0.35  # logarithm: what is darker than a shade is hair
 LIP_SHADES = 0.22  # logarithm: how much lighter or darker than all of them parts of lips are at most
 OWN_LIGHT = (-0.2, 0.25)  # of the logarithm: how much of a texture's own light may be left in it, beyond what all have
 
@@ -130,8 +131,10 @@ def _without_shine(flat: Floats) -> Floats:
 
 
 def _without_tint(flat: Floats, share: Floats | float) -> Floats:
-    """Return log colours less `share` of what of their hues is beyond `MOST_TINT`."""
-    tint = flat - flat.mean(axis=-1, keepdims=True)
+    """Return log colours less `share` of what of their hues is beyond `MOST_TINT`, but for those that shades have."""
+    grey = flat.mean(axis=-1, keepdims=True)
+    usual = np.clip(grey, -DEEPEST, DEEPEST) * (SHADE_HUE - 1.0)
+    tint = flat - grey - usual
     return np.asarray(flat + share * (_held(tint, MOST_TINT) - tint), np.float32)
 
 

@@ -34,7 +34,7 @@ FILTERS = {
     "light": OneEuroConfig(min_cutoff=0.8, speed_gain=2.0),  # log colours a second
     "gaze": OneEuroConfig(min_cutoff=1.5, speed_gain=8.0),  # widths of an eye a second
     "mouth": OneEuroConfig(min_cutoff=2.0, speed_gain=4.0),  # half the grey levels a second
-    "eyes": OneEuroConfig(min_cutoff=1.5, speed_gain=4.0),  # half the grey levels a second
+    "eyes": OneEuroConfig(min_cutoff=1.0, speed_gain=2.0),  # half the grey levels a second
     "front": OneEuroConfig(min_cutoff=1.0, speed_gain=0.5),
 }
 PREPARED = 24  # strangers kept ready to be drawn: 2 MB each
@@ -223,7 +223,7 @@ class TextureDrawer(Drawer[_Drawn]):
             light.spread,
             self._steady("gaze", track.id, eyes.gaze(fine), seconds),
             self._steady("front", track.id, self._reader.front(light.skin)[..., None], seconds)[..., 0],
-            self._steady("eyes", track.id, eyes.coarse(image, fine), seconds, unit=GREY),
+            self._steady("eyes", track.id, eyes.tone(image, fine), seconds, unit=GREY),
         )
         seen = self._steady("mouth", track.id, mouth.coarse(image, fine), seconds, unit=GREY)
         skin = float(np.exp(enlarged(light.cells, SIDE)[self._mouth]).mean())
