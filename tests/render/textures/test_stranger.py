@@ -5,7 +5,7 @@ import pytest
 
 from models.checkpoint import read_checkpoint, weights_path
 from streamer.render.textures.eyes import Eyeball
-from streamer.render.textures.light import CELLS, LightReader, Tones
+from streamer.render.textures.light import CELLS, SHADE_HUE, LightReader, Tones
 from streamer.render.textures.stranger import (
     MOST_TINT,
     SHINE,
@@ -85,8 +85,21 @@ def test_what_shines_or_is_tinted_in_a_texture_is_held() -> None:
     common = np.zeros((CELLS, CELLS, 3), np.float32)
     level = prepare(stained, points, common, eye, np.ones(96, np.float32), reader=reader, levels=1).levels[0]
     assert level.mean(axis=2)[54, 30] < sum(SHINE) + 0.01
-    tint = level[44, 64] - level[44, 64].mean()
-    assert np.abs(tint).max() < MOST_TINT + 0.01
+    shade = level[44, 64].mean() * (SHADE_HUE - 1.0)
+    assert np.abs(level[44, 64] - level[44, 64].mean() - shade).max() < MOST_TINT + 0.01
+
+
+def test_a_shade_of_skin_is_red_and_not_grey() -> None:
+    """Less light leaves skin in the red: a grey shade is a stain."""
+    points = np.array(read_checkpoint(weights_path("linear-refined")).template["points"], np.float32)
+    texture = np.full((96, 96, 3), (200, 160, 140), np.uint8)
+    texture[40:48, 60:68] = (150, 120, 105)  # the same hue
+    eye = Eyeball(np.zeros((4, 4, 3), np.float32), 0.2)
+    common = np.zeros((CELLS, CELLS, 3), np.float32)
+    reader = LightReader(points)
+    level = prepare(texture, points, common, eye, np.ones(96, np.float32), reader=reader, levels=1).levels[0]
+    red, green, blue = level[44, 64].tolist()
+    assert red > green > blue
 
 
 def test_lips_are_masked_whole_however_thin() -> None:
