@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from streamer.render.textures.strips import smooth_polygon
+from streamer.render.textures.mouth import smooth_polygon
 from streamer.types import Floats, Image
 
 # fmt: off

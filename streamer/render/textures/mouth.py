@@ -1,7 +1,8 @@
 """The inside of an open mouth, drawn between the lips and nowhere else.
 
 What shows there, teeth, tongue or the dark, is as in the person's mouth, so coarsely that no tooth of theirs can be
-told; where it is teeth, they are a stranger's.
+told; where it is teeth, they are a stranger's. A mouth's inside is held as a strip whose upper edge is the upper lip
+and whose lower edge the lower one, from corner to corner.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from streamer.render.textures import strips
 from streamer.types import Floats, Image
 
 STRIP = (96, 40)  # pixels, width and height of a strip
@@ -30,7 +30,14 @@ DARK = 0.5  # logarithm: what is darker than teeth by more is none
 
 def strip(image: Image, mesh: Floats) -> Image:
     """Return the inside of the mouth in `image` as a strip, `(40, 96, 3)` uint8 RGB."""
-    return strips.read(image, mesh, (UPPER, LOWER), STRIP)
+    width, height = STRIP
+    across = np.linspace(0, 1, width, dtype=np.float32)
+    upper, lower = _curves(mesh, across)
+    down = np.linspace(0.04, 0.96, height, dtype=np.float32)[:, None, None]
+    where = upper + down * (lower - upper)  # (height, width, 2)
+    return np.asarray(
+        cv2.remap(image, where.astype(np.float32), None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    )
 
 
 def coarse(image: Image, mesh: Floats) -> Floats:
@@ -127,8 +134,10 @@ def draw(patch: Floats, mesh: Floats, inside: Floats, *, start: Floats) -> None:
         return
     size = (round(min(STRIP[0], max(width, 8.0))), round(min(STRIP[1], max(gap, 4.0))))  # gaps of teeth must not alias
     inside = np.asarray(cv2.resize(inside, size, interpolation=cv2.INTER_AREA))
-    colours = strips.at(inside, strips.shares(mesh[:, :2] - start, (UPPER, LOWER), (x1, y1, x2, y2)))
-    alpha = min(1.0, shown) * strips.smooth_polygon(lips - np.array([x1, y1], np.float32), (x2 - x1, y2 - y1))
+    share = _to_strip(mesh[:, :2] - start, (x1, y1, x2, y2), (right - left) / width, width)
+    where = (share * np.array(size, np.float32) - 0.5).astype(np.float32)
+    colours = cv2.remap(inside, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    alpha = min(1.0, shown) * smooth_polygon(lips - np.array([x1, y1], np.float32), (x2 - x1, y2 - y1))
     part = patch[y1:y2, x1:x2]
     part += alpha[..., None] * (colours - part)
 
@@ -145,3 +154,36 @@ def _draw_parting(patch: Floats, line: Floats, width: float) -> None:
     cv2.polylines(drawn, [inner], False, 255, max(1, round(PARTING * width)), cv2.LINE_AA, 4)
     dark = cv2.GaussianBlur(drawn.astype(np.float32) / 255.0, (0, 0), max(0.6, 0.6 * PARTING * width))
     patch[y1:y2, x1:x2] *= (1.0 - PARTED * dark)[..., None]
+
+
+def _to_strip(mesh: Floats, roi: tuple[int, int, int, int], along: Floats, width: float) -> Floats:
+    """Return where in the strip each pixel of `roi` lies, `(h, w, 2)` as shares of its width and height."""
+    x, y = np.meshgrid(np.arange(roi[0], roi[2], dtype=np.float32), np.arange(roi[1], roi[3], dtype=np.float32))
+    x, y = x - mesh[78, 0], y - mesh[78, 1]
+    across, down = x * along[0] + y * along[1], y * along[0] - x * along[1]
+    edges = []
+    for indices in (UPPER, LOWER):
+        points = (mesh[list(indices)] - mesh[78]) @ np.array([[along[0], -along[1]], [along[1], along[0]]])
+        order = np.argsort(points[:, 0])
+        edges.append(np.interp(across, points[order, 0], points[order, 1]))
+    upper, lower = edges
+    share = (down - upper) / np.maximum(lower - upper, 0.5)
+    return np.asarray(np.stack([across / width, np.clip(share, 0.0, 1.0)], axis=-1), np.float32)
+
+
+def smooth_polygon(corners: Floats, size: tuple[int, int]) -> Floats:
+    """Return how much of each pixel lies within a polygon, `(h, w)` in [0, 1]."""
+    mask = np.zeros((size[1] * 4, size[0] * 4), np.uint8)
+    cv2.fillPoly(mask, [np.round(((corners + 0.5) * 4 - 0.5) * 16).astype(np.int32)], 255, shift=4)
+    return np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0)
+
+
+def _curves(mesh: Floats, across: Floats) -> tuple[Floats, Floats]:
+    """Return points along the inner lips, `(n, 2)` each, at shares `across` of the way from corner to corner."""
+    curves = []
+    for indices in (UPPER, LOWER):
+        points = mesh[list(indices), :2]
+        along = points[-1] - points[0]
+        place = np.maximum.accumulate((points - points[0]) @ along / max(float(along @ along), 1e-6))
+        curves.append(np.stack([np.interp(across, place, points[:, axis]) for axis in range(2)], axis=-1))
+    return curves[0], curves[1]
