@@ -10,6 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from streamer.render.textures.light import DARK
 from streamer.types import Floats, Image
 
 STRIP = (96, 40)  # pixels, width and height of a strip
@@ -25,7 +26,7 @@ TOOTH = 0.3  # power of the ratio in which columns of teeth are shown: dark line
 MIDDLE = slice(28, 68)  # columns of a strip whose teeth stand in front
 FEWEST, EVENLY = 8, 0.8  # rows of a strip with teeth, which are about as bright as its brightest
 WHITE, GREY = 75.0, 0.65  # grey level of teeth in a donor's picture, at least, and their least channel by their most
-DARK = 0.5  # logarithm: what is darker than teeth by more is none
+BESIDE = 0.5  # logarithm: what is darker than teeth by more is none
 
 
 def strip(image: Image, mesh: Floats) -> Image:
@@ -75,8 +76,8 @@ def teeth_in(strip: Image) -> Floats | None:
     seen = (rows > max(WHITE, EVENLY * float(rows.max()))) & (greys > GREY)
     if seen.sum() < FEWEST:
         return None
-    columns = np.log(least[seen] + 8.0).mean(axis=0)[None]
-    columns = np.maximum(columns, np.median(columns[:, MIDDLE]) - DARK)  # beside the teeth is nothing to see
+    columns = np.log(least[seen] + DARK).mean(axis=0)[None]
+    columns = np.maximum(columns, np.median(columns[:, MIDDLE]) - BESIDE)  # beside the teeth is nothing to see
     around = cv2.GaussianBlur(columns, (0, 0), STRIP[0] / COARSE[0] / 2, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(np.exp(columns - around)[0], np.float32)
 

@@ -92,7 +92,7 @@ class TextureDrawer(Drawer[_Drawn]):
         self._masks = feature_masks(self._reader, points)
         self._beards = BeardReader(points, self._reader.skin)
         self._common = model.light.cpu().numpy()
-        self._teeth = model.teeth.float().cpu().numpy()  # (M, 96)
+        self._teeth = model.teeth.cpu().numpy()  # (M, 96)
         self._finished = Finisher()
         self._prepared: dict[int, Stranger] = {}
         self._usual_eye: eyes.Eyeball | None = None
