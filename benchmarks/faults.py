@@ -34,7 +34,7 @@ from models.identity.recognizer import (
 )
 from models.pretrained.imported import load_recognizer
 from streamer.cores import share_cores
-from streamer.faces.detect import CERTAIN, FaceDetector
+from streamer.faces.detect import CERTAIN, FaceDetector, Scanned
 from streamer.faces.looks import Scan
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.runner import protect
@@ -130,12 +130,18 @@ class Blinking:
     detector: FaceDetector
     faults: Faults
 
-    def __call__(self, image: Image, some: Sequence[Scan] | None = None) -> list[Face]:
+    def __call__(self, image: Image, some: Sequence[Scan] | None = None, scanned: Scanned | None = None) -> list[Face]:
         """Return what was found and not missed, or fail."""
         if self.faults.happens(RAISED, "detect raised"):
             raise InjectedError
-        found = self.detector(image, some)
+        found = self.detector(image, some, scanned)
         return [face for face in found if not self.faults.happens(DROPPED, "detection dropped")]
+
+    def scan(self, image: Image) -> Scanned:
+        """Return what was seen, or fail."""
+        if self.faults.happens(RAISED, "scan raised"):
+            raise InjectedError
+        return self.detector.scan(image)
 
     def meshes(self, image: Image, crops: Sequence[Floats]) -> list[Floats | None]:
         """Return what was fitted and not missed, or fail."""

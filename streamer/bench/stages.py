@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ STAGES = ("decode", "detect", "mesh", "track", "conceal", "light", "draw", "blen
 # Where each stage is entered: module, then the attributes that lead to a function, as the pipeline calls it.
 ENTRANCES = {
     "detect": (
-        ("streamer.faces.detect", "FaceDetector", "_candidates"),
+        ("streamer.faces.detect", "_scanned"),
         ("streamer.faces.small_faces", "SmallFaces", "in_frame"),
     ),
     "mesh": (
@@ -37,6 +38,12 @@ ENTRANCES = {
     "blend": (("streamer.render.draw", "paste"), ("streamer.render.textures.paint", "blend")),
     "guard": (("streamer.render.guard", "Guard", "check"),),
 }
+
+# What is done side by side, and what takes its place for it to be done in turn.
+IN_TURN = (
+    ("streamer.faces.small_faces", "beside", lambda there, here: (there(), here())),
+    ("streamer.pipeline.stream", "BUSY_ROUNDS", math.inf),
+)
 
 
 class StageClock:
@@ -75,12 +82,13 @@ class StageClock:
         """Count what the functions in `ENTRANCES` do meanwhile; what is done side by side is done in turn."""
         replaced: list[tuple[Any, str, Any]] = []
         try:
-            small_faces: Any = import_module("streamer.faces.small_faces")
-            replaced.append((small_faces, "beside", small_faces.beside))
-            small_faces.beside = lambda there, here: (there(), here())
+            for module, name, instead in IN_TURN:
+                owner: Any = import_module(module)
+                replaced.append((owner, name, getattr(owner, name)))
+                setattr(owner, name, instead)
             for stage, places in ENTRANCES.items():
                 for module, *path, name in places:
-                    owner: Any = import_module(module)
+                    owner = import_module(module)
                     for part in path:
                         owner = getattr(owner, part)
                     call = getattr(owner, name)

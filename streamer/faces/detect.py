@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -68,6 +68,9 @@ class Candidate:
     hides: bool = False
 
 
+Scanned = Mapping[Scan, Sequence[Candidate]]  # what each look at a picture shows
+
+
 class FaceDetector:
     """The union of MediaPipe's detectors with a mesh per face.
 
@@ -89,7 +92,7 @@ class FaceDetector:
         self._shared = networks or shared_networks(limit=1)
         self._pool = self._shared.join()
         self._is_closed = False
-        self._searching = threading.Lock()
+        self._searching, self._scanning = threading.Lock(), threading.Lock()
         try:
             with self._pool.borrowed():  # whether MediaPipe starts at all is said at once
                 pass
@@ -97,7 +100,7 @@ class FaceDetector:
             self.close()
             raise
 
-    def __call__(self, image: Image, some: Sequence[Scan] | None = None) -> list[Face]:
+    def __call__(self, image: Image, some: Sequence[Scan] | None = None, scanned: Scanned | None = None) -> list[Face]:
         """Return the faces of `image`, the best detections first; also doubtful ones, down to `LEAST_SCORE`.
 
         A face with a mesh has the better of the two models' scores: that the mesh fits is evidence. What is under
@@ -106,6 +109,7 @@ class FaceDetector:
         Args:
             image: `(H, W, 3)` uint8 RGB; not modified.
             some: Of `looks`, those to take; None for all.
+            scanned: What `scan` returned for this image, if that was done before.
 
         Raises:
             ValueError: If `image` is not that.
@@ -114,12 +118,25 @@ class FaceDetector:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
             raise ValueError(f"image must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
         with self._running() as networks:
-            taken = looks(image.shape[1], image.shape[0], max_tiles=self.max_tiles) if some is None else some
-            candidates = non_max_suppression(self._candidates(networks, image, taken))
+            taken = self._looks(image) if some is None else some
+            seen = _scanned(networks, image, taken) if scanned is None else scanned
+            candidates = non_max_suppression(c for look in taken for c in seen[look])
             rest = candidates[MAX_MESHES:]
             doubted = [c for c in rest if c.score < SURE]  # a mesh decides about each, however many they are
             faces = self._fit(networks, image, candidates[:MAX_MESHES] + doubted)
         return drop_nested(faces) + [without_mesh(c, c.score) for c in rest if c.score >= SURE]
+
+    def scan(self, image: Image) -> Scanned:
+        """Return what each look at `image` shows; for a thread beside the one that calls this detector otherwise.
+
+        Raises:
+            AnonymizerError: When MediaPipe fails, or this is closed.
+        """
+        with self._running(self._scanning) as networks:
+            return _scanned(networks, image, self._looks(image))
+
+    def _looks(self, image: Image) -> list[Scan]:
+        return looks(image.shape[1], image.shape[0], max_tiles=self.max_tiles)
 
     def fit(self, image: Image, candidates: Sequence[Candidate]) -> list[Face]:
         """Return the face of each of `candidates`, which another network found in `image`, with a mesh if one fits.
@@ -150,14 +167,14 @@ class FaceDetector:
 
         A search that has begun is waited for: Python must not end inside MediaPipe.
         """
-        with self._searching:
+        with self._searching, self._scanning:
             was_closed, self._is_closed = self._is_closed, True
         if not was_closed:
             self._shared.leave()
 
     @contextmanager
-    def _running(self) -> Iterator[FaceNetworks]:
-        with self._pool.borrowed() as lasting, self._searching:
+    def _running(self, one_by_one: threading.Lock | None = None) -> Iterator[FaceNetworks]:
+        with self._pool.borrowed() as lasting, one_by_one or self._searching:
             if self._is_closed:
                 raise AnonymizerError("the face detector is closed")
             with lasting.running() as networks:
@@ -168,19 +185,6 @@ class FaceDetector:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _candidates(self, networks: FaceNetworks, image: Image, taken: Sequence[Scan]) -> list[Candidate]:
-        shrunk = shrunk_views(image, {look.view for look in taken})
-        short, full = ([look.view for look in taken if look.network == network] for network in ("short", "full"))
-        inputs = [("short", shrunk[view]) for view in short]
-        inputs += [(f"full{n % LANES}", shrunk[view]) for n, view in enumerate(full)]
-        outputs = networks.run(inputs)
-        found = []
-        for n, view in enumerate(short):
-            found += read(outputs.get(("near", n), []), view, BOX_OF_SHORT)
-        for n, view in enumerate(full):
-            found += read(outputs.get((f"faces{n % LANES}", n // LANES), []), view, BOX_OF_FULL)
-        return found
 
     def _fit(self, networks: FaceNetworks, image: Image, candidates: Sequence[Candidate]) -> list[Face]:
         transforms = [crop_to_frame(candidate) for candidate in candidates]
@@ -194,6 +198,19 @@ class FaceDetector:
             score = (judged_large if large else max)(candidate.score, presence if fits else 0.0)
             faces.append(_with_mesh(candidate, mesh, score, transform) if fits else without_mesh(candidate, score))
         return faces
+
+
+def _scanned(networks: FaceNetworks, image: Image, taken: Sequence[Scan]) -> Scanned:
+    """Return what each of the looks that are `taken` shows, in pixels of `image`."""
+    shrunk = shrunk_views(image, {look.view for look in taken})
+    short, full = ([look for look in taken if look.network == network] for network in ("short", "full"))
+    inputs = [("short", shrunk[look.view]) for look in short]
+    inputs += [(f"full{n % LANES}", shrunk[look.view]) for n, look in enumerate(full)]
+    outputs = networks.run(inputs)
+    seen = {look: read(outputs.get(("near", n), []), look.view, BOX_OF_SHORT) for n, look in enumerate(short)}
+    for n, look in enumerate(full):
+        seen[look] = read(outputs.get((f"faces{n % LANES}", n // LANES), []), look.view, BOX_OF_FULL)
+    return seen
 
 
 def shared_networks(*, limit: int) -> Shared[LastingNetworks]:

@@ -11,6 +11,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ import numpy as np
 
 from streamer.errors import AnonymizerError
 from streamer.faces.center_face import CenterFace
-from streamer.faces.detect import LEAST_SCORE, FaceDetector
+from streamer.faces.detect import LEAST_SCORE, FaceDetector, Scanned
 from streamer.faces.following import Following
 from streamer.faces.rounds import Rounds
 from streamer.faces.second_look import SecondLook
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+BUSY_ROUNDS = 2  # in a row, from which on the next frame is taken to need one, too
 MAX_FAILURES = 100  # frames in a row that could not be searched; then something is broken for good
 
 
@@ -75,6 +77,7 @@ class FaceAnonymizer:
         self._keeper = keeper_of(loaded.keeping)
         self._rounds, self._following = Rounds(0.0), Following()
         self._failures = 0
+        self._rounds_in_a_row = 0
         self._forget(stream)
 
     @property
@@ -155,10 +158,10 @@ class FaceAnonymizer:
         """Yield the frames searched; the last one of a scene or of all twice, if it was searched in part at first."""
         last: Frame | None = None
         try:
-            for frame in frames:
+            for frame, scanned in self._scanned(frames):
                 if self._rounds.leaves(frame.image, frame.seconds) and last is not None:
                     yield self._searched(last, self._look_everywhere)
-                yield self._searched(frame, self._follow)
+                yield self._searched(frame, partial(self._follow, scanned=scanned))
                 last = frame
         except Exception:
             if last is not None and self._rounds.is_open:
@@ -166,6 +169,30 @@ class FaceAnonymizer:
             raise
         if last is not None and self._rounds.is_open:
             yield self._searched(last, self._look_everywhere)
+
+    def _scanned(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Future[Scanned] | None]]:
+        """Yield the frames; those of a busy scene are scanned while the one before is searched otherwise.
+
+        Each is held back until the next is there: not of a live stream, nor where frames are not late anyway.
+        """
+        if self._frame_seconds is not None or not self.settings.delay_seconds:
+            yield from ((frame, None) for frame in frames)
+            return
+        before: tuple[Frame, Future[Scanned] | None] | None = None
+        with ThreadPoolExecutor(1) as helper:
+            try:
+                for frame in frames:
+                    is_busy = self._rounds_in_a_row >= BUSY_ROUNDS
+                    scanned = helper.submit(self.detector.scan, frame.image) if is_busy else None
+                    if before is not None:
+                        yield before
+                    before = frame, scanned
+            except Exception:
+                if before is not None:
+                    yield before
+                raise
+            if before is not None:
+                yield before
 
     def detect(self, frame: Frame) -> TrackedFrame:
         """Return where the faces of `frame` are; a frame that could not be searched says so.
@@ -201,10 +228,11 @@ class FaceAnonymizer:
             return TrackedFrame(frame, (), starts_scene=False, failed=self._failure(frame, error))
         return seen
 
-    def _follow(self, frame: Frame) -> TrackedFrame:
+    def _follow(self, frame: Frame, scanned: Future[Scanned] | None = None) -> TrackedFrame:
         image, seconds, since = frame.image, frame.seconds, self._rounds.last
         known, doubted = self.tracker.verified(seconds), self.tracker.doubted(seconds, since=since)
         due = self._rounds.due(image, seconds, known=known, doubted=doubted)
+        self._rounds_in_a_row = self._rounds_in_a_row + 1 if due is None else 0
         followed = self.tracker.steady(seconds, since=since)
         if due is not None and self._draws:  # a drawn face needs its mesh in every frame
             faces = self._following(image, self.detector, len(followed)) if not due else None
@@ -212,14 +240,16 @@ class FaceAnonymizer:
                 return self._tracked(frame, self._small.in_frame(image, partial(list, faces), seconds=seconds))
         if due is None or self._draws:
             self._rounds.last = seconds
-            seen = self._look_everywhere(frame)
+            seen = self._look_everywhere(frame, scanned)
             self._following.begin(seen.tracks)
             return seen
         search = partial(self.detector, image, due) if due else list[Face]
         return self._tracked(frame, self._small.in_frame(image, search, followed=followed, seconds=seconds))
 
-    def _look_everywhere(self, frame: Frame) -> TrackedFrame:
-        search = partial(self.detector, frame.image)
+    def _look_everywhere(self, frame: Frame, scanned: Future[Scanned] | None = None) -> TrackedFrame:
+        def search() -> list[Face]:
+            return self.detector(frame.image, scanned=scanned.result()) if scanned else self.detector(frame.image)
+
         return self._tracked(frame, self._small.in_frame(frame.image, search, seconds=frame.seconds))
 
     def _tracked(self, frame: Frame, faces: list[Face]) -> TrackedFrame:

@@ -22,7 +22,7 @@ class Turns:
     """Networks without state, each for one thread at a time; who asks first has it first.
 
     Attributes:
-        detectors: MediaPipe's, with its mesh: 62 MB each.
+        detectors: MediaPipe's, with its mesh: 62 MB each. A busy scene of a file has two at work.
         small_faces: CenterFace: 70 MB each.
         fine_meshes: For drawn faces: 23 MB each.
     """

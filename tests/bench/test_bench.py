@@ -51,13 +51,13 @@ def test_a_change_counts_only_beyond_what_the_rounds_differ():
 
 @pytest.mark.slow
 def test_every_stage_of_a_run_is_measured_and_left_as_it_was(tmp_path: Path):
-    from streamer.faces.detect import FaceDetector
+    from streamer.faces import detect
 
-    before = FaceDetector._candidates
+    before = detect._scanned
     result = CliRunner().invoke(cli.app, ["bench", *SMALL, "--json"])
     assert result.exit_code == 0, result.stderr
     said = json.loads(result.stdout)
-    assert FaceDetector._candidates is before
+    assert detect._scanned is before
     drawn, covered = said["rows"]
     assert (drawn["faces_found"], covered["faces_found"]) == (1, 1)
     assert set(drawn["stages"]) == set(STAGES)

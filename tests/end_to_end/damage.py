@@ -15,6 +15,7 @@ import av
 import numpy as np
 
 from streamer.errors import StreamerError
+from streamer.faces.detect import Scanned
 from streamer.pipeline import stream as stream_module
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.runner import protect
@@ -133,11 +134,14 @@ class OneFace:
     def __init__(self, _: object = None) -> None:
         """Take what lends networks, and borrow none."""
 
-    def __call__(self, image: Image) -> list[Face]:
+    def __call__(self, image: Image, scanned: Scanned | None = None) -> list[Face]:
         height, width = image.shape[:2]
         at = np.array([[0.4, 0.4], [0.6, 0.4], [0.5, 0.5], [0.43, 0.6], [0.57, 0.6]], np.float32)
         box = np.array([0.3, 0.2, 0.7, 0.8], np.float32) * np.array([width, height] * 2, np.float32)
         return [Face(box, at * np.array([width, height], np.float32), None, 0.99)]
+
+    def scan(self, _: Image) -> Scanned:
+        return {}
 
     def close(self) -> None:
         pass

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.onset import entries, onsets
 from streamer.evaluate.measures.coverage import UNCOVERED
-from streamer.faces.detect import FaceDetector
+from streamer.faces.detect import FaceDetector, Scanned
 from streamer.faces.looks import Scan
 from streamer.pipeline import stream as stream_module
 from streamer.pipeline.anonymizer import Anonymizer
@@ -22,8 +22,8 @@ class LateDetector(FaceDetector):
 
     seen = 0
 
-    def __call__(self, image: Image, some: Sequence[Scan] | None = None) -> list[Face]:
-        faces = super().__call__(image, some)
+    def __call__(self, image: Image, some: Sequence[Scan] | None = None, scanned: Scanned | None = None) -> list[Face]:
+        faces = super().__call__(image, some, scanned)
         self.seen = self.seen + 1 if faces else 0
         return faces if self.seen > LATE else []
 

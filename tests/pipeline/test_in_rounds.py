@@ -10,8 +10,9 @@ import pytest
 
 from streamer.consent.filter import ConsentFilter
 from streamer.faces import detect
-from streamer.faces.detect import FaceDetector
+from streamer.faces.detect import FaceDetector, Scanned
 from streamer.faces.looks import Scan
+from streamer.pipeline import stream as streams
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.stream import FaceAnonymizer
 from streamer.types import Face, Frame, Image, Policy
@@ -25,10 +26,17 @@ class Counting(FaceDetector):
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[int] = []  # the brightness of the top left pixel, which numbers the frames of a test
+        self.scanned: list[int] = []  # the same, ahead of the search
 
-    def __call__(self, image: Image, some: list[Scan] | None = None) -> list[Face]:  # type: ignore[override]
+    def __call__(  # type: ignore[override]
+        self, image: Image, some: list[Scan] | None = None, scanned: Scanned | None = None
+    ) -> list[Face]:
         self.asked.append(int(image[0, 0, 0]))
-        return super().__call__(image, some)
+        return super().__call__(image, some, scanned)
+
+    def scan(self, image: Image) -> Scanned:
+        self.scanned.append(int(image[0, 0, 0]))
+        return super().scan(image)
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +135,10 @@ def test_a_frame_that_failed_is_made_up_for_in_the_next(portrait: Image, monkeyp
     stream, detector = stream_of(covering())
     search = detector.__class__.__call__
 
-    def fails_once(self: Counting, image: Image, some: list[Scan] | None = None) -> list[Face]:
-        faces = search(self, image, some)
+    def fails_once(
+        self: Counting, image: Image, some: list[Scan] | None = None, scanned: Scanned | None = None
+    ) -> list[Face]:
+        faces = search(self, image, some, scanned)
         if len(self.asked) == 2:
             raise RuntimeError("out of memory")
         return faces
@@ -137,6 +147,67 @@ def test_a_frame_that_failed_is_made_up_for_in_the_next(portrait: Image, monkeyp
     seen = list(stream.ahead(numbered([portrait] * 9)))
     assert detector.asked == [0, 6, 7, 8]
     assert [bool(tracked.failed) for tracked in seen] == [False] * 6 + [True] + [False] * 2
+
+
+def test_a_busy_stream_is_scanned_a_frame_ahead_with_the_same_result(portrait: Image, monkeypatch: pytest.MonkeyPatch):
+    stream, detector = stream_of(covering("strict"))
+    seen = list(stream.ahead(numbered(moved(portrait, 8))))
+    assert detector.scanned == [3, 4, 5, 6, 7]
+    assert detector.asked == list(range(8))
+    monkeypatch.setattr(streams, "BUSY_ROUNDS", 100)
+    stream, detector = stream_of(covering("strict"))
+    for early, late in zip(seen, stream.ahead(numbered(moved(portrait, 8))), strict=True):
+        assert early.frame.index == late.frame.index
+        for one, other in zip(early.tracks, late.tracks, strict=True):
+            assert (one.face.box == other.face.box).all()
+            assert one.face.score == other.face.score
+    assert detector.scanned == []
+
+
+@pytest.mark.parametrize(("pause", "delay"), [(1 / RATE, 0.5), (None, 0.0)])
+def test_no_frame_waits_for_the_next_where_none_is_late(portrait: Image, pause: float | None, delay: float):
+    stream, detector = covering("strict", delay).begin_stream(frame_seconds=pause), Counting()
+    stream.detector.close()
+    stream.detector = detector
+    taken: list[int] = []
+
+    def frames() -> Iterator[Frame]:
+        for frame in numbered([portrait] * 6):
+            assert detector.asked == taken  # all before are searched
+            taken.append(frame.index)
+            yield frame
+
+    assert len(list(stream.ahead(frames()))) == 6
+    assert detector.scanned == []
+
+
+def test_a_frame_whose_scan_failed_is_said_to_be_unsearched(portrait: Image, monkeypatch: pytest.MonkeyPatch):
+    stream, detector = stream_of(covering("strict"))
+    scan = Counting.scan
+
+    def fails_once(self: Counting, image: Image) -> Scanned:
+        found = scan(self, image)
+        if self.scanned == [3, 4]:
+            raise RuntimeError("out of memory")
+        return found
+
+    monkeypatch.setattr(Counting, "scan", fails_once)
+    seen = list(stream.ahead(numbered([portrait] * 7)))
+    assert [bool(tracked.failed) for tracked in seen] == [False] * 4 + [True] + [False] * 2
+    assert detector.scanned == [3, 4, 5, 6]
+
+
+def test_no_frame_of_a_busy_stream_is_lost_when_the_source_breaks(portrait: Image):
+    def broken() -> Iterator[Frame]:
+        yield from numbered([portrait] * 6)
+        raise OSError("cable")
+
+    stream, detector = stream_of(covering("strict"))
+    seen = stream.ahead(broken())
+    assert [next(seen).frame.index for _ in range(6)] == list(range(6))
+    assert detector.scanned == [3, 4, 5]
+    with pytest.raises(OSError, match="cable"):
+        next(seen)
 
 
 def drawing(monkeypatch: pytest.MonkeyPatch) -> tuple[FaceAnonymizer, Counting]:

@@ -38,9 +38,13 @@ class FirstFrameOnly:
     def __init__(self, networks: object) -> None:
         self.faces = [FACE]
 
-    def __call__(self, image: Image) -> list[Face]:
+    def __call__(self, image: Image, scanned: object = None) -> list[Face]:
         found, self.faces = self.faces, []
         return found
+
+    def scan(self, image: Image) -> dict[object, object]:
+        """Return what no look shows."""
+        return {}
 
     def close(self) -> None:
         """Hold nothing."""
@@ -93,7 +97,7 @@ def test_whoever_leaves_a_stream_early_leaves_no_thread_at_work(
     only_cover: Anonymizer, monkeypatch: pytest.MonkeyPatch
 ):
     class Slow(FirstFrameOnly):
-        def __call__(self, image: Image) -> list[Face]:
+        def __call__(self, image: Image, scanned: object = None) -> list[Face]:
             time.sleep(0.1)  # as inside MediaPipe, where Python must not end
             return super().__call__(image)
 

@@ -23,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streamer.cli.demo import free_portrait
 from streamer.evaluate.measures.coverage import UNCOVERED, detail_kept
-from streamer.faces.detect import FaceDetector
+from streamer.faces.detect import FaceDetector, Scanned
 from streamer.faces.looks import Scan
 from streamer.pipeline import stream as stream_module
 from streamer.pipeline.anonymizer import Anonymizer
@@ -183,13 +183,13 @@ class Breaking(FaceDetector):
 
     calls = 0
 
-    def __call__(self, image: Image, some: Sequence[Scan] | None = None) -> list[Face]:
+    def __call__(self, image: Image, some: Sequence[Scan] | None = None, scanned: Scanned | None = None) -> list[Face]:
         Breaking.calls += 1
         if Breaking.calls % 3 == 0:
             raise RuntimeError(f"broken by {image[0, 0]}")
         if Breaking.calls % 20 == 0:
             time.sleep(0.9)
-        return super().__call__(image, some)
+        return super().__call__(image, some, scanned)
 
 
 def test_no_face_is_shown_or_logged_while_stages_break_and_sizes_change(
