@@ -94,7 +94,7 @@ def guard_of(loaded: Loaded) -> Guard | None:
         return None
     from streamer.render.guard import Guard
 
-    return Guard(networks.recognizer, networks.device)
+    return Guard(networks.recognizer, networks.device, networks.reranker)
 
 
 def traits_of(loaded: Loaded) -> TraitReader | None:

@@ -26,7 +26,7 @@ class Networks:
         device: Where networks run; None where there are none.
         recognizer: Ours, which chooses strangers and guards.
         attributes: What tells sex, age and skin tone.
-        reranker: Another recogniser, which says whom of those tried on a person is least like; None where none are.
+        reranker: Another: says whom of those tried on a person is least like, and guards; None where none are.
     """
 
     model: FaceModel | None = None

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from models.identity.recognizer import TOO_LIKE, FaceRecognizer
+from models.identity.recognizer import TOO_LIKE, TOO_LIKE_TO_BOTH, FaceRecognizer
 from streamer.render.embed import FaceEmbedder
 from streamer.types import Floats, GuardReport, Image, Track
 
@@ -38,11 +38,10 @@ class _Mean:
 
 @dataclass(slots=True)
 class _Watched:
-    """A track: when it was compared last, or None where it is due, who it is, and what was drawn of its stranger."""
+    """Who a track is, and what was drawn of its stranger."""
 
     person: _Mean
     stranger: _Mean
-    seconds: float | None = None
 
     def judge(self, person: Floats, stranger: Floats) -> float:
         """Return the likeness of this look, or of all looks together if that is greater; not a number if either is."""
@@ -61,12 +60,40 @@ class Compared:
     report: GuardReport
 
 
+class _Opinion:
+    """What an embedder makes of the tracks, each look by itself and all together."""
+
+    def __init__(self, embedder: FaceEmbedder) -> None:
+        self.embedder = embedder
+        self._watched: dict[int, _Watched] = {}  # by track
+
+    def keep_only(self, alive: set[int]) -> None:
+        """Forget all tracks but those."""
+        self._watched = {track: watched for track, watched in self._watched.items() if track in alive}
+
+    def forget_stranger(self, track: int) -> None:
+        """Judge the next stranger of a track by its own looks; who the person is, is remembered."""
+        self._watched[track].stranger = _Mean(np.zeros(1, np.float32))
+
+    def compare(self, original: Image, drawn: Image, tracks: Sequence[Track]) -> Floats:
+        """Return how like the person the drawn face of each track is, now or all in all, `(N,)` cosines."""
+        faces = [(image, track.face) for image in (original, drawn) for track in tracks]
+        before, after = self.embedder(faces).cpu().numpy().reshape(2, len(tracks), -1)
+        scores = []
+        for track, person, stranger in zip(tracks, before, after, strict=True):
+            nothing = np.zeros(1, np.float32)
+            watched = self._watched.setdefault(track.id, _Watched(_Mean(nothing), _Mean(nothing)))
+            scores.append(watched.judge(person, stranger))
+        return np.array(scores, np.float32)
+
+
 class Guard:
     """Watches the drawn faces of one stream.
 
     Args:
         recognizer: Prepared, on `device`.
         device: Where crops go.
+        second: Another one. Then nobody is shown either whom both together take for the person.
     """
 
     # Cosines over which a first, a second and a third stranger is not shown; the first are less, as another stranger
@@ -75,17 +102,23 @@ class Guard:
     # looks of one person do by themselves, and 92 and 89 of the means of four.
     limits: ClassVar = (0.3, 0.3, TOO_LIKE)
 
-    def __init__(self, recognizer: FaceRecognizer, device: torch.device) -> None:
+    def __init__(self, recognizer: FaceRecognizer, device: torch.device, second: FaceRecognizer | None = None) -> None:
         self.embedder = FaceEmbedder(recognizer, device)
-        self._watched: dict[int, _Watched] = {}  # by track
+        self._opinions = [_Opinion(self.embedder)]
+        if second:
+            self._opinions.append(_Opinion(FaceEmbedder(recognizer, device, second)))
+        self._seconds: dict[int, float | None] = {}  # when each track was compared last; None where it is due
 
     def warm_up(self) -> None:
-        """Run the recogniser once: its first run is slow."""
-        self.embedder.warm_up()
+        """Run the recognisers once: their first run is slow."""
+        for opinion in self._opinions:
+            opinion.embedder.warm_up()
 
     def keep_only(self, alive: set[int]) -> None:
         """Forget all tracks but those."""
-        self._watched = {track: watched for track, watched in self._watched.items() if track in alive}
+        self._seconds = {track: seconds for track, seconds in self._seconds.items() if track in alive}
+        for opinion in self._opinions:
+            opinion.keep_only(alive)
 
     def check(
         self, original: Image, drawn: Image, tracks: Sequence[Track], *, seconds: float, limit: float
@@ -102,35 +135,23 @@ class Guard:
         due = self._due(tracks, seconds)
         if not due:
             return Compared([], GuardReport())
-        scores = self._compare(original, drawn, due)
-        alike = [track for track, score in zip(due, scores, strict=True) if not score <= limit]  # nan is too like
-        for track in due:
-            self._watched[track.id].seconds = seconds
-        for track in alike:
-            self._forget_stranger(track.id)
-        highest = max([-1.0, *scores[scores <= limit].tolist()])
+        first, *of_both = self._opinions
+        scores = first.compare(original, drawn, due)
+        passed = scores <= limit  # nan is too like
+        for opinion in of_both:
+            passed &= opinion.compare(original, drawn, due) <= TOO_LIKE_TO_BOTH
+        alike = [track for track, has_passed in zip(due, passed, strict=True) if not has_passed]
+        self._seconds |= {track.id: seconds for track in due} | {track.id: None for track in alike}
+        for opinion in self._opinions:
+            for track in alike:
+                opinion.forget_stranger(track.id)
+        highest = max([-1.0, *scores[passed].tolist()])
         return Compared(alike, GuardReport(len(due), len(alike), highest))
 
     def _due(self, tracks: Sequence[Track], seconds: float) -> list[Track]:
-        last = {track.id: self._watched[track.id].seconds for track in tracks if track.id in self._watched}
+        last = {track.id: self._seconds[track.id] for track in tracks if track.id in self._seconds}
         since = {n: seconds - before for n, before in last.items() if before is not None}
         new = [track for track in tracks if track.id not in since]
         old = [track for track in tracks if since.get(track.id, 0.0) >= CHECK_SECONDS]
         old.sort(key=lambda track: since[track.id], reverse=True)
         return new + old[: max(0, MAX_CHECKS - len(new))]
-
-    def _forget_stranger(self, track: int) -> None:
-        """Let a track be due at once; who the person is, is remembered."""
-        self._watched[track].stranger = _Mean(np.zeros(1, np.float32))
-        self._watched[track].seconds = None
-
-    def _compare(self, original: Image, drawn: Image, tracks: Sequence[Track]) -> Floats:
-        """Return how like the person the drawn face of each track is, now or all in all, `(N,)` cosines."""
-        faces = [(image, track.face) for image in (original, drawn) for track in tracks]
-        before, after = self.embedder(faces).cpu().numpy().reshape(2, len(tracks), -1)
-        scores = []
-        for track, person, stranger in zip(tracks, before, after, strict=True):
-            nothing = np.zeros(1, np.float32)
-            watched = self._watched.setdefault(track.id, _Watched(_Mean(nothing), _Mean(nothing)))
-            scores.append(watched.judge(person, stranger))
-        return np.array(scores, np.float32)

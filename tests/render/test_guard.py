@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.face_model import prepare
-from models.identity.recognizer import SAME_PERSON, FaceRecognizer
+from models.identity.recognizer import SAME_PERSON, TOO_LIKE, TOO_LIKE_TO_BOTH, FaceRecognizer
 from models.pretrained.imported import load_recognizer
 from streamer.faces.detect import FaceDetector
 from streamer.pipeline.anonymizer import Anonymizer
@@ -88,6 +88,16 @@ def test_what_was_seen_of_the_person_outlives_a_stranger(guard: Guard, hopper: I
     assert caught == [[track], [], [track], [track]]  # the last look shows nobody, but the person is known by then
 
 
+def test_whoever_both_recognisers_together_take_for_the_person_is_caught(hopper: Image, track: Track):
+    person = [1.0, 0.0]
+    for second, caught in ((TOO_LIKE_TO_BOTH + 0.11, [track]), (TOO_LIKE_TO_BOTH + 0.09, [])):
+        looks = [[cosine, (1 - cosine**2) ** 0.5] for cosine in (TOO_LIKE_TO_BOTH - 0.1, second)]
+        guard = Guard(Named([person, looks[0]] * 2), CPU, Named([person, looks[1]]))
+        assert guard.check(hopper, hopper, [track], seconds=0.0, limit=TOO_LIKE).alike == caught
+    guard = Guard(Named([person, person] * 2), CPU, Named([person, [0.0, 1.0]] * 2))
+    assert guard.check(hopper, hopper, [track], seconds=0.0, limit=TOO_LIKE).alike == [track]  # one is enough
+
+
 def test_a_score_that_is_no_number_is_caught(guard: Guard, hopper: Image, track: Track):
     guard.embedder.recognizer = lambda crops: torch.full((len(crops), 128), float("nan"))  # type: ignore[assignment]
     assert guard.check(hopper, hopper, [track], seconds=0.0, limit=SAME_PERSON).alike == [track]
@@ -115,6 +125,21 @@ def test_a_network_that_draws_the_person_is_covered_and_gives_up_its_stranger(
     tiers = [stream(frame_of(hopper, n)).faces[0].tier for n in range(1, 12)]
     assert tiers[0] == "mosaic"
     assert tiers[-1] == "generated"
+
+
+class Same(FaceRecognizer):
+    """Takes everybody for the same person."""
+
+    def _embed(self, crops: torch.Tensor) -> torch.Tensor:
+        return torch.ones(len(crops), 128, 1, 1)
+
+
+@pytest.mark.slow
+def test_what_the_second_recogniser_knows_is_covered(anonymizer: Anonymizer, hopper: Image):
+    networks = anonymizer.model, CPU, anonymizer.settings, anonymizer.recognizer
+    for reranker, tier in ((None, "generated"), (prepare(Same(), CPU), "mosaic")):
+        (face,) = Anonymizer(*networks, reranker=reranker).begin_stream()(frame_of(hopper, 0)).faces
+        assert face.tier == tier
 
 
 @pytest.mark.slow
