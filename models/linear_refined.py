@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from models.face_model import FaceModel, Sighting, Template
 from models.face_shape import FaceShape
+from models.onnx_graph import OnnxGraph
+from models.unets.unet import SLOPE, ResidualBlock, ResidualBlocks, active, double
 
 if TYPE_CHECKING:
-    from models.cpu_refiner import CpuRefiner
+    from models.cpu_network import CpuNetwork
 
 
 @dataclass(frozen=True)
@@ -94,14 +96,14 @@ class LinearRefined(FaceModel):
             self.register_buffer(name, torch.zeros(shape))
         self.shape = FaceShape(config.shape_directions, config.strangers, config.embedding)
         self.refiner = Refiner(size, config.crop_size, config.widths, config.detail)
-        self._on_cpu: CpuRefiner | None = None
+        self._on_cpu: CpuNetwork | None = None
 
     def settle(self) -> None:
         """Let OpenCV run the refiner, where this is on the CPU."""
-        from models.cpu_refiner import CpuRefiner
+        from models.cpu_network import CpuNetwork
 
         is_on_cpu = self.mean.device.type == "cpu"
-        self._on_cpu = CpuRefiner(self.refiner, self.config.linear_size) if is_on_cpu else None
+        self._on_cpu = CpuNetwork(self.refiner.file(self.config.linear_size)) if is_on_cpu else None
 
     @property
     def crop_size(self) -> int:
@@ -227,9 +229,9 @@ class Refiner(nn.Module):
         self.enter = nn.Conv2d(3 + self.PLACE_CHANNELS, fine, 3, padding=1)
         self.fine_in = ResidualBlock(fine)
         self.down1 = nn.Conv2d(fine, middle, 3, stride=2, padding=1)
-        self.middle_in = nn.Sequential(ResidualBlock(middle), ResidualBlock(middle))
+        self.middle_in = ResidualBlocks(middle, 2)
         self.down2 = nn.Conv2d(middle, coarse, 3, stride=2, padding=1)
-        self.coarse = nn.Sequential(*(ResidualBlock(coarse) for _ in range(3)))
+        self.coarse = ResidualBlocks(coarse, 3)
         self.up2 = nn.Conv2d(coarse, middle, 3, padding=1)
         self.middle_out = ResidualBlock(middle)
         self.up1 = nn.Conv2d(middle, fine, 3, padding=1)
@@ -246,29 +248,23 @@ class Refiner(nn.Module):
         fine = self.fine_in(self.enter(torch.cat([picture, place], dim=1)))
         middle = self.middle_in(self.down1(fine))
         coarse = self.coarse(self.down2(middle))
-        middle = self.middle_out(middle + self.up2(_double(coarse)))
-        fine = self.fine_out(fine + self.up1(_double(middle)))
-        detail = F.leaky_relu(self.detail(_double(fine)), 0.2)
+        middle = self.middle_out(middle + self.up2(double(coarse)))
+        fine = self.fine_out(fine + self.up1(double(middle)))
+        detail = active(self.detail(double(fine)))
         enlarged = F.interpolate(picture, scale_factor=float(self.scale), mode="bilinear", align_corners=False)
         made: Tensor = enlarged + self.to_rgb(detail)
         return made
 
-
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        with torch.no_grad():
-            self.second.weight *= 0.1  # starts close to the identity, so that depth costs no warm-up
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return features of the same shape."""
-        change: Tensor = self.second(F.leaky_relu(self.first(F.leaky_relu(features, 0.2)), 0.2))
-        return features + change
-
-
-def _double(features: Tensor) -> Tensor:
-    return F.interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=False)
+    def file(self, size: int) -> bytes:
+        """Return the ONNX file of what `forward` does with a picture whose side is `size` pixels."""
+        graph = OnnxGraph()
+        entered = graph.conv(graph.joined("input", graph.constant(self.place)), self.enter)
+        fine = self.fine_in.written(graph, entered)
+        middle = self.middle_in.written(graph, graph.conv(fine, self.down1))
+        coarse = self.coarse.written(graph, graph.conv(middle, self.down2))
+        middle = self.middle_out.written(graph, graph.add(middle, graph.conv(graph.enlarged(coarse, 2.0), self.up2)))
+        fine = self.fine_out.written(graph, graph.add(fine, graph.conv(graph.enlarged(middle, 2.0), self.up1)))
+        detail = graph.leaky_relu(graph.conv(graph.enlarged(fine, 2.0), self.detail), SLOPE)
+        made = graph.add(graph.enlarged("input", float(self.scale)), graph.conv(detail, self.to_rgb))
+        large = size * self.scale
+        return graph.file((1, 3, size, size), made, (1, 3, large, large))

@@ -9,11 +9,13 @@ import numpy.typing as npt
 from torch import Tensor
 
 from models.face_model import FaceModel
+from models.unets.harmonizer import Harmonizer
 
 
 class TextureModel(FaceModel):
     """A model of textures in its mesh template; the caller lights, moves and blends them."""
 
+    harmonizer: Harmonizer  # makes drawn faces belong to their frames
     light: Tensor  # (16, 16, 3), what the log light of all textures has in common
     teeth: Tensor  # (M, 96), how bright rows of teeth are from corner to corner of a mouth, by what is around each
 

@@ -48,16 +48,17 @@ MAY_IMPORT = {
 MAY_IMPORT["cli/jobs"] = " ".join(MAY_IMPORT)
 MAY_IMPORT["cli"] = " ".join(MAY_IMPORT)
 MODELS_MAY_IMPORT = {
-    "": "",
+    "unets": "",
+    "": "unets",
     "private_encoder": " pretrained",
     "identity": " private_encoder",
     "pretrained": " private_encoder identity",
     "attributes": " identity pretrained",
-    "textures": "",
-    "training": " private_encoder identity pretrained attributes training/inputs training/losses training/fits",
-    "training/inputs": " training",
-    "training/losses": " private_encoder identity pretrained training training/inputs",
-    "training/fits": " private_encoder identity training/inputs",
+    "textures": "unets",
+    "training": " unets private_encoder identity pretrained attributes training/inputs training/losses training/fits",
+    "training/inputs": " unets training",
+    "training/losses": " unets private_encoder identity pretrained training training/inputs",
+    "training/fits": " private_encoder identity training training/inputs",
 }
 
 
@@ -145,7 +146,7 @@ def test_models_import_only_torch_numpy_safetensors_and_themselves(path: Path):
     allowed = {"torch", "numpy", "safetensors", "models", *sys.stdlib_module_names}
     allowed |= {"PIL"} if path.stem == "dataset" else set()  # pictures are read for training only
     allowed |= {"cv2"} if path.parent.name == "textures" else set()  # textures are pictures
-    allowed |= {"cv2"} if path.stem == "cpu_refiner" else set()  # it runs the network
+    allowed |= {"cv2"} if path.stem == "cpu_network" else set()  # it runs the network
     assert {name.partition(".")[0] for name in imported(path)} <= allowed
 
 
@@ -167,7 +168,8 @@ def makes_safe(node: ast.AST) -> bool:
 
 
 LOOKERS = """
-    types sources.file_source sources.pictures sources.live cli.demo training.extract consent.enroll serve.peer_filter
+    types sources.file_source sources.pictures sources.live cli.demo training.extract training.pairs
+    consent.enroll serve.peer_filter
     pipeline.identification pipeline.lookahead pipeline.always pipeline.anonymizer pipeline.stream pipeline.renderer
     sinks.file_sink sinks.picture_sinks sinks.display sinks.encoding sinks.webrtc
     api.program api.frame_stream
@@ -178,8 +180,9 @@ def test_only_named_modules_look_at_pictures():
     """A preview or a log that reads `frame.image` would be a way around the pipeline.
 
     The values hold them, the source makes frames, the look-ahead and the regions ask how large they are, the pipeline
-    and its renderer take them, the sink and its encoder get safe ones; programs and the demo show both, `extract` makes
-    training data, `enroll` reads who may stay visible, and all of `evaluate` compares before and after, on purpose.
+    and its renderer take them, the sink and its encoder get safe ones; programs and the demo show both, `extract` and
+    `pairs` make training data, `enroll` reads who may stay visible, and all of `evaluate` compares before and after, on
+    purpose.
     """
     lookers = {
         module_of(path)

@@ -28,6 +28,7 @@ from models.textures.regions import Floats, Regions, make_regions
 from models.textures.shades import CELLS, shaded
 from models.textures.shape import StrangerShape
 from models.textures.skin import SMALL, logarithm
+from models.unets.harmonizer import Harmonizer
 
 GROWN = 17.0  # years, from which on men may have beards
 _LOGARITHMS = logarithm(np.arange(256, dtype=np.float32))
@@ -115,6 +116,11 @@ class Textures(TextureModel):
             self.register_buffer(name, torch.zeros(shape, dtype=dtype))
         self._small_details: dict[int, npt.NDArray[np.float16]] = {}
         self.shape = StrangerShape(config.expressions, config.shape_directions, config.strangers)
+        self.harmonizer = Harmonizer()
+
+    def settle(self) -> None:
+        """Let OpenCV run the harmonizer, where this is on the CPU."""
+        self.harmonizer.settle()
 
     @property
     def crop_size(self) -> int:

@@ -32,7 +32,7 @@ from models.private_encoder.discriminator import STDDEV_GROUP, Discriminator
 from models.private_encoder.encoder import EncoderConfig
 from models.private_encoder.private_encoder import PrivateEncoder, PrivateEncoderConfig
 from models.training.fits.fit_strangers import ENOUGH
-from models.training.identity_place import PLACE_FILE, IdentityPlace, embedding_size, write_place
+from models.training.fits.identity_place import PLACE_FILE, IdentityPlace, embedding_size, write_place
 from models.training.inputs.augment import MAX_SHIFT, as_a_frame_later, jolted
 from models.training.inputs.dataset import CropSet, open_crops
 from models.training.inputs.face_parts import eyes_and_mouth, face_oval

@@ -22,7 +22,7 @@ from models.pretrained.imported import load_recognizer
 from models.private_encoder.private_encoder import PrivateEncoder, PrivateEncoderConfig
 from models.training import train_encoder, train_generator
 from models.training.fits.fit_strangers import with_strangers
-from models.training.identity_place import PLACE_FILE, read_place
+from models.training.fits.identity_place import PLACE_FILE, read_place
 from models.training.inputs.dataset import open_crops
 from models.training.loop import RunConfig, TrainStep
 from models.training.train_command import main

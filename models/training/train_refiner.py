@@ -22,6 +22,7 @@ from models.registry import load_as
 from models.training.inputs.dataset import FaceDataset, open_dataset, to_crops
 from models.training.inputs.samples import grid
 from models.training.loop import RunConfig, Stateful, TrainStep, follow, update_average
+from models.training.losses.losses import edge_loss
 from models.training.precision import mixed_precision
 from models.training.ranks import Draws, Ranks, joined_ranks
 from models.training.train_command import main
@@ -98,7 +99,7 @@ class RefinerTrainer:
             wanted = self.teacher.refiner(pictures)
         with mixed_precision(self.device):
             made = self.model.refiner(pictures)
-        pixels, edges = F.l1_loss(made, wanted), edge_loss(made, wanted)
+        pixels, edges = F.l1_loss(made, wanted), edge_loss(made, wanted).mean()
         self.ranks.descend(pixels + self.config.edges * edges, self.optimizer)
         decay = min(self.config.ema, (2 + draws.step) / (11 + draws.step))
         update_average(self.average.refiner, self.model.refiner, decay)
@@ -129,12 +130,6 @@ class RefinerTrainer:
             crops = to_crops(dataset.crops[start : start + CHUNK]).to(self.device)
             found += [self.teacher.project(crops), self.teacher.project(crops.flip(3))]
         return torch.cat(found)
-
-
-def edge_loss(made: Tensor, wanted: Tensor) -> Tensor:
-    """Return how far the steps from each pixel to the next differ, on average: what is soft by a little is seen."""
-    losses = [F.l1_loss(made.diff(dim=axis), wanted.diff(dim=axis)) for axis in (2, 3)]
-    return torch.stack(losses).sum()
 
 
 @torch.no_grad()

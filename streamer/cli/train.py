@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -32,32 +32,36 @@ Minutes = Annotated[float | None, typer.Option(min=0, help="After which it ends 
 Steps = Annotated[int | None, typer.Option(min=0, help="Where to stop.")]
 Batch = Annotated[int | None, typer.Option(min=1, help="Crops a step.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Of every chance in it.")]
+EXTRACTED = {"mesh": "faces", "drawn": "pairs.npz"}  # else a tar
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write curves and samples for TensorBoard, too.")]
 
 
 def extract(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Videos, pictures, folders of pictures.")],
-    out: Annotated[Path | None, typer.Option(help="What to write: by default data/faces or data/crops.tar.")] = None,
+    out: Annotated[Path | None, typer.Option(help="What to write: by default a name in data/ that says what.")] = None,
     align: Annotated[
-        Literal["mesh", "similarity", "template"],
+        Literal["mesh", "similarity", "template", "drawn"],
         typer.Option(
-            help="mesh: a folder for `train linear`. For the other trainers a tar of crops: similarity, by five "
-            "points, hair included; template: each pixel the same spot of a face, and nothing around it."
+            help="mesh: a folder for `train linear`. drawn: people drawn as themselves and as strangers, for `train "
+            "harmonizer`. For the other trainers a tar of crops: similarity, by five points, hair included; template: "
+            "each pixel the same spot of a face, and nothing around it."
         ),
     ] = "mesh",
     size: Annotated[int | None, typer.Option(min=16, help="Side of a crop of a tar in pixels: 128.")] = None,
     flat: Annotated[bool, typer.Option("--flat-light", help="Even out the light of `--align template`.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of all chances of `--align drawn`.")] = 0,
 ) -> None:
     """Prepare the faces of SOURCE... as training data. They are real: keep them as safe as the originals."""
-    if align == "mesh" and size is not None:
-        raise typer.BadParameter("the default model says how large these crops are", param_hint="--size")
+    if align in EXTRACTED and size is not None:
+        raise typer.BadParameter("the model says how large these crops are", param_hint="--size")
     if flat and align != "template":
         raise typer.BadParameter("needs --align template", param_hint="--flat-light")
-    out = out or Path("data/faces" if align == "mesh" else "data/crops.tar")
+    out = out or Path("data", EXTRACTED.get(align, "crops.tar"))
     with errors_in_one_line(), files_may_be_wrong():
-        faces = 0
-        crops = partial(_crops, align=align, size=size or 128, flat=flat)
-        for faces in (_mesh_faces if align == "mesh" else crops)(sources, out):
+        faces, crops = 0, partial(_crops, align=align, size=size or 128, flat=flat)
+        others: dict[str, Callable[[list[str], Path], Iterator[int]]]
+        others = {"mesh": _mesh_faces, "drawn": partial(_pairs, seed=seed)}
+        for faces in others.get(align, crops)(sources, out):
             typer.echo(f"\r{faces} faces", nl=False, err=True)
     typer.echo(f"\n{faces} faces in {out}")
 
@@ -68,6 +72,14 @@ def _mesh_faces(sources: list[str], out: Path) -> Iterator[int]:
 
     model = load_face_model("linear-refined")
     return extract(named_frames(sources), out, template=model.template, crop_size=model.crop_size)
+
+
+def _pairs(sources: list[str], out: Path, *, seed: int) -> Iterator[int]:
+    from models.registry import load_face_model
+    from streamer.training.extract import named_frames
+    from streamer.training.pairs import extract_pairs
+
+    return extract_pairs(named_frames(sources), out, model=load_face_model("textures").eval(), seed=seed)
 
 
 def _crops(sources: list[str], out: Path, *, align: str, size: int, flat: bool) -> Iterator[int]:
@@ -233,6 +245,25 @@ def train_refiner(
         config = RefinerTrainConfig(data=tuple(data), teacher=teacher, run=run, steps=steps, **_given(minutes=minutes))
         _show(train(config), config, tensorboard=tensorboard)
     typer.echo(f"{run / 'linear-refined.safetensors'}: use it with `veil run --model`")
+
+
+@train_app.command("harmonizer")
+def train_harmonizer(
+    data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="Files of `veil extract --align drawn`.")],
+    textures: Annotated[Path | None, typer.Option(help="Checkpoint whose harmonizer is replaced: else ours.")] = None,
+    run: Run = Path("runs/harmonizer"),
+    steps: Steps = None,
+    minutes: Minutes = None,
+    tensorboard: TensorBoard = False,
+) -> None:
+    """Train what makes the faces of `textures` belong to their frames."""
+    with errors_in_one_line(), files_may_be_wrong():
+        from models.training.train_harmonizer import HarmonizerTrainConfig, train
+
+        given = _given(textures=textures, steps=steps, minutes=minutes)
+        config = HarmonizerTrainConfig(data=tuple(data), run=run, **given)
+        _show(train(config), config, tensorboard=tensorboard)
+    typer.echo(f"{run / 'textures.safetensors'}: use it with `veil run --model`")
 
 
 @train_app.command("identity")

@@ -5,7 +5,7 @@ What models are trained on and what they are shown in use is cut here, so that b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -20,6 +20,7 @@ from streamer.types import Face, Floats, Image
 RIM = 0.97  # of the oval that is kept where the rest is filled: at its edge are hair, ears and background
 LIGHT_BLUR = 0.1  # of the crop's side: what is coarser is light
 LIGHT_OFFSET = 8.0  # grey levels added before the logarithm, or the noise of dark pixels counts
+AROUND = 0.8  # of a face's longer side, of its surroundings on every side
 ALONE = 1.185  # times as large lies a face in its crop where there is nothing around it
 
 Cutter = Callable[[Image, Face], Image]  # a frame `(H, W, 3)` and a face in it to its crop `(S, S, 3)`, uint8 RGB
@@ -54,6 +55,24 @@ def crop_cutter(template: Template, size: int) -> Cutter:
         return flattened(crop, oval > 0) if even else crop
 
     return cut
+
+
+def shrunk(image: Image, faces: Sequence[Face], size: float) -> tuple[Image, list[Face], float]:
+    """Return the surroundings of a face at which it is at most `size` pixels long, the faces in it, and the scale.
+
+    Args:
+        image: `(H, W, 3)` uint8 RGB.
+        faces: The first is the one that is cut out.
+        size: Of its longer side, in pixels.
+    """
+    scale = min(1.0, size / max(faces[0].size, 1.0))
+    reach = AROUND * faces[0].size
+    low = np.clip(np.floor(faces[0].box[:2] - reach), 0, np.array(image.shape[1::-1]) - 1).astype(int)
+    high = np.clip(np.ceil(faces[0].box[2:] + reach), low + 1, image.shape[1::-1]).astype(int)
+    part = image[low[1] : high[1], low[0] : high[0]]
+    if scale < 1.0:
+        part = np.asarray(cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+    return part, [_moved(face, low.astype(np.float32), scale) for face in faces], scale
 
 
 def filled(crop: Image, known: npt.NDArray[np.bool_]) -> Image:
@@ -100,3 +119,10 @@ def _pull_push(values: Floats, weight: Floats) -> Floats:
     below = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, 3)
     share = np.minimum(2 * weight, 1)[..., None]  # half of a pixel known is enough to go by it
     return np.asarray(share * means + (1 - share) * below)
+
+
+def _moved(face: Face, start: Floats, scale: float) -> Face:
+    """Return a face in a part of the frame that begins at `start` `(2,)`, and is resized by `scale`."""
+    box = (face.box - np.tile(start, 2)) * scale
+    mesh = None if face.mesh is None else (face.mesh - np.append(start, 0.0).astype(np.float32)) * np.float32(scale)
+    return replace(face, box=box, landmarks=(face.landmarks - start) * scale, mesh=mesh, crop=None)

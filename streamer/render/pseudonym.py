@@ -7,7 +7,7 @@ in memory and end with the stream.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -17,13 +17,27 @@ from models.privacy import GaussianMechanism, PrivacyAccountant, PseudonymBook, 
 from streamer.render.embed import FaceEmbedder
 from streamer.types import Face, Floats, Image, KnownPerson, Track
 
-# A track and strangers to pictures `(h, w, 3)` with the one drawn as each of the others, and where the face is in them.
-TryOn = Callable[[Track, Sequence[int]], Iterable[tuple[Image, Face]]]
-SHORTLIST = 16  # of the strangers tried on, the least like, whom the reranker is asked about: the mean of both counts
+SHORTLIST = 16  # of those tried on, the least like: finished, and shown to the reranker; the mean of both counts
 MARGIN = 0.02  # cosine that somebody may be more like than the least like: of one alone all keys take the same
 CLEAR = 0.05  # cosine of a stranger as drawn, as two recognisers see it, up to which one is as good as another
 ALL_LIKE = 0.1  # the same of the least like of all who suit, from which on others are tried on who suit less
 TRIES_APART = 1_000_003  # between their seeds, so that one that is refused is followed by others
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Somebody drawn as a stranger, to see how like them that is.
+
+    Attributes:
+        drawn: A picture `(h, w, 3)` uint8 RGB, and where the person is in it.
+        finish: Makes of the picture, in place, what a stream would show, where that is not so yet since it takes long.
+    """
+
+    drawn: tuple[Image, Face]
+    finish: Callable[[], None] | None = None
+
+
+TryOn = Callable[[Track, Sequence[int]], Iterable[Trial]]  # somebody, drawn as each of some strangers
 
 
 class Pseudonyms:
@@ -185,16 +199,23 @@ class Pseudonyms:
         """Return how like the person the strangers of `seeds` are once drawn: the `SHORTLIST` who are least so."""
         numbers = self._model.pseudonyms(seen, torch.tensor(seeds, device=self._device))
         strangers: list[int] = list(dict.fromkeys(numbers.tolist()))
-        assert self._embedder is not None
-        assert seen.embeddings is not None  # it made them
-        drawn = list(try_on(track, strangers))
-        likeness = self._embedder(drawn) @ seen.embeddings[0]
-        order: list[int] = likeness.argsort().tolist()[:SHORTLIST]
-        likeness = likeness[order]
+        assert seen.embeddings is not None  # there is an embedder
+        trials = list(try_on(track, strangers))
+        order: list[int] = self._like(seen.embeddings, trials).argsort().tolist()[:SHORTLIST]
+        trials = [trials[row] for row in order]
+        for trial in trials:
+            if trial.finish:
+                trial.finish()
+        likeness = self._like(seen.embeddings, trials)
         if self._reranker:
-            own, *others = self._reranker([(image, track.face), *(drawn[row] for row in order)])
+            own, *others = self._reranker([(image, track.face), *(trial.drawn for trial in trials)])
             likeness = (likeness + torch.stack(others) @ own) / 2
         return dict(zip((strangers[row] for row in order), likeness.tolist(), strict=True))
+
+    def _like(self, embedding: torch.Tensor, trials: Sequence[Trial]) -> torch.Tensor:
+        """Return the cosines `(N,)` of what N trials drew with the person of an embedding `(1, D)`."""
+        assert self._embedder is not None  # it made that
+        return self._embedder(trial.drawn for trial in trials) @ embedding[0]
 
     def _pick(self, strangers: list[int], seed: int, kept: int) -> int:
         """Return one of the first `kept` strangers of whom no two look alike."""

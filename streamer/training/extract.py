@@ -59,7 +59,7 @@ def extract(frames: Iterable[tuple[str, Frame]], out: Path, *, template: Templat
     columns: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in ARRAYS}
     with FaceDetector() as detector:
         for name, frame in frames:
-            for face in filter(lambda face: _is_usable(face, frame.image), detector(frame.image)):
+            for face in filter(lambda face: is_usable(face, frame.image), detector(frame.image)):
                 names.append(name)
                 for column, value in _row(frame.image, face, aligner).items():
                     columns[column].append(value)
@@ -137,7 +137,8 @@ def _is_large(face: Face) -> bool:
     return face.mesh is not None and face.size >= MIN_EXTRACTED_SIZE
 
 
-def _is_usable(face: Face, image: Image) -> bool:
+def is_usable(face: Face, image: Image) -> bool:
+    """Return whether a face is large enough to learn from, and whole."""
     if face.mesh is None or not _is_large(face):
         return False
     sides = np.array(image.shape[1::-1], np.float32)
@@ -165,7 +166,7 @@ def _mesh_cut(template: Template, size: int) -> Cut:
     cutter = crop_cutter(template, size)
 
     def cut(image: Image, face: Face) -> bytes | None:
-        if face.mesh is None or not _is_usable(face, image) or profile_ratio(face.mesh) > MAX_PROFILE_RATIO:
+        if face.mesh is None or not is_usable(face, image) or profile_ratio(face.mesh) > MAX_PROFILE_RATIO:
             return None
         return _webp(cutter(image, face))
 

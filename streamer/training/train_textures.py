@@ -25,9 +25,9 @@ from models.textures.skin import SMALL, Skin, brow_darkness, logarithm, picture_
 from streamer.errors import SourceError
 from streamer.render.align import MeshAligner, SimilarityAligner
 from streamer.render.blend import paste
+from streamer.render.cutter import shrunk
 from streamer.render.textures import mouth
 from streamer.render.textures.light import SIDE, LightReader
-from streamer.render.textures.shrink import shrunk
 from streamer.render.textures.texture_draw import TRIED_SIZE
 from streamer.training.donors import Donor, Label, photo, read_donors
 from streamer.training.shading import DIRECTIONS, read_shading, without_shading
@@ -86,8 +86,8 @@ def train_textures(
         sources: Folders and tars.
         out: Replaced once all is made.
         labels: By file.
-        base: Whose template is taken; also what faces do, if no labels name people of whom there are several pictures,
-            and how they differ, if there are fewer than `MANY`.
+        base: Whose template and harmonizer are taken; also what faces do, if no labels name people of whom there are
+            several pictures, and how they differ, if there are fewer than `MANY`.
         recognizer: Tells how alike strangers and people are: that of the runs.
         attributes: Estimates the labels of pictures that have none.
         strangers: How many to make, at most.
@@ -115,6 +115,7 @@ def train_textures(
         )
     model = _filled(mended, used, recipes, mean_light, template=base.template, donors=donors)
     model.brows.copy_(_brows(model))
+    model.harmonizer.half().load_state_dict(base.harmonizer.state_dict())
     for value, found in zip((model.shades, model.directions, model.usual_light), shading.model, strict=True):
         value.copy_(found)
     _give_shapes(model, recipes, mended, donors, base=base)

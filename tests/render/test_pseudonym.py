@@ -12,7 +12,7 @@ from models.identity.recognizer import FaceRecognizer
 from models.linear_refined import LinearRefined, LinearRefinedConfig
 from models.privacy import GaussianMechanism, PrivacyAccountant, PseudonymBook
 from streamer.render.embed import FaceEmbedder
-from streamer.render.pseudonym import SHORTLIST, Pseudonyms
+from streamer.render.pseudonym import SHORTLIST, Pseudonyms, Trial
 from streamer.types import Face, Image, KnownPerson, Track
 
 LANDMARKS = np.array([[30, 40], [60, 40], [45, 58], [33, 75], [57, 75]], np.float32)
@@ -189,9 +189,9 @@ def test_of_those_tried_on_the_least_like_the_person_is_taken(model: LinearRefin
     image, (face,) = frame(RED)
     tried: list[int] = []
 
-    def try_on(track: Track, strangers: Sequence[int]) -> list[tuple[Image, Face]]:
+    def try_on(track: Track, strangers: Sequence[int]) -> list[Trial]:
         tried.extend(strangers)
-        return [(frame(BLUE if number == 2 else RED)[0], face) for number in range(len(strangers))]
+        return [Trial((frame(BLUE if number == 2 else RED)[0], face)) for number in range(len(strangers))]
 
     chosen = pseudonyms(model).assign(
         image, [Track(1, face, 0.0)], torch.rand(1, 3, 32, 32), torch.zeros(1, 468, 3), try_on=try_on, tries=12
@@ -206,10 +206,10 @@ def taken(model: LinearRefined, *, kept: int, blue: Sequence[int]) -> set[int]:
     image, (face,) = frame(RED)
     places: set[int] = set()
 
-    def try_on(track: Track, strangers: Sequence[int]) -> list[tuple[Image, Face]]:
+    def try_on(track: Track, strangers: Sequence[int]) -> list[Trial]:
         tried.extend(strangers)
         first = len(tried) - len(strangers)
-        return [(frame(BLUE if first + number in blue else RED)[0], face) for number in range(len(strangers))]
+        return [Trial((frame(BLUE if first + number in blue else RED)[0], face)) for number in range(len(strangers))]
 
     seen = [Track(1, face, 0.0)], torch.rand(1, 3, 32, 32), torch.zeros(1, 468, 3)
     for number in range(12):
@@ -304,11 +304,37 @@ def test_the_reranker_has_a_say_among_those_the_recogniser_finds_least_like(mode
     colours[5] = BLUE
     tried: list[int] = []
 
-    def try_on(track: Track, strangers: Sequence[int]) -> list[tuple[Image, Face]]:
+    def try_on(track: Track, strangers: Sequence[int]) -> list[Trial]:
         tried.extend(strangers)
-        return [(frame(colour)[0], face) for _, colour in zip(strangers, colours, strict=False)]
+        return [Trial((frame(colour)[0], face)) for _, colour in zip(strangers, colours, strict=False)]
 
     seen = [Track(1, face, 0.0)], torch.rand(1, 3, 32, 32), torch.zeros(1, 468, 3)
     chosen = pseudonyms(model, reranker=ByBlue()).assign(image, *seen, try_on=try_on, tries=SHORTLIST + 1)
     assert len(tried) == SHORTLIST + 1
+    assert chosen.tolist() == [tried[5]]
+
+
+def test_what_the_least_like_would_look_like_when_finished_decides(model: LinearRefined) -> None:
+    """Green ones turn red when they are finished, all but one; who is more like to begin with is not finished."""
+    image, (face,) = frame(RED)
+    tried: list[int] = []
+    finished: list[int] = []
+
+    def trial(place: int) -> Trial:
+        picture = frame((250, 0, 200) if place == 1 else GREEN)[0]  # one is more like, and is not finished
+
+        def finish() -> None:
+            finished.append(place)
+            picture[:] = frame(GREEN if place == 5 else RED)[0]
+
+        return Trial((picture, face), finish)
+
+    def try_on(track: Track, strangers: Sequence[int]) -> list[Trial]:
+        tried.extend(strangers)
+        return [trial(place) for place in range(len(strangers))]
+
+    seen = [Track(1, face, 0.0)], torch.rand(1, 3, 32, 32), torch.zeros(1, 468, 3)
+    chosen = pseudonyms(model).assign(image, *seen, try_on=try_on, tries=SHORTLIST + 1)
+    assert len(tried) == SHORTLIST + 1
+    assert sorted(finished) == [0, *range(2, SHORTLIST + 1)]
     assert chosen.tolist() == [tried[5]]

@@ -176,6 +176,7 @@ def test_the_command_writes_a_tar_of_crops(tmp_path: Path) -> None:
     assert result.stdout == f"\n1 faces in {tar}\n"
     assert open_crops([tar], 48).images.shape == (1, 3, 48, 48)
     assert CliRunner().invoke(cli.app, ["extract", str(HOPPER), "--size", "48"]).exit_code == 2
+    assert CliRunner().invoke(cli.app, ["extract", str(HOPPER), "--align", "drawn", "--size", "48"]).exit_code == 2
     assert CliRunner().invoke(cli.app, ["extract", str(HOPPER), "--flat-light"]).exit_code == 2
     tar.with_name("crops.tar.partial").symlink_to("/dev/full")
     full = CliRunner().invoke(cli.app, arguments)

@@ -9,6 +9,7 @@ import cv2
 import matplotlib
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from models.attributes.attributes import load_attributes
@@ -137,7 +138,9 @@ def train(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_strangers_of_one_s_own_donors_can_be_drawn(folder: Path, labels: Path, tmp_path: Path) -> None:
+def test_strangers_of_one_s_own_donors_can_be_drawn(
+    shipped: Textures, folder: Path, labels: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "new" / "textures.safetensors"
     code, output = train(folder, "--labels", labels, "--out", out, "--strangers", 3)
     assert code == 0, output
@@ -146,6 +149,8 @@ def test_strangers_of_one_s_own_donors_can_be_drawn(folder: Path, labels: Path, 
     assert 1 <= len(model.recipes) <= 3
     assert model.texture(0).std() > 10
     assert model.embeddings.norm(dim=1).numpy() == pytest.approx(1, abs=1e-3)
+    kept, ours = (one.harmonizer.state_dict() for one in (model, shipped))
+    assert all(torch.equal(kept[name], ours[name]) for name in ours)
 
 
 def test_too_few_usable_faces_are_said_in_one_line(folder: Path, tmp_path: Path) -> None:

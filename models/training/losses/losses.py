@@ -56,6 +56,23 @@ def pyramid_loss(crops: Tensor, generated: Tensor) -> Tensor:
     return torch.stack([_mean_of_each(scale.abs()) for scale in scales]).mean(dim=0)
 
 
+def edge_loss(crops: Tensor, generated: Tensor) -> Tensor:
+    """Return how far the steps from each pixel to the next differ, `(N,)`: what is soft by a little is seen.
+
+    Mean absolute differences, of steps down and of steps across, added.
+
+    Args:
+        crops: `(N, C, H, W)`.
+        generated: `(N, C, H, W)`.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    _check_alike("crops and generated", crops, generated)
+    moved = crops - generated
+    return torch.stack([_mean_of_each(moved.diff(dim=axis).abs()) for axis in (2, 3)]).sum(dim=0)
+
+
 def perceptual_loss(features: Sequence[Tensor], generated_features: Sequence[Tensor]) -> Tensor:
     """Return how different two faces look to a network, `(N,)` (eq. 2, with L any network's features).
 

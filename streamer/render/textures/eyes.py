@@ -45,6 +45,8 @@ SHADE, SHADED = 0.5, 0.13  # how dark it is beneath the upper lid, and how far d
 LASHES = 0.045  # of the eye's width: how thick the line of closed lashes is
 LEAST_SEEN = 6.0  # pixels between the lids of both eyes together that tell how bright these are
 DIMMER, FLATTER = (0.45, 1.1), (0.4, 1.05)  # times as bright, and as rich in contrast, as they would be eyes are drawn
+AROUND, GROWN = 1.25, 0.012  # times as large as between its lids is what counts to an eye, and widths of the face more
+SOFT, SOFTEST = 0.0045, (0.2, 0.6)  # of the face's width, the blur of eyes once they are drawn; its limits in pixels
 CORNER = 0.1  # of the eye's width: there it is the texture's own, with its caruncle
 
 
@@ -202,6 +204,37 @@ def draw(
         bare = float((centre - points[top]) @ axes[1]) - (1.0 - COVERED) * radii[1]  # white above the iris, if positive
         centre = centre - np.clip(bare, 0.0, MOST_RAISED * radii[1]) * axes[1]
         _draw_ball(patch, lids, ball.ball * gain[eye], (centre, axes, np.asarray(radii, np.float32)), shown, tone)
+
+
+def around(mesh: Floats, roi: tuple[int, int, int, int], width: float) -> Floats:
+    """Return how much each pixel of a part of the frame belongs to an eye with its lids, `(h, w)` in [0, 1].
+
+    Args:
+        mesh: `(468, 3)` of the face, in pixels of the frame.
+        roi: `x1, y1, x2, y2` of the part.
+        width: Of the face, in pixels.
+    """
+    x1, y1, x2, y2 = roi
+    mask = np.zeros((y2 - y1, x2 - x1), np.uint8)
+    for lids in LIDS:
+        points = mesh[list(lids), :2] - np.array([x1, y1], np.float32)
+        middle = points.mean(axis=0)
+        hull = cv2.convexHull(np.asarray(middle + AROUND * (points - middle), np.float32))
+        cv2.fillPoly(mask, [np.round(hull * 16).astype(np.int32)], 255, shift=4)
+    side = 2 * int(GROWN * width) + 1
+    grown = cv2.dilate(mask, np.ones((side, side), np.uint8)).astype(np.float32) / 255.0
+    return np.asarray(cv2.GaussianBlur(grown, (0, 0), max(0.6, GROWN * width)))
+
+
+def soften(image: Image, eyes: Floats, roi: tuple[int, int, int, int], width: float) -> None:
+    """Blur the eyes of a face, in place: those that are sharper than what is around them stare.
+
+    Arguments as of `around`, and `eyes` as it returns.
+    """
+    x1, y1, x2, y2 = roi
+    part = image[y1:y2, x1:x2]
+    soft = cv2.GaussianBlur(part, (0, 0), float(np.clip(SOFT * width, *SOFTEST)))
+    part[:] = cv2.blendLinear(part, soft, 1.0 - eyes, eyes)
 
 
 def _draw_lashes(patch: Floats, lids: Floats, strength: float) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import numpy.typing as npt
 
 from streamer.render.textures import finish, paint
 from streamer.render.textures.finish import Finish
@@ -11,11 +14,18 @@ from streamer.types import Floats
 FINISH_SECONDS = 0.5  # between two looks at how soft and noisy the frame is
 STEADY = 0.6  # of softness and noise that stays at each look
 
+Measure = Callable[[Floats, Floats, npt.NDArray[np.bool_]], Finish]  # as `finish.measure`
+
 
 class Finisher:
-    """Makes what is drawn in one stream as soft, pale and noisy as its frames."""
+    """Makes what is drawn in one stream as soft, pale and noisy as its frames.
 
-    def __init__(self) -> None:
+    Args:
+        measure: Tells how soft, pale and noisy a frame is.
+    """
+
+    def __init__(self, measure: Measure = finish.measure) -> None:
+        self._measure = measure
         self._noise = finish.noise_tiles()
         self._known: dict[int, tuple[float, Finish]] = {}
 
@@ -48,7 +58,7 @@ class Finisher:
         when, before = self._known.get(track, (-1.0, None))
         if before is not None and 0.0 <= seconds - when < FINISH_SECONDS:
             return before
-        now = finish.measure(canvas.below.astype(np.float32), patch, canvas.inside & canvas.known)
+        now = self._measure(canvas.below.astype(np.float32), patch, canvas.inside & canvas.known)
         if before is not None:
             now = before.between(now, 1.0 - STEADY)
         self._known[track] = seconds, now

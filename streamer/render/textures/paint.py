@@ -174,8 +174,8 @@ def plain(lit: Floats) -> Floats:
     return np.asarray(cv2.subtract(bright, (DARK,) * 4, bright))
 
 
-def blend(image: Image, canvas: Canvas, patch: Floats, look: Look, *, lit: Floats) -> None:
-    """Blend `patch` into `image`, in place: with the frame at its rim.
+def blend(image: Image, canvas: Canvas, patch: Floats, look: Look, *, lit: Floats) -> Floats:
+    """Blend `patch` into `image`, in place: with the frame at its rim. Return how strongly, `(h, w)` in [0, 1].
 
     Args:
         image: `(H, W, 3)` uint8 RGB, in which the face is concealed.
@@ -206,6 +206,7 @@ def blend(image: Image, canvas: Canvas, patch: Floats, look: Look, *, lit: Float
         new = without_folds(new, canvas.where, canvas.known)
     drawn = cv2.blendLinear(canvas.below, new, 1.0 - opacity, opacity)
     part[:] = cv2.copyTo(drawn, canvas.concealed.view(np.uint8), part.copy())
+    return opacity * canvas.concealed
 
 
 def _rounded(patch: Floats) -> Image:

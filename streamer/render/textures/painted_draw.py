@@ -19,12 +19,12 @@ from streamer.render.blend import inner_face, relight
 from streamer.render.cutter import ALONE
 from streamer.render.draw import FaceDrawer
 from streamer.render.drawer import mesh_of
-from streamer.render.pseudonym import Pseudonyms
+from streamer.render.pseudonym import Pseudonyms, Trial
 from streamer.render.smooth import OneEuro, OneEuroConfig
 from streamer.render.textures import paint
 from streamer.render.textures.finisher import Finisher
 from streamer.render.textures.light import SIDE, LightReader
-from streamer.types import Face, Floats, Image, Track
+from streamer.types import Floats, Image, Track
 
 LIGHT_FILTER = OneEuroConfig(min_cutoff=0.8, speed_gain=2.0)  # log colours a second
 TRIES = 12  # strangers tried on for a person: each is a pass through the network
@@ -112,14 +112,12 @@ class PaintedFaceDrawer(FaceDrawer):
     def _others(self, image: Image, tracks: Sequence[Track], crops: torch.Tensor, meshes: torch.Tensor) -> torch.Tensor:
         rows = {track.id: row for row, track in enumerate(tracks)}
 
-        def try_on(track: Track, numbers: Sequence[int]) -> Iterator[tuple[Image, Face]]:
+        def try_on(track: Track, numbers: Sequence[int]) -> Iterator[Trial]:
             return self._tried_on(image, track, crops[rows[track.id]], numbers)
 
         return self._pseudonyms.assign(image, tracks, crops, meshes, try_on=try_on, tries=TRIES)
 
-    def _tried_on(
-        self, image: Image, track: Track, crop: torch.Tensor, numbers: Sequence[int]
-    ) -> Iterator[tuple[Image, Face]]:
+    def _tried_on(self, image: Image, track: Track, crop: torch.Tensor, numbers: Sequence[int]) -> Iterator[Trial]:
         """Yield the frame with a track drawn as each of some strangers, to see how like the person they are."""
         zero = torch.zeros(1, device=self._device).expand(len(numbers))
         others = torch.tensor(numbers, device=self._device)
@@ -133,4 +131,4 @@ class PaintedFaceDrawer(FaceDrawer):
                 look = self._looks[track.id]
                 patch, lit = self._face(canvas, image, made, look)
                 paint.blend(picture, canvas, patch, look, lit=lit)
-            yield picture, track.face
+            yield Trial((picture, track.face))

@@ -1,13 +1,15 @@
 """Draw strangers that are textures: warped by the person's mesh, lit as the person is, with eyes and mouth that follow.
 
 Of the person's face come its mesh, its smooth light, where the irises are, how noisy and how sharp the frame is, and in
-a narrow rim the pixels that keep hair and jaw where they are. No network makes pixels.
+a narrow rim the pixels that keep hair and jaw where they are. What a network then adds, it tells from what was drawn
+and what is around it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -17,15 +19,16 @@ from models.texture_model import TextureModel
 from streamer.faces.fine_mesh import FINE, FineMesh
 from streamer.render.align import MeshAligner
 from streamer.render.blend import inner_face
+from streamer.render.cutter import shrunk
 from streamer.render.drawer import MAX_MESH_LAG, MESH_FILTER, Drawer, Made, mesh_of
-from streamer.render.pseudonym import Pseudonyms
+from streamer.render.pseudonym import Pseudonyms, Trial
 from streamer.render.smooth import OneEuro, OneEuroConfig
 from streamer.render.textures import eyes, mouth, paint
 from streamer.render.textures.beard import Beard, BeardReader, with_beard
 from streamer.render.textures.finisher import Finisher
+from streamer.render.textures.harmonize import harmonize
 from streamer.render.textures.light import SIDE, LightReader, Tones, logarithm
 from streamer.render.textures.openings import as_open
-from streamer.render.textures.shrink import shrunk
 from streamer.render.textures.stranger import Stranger, enlarged, feature_masks, prepare, with_tones
 from streamer.types import Face, Floats, Image, Track
 
@@ -47,7 +50,7 @@ FINE_POINTS = np.array(FINE)
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
+class View:
     """What a look at a track told.
 
     Attributes:
@@ -71,7 +74,7 @@ class _View:
 class _Drawn(Made):
     """What is known of a track: what was seen last, and who they have become."""
 
-    view: _View
+    view: View
     stranger: Stranger
 
 
@@ -162,27 +165,31 @@ class TextureDrawer(Drawer[_Drawn]):
                 made = self._made[track.id]
                 patch, lit = self._face(canvas, made.view, made.stranger, mesh, shading, own=beta)
                 patch = self._finished(track.id, canvas, patch, lit, seconds)
-                paint.blend(image, canvas, patch, made.view.look, lit=lit)
+                shown = paint.blend(image, canvas, patch, made.view.look, lit=lit)
+                self._harmonize(image, replace(track.face, mesh=mesh), shown, canvas)
         return len(stale)
 
     @torch.inference_mode()
-    def _others(self, image: Image, tracks: Sequence[Track], views: dict[int, _View]) -> list[torch.Tensor]:
+    def _others(self, image: Image, tracks: Sequence[Track], views: dict[int, View]) -> list[torch.Tensor]:
         """Return who each of `tracks` is drawn as."""
 
-        def try_on(track: Track, numbers: Sequence[int]) -> Iterator[tuple[Image, Face]]:
+        def try_on(track: Track, numbers: Sequence[int]) -> Iterator[Trial]:
             return self._tried_on(image, track.face, views[track.id], numbers)
 
         new = [track for track in tracks if track.id not in self._made]
         chosen = {track.id: self._made[track.id].other for track in tracks if track.id in self._made}
         if new:
-            cut = np.stack([self._large.whole(image, track.face) for track in new])
-            crops = torch.from_numpy(cut).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
-            meshes = torch.from_numpy(np.stack([mesh_of(track) for track in new])).to(self._device)
-            others = self._pseudonyms.assign(image, new, crops, meshes, try_on=try_on, tries=TRIES, kept=KEPT)
+            others = self._pseudonyms.assign(image, new, *self._seen(image, new), try_on=try_on, tries=TRIES, kept=KEPT)
             chosen |= dict(zip((track.id for track in new), others, strict=True))
         return [chosen[track.id] for track in tracks]
 
-    def _tried_on(self, image: Image, face: Face, view: _View, numbers: Sequence[int]) -> Iterator[tuple[Image, Face]]:
+    def _seen(self, image: Image, tracks: Sequence[Track]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the crops `(N, 3, S, S)` and meshes `(N, 468, 3)` by which strangers are chosen."""
+        cut = np.stack([self._large.whole(image, track.face) for track in tracks])
+        crops = torch.from_numpy(cut).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return crops, torch.from_numpy(np.stack([mesh_of(track) for track in tracks])).to(self._device)
+
+    def _tried_on(self, image: Image, face: Face, view: View, numbers: Sequence[int]) -> Iterator[Trial]:
         """Yield the surroundings of a face, drawn as each stranger, to see how like the person that is; and the face.
 
         Small: that is as large as a recogniser takes it, and costs a fifth.
@@ -198,14 +205,15 @@ class TextureDrawer(Drawer[_Drawn]):
         for number, mesh in zip(numbers, meshes, strict=True):
             mesh = as_open(mesh, seen.mesh)
             canvas = paint.canvas(image, face, seen.mesh, replace(face, mesh=mesh), aligner=self._large)
-            result = image.copy()
+            result, finish = image.copy(), None
             if canvas is not None:
                 stranger = self._as_person(self._sketch(number), view, number)
                 patch, lit = self._face(canvas, view, stranger, mesh, shading, own=0.0)
-                paint.blend(result, canvas, patch, view.look, lit=lit)
-            yield result, face
+                shown = paint.blend(result, canvas, patch, view.look, lit=lit)
+                finish = partial(self._harmonize, result, replace(face, mesh=mesh), shown, canvas)
+            yield Trial((result, face), finish)
 
-    def _view(self, image: Image, track: Track, seconds: float) -> _View:
+    def _view(self, image: Image, track: Track, seconds: float) -> View:
         """Return what a look at a track tells."""
         mesh = mesh_of(track)
         fine = self._network(image, mesh)
@@ -229,9 +237,9 @@ class TextureDrawer(Drawer[_Drawn]):
         skin = float(np.exp(enlarged(light.cells, SIDE)[self._mouth]).mean())
         known = self._made.get(track.id)  # who has a beard has it in the next frame
         beard = known.view.beard if known else self._beards(logarithm(crop), light.cells)
-        return _View(face, look, exact[FINE_POINTS, :2] - mesh[FINE_POINTS, :2], (seen, skin), light.tones, beard)
+        return View(face, look, exact[FINE_POINTS, :2] - mesh[FINE_POINTS, :2], (seen, skin), light.tones, beard)
 
-    def _stranger(self, image: Image, view: _View, number: int, *, beta: float) -> Stranger:
+    def _stranger(self, image: Image, view: View, number: int, *, beta: float) -> Stranger:
         """Return who is drawn: a stranger, mixed with the person as far as beta asks for it."""
         prepared = self._prepared.pop(number, None)
         if prepared is None:
@@ -244,12 +252,17 @@ class TextureDrawer(Drawer[_Drawn]):
         stranger = self._as_person(prepared, view, number)
         if beta == 0.0:
             return stranger
-        own = logarithm(self._large.crop(image, view.face)) - enlarged(view.look.light, self._large.size)
+        own = self._unlit(image, view)
         levels = []
         for level in stranger.levels:
             small = cv2.resize(own, level.shape[1::-1], interpolation=cv2.INTER_AREA)
             levels.append(np.asarray(level + np.float32(beta) * (small - level), np.float32))
         return replace(stranger, levels=tuple(levels))
+
+    def _unlit(self, image: Image, view: View) -> Floats:
+        """Return the log colours of the person's face less their light, `(S, S, 3)`, as a stranger's largest level."""
+        light = enlarged(view.look.light, self._large.size)
+        return np.asarray(logarithm(self._large.crop(image, view.face)) - light, np.float32)
 
     @torch.inference_mode()
     def _shading(self, meshes: Sequence[Floats], looks: Sequence[paint.Look]) -> Floats:
@@ -258,7 +271,7 @@ class TextureDrawer(Drawer[_Drawn]):
         stacked = (torch.from_numpy(values).to(self._device) for values in (np.stack(meshes), lights))
         return self._textures.shading(*stacked).cpu().numpy()
 
-    def _as_person(self, stranger: Stranger, view: _View, number: int) -> Stranger:
+    def _as_person(self, stranger: Stranger, view: View, number: int) -> Stranger:
         """Return a stranger with the colours of the person's features, and a beard where they have one."""
         stranger = with_tones(stranger, view.tones, self._masks)
         return with_beard(stranger, view.beard) if self._textures.may_be_bearded(number) else stranger
@@ -288,7 +301,7 @@ class TextureDrawer(Drawer[_Drawn]):
         return mesh
 
     def _face(
-        self, canvas: paint.Canvas, view: _View, stranger: Stranger, mesh: Floats, shading: Floats, *, own: float
+        self, canvas: paint.Canvas, view: View, stranger: Stranger, mesh: Floats, shading: Floats, *, own: float
     ) -> tuple[Floats, Floats]:
         """Return the new face on the canvas and the log colours of skin in the person's light, `(h, w, 3)` each.
 
@@ -310,6 +323,14 @@ class TextureDrawer(Drawer[_Drawn]):
         if not np.isfinite(patch.mean()):
             raise FloatingPointError("the drawn face has values that are not finite")
         return patch, lit
+
+    def _harmonize(self, image: Image, face: Face, drawn: Floats, canvas: paint.Canvas) -> None:
+        """Make a face that was drawn so strongly belong into `image`, in place; its eyes are only lit and softened."""
+        assert face.mesh is not None  # it was drawn
+        around = eyes.around(face.mesh, canvas.roi, canvas.width)
+        network = self._textures.harmonizer
+        harmonize(image, face.box, drawn, canvas.roi, network, self._device, eyes=around)
+        eyes.soften(image, drawn * around, canvas.roi, canvas.width)
 
 
 def _place(points: Floats, indices: Sequence[int]) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from torch import nn
 
 from models.training.losses.losses import (
     discriminator_loss,
+    edge_loss,
     generator_loss,
     identity_loss,
     masked_pixel_loss,
@@ -176,3 +177,10 @@ def test_the_r1_penalty_flattens_the_critic_when_followed() -> None:
     crops = torch.randn(1, 2, 1, 1).requires_grad_()
     r1_penalty(crops, critic(crops.flatten(1))).sum().backward()
     torch.testing.assert_close(critic.weight.grad, 2 * critic.weight.detach())
+
+
+def test_edges_count_and_flat_differences_do_not() -> None:
+    flat, step = torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)
+    step[..., 2:] = 1.0
+    assert edge_loss(flat + 0.3, flat).item() == 0
+    assert edge_loss(step, flat).item() == pytest.approx(1 / 3)

@@ -9,7 +9,7 @@ from torch import nn
 
 from models.linear_refined import LinearRefined, LinearRefinedConfig
 from models.registry import load_as, load_face_model
-from models.training.train_refiner import SHIPPED, RefinerTrainConfig, edge_loss, thinned, train
+from models.training.train_refiner import SHIPPED, RefinerTrainConfig, thinned, train
 from tests.models.training.crops import assert_resumes_exactly
 from tests.models.training.test_train_linear import SIZE, write_faces
 
@@ -93,10 +93,3 @@ def test_the_channels_that_are_left_out_are_those_that_do_nothing(teacher: Linea
     picture = torch.randn(2, 3, 16, 16)
     same = thinned(teacher, (6, 6, 6), detail=8)
     torch.testing.assert_close(same.refiner(picture), teacher.refiner(picture), atol=1e-5, rtol=1e-5)
-
-
-def test_edges_count_and_flat_differences_do_not() -> None:
-    flat, step = torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)
-    step[..., 2:] = 1.0
-    assert edge_loss(flat + 0.3, flat) == 0
-    assert edge_loss(step, flat) == pytest.approx(1 / 3)

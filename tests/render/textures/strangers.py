@@ -13,6 +13,7 @@ from torch import Tensor
 from models.checkpoint import config_from_json, read_checkpoint, weights_path
 from models.face_model import Template
 from models.texture_model import TextureModel
+from models.unets.harmonizer import Harmonizer
 from streamer.render.textures.light import BROWS, CELLS, EYES, LIPS, LightReader
 from streamer.types import Floats, Image
 
@@ -38,6 +39,8 @@ class Strangers(TextureModel):
         light = np.mean([LightReader(points)(picture).cells for picture in self.pictures], axis=0)
         self.register_buffer("light", torch.from_numpy(light - light.mean(axis=(0, 1))))
         self.register_buffer("teeth", torch.ones(1, 96))
+        torch.manual_seed(0)
+        self.harmonizer = Harmonizer()  # fresh: it adds next to nothing
 
     @property
     def crop_size(self) -> int:

@@ -133,3 +133,33 @@ def test_an_upper_lid_covers_the_top_of_an_iris_that_would_stare():
     rows = np.flatnonzero(tall[:, 60] < 60)
     assert rows.min() <= 50 - 29 / 2 + 2
     assert rows.max() < 50 + 29 / 2 - 4
+
+
+def test_what_counts_to_an_eye_reaches_a_little_past_its_lids_and_no_further():
+    points = mesh()
+    x1, y1 = 10, 20
+    found = eyes.around(points, (x1, y1, 190, 120), 100.0)
+    assert found.shape == (100, 180)
+    assert (found[50 - y1, [60 - x1, 160 - x1]] > 0.9).all()
+    assert (found[90 - y1, [60 - x1, 160 - x1]] < 0.01).all()  # cheeks
+    assert found[50 - y1, 110 - x1] < 0.05  # between the eyes
+
+
+def test_eyes_are_softened_and_nothing_else_is():
+    image = np.random.default_rng(0).integers(0, 255, (100, 120, 3), dtype=np.uint8)
+    result, part = image.copy(), np.zeros((60, 80), np.float32)
+    part[20:40, 20:60] = 1.0
+    eyes.soften(result, part, (30, 10, 110, 70), 100.0)
+    changed = np.zeros((100, 120), bool)
+    changed[30:50, 50:90] = True
+    assert (result[~changed] == image[~changed]).all()
+    assert result[32:48, 52:88].std() < 0.8 * image[32:48, 52:88].std()
+
+
+@pytest.mark.parametrize(("width", "most"), [(20.0, 0.6), (2000.0, 1.3)])
+def test_eyes_are_softened_within_limits(width: float, most: float):
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:, 32:] = 200
+    eyes.soften(image, np.ones((64, 64), np.float32), (0, 0, 64, 64), width)
+    steepest = np.diff(image[32, :, 0].astype(float)).max()
+    assert steepest > 200 / (most * np.sqrt(2 * np.pi)) * 0.85

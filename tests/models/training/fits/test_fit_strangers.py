@@ -19,7 +19,7 @@ from models.private_encoder.generator import GeneratorConfig
 from models.private_encoder.private_encoder import PrivateEncoder, PrivateEncoderConfig
 from models.registry import load_as, load_face_model
 from models.training.fits.fit_strangers import find_identity, with_strangers
-from models.training.identity_place import IdentityPlace, read_place, write_place
+from models.training.fits.identity_place import IdentityPlace, read_place, write_place
 from models.training.inputs.dataset import CropSet
 from streamer import Anonymizer
 from streamer.cli import main as cli

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from streamer.render.textures.shrink import shrunk
+from streamer.render.cutter import shrunk
 from streamer.types import Face, Image
 
 

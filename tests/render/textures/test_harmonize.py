@@ -1,0 +1,137 @@
+"""A drawn face is changed where it was drawn, wherever it lies; a network that fails is an error, and a cover."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+import pytest
+import torch
+
+from models.registry import load_face_model
+from models.texture_model import TextureModel
+from models.unets.harmonizer import HARMONIZED_SIZE, Harmonizer
+from streamer import Anonymizer
+from streamer.pipeline.renderer import MODEL_FAILED
+from streamer.render.textures.harmonize import REACH, crop, crop_matrix, harmonize
+from streamer.types import Floats, Frame, Image
+
+HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"  # US Navy, public domain
+CPU = torch.device("cpu")
+
+
+def adding(value: float) -> Harmonizer:
+    """A network that adds `value` to whatever is drawn."""
+    network = Harmonizer().eval()
+    with torch.no_grad():
+        network.to_rgb.weight.zero_()
+        network.to_rgb.bias.fill_(value)
+    return network
+
+
+def oval(box: Floats, shape: tuple[int, int]) -> Floats:
+    """Where a face in `box` is drawn, `(H, W)`."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
+    return ((((x - middle[0]) / half[0]) ** 2 + ((y - middle[1]) / half[1]) ** 2) < 1).astype(np.float32)
+
+
+def changed(box: Floats, *, value: float = 20 / 127.5) -> tuple[Image, Image, Floats, tuple[int, int, int, int]]:
+    """A frame, the same with a face in `box` harmonized, where that was drawn, and in which part."""
+    image = np.random.default_rng(0).integers(60, 180, (240, 320, 3), dtype=np.uint8)
+    drawn = oval(box, (240, 320))
+    rows, columns = (np.flatnonzero(drawn.any(axis=axis)) for axis in (1, 0))
+    roi = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    x1, y1, x2, y2 = roi
+    result = image.copy()
+    harmonize(result, box, drawn[y1:y2, x1:x2], roi, adding(value), CPU)
+    return image, result, drawn, roi
+
+
+BOXES = {
+    "small": (100, 100, 130, 140),
+    "large": (60, 20, 230, 220),
+    "at the left": (-50, 60, 60, 190),
+    "at the upper right": (250, -60, 380, 70),
+    "at the bottom": (100, 180, 190, 300),
+}
+
+
+@pytest.mark.parametrize("box", BOXES.values(), ids=BOXES)
+def test_all_that_was_drawn_is_changed_and_nothing_beyond_its_part(box: tuple[int, ...]) -> None:
+    image, result, drawn, (x1, y1, x2, y2) = changed(np.array(box, np.float32))
+    difference = result.astype(int) - image
+    reach = np.ones((9, 9), np.uint8)
+    inside = cv2.erode(drawn, reach, borderValue=0) > 0  # a pixel of the network's from what is not drawn, or not seen
+    far = cv2.dilate(drawn, reach) == 0
+    assert inside.sum() > 100
+    assert np.abs(difference[inside] - 20).max() <= 1
+    assert (difference[far] == 0).all()
+    difference[y1:y2, x1:x2] = 0
+    assert (difference == 0).all()
+
+
+def test_what_is_added_stays_within_the_range_of_pixels() -> None:
+    _, result, drawn, _ = changed(np.array([100, 60, 200, 180], np.float32), value=3.0)
+    assert (result[cv2.erode(drawn, np.ones((9, 9))) > 0] == 255).all()
+
+
+def test_the_network_sees_the_face_in_the_middle_of_its_surroundings() -> None:
+    box = np.array([100, 60, 200, 180], np.float32)
+    matrix = crop_matrix(box)
+    left, right = (matrix @ (x, 120.0, 1.0) for x in (100.0, 200.0))
+    assert left[0] + right[0] == pytest.approx(HARMONIZED_SIZE)
+    assert right[0] - left[0] == pytest.approx(HARMONIZED_SIZE * 100 / (2 * REACH * 120), rel=1e-5)
+    assert crop(np.ones((240, 320), np.float32), matrix).min() == 1.0
+    beyond = crop(np.ones((240, 320), np.float32), crop_matrix(box - 150))
+    assert beyond.min() == 0.0  # nothing is drawn outside of the frame
+    white = np.full((240, 320, 3), 255, np.uint8)
+    assert crop(white, crop_matrix(np.array([-20, -20, 100, 120], np.float32))).min() == 255  # which goes on there
+
+
+class Striped(Harmonizer):
+    """A network that adds 20 grey levels on the left and takes them on the right, in stripes of 15 more and less."""
+
+    def forward(self, pictures: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        columns = torch.arange(HARMONIZED_SIZE)
+        stripes = 20.0 * (1 - 2 * (columns >= HARMONIZED_SIZE // 2)) + 15.0 * (1 - 2 * (columns // 2 % 2))
+        return drawn * stripes / 127.5 + 0 * pictures
+
+
+def test_eyes_are_lit_as_the_skin_around_them_and_not_otherwise_changed() -> None:
+    image = np.full((240, 320, 3), 100, np.uint8)
+    drawn, eyes = np.ones((120, 100), np.float32), np.zeros((120, 100), np.float32)
+    eyes[40:60, 10:36] = eyes[40:60, 64:90] = 1.0
+    box = np.array([100, 60, 200, 180], np.float32)
+    harmonize(image, box, drawn, (100, 60, 200, 180), Striped(), CPU, eyes=eyes)
+    left, right = image[105:115, 114:132].astype(float), image[105:115, 168:186].astype(float)
+    assert left.mean() == pytest.approx(120, abs=2)
+    assert right.mean() == pytest.approx(80, abs=2)
+    assert max(left.std(), right.std()) < 2
+    assert image[140:160, 114:132].std() > 8  # skin is striped
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_an_error(value: float) -> None:
+    with pytest.raises(FloatingPointError, match="harmonizer"):
+        changed(np.array([100, 60, 200, 180], np.float32), value=value)
+
+
+@pytest.mark.slow
+def test_a_face_that_cannot_be_harmonized_is_covered(tmp_path: Path) -> None:
+    model = load_face_model("textures")
+    assert isinstance(model, TextureModel)
+    image = np.ascontiguousarray(cv2.imread(str(HOPPER))[..., ::-1])
+    outcomes = []
+    for value in (0.0, float("nan")):
+        with torch.no_grad():
+            model.harmonizer.to_rgb.bias.fill_(value)
+        model.save(tmp_path / "textures.safetensors")
+        with Anonymizer.load(tmp_path / "textures.safetensors") as anonymizer:
+            outcomes.append(anonymizer.picture(Frame(image, index=0, pts=0, time_base=Fraction(1))))
+    drawn, covered = outcomes
+    assert [face.tier for face in drawn.faces] == ["generated"]
+    assert [(face.tier, face.reason) for face in covered.faces] == [("mosaic", MODEL_FAILED)]
