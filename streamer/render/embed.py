@@ -18,16 +18,15 @@ def identity_aligner() -> SimilarityAligner:
 
 
 class FaceEmbedder:
-    """Embeds faces by one recogniser, or by two: then the cosine of two embeddings is the mean of those of both.
+    """Embeds faces by one recogniser.
 
     Args:
         recognizer: Prepared, on `device`.
         device: Where crops go.
-        second: Likewise.
     """
 
-    def __init__(self, recognizer: FaceRecognizer, device: torch.device, second: FaceRecognizer | None = None) -> None:
-        self.recognizer, self._second, self._device = recognizer, second, device
+    def __init__(self, recognizer: FaceRecognizer, device: torch.device) -> None:
+        self.recognizer, self._device = recognizer, device
         self._aligner = identity_aligner()
 
     def crop(self, image: Image, face: Face) -> Image:
@@ -42,10 +41,8 @@ class FaceEmbedder:
     def embed(self, crops: Sequence[Image]) -> torch.Tensor:
         """Return the unit embeddings `(N, D)`, on the device, of N crops."""
         pixels = torch.from_numpy(np.stack(crops)).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        embeddings: torch.Tensor = self.recognizer(pixels).float()
-        if self._second:
-            embeddings = torch.cat([embeddings, self._second(pixels).float()], dim=1) / 2**0.5
-        return embeddings
+        embeddings: torch.Tensor = self.recognizer(pixels)
+        return embeddings.float()
 
     def warm_up(self) -> None:
         """Run the recogniser once: its first run is slow."""

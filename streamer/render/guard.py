@@ -61,7 +61,7 @@ class Compared:
 
 
 class _Opinion:
-    """What an embedder makes of the tracks, each look by itself and all together."""
+    """What a recogniser makes of the tracks, each look by itself and all together."""
 
     def __init__(self, embedder: FaceEmbedder) -> None:
         self.embedder = embedder
@@ -93,7 +93,7 @@ class Guard:
     Args:
         recognizer: Prepared, on `device`.
         device: Where crops go.
-        second: Another one. Then nobody is shown either whom both together take for the person.
+        second: Another one, asked as well: nobody is shown either whom both in the mean take for the person.
     """
 
     # Cosines over which a first, a second and a third stranger is not shown; the first are less, as another stranger
@@ -106,7 +106,7 @@ class Guard:
         self.embedder = FaceEmbedder(recognizer, device)
         self._opinions = [_Opinion(self.embedder)]
         if second:
-            self._opinions.append(_Opinion(FaceEmbedder(recognizer, device, second)))
+            self._opinions.append(_Opinion(FaceEmbedder(second, device)))
         self._seconds: dict[int, float | None] = {}  # when each track was compared last; None where it is due
 
     def warm_up(self) -> None:
@@ -135,11 +135,10 @@ class Guard:
         due = self._due(tracks, seconds)
         if not due:
             return Compared([], GuardReport())
-        first, *of_both = self._opinions
-        scores = first.compare(original, drawn, due)
+        scores, *others = (opinion.compare(original, drawn, due) for opinion in self._opinions)
         passed = scores <= limit  # nan is too like
-        for opinion in of_both:
-            passed &= opinion.compare(original, drawn, due) <= TOO_LIKE_TO_BOTH
+        for score in others:
+            passed &= (scores + score) / 2 <= TOO_LIKE_TO_BOTH
         alike = [track for track, has_passed in zip(due, passed, strict=True) if not has_passed]
         self._seconds |= {track.id: seconds for track in due} | {track.id: None for track in alike}
         for opinion in self._opinions:

@@ -92,9 +92,9 @@ def test_whoever_both_recognisers_together_take_for_the_person_is_caught(hopper:
     person = [1.0, 0.0]
     for second, caught in ((TOO_LIKE_TO_BOTH + 0.11, [track]), (TOO_LIKE_TO_BOTH + 0.09, [])):
         looks = [[cosine, (1 - cosine**2) ** 0.5] for cosine in (TOO_LIKE_TO_BOTH - 0.1, second)]
-        guard = Guard(Named([person, looks[0]] * 2), CPU, Named([person, looks[1]]))
+        guard = Guard(Named([person, looks[0]]), CPU, Named([person, looks[1]]))
         assert guard.check(hopper, hopper, [track], seconds=0.0, limit=TOO_LIKE).alike == caught
-    guard = Guard(Named([person, person] * 2), CPU, Named([person, [0.0, 1.0]] * 2))
+    guard = Guard(Named([person, person]), CPU, Named([person, [0.0, 1.0]]))
     assert guard.check(hopper, hopper, [track], seconds=0.0, limit=TOO_LIKE).alike == [track]  # one is enough
 
 
