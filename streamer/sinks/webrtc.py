@@ -22,7 +22,8 @@ from av.video.reformatter import VideoReformatter
 
 from streamer.sinks.encoding import MEAN_OF_FOUR
 from streamer.sound.capture import Stamp
-from streamer.sources.live import TIME_BASE, blank
+from streamer.sources.decoding import blank
+from streamer.sources.live import TIME_BASE
 from streamer.types import Image, SafeFrame
 
 SLATE_SECONDS = 0.6  # without a safe frame; then a slate takes its place

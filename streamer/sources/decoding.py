@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 SWS_MATRICES = frozenset({0, 1, 2, 4, 5, 6, 7, 9})  # FFmpeg's colorspaces that swscale converts; it refuses the rest
 UNSPECIFIED = 2
 MAX_RATE = 240  # frames per second; more is the frequency of the clock, as of raw DV, and a codec knows better
+BLANK_GREY = 24
 NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
@@ -155,6 +156,16 @@ def letterbox(image: Image, width: int, height: int) -> Image:
     canvas = np.zeros((height, width, 3), np.uint8)
     canvas[y : y + inner[1], x : x + inner[0]] = cv2.resize(image, inner, interpolation=cv2.INTER_AREA)
     return canvas
+
+
+def blank(width: int, height: int) -> Image:
+    """Return the `(height, width, 3)` uint8 picture that stands for a source that is gone."""
+    image: Image = np.full((height, width, 3), BLANK_GREY, np.uint8)
+    scale = height / 480
+    (wide, high), _ = cv2.getTextSize("no signal", cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    place = ((width - wide) // 2, (height + high) // 2)
+    cv2.putText(image, "no signal", place, cv2.FONT_HERSHEY_SIMPLEX, scale, (150, 150, 150), 1, cv2.LINE_AA)
+    return image
 
 
 def is_of_shape(image: Image, width: int, height: int) -> bool:

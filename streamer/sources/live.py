@@ -5,6 +5,7 @@ Knows no face. While the source is gone its frames are blank, so that whatever t
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
@@ -14,9 +15,9 @@ from fractions import Fraction
 from math import inf
 from types import TracebackType
 from typing import Self, cast
+from weakref import WeakSet
 
 import av
-import cv2
 import numpy as np
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
@@ -29,7 +30,7 @@ from streamer.backoff import Backoff
 from streamer.errors import SourceError
 from streamer.sources.address import Address
 from streamer.sources.clock import LiveClock
-from streamer.sources.decoding import Converter, describe, is_of_shape, letterbox, video_stream
+from streamer.sources.decoding import Converter, blank, describe, is_of_shape, letterbox, video_stream
 from streamer.sources.deinterlace import deinterlaced
 from streamer.sources.pacing import SOUND_RATE, SoundTap
 from streamer.types import Frame, Image, VideoInfo
@@ -46,7 +47,6 @@ TIME_BASE = Fraction(1, 90_000)
 MEASURED_FRAMES = 12  # for the rate: what cameras say of it is often wrong
 MEASURED_SECONDS = 1.5  # at most
 RATES = (1.0, 240.0)  # a rate outside is not believed
-BLANK_GREY = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ class Connection:
         reason: Why it ended, or "".
         audio_streams, corrupt_packets: As in `VideoSource`.
         heard: The sound of the first stream of it, by the stream's clock; None for nobody listens.
+        thread: The one that receives.
     """
 
     def __init__(self, address: Address, container: InputContainer | None = None) -> None:
@@ -92,8 +93,9 @@ class Connection:
         self._missed = 0
         self._left = threading.Event()
         name = f"receive {address.label}"
-        self._thread = threading.Thread(target=self._work, args=(container,), daemon=True, name=name)
-        self._thread.start()
+        self.thread = threading.Thread(target=self._work, args=(container,), daemon=True, name=name)
+        self.thread.start()
+        _connections.add(self)
 
     @property
     def has_ended(self) -> bool:
@@ -206,6 +208,19 @@ class Connection:
             self._heard = time.monotonic()
             self._newest = Arrival(image, seconds, self._heard, self._missed)
             self._changed.notify_all()
+
+
+_connections: WeakSet[Connection] = WeakSet()
+
+
+@atexit.register
+def _let_go() -> None:
+    """Wait for FFmpeg: while it waits for a server it asks Python for the time, and crashes once Python is gone."""
+    last = list(_connections)
+    for connection in last:
+        connection.leave()
+    for connection in last:
+        connection.thread.join(OPEN_SECONDS + STALL_SECONDS)
 
 
 class LiveSource:
@@ -363,16 +378,6 @@ class LiveSource:
             TIME_BASE,
             is_letterboxed=is_letterboxed,
         )
-
-
-def blank(width: int, height: int) -> Image:
-    """Return the `(height, width, 3)` uint8 picture that stands for a source that is gone."""
-    image: Image = np.full((height, width, 3), BLANK_GREY, np.uint8)
-    scale = height / 480
-    (wide, high), _ = cv2.getTextSize("no signal", cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
-    place = ((width - wide) // 2, (height + high) // 2)
-    cv2.putText(image, "no signal", place, cv2.FONT_HERSHEY_SIMPLEX, scale, (150, 150, 150), 1, cv2.LINE_AA)
-    return image
 
 
 def _measured_rate(connection: Connection, first: Arrival) -> Fraction | None:

@@ -24,7 +24,7 @@ from streamer.serve.ice import IceServers
 from streamer.serve.prometheus import Metrics
 from streamer.serve.room import Sound
 from streamer.serve.sessions import Limits, Peers
-from streamer.sources.live import BLANK_GREY
+from streamer.sources.decoding import BLANK_GREY
 from streamer.types import Image
 from tests.end_to_end.patience import PATIENCE_SECONDS
 

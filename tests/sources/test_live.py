@@ -24,8 +24,9 @@ from streamer.cli.demo import Pose, Shot, render_clip
 from streamer.errors import SourceError
 from streamer.sources import live as live_source
 from streamer.sources.address import Address, Transport, live_address
+from streamer.sources.decoding import BLANK_GREY
 from streamer.sources.file_source import open_source
-from streamer.sources.live import BLANK_GREY, LiveSource
+from streamer.sources.live import LiveSource
 from streamer.types import Frame
 from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.end_to_end.rtsp_servers import ffmpeg_listening, free_port, needs_ffmpeg, needs_rtsp_server, rtsp_server
@@ -312,3 +313,35 @@ def test_what_is_published_begins_with_its_first_key_frame(clip: Callable[..., P
     subprocess.run(command, input=json.dumps(order).encode() + b"\n" + sent.read_bytes(), check=True)
     with av.open(order["url"]) as got:
         assert [packet.is_keyframe for packet in got.demux(video=0) if packet.size] == [True] + [False] * 11
+
+
+LEAVES = """
+import ctypes, sys
+from streamer.sources.address import live_address
+from streamer.sources.live import LiveSource
+
+with LiveSource(live_address(sys.argv[1])) as source:
+    next(iter(source))
+    print("ready", flush=True)
+    input()
+libc = ctypes.CDLL(None)
+libc.on_exit(libc.sleep, None)  # goes on, as many seconds as the status says, when Python has gone
+sys.exit(1)
+"""
+
+
+@pytest.mark.slow
+@needs_rtsp_server
+def test_whoever_leaves_a_server_that_is_silent_ends_as_it_means_to() -> None:
+    with rtsp_server("ball") as server:
+        command = [sys.executable, "-c", LEAVES, server.url]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        runs = [subprocess.Popen(command, text=True, **pipes) for _ in range(4)]
+        assert [run.stdout.readline() for run in runs if run.stdout] == 4 * ["ready\n"]
+        server.send(signal.SIGSTOP)
+        time.sleep(0.3)  # longer than FFmpeg sleeps between two looks at the clock
+        for run in runs:
+            run.communicate("\n", timeout=PATIENCE_SECONDS)
+            time.sleep(0.025)
+        server.send(signal.SIGCONT)
+    assert [run.returncode for run in runs] == 4 * [1]
