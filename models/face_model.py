@@ -221,6 +221,16 @@ class FaceModel(nn.Module, ABC):
             raise ValueError(f"latents must be (N, L, D), got {tuple(latents.shape)}")
         return self._generate(latents).clamp(-1, 1)
 
+    def carried(self, made: Tensor, latents: Tensor, new: Tensor) -> Tensor | None:
+        """Return nearly what `generate` returns for latents near others, at a fraction of the time, or None.
+
+        Args:
+            made: `(3, S, S)`, what `generate` returned for `latents`.
+            latents: `(L, D)`.
+            new: `(L, D)`; where they are too far from `latents` for the model to tell, the answer is None.
+        """
+        return None
+
     def settle(self) -> None:
         """Make ready what is faster where the model is now; its weights do not change any more."""
         return

@@ -57,6 +57,7 @@ class LinearRefinedConfig:
 POOL = 64  # strangers that suit and are little like the person; of more, some suit too little
 CANDIDATES = 24  # of those, unlike each other, of which the seed chooses: who is unlike one person resembles the rest
 KEPT = 0.6  # of what does not tell identity linearly: some of it does, and less of it leaves a more typical face
+NEAR = 2.0  # distance of latents of unit variance, within which what the refiner adds hardly changes
 SUITING = 0.07  # cosine that a step of one deviation away from the person's sex, age and lightness is worth
 
 
@@ -184,11 +185,26 @@ class LinearRefined(FaceModel):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return the linear picture `(N, 3, linear_size, linear_size)` of `(N, K)` latents; 0 outside the mask."""
-        values = self.mean + (latents * self.deviation) @ self.basis  # (N, P)
+        return self._picture(self.mean + (latents * self.deviation) @ self.basis)
+
+    def _picture(self, values: Tensor) -> Tensor:
+        """Return `(N, P)` values as pictures `(N, 3, linear_size, linear_size)`; 0 outside the mask."""
         size = self.config.linear_size
-        picture = values.new_zeros(len(latents), size, size, 3)
+        picture = values.new_zeros(len(values), size, size, 3)
         picture[:, self.inside] = values.view(len(values), -1, 3)
         return picture.permute(0, 3, 1, 2)
+
+    def carried(self, made: Tensor, latents: Tensor, new: Tensor) -> Tensor | None:
+        """See `FaceModel.carried`: only the linear picture is made anew.
+
+        What the refiner adds changes a quarter as fast. Within `NEAR` it is off by .3 grey levels on average, in one
+        value of a hundred by 2.3, and of three to five frames of a video one or two are further away.
+        """
+        change = new - latents
+        if not change.norm() <= NEAR:  # also where it is no number
+            return None
+        moved = enlarged(self._picture((change * self.deviation) @ self.basis), self.refiner.scale)[0]
+        return (made + moved).clamp(-1, 1)
 
     def _generate(self, latents: Tensor) -> Tensor:
         picture = self.decode(latents[:, 0])
@@ -211,6 +227,11 @@ def spread_out(embeddings: Tensor, count: int) -> Tensor:
         nearest = torch.maximum(nearest, embeddings @ embeddings[chosen[n]])
         nearest[chosen[n]] = torch.inf
     return chosen
+
+
+def enlarged(pictures: Tensor, scale: int) -> Tensor:
+    """Return pictures `scale` times as wide and high."""
+    return F.interpolate(pictures, scale_factor=float(scale), mode="bilinear", align_corners=False)
 
 
 class Refiner(nn.Module):
@@ -251,8 +272,7 @@ class Refiner(nn.Module):
         middle = self.middle_out(middle + self.up2(double(coarse)))
         fine = self.fine_out(fine + self.up1(double(middle)))
         detail = active(self.detail(double(fine)))
-        enlarged = F.interpolate(picture, scale_factor=float(self.scale), mode="bilinear", align_corners=False)
-        made: Tensor = enlarged + self.to_rgb(detail)
+        made: Tensor = enlarged(picture, self.scale) + self.to_rgb(detail)
         return made
 
     def file(self, size: int) -> bytes:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from models.face_model import FaceModel
@@ -24,11 +24,19 @@ from streamer.types import Image, Track
 LATENT_FILTER = OneEuroConfig(min_cutoff=1.0, speed_gain=0.05)  # whitened coordinates a second
 
 
+class _Source(NamedTuple):
+    """What the network itself made: of latents `(L, D)` a crop `(3, S, S)`."""
+
+    latents: torch.Tensor
+    crop: torch.Tensor
+
+
 @dataclass(frozen=True, slots=True)
 class _Crop(Made):
-    """What the network made of a track: the crop `(S, S, 3)` uint8."""
+    """What was made of a track: the crop `(S, S, 3)` uint8, of what the network made for it last."""
 
     crop: Image
+    source: _Source
 
 
 class FaceDrawer(Drawer[_Crop]):
@@ -96,23 +104,47 @@ class FaceDrawer(Drawer[_Crop]):
             self._latents.update(track.id, value, seconds)
             for track, value in zip(tracks, latents.float().cpu().numpy(), strict=True)
         ]
-        drawn = self._generated(torch.from_numpy(np.stack(steady)).to(self._device))
-        for track, new, old, other in zip(tracks, drawn, cut, others, strict=True):
-            self._made[track.id] = _Crop(seconds, beta, other, self._softened(new, old))
+        sources = self._sources(tracks, torch.from_numpy(np.stack(steady)).to(self._device), others, beta)
+        for track, (source, crop), old, other in zip(tracks, sources, cut, others, strict=True):
+            self._made[track.id] = _Crop(seconds, beta, other, self._softened(as_image(crop), old), source)
+
+    def _sources(
+        self, tracks: Sequence[Track], latents: torch.Tensor, others: torch.Tensor, beta: float
+    ) -> list[tuple[_Source, torch.Tensor]]:
+        """Return the crop `(3, S, S)` of each track and what it follows from; only some need the network."""
+        carried = [self._carried(*one, beta) for one in zip(tracks, latents, others, strict=True)]
+        rows = [row for row, one in enumerate(carried) if one is None]
+        fresh = map(_Source, latents[rows], self._generated(latents[rows]) if rows else ())
+        return [one or (source := next(fresh), source.crop) for one in carried]
+
+    def _carried(
+        self, track: Track, latents: torch.Tensor, other: torch.Tensor, beta: float
+    ) -> tuple[_Source, torch.Tensor] | None:
+        """Return them of a track that needs no network this time; None if it does."""
+        made = self._made.get(track.id)
+        if made is None or made.beta != beta or made.other != other:
+            return None
+        crop = self._model.carried(made.source.crop, made.source.latents, latents)
+        return None if crop is None else (made.source, crop)
 
     def _softened(self, new: Image, old: Image) -> Image:
         return soften(new, old)
 
-    def _generated(self, latents: torch.Tensor) -> npt.NDArray[np.uint8]:
-        """Return the crops `(N, S, S, 3)` uint8 of latents."""
+    def _generated(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return the crops `(N, 3, S, S)` of latents."""
         made = self._model.generate(latents).float()
         if not torch.isfinite(made).all():
             raise FloatingPointError("the model returned values that are not finite")
-        return ((made + 1) * 127.5 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return made
 
     def _others(self, image: Image, tracks: Sequence[Track], crops: torch.Tensor, meshes: torch.Tensor) -> torch.Tensor:
         """Return who each track becomes, `(N,)` int64; arguments as of `Pseudonyms.assign`."""
         return self._pseudonyms.assign(image, tracks, crops, meshes)
+
+
+def as_image(crop: torch.Tensor) -> Image:
+    """Return a crop `(3, S, S)` in [-1, 1] as `(S, S, 3)` uint8."""
+    return ((crop + 1) * 127.5 + 0.5).clamp(0, 255).byte().permute(1, 2, 0).contiguous().cpu().numpy()
 
 
 def choose_device(name: str) -> torch.device:

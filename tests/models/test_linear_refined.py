@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from models.face_model import DEFAULT_TEMPLATE, Sighting, prepare
-from models.linear_refined import KEPT, LinearRefined, LinearRefinedConfig, spread_out
+from models.linear_refined import KEPT, NEAR, LinearRefined, LinearRefinedConfig, spread_out
 from models.registry import load_face_model
 
 CONFIG = LinearRefinedConfig(
@@ -209,3 +209,19 @@ def test_what_is_to_be_learnt_through_passes_torch():
     model.generate(latents).sum().backward()
     assert latents.grad is not None
     assert latents.grad.abs().sum() > 0
+
+
+def test_latents_near_others_need_no_refiner_and_those_far_away_do() -> None:
+    refined = load_face_model("linear-refined")
+    assert isinstance(refined, LinearRefined)
+    own = refined.strangers[:8]
+    steps = torch.nn.functional.normalize(torch.randn(own.shape, generator=torch.Generator().manual_seed(2)), dim=1)
+    first, second = own[:, None], (own + 0.95 * NEAR * steps)[:, None]
+    made, true = refined.generate(first), refined.generate(second)
+    told = torch.stack(
+        [one for row in range(8) if (one := refined.carried(made[row], first[row], second[row])) is not None]
+    )
+    assert (told - true).abs().mean() < 1 / 127.5  # a grey level
+    assert (told - true).abs().mean() < 0.4 * (made - true).abs().mean()
+    assert refined.carried(made[0], first[0], first[0] + 1.05 * NEAR * steps[0]) is None
+    assert refined.carried(made[0], first[0], first[0] * torch.nan) is None

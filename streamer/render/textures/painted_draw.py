@@ -17,7 +17,7 @@ from models.face_model import FaceModel
 from streamer.render.align import MeshAligner
 from streamer.render.blend import inner_face, relight
 from streamer.render.cutter import ALONE
-from streamer.render.draw import FaceDrawer
+from streamer.render.draw import FaceDrawer, as_image
 from streamer.render.drawer import mesh_of
 from streamer.render.pseudonym import Pseudonyms, Trial
 from streamer.render.smooth import OneEuro, OneEuroConfig
@@ -124,7 +124,7 @@ class PaintedFaceDrawer(FaceDrawer):
         latents = self._model.encode(crop.expand(len(numbers), -1, -1, -1), zero, others)
         own = torch.from_numpy(mesh_of(track)[None].copy()).to(self._device)
         shaped = self._model.reshape(own.expand(len(numbers), -1, -1), zero, others)
-        for made, mesh in zip(self._generated(latents), shaped.cpu().numpy(), strict=True):
+        for made, mesh in zip(map(as_image, self._generated(latents)), shaped.cpu().numpy(), strict=True):
             picture, drawn = image.copy(), replace(track.face, mesh=mesh)
             canvas = paint.canvas(image, track.face, mesh_of(track), drawn, aligner=self._around)
             if canvas is not None:
