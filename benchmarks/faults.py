@@ -78,8 +78,8 @@ class Faults:
         assert guard is not None
         drawer.draw = self._raising("draw", self._slowing(drawer.draw))  # type: ignore[method-assign]
         model = drawer._model
-        drawn_by = "reshape" if model.kind == "textures" else "_generate"  # textures have no network for pixels
-        setattr(model, drawn_by, self._spoiling(getattr(model, drawn_by)))
+        for drawn_by in ["reshape"] if model.kind == "textures" else ["_generate", "carried"]:  # no network for pixels
+            setattr(model, drawn_by, self._spoiling(getattr(model, drawn_by)))
         guard.check = self._raising("guard", guard.check)  # type: ignore[method-assign]
         update = stream.tracker.update
         stream.tracker.update = self._raising("track", update)  # type: ignore[method-assign]
@@ -92,12 +92,12 @@ class Faults:
 
         return broken
 
-    def _spoiling(self, generate: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-        def broken(*given: torch.Tensor) -> torch.Tensor:
+    def _spoiling(self, generate: Callable[..., torch.Tensor | None]) -> Callable[..., torch.Tensor | None]:
+        def broken(*given: torch.Tensor) -> torch.Tensor | None:
             if not self.counts["out of memory"] and self.happens(0.02, "out of memory"):
                 raise torch.OutOfMemoryError
             made = generate(*given)
-            return made * float("nan") if self.happens(NOT_A_NUMBER, "no number") else made
+            return made * float("nan") if made is not None and self.happens(NOT_A_NUMBER, "no number") else made
 
         return broken
 

@@ -132,10 +132,7 @@ class FaceDrawer(Drawer[_Crop]):
 
     def _generated(self, latents: torch.Tensor) -> torch.Tensor:
         """Return the crops `(N, 3, S, S)` of latents."""
-        made = self._model.generate(latents).float()
-        if not torch.isfinite(made).all():
-            raise FloatingPointError("the model returned values that are not finite")
-        return made
+        return self._model.generate(latents).float()
 
     def _others(self, image: Image, tracks: Sequence[Track], crops: torch.Tensor, meshes: torch.Tensor) -> torch.Tensor:
         """Return who each track becomes, `(N,)` int64; arguments as of `Pseudonyms.assign`."""
@@ -143,7 +140,13 @@ class FaceDrawer(Drawer[_Crop]):
 
 
 def as_image(crop: torch.Tensor) -> Image:
-    """Return a crop `(3, S, S)` in [-1, 1] as `(S, S, 3)` uint8."""
+    """Return a crop `(3, S, S)` in [-1, 1] as `(S, S, 3)` uint8.
+
+    Raises:
+        FloatingPointError: If it has values that are not finite.
+    """
+    if not torch.isfinite(crop).all():
+        raise FloatingPointError("the model returned values that are not finite")
     return ((crop + 1) * 127.5 + 0.5).clamp(0, 255).byte().permute(1, 2, 0).contiguous().cpu().numpy()
 
 
