@@ -8,7 +8,7 @@ appearance alone.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -36,6 +36,8 @@ FACE_SEEN = 0.12  # drawn from here on: less is a line of pixels at the outline 
 RING_SEEN = 0.3  # the same of the ring around the face: where it is smaller, background is
 SEEN_BLUR = 0.03  # of the crop's side: how softly what is seen passes into what is mirrored
 HOLE = 3  # pixels of a way back that hidden triangles may leave open
+
+Pixels = TypeVar("Pixels", Image, Floats)
 
 
 class Aligner(Protocol):
@@ -141,13 +143,13 @@ class MeshAligner:
         self._area = _areas(self.points[self.triangles])
         self._least_share = np.where((self.triangles >= MESH_POINTS).any(axis=1), RING_SEEN, FACE_SEEN)
 
-    def crop(self, image: Image, face: Face) -> Image:
-        """Return the `(S, S, 3)` uint8 RGB crop of `face`; black outside the ring."""
+    def crop(self, image: Pixels, face: Face) -> Pixels:
+        """Return the `(S, S, 3)` crop of `face`, of the kind of `image`; black, or 0, outside the ring."""
         points = self._with_ring(self._mesh(face))[:, :2]
         where = self._crop_to_frame(points)
         x1, y1 = np.maximum(np.floor(points.min(axis=0)).astype(int) - 1, 0)
         x2, y2 = np.maximum(np.ceil(points.max(axis=0)).astype(int) + 2, 1)
-        patch = np.ascontiguousarray(image[y1:y2, x1:x2]) if image[y1:y2, x1:x2].size else image
+        patch: Pixels = np.ascontiguousarray(image[y1:y2, x1:x2]) if image[y1:y2, x1:x2].size else image
         if patch is not image:
             where -= np.array([x1, y1], np.float32)
         shrink = float(np.sqrt(np.prod(np.ptp(points, axis=0)))) / (2 * self.size)

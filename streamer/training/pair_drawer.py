@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -123,7 +123,15 @@ class PairDrawer(TextureDrawer):
         contrast = float(np.clip(found.contrast * self._flaws.contrast, *CONTRASTS))
         return replace(found, blur=found.blur * self._flaws.blur, contrast=contrast)
 
-    def _harmonize(self, image: Image, face: Face, drawn: Floats, canvas: paint.Canvas) -> None:
+    def _harmonize(
+        self,
+        image: Image,
+        face: Face,
+        strength: Floats,
+        canvas: paint.Canvas,
+        *,
+        follow: Callable[[Callable[[], Floats]], Floats] | None = None,
+    ) -> None:
         x1, y1, x2, y2 = canvas.roi
         self._strength = np.zeros(image.shape[:2], np.float32)
-        self._strength[y1:y2, x1:x2] = drawn
+        self._strength[y1:y2, x1:x2] = strength

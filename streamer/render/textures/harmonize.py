@@ -1,13 +1,21 @@
-"""Make a drawn face belong to its frame, by a network that sees the face and what is around it."""
+"""Make a drawn face belong to its frame, by a network that sees the face and what is around it.
+
+It is asked now and then: what it adds changes slowly, lies on the face and moves with it.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import torch
 
 from models.unets.harmonizer import HARMONIZED_SIZE, Harmonizer
-from streamer.types import Floats, Image
+from streamer.render.align import MeshAligner
+from streamer.render.textures import paint
+from streamer.types import Face, Floats, Image
 
 REACH = 0.85  # of the longer side of a face's box: half the side of what the network sees
 HIGHER = 0.05  # of the height of the box, by which the middle of that lies above its middle
@@ -15,26 +23,136 @@ SOFTER = 0.45  # pixels of what the network sees, the blur before a larger face 
 MARGIN = 4  # pixels around what is shrunk
 BESIDE = 5  # pixels of what the network sees, across: an eye is larger by half of that
 NEAR = 4.0  # pixels of what the network sees: how far around an eye the skin tells what light is on it
+ASKED_SECONDS = 0.15  # between two times that the network is asked about a face
+SETTLED_SECONDS = 0.1  # in which two thirds of a difference from what it said before is shown
+RELIT = 0.1  # mean change of the logarithm of the light, from which on it is asked at once and shown at once
+TURNED = 0.04  # the same of where the nose lies across the face
+
+Roi = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels of the frame
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a drawn face looks like but for what the network adds: by its changes that is told anew.
+
+    Attributes:
+        who: The stranger, and how much of the person is in them.
+        light: As of `paint.Look`.
+        turn: `profile_ratio`.
+    """
+
+    who: tuple[int, float]
+    light: Floats
+    turn: float
+
+    def is_near(self, other: Shown) -> bool:
+        """Return whether what is added to the one suits the other."""
+        relit = float(np.abs(self.light - other.light).mean())
+        return self.who == other.who and relit < RELIT and abs(self.turn - other.turn) < TURNED
+
+
+@dataclass(frozen=True, slots=True)
+class _Added:
+    """What was added to a track last, `(S, S, 3)` in its crop.
+
+    Attributes:
+        asked: When the network was asked.
+        about: What.
+        told: What it said.
+        seconds: Presentation time.
+        values: What was added then: on the way to that.
+    """
+
+    asked: float
+    about: Shown
+    told: Floats
+    seconds: float
+    values: Floats
+
+
+class HarmonyKeeper:
+    """Remembers what is added to the faces of a stream.
+
+    Args:
+        aligner: Of the template, at the size of the crops that canvases are made with.
+    """
+
+    def __init__(self, aligner: MeshAligner) -> None:
+        self._aligner = aligner
+        self._added: dict[int, _Added] = {}
+
+    def reset(self) -> None:
+        """Forget everyone: another stream begins."""
+        self._added = {}
+
+    def keep_only(self, alive: set[int]) -> None:
+        """Forget all tracks but those."""
+        self._added = {track: added for track, added in self._added.items() if track in alive}
+
+    def __call__(
+        self, track: int, face: Face, shown: Shown, canvas: paint.Canvas, ask: Callable[[], Floats], *, seconds: float
+    ) -> Floats:
+        """Return what to add to a track on its canvas, `(h, w, 3)` grey levels.
+
+        Args:
+            track: Its number.
+            face: With the mesh of the new face.
+            shown: What it looks like.
+            canvas: Where it is painted.
+            ask: Asks the network: `change`.
+            seconds: Presentation time.
+        """
+        before = self._added.get(track)
+        if before is None or not before.about.is_near(shown) or not 0.0 <= seconds - before.seconds < ASKED_SECONDS:
+            told = self._in_crop(ask(), face, canvas.roi)
+            added = _Added(seconds, shown, told, seconds, told)
+        else:
+            if seconds - before.asked >= ASKED_SECONDS:
+                before = replace(before, asked=seconds, about=shown, told=self._in_crop(ask(), face, canvas.roi))
+            share = np.float32(1.0 - np.exp((before.seconds - seconds) / SETTLED_SECONDS))
+            added = replace(before, seconds=seconds, values=before.values + share * (before.told - before.values))
+        self._added[track] = added
+        return paint.warped(added.values, canvas)
+
+    def _in_crop(self, change: Floats, face: Face, roi: Roi) -> Floats:
+        """Return a change of a part of the frame, `(h, w, 3)`, as it lies on the face: `(S, S, 3)`."""
+        assert face.mesh is not None  # it is drawn
+        mesh = face.mesh - np.array([*roi[:2], 0], np.float32)
+        return np.asarray(self._aligner.crop(change, replace(face, mesh=mesh)), np.float32)
+
+
+def harmonize(image: Image, drawn: Floats, roi: Roi, added: Floats) -> None:
+    """Add to a face that was drawn so strongly in a part of `image`, in place, what makes it belong there.
+
+    Args:
+        image: `(H, W, 3)` uint8 RGB.
+        drawn: `(h, w)` in [0, 1]; where it is 0 nothing is added.
+        roi: The part.
+        added: `(h, w, 3)` grey levels.
+    """
+    x1, y1, x2, y2 = roi
+    part = image[y1:y2, x1:x2]
+    cv2.add(part, added, dst=part, mask=(drawn > 0).view(np.uint8), dtype=cv2.CV_8U)
 
 
 @torch.inference_mode()
-def harmonize(
+def change(
     image: Image,
     box: Floats,
     drawn: Floats,
-    roi: tuple[int, int, int, int],
+    roi: Roi,
     network: Harmonizer,
     device: torch.device,
     *,
     eyes: Floats | None = None,
-) -> None:
-    """Change a face that was drawn into `image`, in place, so that it belongs there.
+) -> Floats:
+    """Return what to add to a part of `image`, `(h, w, 3)` grey levels, so that a face drawn into it belongs there.
 
     Args:
         image: `(H, W, 3)` uint8 RGB, in which the face is drawn, and others are drawn or concealed.
         box: `(4,)` of the face, x1, y1, x2, y2 in pixels.
         drawn: `(h, w)` in [0, 1], how strongly it was drawn in the part `roi` of the image.
-        roi: x1, y1, x2, y2 in pixels.
+        roi: The part.
         network: Prepared, on `device`.
         device: Where pictures go.
         eyes: `(h, w)` in [0, 1], how much each pixel of the part belongs to an eye: they are lit as the skin around is.
@@ -54,9 +172,7 @@ def harmonize(
     if eyes is not None:
         added = _as_around(added, np.asarray(crop(eyes, of_part), np.float32))
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    field = cv2.warpAffine(127.5 * added, of_part, (x2 - x1, y2 - y1), flags=how)
-    part = image[y1:y2, x1:x2]
-    part[:] = cv2.add(part, field, dtype=cv2.CV_8U)
+    return np.asarray(cv2.warpAffine(127.5 * added, of_part, (x2 - x1, y2 - y1), flags=how))
 
 
 def crop_matrix(box: Floats) -> Floats:

@@ -134,8 +134,8 @@ def face(
     level, across = 0, len(stranger.levels[0]) * OVAL_SHARE / canvas.width  # pixels of texture to a pixel of the frame
     while across > 2 * SHARP and level < len(stranger.levels) - 1:
         level, across = level + 1, across / 2
-    shaded = _warped((1.0 - own) * shading, canvas)
-    logs = cv2.add(cv2.add(_warped(stranger.levels[level], canvas), shaded[..., None] * SHADE_HUE), lit)
+    shaded = warped((1.0 - own) * shading, canvas)
+    logs = cv2.add(cv2.add(warped(stranger.levels[level], canvas), shaded[..., None] * SHADE_HUE), lit)
     patch = cv2.subtract(cv2.exp(logs, logs), (DARK,) * 4, logs)
     plain = patch.copy() if own else patch
     start = np.array(canvas.roi[:2], np.float32)
@@ -165,7 +165,7 @@ def white(skin: Floats) -> Floats:
 
 def expected(canvas: Canvas, look: Look) -> Floats:
     """Return the log colours of skin in the person's light, `(h, w, 3)`."""
-    return _warped(enlarged(look.light, SIDE), canvas)
+    return warped(enlarged(look.light, SIDE), canvas)
 
 
 def plain(lit: Floats) -> Floats:
@@ -195,7 +195,7 @@ def blend(image: Image, canvas: Canvas, patch: Floats, look: Look, *, lit: Float
     patch = rim.matched(patch, canvas.below, depth=deep, skin=skin, new_skin=new_skin, width=canvas.width)
     opacity = rim.opacity(depth, skin, canvas.kept)
     if look.front.any():
-        opacity *= 1.0 - _warped(look.front, canvas) * (1.0 - skin) * (1.0 - canvas.kept)
+        opacity *= 1.0 - warped(look.front, canvas) * (1.0 - skin) * (1.0 - canvas.kept)
     x1, y1, x2, y2 = canvas.roi
     part = image[y1:y2, x1:x2]
     shown = edge(canvas.known, EDGE * canvas.width)
@@ -234,7 +234,7 @@ def _whole(patch: Floats, skin: Floats, shown: Floats, *, sigma: float) -> Float
     return np.asarray(cv2.blendLinear(patch, cv2.add(skin, field, field), shown, 1.0 - shown))
 
 
-def _warped(values: Floats, canvas: Canvas) -> Floats:
+def warped(values: Floats, canvas: Canvas) -> Floats:
     """Return what of `values`, of a whole crop in any size, lies at each pixel of the canvas."""
     share = len(values) / canvas.side
     at = canvas.where if share == 1.0 else (canvas.where + 0.5) * np.float32(share) - np.float32(0.5)

@@ -7,7 +7,7 @@ and what is around it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,7 +17,7 @@ import torch
 
 from models.texture_model import TextureModel
 from streamer.faces.fine_mesh import FINE, FineMesh
-from streamer.render.align import MeshAligner
+from streamer.render.align import MeshAligner, profile_ratio
 from streamer.render.blend import inner_face
 from streamer.render.cutter import shrunk
 from streamer.render.drawer import MAX_MESH_LAG, MESH_FILTER, Drawer, Made, mesh_of
@@ -26,7 +26,7 @@ from streamer.render.smooth import OneEuro, OneEuroConfig
 from streamer.render.textures import eyes, mouth, paint
 from streamer.render.textures.beard import Beard, BeardReader, with_beard
 from streamer.render.textures.finisher import Finisher
-from streamer.render.textures.harmonize import harmonize
+from streamer.render.textures.harmonize import HarmonyKeeper, Shown, change, harmonize
 from streamer.render.textures.light import SIDE, LightReader, Tones, logarithm
 from streamer.render.textures.openings import as_open
 from streamer.render.textures.stranger import Stranger, enlarged, feature_masks, prepare, with_tones
@@ -101,6 +101,7 @@ class TextureDrawer(Drawer[_Drawn]):
         self._usual_eye: eyes.Eyeball | None = None
         self._small = MeshAligner(points, SIDE)
         self._large = MeshAligner(points, model.crop_size, map_size=MAP_SIZE)
+        self._harmony = HarmonyKeeper(self._large)
         self._eyes = [_place(points, indices) for indices in eyes.LIDS]
         self._mouth = _place(points, mouth.UPPER + mouth.LOWER)
         super().__init__(model, device, pseudonyms=pseudonyms)
@@ -119,6 +120,7 @@ class TextureDrawer(Drawer[_Drawn]):
         super().reset(stream)
         self._filters = {name: OneEuro(config) for name, config in FILTERS.items()}
         self._finished.reset()
+        self._harmony.reset()
 
     def keep_only(self, alive: set[int]) -> None:
         """Forget all tracks but those."""
@@ -126,6 +128,7 @@ class TextureDrawer(Drawer[_Drawn]):
         for one in self._filters.values():
             one.keep_only(alive)
         self._finished.keep_only(alive)
+        self._harmony.keep_only(alive)
 
     def draw(
         self,
@@ -165,8 +168,10 @@ class TextureDrawer(Drawer[_Drawn]):
                 made = self._made[track.id]
                 patch, lit = self._face(canvas, made.view, made.stranger, mesh, shading, own=beta)
                 patch = self._finished(track.id, canvas, patch, lit, seconds)
-                shown = paint.blend(image, canvas, patch, made.view.look, lit=lit)
-                self._harmonize(image, replace(track.face, mesh=mesh), shown, canvas)
+                strength = paint.blend(image, canvas, patch, made.view.look, lit=lit)
+                shown = Shown((int(made.other), beta), made.view.look.light, profile_ratio(mesh))
+                follow = partial(self._harmony, track.id, drawn, shown, canvas, seconds=seconds)
+                self._harmonize(image, drawn, strength, canvas, follow=follow)
         return len(stale)
 
     @torch.inference_mode()
@@ -209,8 +214,8 @@ class TextureDrawer(Drawer[_Drawn]):
             if canvas is not None:
                 stranger = self._as_person(self._sketch(number), view, number)
                 patch, lit = self._face(canvas, view, stranger, mesh, shading, own=0.0)
-                shown = paint.blend(result, canvas, patch, view.look, lit=lit)
-                finish = partial(self._harmonize, result, replace(face, mesh=mesh), shown, canvas)
+                strength = paint.blend(result, canvas, patch, view.look, lit=lit)
+                finish = partial(self._harmonize, result, replace(face, mesh=mesh), strength, canvas)
             yield Trial((result, face), finish)
 
     def _view(self, image: Image, track: Track, seconds: float) -> View:
@@ -324,13 +329,25 @@ class TextureDrawer(Drawer[_Drawn]):
             raise FloatingPointError("the drawn face has values that are not finite")
         return patch, lit
 
-    def _harmonize(self, image: Image, face: Face, drawn: Floats, canvas: paint.Canvas) -> None:
-        """Make a face that was drawn so strongly belong into `image`, in place; its eyes are only lit and softened."""
+    def _harmonize(
+        self,
+        image: Image,
+        face: Face,
+        strength: Floats,
+        canvas: paint.Canvas,
+        *,
+        follow: Callable[[Callable[[], Floats]], Floats] | None = None,
+    ) -> None:
+        """Make a face that was drawn so strongly belong into `image`, in place; its eyes are only lit and softened.
+
+        `follow` tells what is to be added, and is told how to ask the network; without, that is asked.
+        """
         assert face.mesh is not None  # it was drawn
         around = eyes.around(face.mesh, canvas.roi, canvas.width)
         network = self._textures.harmonizer
-        harmonize(image, face.box, drawn, canvas.roi, network, self._device, eyes=around)
-        eyes.soften(image, drawn * around, canvas.roi, canvas.width)
+        ask = partial(change, image, face.box, strength, canvas.roi, network, self._device, eyes=around)
+        harmonize(image, strength, canvas.roi, follow(ask) if follow else ask())
+        eyes.soften(image, strength * around, canvas.roi, canvas.width)
 
 
 def _place(points: Floats, indices: Sequence[int]) -> tuple[int, int]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import matplotlib
@@ -16,8 +19,10 @@ from models.texture_model import TextureModel
 from models.unets.harmonizer import HARMONIZED_SIZE, Harmonizer
 from streamer import Anonymizer
 from streamer.pipeline.renderer import MODEL_FAILED
-from streamer.render.textures.harmonize import REACH, crop, crop_matrix, harmonize
-from streamer.types import Floats, Frame, Image
+from streamer.render.align import MeshAligner
+from streamer.render.textures import paint
+from streamer.render.textures.harmonize import REACH, HarmonyKeeper, Shown, change, crop, crop_matrix, harmonize
+from streamer.types import Face, Floats, Frame, Image
 
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"  # US Navy, public domain
 CPU = torch.device("cpu")
@@ -47,7 +52,8 @@ def changed(box: Floats, *, value: float = 20 / 127.5) -> tuple[Image, Image, Fl
     roi = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
     x1, y1, x2, y2 = roi
     result = image.copy()
-    harmonize(result, box, drawn[y1:y2, x1:x2], roi, adding(value), CPU)
+    strength = drawn[y1:y2, x1:x2]
+    harmonize(result, strength, roi, change(image, box, strength, roi, adding(value), CPU))
     return image, result, drawn, roi
 
 
@@ -105,13 +111,116 @@ def test_eyes_are_lit_as_the_skin_around_them_and_not_otherwise_changed() -> Non
     image = np.full((240, 320, 3), 100, np.uint8)
     drawn, eyes = np.ones((120, 100), np.float32), np.zeros((120, 100), np.float32)
     eyes[40:60, 10:36] = eyes[40:60, 64:90] = 1.0
-    box = np.array([100, 60, 200, 180], np.float32)
-    harmonize(image, box, drawn, (100, 60, 200, 180), Striped(), CPU, eyes=eyes)
+    box, roi = np.array([100, 60, 200, 180], np.float32), (100, 60, 200, 180)
+    harmonize(image, drawn, roi, change(image, box, drawn, roi, Striped(), CPU, eyes=eyes))
     left, right = image[105:115, 114:132].astype(float), image[105:115, 168:186].astype(float)
     assert left.mean() == pytest.approx(120, abs=2)
     assert right.mean() == pytest.approx(80, abs=2)
     assert max(left.std(), right.std()) < 2
     assert image[140:160, 114:132].std() > 8  # skin is striped
+
+
+@dataclass
+class Asked:
+    """A network that lightens a cheek of whatever face it is asked about, and how often that was."""
+
+    level: float = 20.0
+    times: int = 0
+
+    def about(self, face: Face, canvas: paint.Canvas) -> Floats:
+        self.times += 1
+        x1, y1, x2, y2 = canvas.roi
+        y, x = np.mgrid[y1:y2, x1:x2]
+        place = cheek(face)
+        spot = np.exp(-((x - place[0]) ** 2 + (y - place[1]) ** 2) / (2 * (0.08 * face.size) ** 2))
+        return np.repeat(self.level * spot[..., None], 3, axis=2).astype(np.float32)
+
+
+def cheek(face: Face) -> Floats:
+    assert face.mesh is not None
+    return face.mesh[50, :2]
+
+
+TEMPLATE = np.array(load_face_model("textures").template.points, np.float32)
+
+
+def face_at(x: float, y: float, scale: float = 160.0) -> Face:
+    mesh = np.pad(scale * (TEMPLATE - 0.5) + np.float32([x, y]), ((0, 0), (0, 1))).astype(np.float32)
+    box = np.concatenate([mesh[:, :2].min(0), mesh[:, :2].max(0)])
+    return Face(box, mesh[[159, 386, 1, 61, 291], :2], mesh, 1.0)
+
+
+@dataclass
+class Stream:
+    """Follows one track through a stream of 25 frames a second, as `TextureDrawer` does."""
+
+    network: Asked = field(default_factory=Asked)
+    frame: int = -1
+    who: tuple[int, float] = (7, 0.0)
+    light: float = 4.0
+    turn: float = 0.5
+
+    def __post_init__(self) -> None:
+        self._aligner = MeshAligner(TEMPLATE, 160)
+        self._keeper = HarmonyKeeper(self._aligner)
+
+    def next(self, face: Face, *, frames: int = 1) -> tuple[Floats, Floats]:
+        """Return what is added, and the place of its middle in the frame."""
+        self.frame += frames
+        assert face.mesh is not None
+        image = np.zeros((480, 640, 3), np.uint8)
+        canvas = paint.canvas(image, face, face.mesh, face, aligner=self._aligner)
+        assert canvas is not None
+        light = np.full((8, 8, 3), self.light, np.float32)
+        about, ask = Shown(self.who, light, self.turn), partial(self.network.about, face, canvas)
+        added = self._keeper(1, face, about, canvas, ask, seconds=self.frame / 25)
+        weight = added[..., 0] / added[..., 0].sum()
+        y, x = np.mgrid[: len(added), : added.shape[1]]
+        middle = np.array([(x * weight).sum(), (y * weight).sum()]) + canvas.roi[:2]
+        return added, middle.astype(np.float32)
+
+
+def test_what_was_added_moves_with_the_face_and_the_network_is_asked_now_and_then() -> None:
+    stream = Stream()
+    for frame in range(25):
+        face = face_at(200 + 8 * frame, 220 - 3 * frame, 160 + 2 * frame)
+        added, middle = stream.next(face)
+        assert added.max() == pytest.approx(20.0, abs=1.0)
+        np.testing.assert_allclose(middle, cheek(face), atol=1.5)
+    assert 5 <= stream.network.times <= 7
+
+
+def test_what_the_network_says_anew_is_shown_little_by_little() -> None:
+    stream, face = Stream(), face_at(300, 240)
+    stream.next(face)
+    stream.network.level = 40.0
+    levels = [float(stream.next(face)[0].max()) for _ in range(16)]
+    assert levels[0] == pytest.approx(20.0, abs=1.0)
+    assert levels[-1] == pytest.approx(40.0, abs=2.0)
+    assert np.diff(levels).max() < 8.0
+    assert np.diff(levels).min() > -0.5
+
+
+CHANGES = {"stranger": {"who": (8, 0.0)}, "beta": {"who": (7, 0.5)}, "light": {"light": 4.3}, "turn": {"turn": 0.6}}
+
+
+@pytest.mark.parametrize("values", CHANGES.values(), ids=CHANGES)
+def test_another_face_another_light_and_a_turned_head_are_told_and_shown_at_once(values: dict[str, Any]) -> None:
+    stream, face = Stream(), face_at(300, 240)
+    stream.next(face)
+    stream.network.level = 40.0
+    for name, value in values.items():
+        setattr(stream, name, value)
+    assert stream.next(face)[0].max() == pytest.approx(40.0, abs=2.0)
+    assert stream.network.times == 2
+
+
+@pytest.mark.parametrize("frames", [10, -3], ids=["after a gap", "back in time"])
+def test_who_was_not_drawn_a_moment_before_is_told_anew(frames: int) -> None:
+    stream, face = Stream(frame=10), face_at(300, 240)
+    stream.next(face)
+    stream.network.level = 40.0
+    assert stream.next(face, frames=frames)[0].max() == pytest.approx(40.0, abs=2.0)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
