@@ -6,7 +6,8 @@ in memory and end with the stream.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,10 +18,11 @@ from models.privacy import GaussianMechanism, PrivacyAccountant, PseudonymBook, 
 from streamer.render.embed import FaceEmbedder
 from streamer.types import Face, Floats, Image, KnownPerson, Track
 
-SHORTLIST = 16  # of those tried on, the least like: finished, and shown to the reranker; the mean of both counts
+SHORTLIST = 12  # of those tried on, the least like: finished, and shown to the reranker; the mean of both counts
 MARGIN = 0.02  # cosine that somebody may be more like than the least like: of one alone all keys take the same
 CLEAR = 0.05  # cosine of a stranger as drawn, as two recognisers see it, up to which one is as good as another
-ALL_LIKE = 0.1  # the same of the least like of all who suit, from which on others are tried on who suit less
+ALL_LIKE = 0.05  # of the least like of all tried on, from which on others are tried on who suit less
+MOST_REJECTED = 48  # strangers whom somebody was found too like, and does not become again while there are others
 TRIES_APART = 1_000_003  # between their seeds, so that one that is refused is followed by others
 
 
@@ -35,6 +37,14 @@ class Trial:
 
     drawn: tuple[Image, Face]
     finish: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """A trial, and how like the person it is before it is finished: a cosine."""
+
+    trial: Trial
+    likeness: float
 
 
 TryOn = Callable[[Track, Sequence[int]], Iterable[Trial]]  # somebody, drawn as each of some strangers
@@ -79,7 +89,7 @@ class Pseudonyms:
         self._book = PseudonymBook(SAME_PERSON, [person.embedding for person in self._known])
         self._people: dict[int, int] = {}  # person of each living track
         self._strangers: dict[int, int] = {}  # stranger of each person
-        self._rejected: dict[int, int] = {}  # how many strangers each person has had before
+        self._rejected: dict[int, deque[int]] = {}  # strangers whom each person was found too like
 
     def keep_only(self, alive: set[int]) -> None:
         """Forget all tracks but those; their people are remembered."""
@@ -91,8 +101,9 @@ class Pseudonyms:
             return
         for track in tracks:
             person = self._people.pop(track)
-            del self._strangers[person]
-            self._rejected[person] = self._rejected.pop(person, 0) + 1
+            rejected = self._rejected.pop(person, deque[int](maxlen=MOST_REJECTED))
+            rejected.append(self._strangers.pop(person))
+            self._rejected[person] = rejected  # to the end, as the last
             if len(self._rejected) > PseudonymBook.MAX_PEOPLE:
                 del self._rejected[next(iter(self._rejected))]
 
@@ -168,10 +179,10 @@ class Pseudonyms:
             if stranger is None:
                 part = slice(row, row + 1)
                 embedding = None if embeddings is None else embeddings[part]
-                before = self._rejected.get(person, 0)
-                seen = Sighting(crops[part], meshes[part], embedding, self._attributes(track), is_hard=before > 0)
-                seed = pseudonym_seed(self._key, stream=self._stream, person=person) + before
-                suiting = self._suiting(seen, seed, image, track, try_on, tries)
+                rejected = self._rejected.get(person, ())
+                seen = Sighting(crops[part], meshes[part], embedding, self._attributes(track), is_hard=bool(rejected))
+                seed = pseudonym_seed(self._key, stream=self._stream, person=person) + len(rejected)
+                suiting = self._suiting(seen, seed, image, track, try_on, tries=tries, rejected=rejected)
                 stranger = self._pick(suiting, seed, kept)
             self._remember(track.id, person=person, stranger=stranger)
 
@@ -182,35 +193,56 @@ class Pseudonyms:
         return self._strangers.get(person)
 
     def _suiting(
-        self, seen: Sighting, seed: int, image: Image, track: Track, try_on: TryOn | None, tries: int
+        self,
+        seen: Sighting,
+        seed: int,
+        image: Image,
+        track: Track,
+        try_on: TryOn | None,
+        *,
+        tries: int,
+        rejected: Collection[int],
     ) -> list[int]:
         """Return strangers who suit and are unlike the person once drawn, at least one; the least like come first."""
         if try_on is None or seen.embeddings is None:
-            return [int(self._model.pseudonyms(seen, torch.tensor([seed], device=self._device))[0])]
+            seeds = [seed + TRIES_APART * n for n in range(len(rejected) + 1)]
+            return self._others(seen, seeds, rejected)[:1]
         seeds = [seed + TRIES_APART * n for n in range(2 * tries)]
-        found = self._tried(seen, seeds[:tries], image, track, try_on)
-        if min(found.values()) > ALL_LIKE:
-            found |= self._tried(replace(seen, is_hard=True), seeds[tries:], image, track, try_on)
+        tried = self._tried(seen, self._others(seen, seeds[:tries], rejected), track, try_on)
+        if min(one.likeness for one in tried.values()) > ALL_LIKE:
+            more = self._others(replace(seen, is_hard=True), seeds[tries:], rejected)
+            tried |= self._tried(seen, more, track, try_on)
+        shortlist = sorted(tried, key=lambda stranger: tried[stranger].likeness)[:SHORTLIST]
+        trials = [tried[stranger].trial for stranger in shortlist]
+        found = dict(zip(shortlist, self._finished(seen.embeddings, trials, image, track), strict=True))
         ordered = sorted(found, key=found.__getitem__)
         most = max(CLEAR, found[ordered[0]] + MARGIN)
         return [stranger for stranger in ordered if found[stranger] <= most]
 
-    def _tried(self, seen: Sighting, seeds: list[int], image: Image, track: Track, try_on: TryOn) -> dict[int, float]:
-        """Return how like the person the strangers of `seeds` are once drawn: the `SHORTLIST` who are least so."""
-        numbers = self._model.pseudonyms(seen, torch.tensor(seeds, device=self._device))
-        strangers: list[int] = list(dict.fromkeys(numbers.tolist()))
+    def _others(self, seen: Sighting, seeds: Sequence[int], rejected: Collection[int]) -> list[int]:
+        """Return the strangers of `seeds`, each once, but for those `rejected` while there are others."""
+        numbers = self._model.pseudonyms(seen, torch.tensor(seeds, device=self._device)).tolist()
+        return [number for number in dict.fromkeys(numbers) if number not in rejected] or numbers[:1]
+
+    def _tried(self, seen: Sighting, strangers: Sequence[int], track: Track, try_on: TryOn) -> dict[int, _Tried]:
+        """Return, of `strangers` once they are drawn, the `SHORTLIST` who are least like the person."""
         assert seen.embeddings is not None  # there is an embedder
         trials = list(try_on(track, strangers))
-        order: list[int] = self._like(seen.embeddings, trials).argsort().tolist()[:SHORTLIST]
-        trials = [trials[row] for row in order]
+        likeness: list[float] = self._like(seen.embeddings, trials).tolist()
+        rows = sorted(range(len(trials)), key=likeness.__getitem__)[:SHORTLIST]
+        return {strangers[row]: _Tried(trials[row], likeness[row]) for row in rows}
+
+    def _finished(self, embedding: torch.Tensor, trials: Sequence[Trial], image: Image, track: Track) -> list[float]:
+        """Return how like the person of an embedding `(1, D)` trials are as a stream would show them."""
         for trial in trials:
             if trial.finish:
                 trial.finish()
-        likeness = self._like(seen.embeddings, trials)
+        likeness = self._like(embedding, trials)
         if self._reranker:
             own, *others = self._reranker([(image, track.face), *(trial.drawn for trial in trials)])
             likeness = (likeness + torch.stack(others) @ own) / 2
-        return dict(zip((strangers[row] for row in order), likeness.tolist(), strict=True))
+        result: list[float] = likeness.tolist()
+        return result
 
     def _like(self, embedding: torch.Tensor, trials: Sequence[Trial]) -> torch.Tensor:
         """Return the cosines `(N,)` of what N trials drew with the person of an embedding `(1, D)`."""

@@ -286,6 +286,32 @@ def test_a_known_person_whose_stranger_is_refused_becomes_another_for_the_rest_o
     assert become(stream, {2: RED}) == other
 
 
+def test_a_stranger_who_is_refused_does_not_come_again_while_there_are_others(model: LinearRefined) -> None:
+    """Of 12 strangers tried on all are as unlike the person, and each is refused."""
+    image, (face,) = frame(RED)
+    stream, seen = pseudonyms(model), (torch.rand(1, 3, 32, 32), torch.zeros(1, 468, 3))
+
+    def try_on(track: Track, strangers: Sequence[int]) -> list[Trial]:
+        return [Trial((frame(BLUE)[0], face)) for _ in strangers]
+
+    taken: list[int] = []
+    for number in range(1, 9):
+        taken += stream.assign(image, [Track(number, face, 0.0)], *seen, try_on=try_on, tries=12).tolist()
+        stream.reject([number])
+    assert len(set(taken)) == 8
+
+
+def test_where_nobody_else_is_left_a_refused_stranger_comes_again(
+    model: LinearRefined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "pseudonyms", lambda sighting, seeds: seeds % 2)
+    stream = pseudonyms(model)
+    for track in range(1, 5):
+        become(stream, {track: RED})
+        stream.reject([track])
+    assert become(stream, {5: RED})[0] in (0, 1)
+
+
 def test_known_people_are_not_forgotten_however_many_others_pass(
     model: LinearRefined, monkeypatch: pytest.MonkeyPatch
 ) -> None:
