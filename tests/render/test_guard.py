@@ -10,7 +10,7 @@ from models.identity.recognizer import SAME_PERSON, TOO_LIKE, TOO_LIKE_TO_BOTH, 
 from models.pretrained.imported import load_recognizer
 from streamer.faces.detect import FaceDetector
 from streamer.pipeline.anonymizer import Anonymizer
-from streamer.render.guard import CHECK_SECONDS, MAX_CHECKS, Compared, Guard
+from streamer.render.guard import CHECK_SECONDS, CLOSE, CLOSE_SECONDS, MAX_CHECKS, SEVERAL, SURER, Compared, Guard
 from streamer.settings import Settings
 from streamer.types import Face, GuardReport, Image, Track
 from tests.pipeline.test_anonymizer import frame_of
@@ -46,6 +46,27 @@ def test_a_track_is_compared_at_once_and_then_now_and_then(guard: Guard, hopper:
     assert sum(found) == 3  # at 0, 1 and 2 times CHECK_SECONDS
 
 
+def looks_of(cosines: list[float]) -> list[list[float]]:
+    """A person, and somebody who is so like them, again and again."""
+    return [look for cosine in cosines for look in ([1.0, 0.0], [cosine, (1 - cosine**2) ** 0.5])]
+
+
+@pytest.mark.parametrize("cosine", [CLOSE - 0.02, CLOSE + 0.02])
+def test_whoever_is_nearly_too_like_the_person_is_compared_more_often(hopper: Image, track: Track, cosine: float):
+    guard = Guard(Named(looks_of([cosine] * 40)), CPU)
+    times = [n * CLOSE_SECONDS / 2 for n in range(int(4 * CHECK_SECONDS / CLOSE_SECONDS))]
+    found = [guard.check(hopper, hopper, [track], seconds=at, limit=TOO_LIKE).report.compared for at in times]
+    pause = CHECK_SECONDS if cosine < CLOSE else CLOSE_SECONDS
+    assert sum(found) == pytest.approx(times[-1] / pause + 1, abs=1)
+
+
+def test_whoever_both_recognisers_find_nearly_too_like_is_compared_more_often(hopper: Image, track: Track):
+    first, second = looks_of([CLOSE - 0.1] * 9), looks_of([CLOSE + 0.2] * 9)
+    guard = Guard(Named(first), CPU, Named(second))
+    found = [guard.check(hopper, hopper, [track], seconds=at, limit=TOO_LIKE) for at in (0.0, CLOSE_SECONDS + 0.01)]
+    assert [(one.report.compared, one.alike) for one in found] == [(1, [])] * 2
+
+
 def test_a_caught_track_is_compared_again_in_the_next_frame(guard: Guard, hopper: Image, track: Track):
     found = [guard.check(hopper, hopper, [track], seconds=at, limit=SAME_PERSON) for at in (0.0, 0.01)]
     assert [one.report.escalated for one in found] == [1, 1]
@@ -78,6 +99,22 @@ def test_looks_that_pass_one_by_one_are_caught_together(guard: Guard, hopper: Im
     guard.embedder.recognizer = Named(looks)
     caught = [guard.check(hopper, hopper, [track], seconds=float(n), limit=0.55).alike for n in range(4)]
     assert caught == [[], [track], [], [track]]  # after the first catch another stranger is judged by its own looks
+
+
+@pytest.mark.parametrize("second", [False, True], ids=["one recogniser", "both"])
+def test_several_looks_together_may_be_less_like_the_person_than_one_may(hopper: Image, track: Track, second: bool):
+    def judged(below: float) -> list[bool]:
+        """Whether each look at somebody who is less like the person than the limit by `below` is caught."""
+        one = (0.4 if second else TOO_LIKE) - below  # together with nobody, below TOO_LIKE_TO_BOTH
+        other = 2 * (TOO_LIKE_TO_BOTH - below) - one
+        networks = [Named(looks_of([cosine] * 9)) for cosine in (one, other)]
+        guard = Guard(networks[0], CPU, networks[1] if second else None)
+        limit = 0.9 if second else TOO_LIKE
+        looks = (guard.check(hopper, hopper, [track], seconds=float(n), limit=limit) for n in range(SEVERAL))
+        return [bool(look.alike) for look in looks]
+
+    assert judged(SURER + 0.01) == [False] * SEVERAL
+    assert judged(SURER - 0.01) == [*[False] * (SEVERAL - 1), True]
 
 
 def test_what_was_seen_of_the_person_outlives_a_stranger(guard: Guard, hopper: Image, track: Track):
