@@ -56,6 +56,12 @@ GLOSSARY = {
         "strangers in a thousand; lower is more private.",
         IDENTITY,
     ),
+    "match_rate_no_mesh": Meaning(
+        "Recognised: profiles and false alarms",
+        "The same of what may be a face but has no mesh, so that it is only ever covered; recognisers take much of it "
+        "for much else.",
+        IDENTITY,
+    ),
     "match_rate_any": Meaning(
         "Recognised by any",
         "The same by at least one of the recognisers; lower is more private.",

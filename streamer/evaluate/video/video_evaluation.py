@@ -130,7 +130,7 @@ def findings_of(
     """Return figures, tables and the timeline of what was watched.
 
     Figures: `frames`, `frames_missing`, `leak_rate` and its bins (`streamer.evaluate.video.leaks`), those of
-    `elsewhere_figures`, `match_rate.NAME`, and those of `steadiness_figures`.
+    `elsewhere_figures`, those of `match_rates`, and those of `steadiness_figures`.
     """
     figures = {"frames": _count(watched.frames), "frames_missing": _count(len(watched.missing))}
     figures |= leak_figures(watched.faces) | elsewhere_figures(watched.elsewhere)
@@ -148,13 +148,15 @@ def match_rates(readings: Sequence[Reading], thresholds: Mapping[str, float]) ->
     """Return for each recogniser the share of face-frames in which it takes source and output for one person.
 
     Of faces of 40 pixels or more that our detector is sure of in the source; intervals take frames for independent.
-    Whether others are covered is counted by `leak_rate`.
+    Whether others are covered is counted by `leak_rate`. `match_rate_no_mesh` is of those that no mesh fits, profiles
+    and false alarms, which are only ever covered: there recognisers take anything for anything.
     """
     rates = {}
-    for name in sorted({r.recognizer for r in readings if r.kind == "match"}):
-        scores = np.array([r.value for r in readings if r.kind == "match" and r.recognizer == name])
+    matches = [reading for reading in readings if reading.kind == "match"]
+    for name, has_mesh in sorted({(r.recognizer, r.has_mesh) for r in matches}):
+        scores = np.array([r.value for r in matches if (r.recognizer, r.has_mesh) == (name, has_mesh)])
         known = name in thresholds
-        rates[f"match_rate.{name}"] = (
+        rates[f"match_rate{'' if has_mesh else '_no_mesh'}.{name}"] = (
             rate_figure((scores > thresholds[name]).astype(float)) if known else Figure(math.nan, note="no threshold")
         )
     return rates

@@ -11,8 +11,9 @@ from streamer.cli.demo import Pose, Shot, render_clip
 from streamer.errors import SourceError
 from streamer.evaluate.figures import Findings
 from streamer.evaluate.video.frame_pairs import OutputPairs, OwnPairs, frame_seconds, partners
+from streamer.evaluate.video.steadiness import Reading
 from streamer.evaluate.video.truth import TrueFace, Truth, read_truth, sha256_of
-from streamer.evaluate.video.video_evaluation import evaluate_video
+from streamer.evaluate.video.video_evaluation import evaluate_video, match_rates
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.settings import Settings
 from streamer.sources.file_source import open_source
@@ -313,3 +314,16 @@ def test_the_annotations_are_of_the_shared_clips(path: Path):
 
 def test_every_shared_clip_is_annotated():
     assert len(list(TRUTHS.glob("*.json"))) == 13
+
+
+def test_faces_that_a_mesh_fits_are_matched_apart_from_what_is_only_ever_covered() -> None:
+    def matches(values: list[float], *, has_mesh: bool) -> list[Reading]:
+        return [Reading("match", "made", 1, n, n / 25, value, math.nan, has_mesh) for n, value in enumerate(values)]
+
+    readings = matches([0.1, 0.2, 0.6, 0.3], has_mesh=True) + matches([0.9, 0.1], has_mesh=False)
+    rates = match_rates(readings, {"made": 0.5})
+    assert {name: (figure.value, figure.count) for name, figure in rates.items()} == {
+        "match_rate.made": (0.25, 4),
+        "match_rate_no_mesh.made": (0.5, 2),
+    }
+    assert math.isnan(match_rates(readings, {})["match_rate.made"].value)
