@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from streamer.pipeline.assembly import Loaded, drawer_of, guard_of
 from streamer.pipeline.budget import DrawingBudget
-from streamer.pipeline.tiers import OVERLOAD, Choice
+from streamer.pipeline.tiers import OVERLOAD, TOO_ALIKE, Choice
 from streamer.render.blend import fade_in, inner_face
 from streamer.render.conceal import conceal_box, conceal_polygon
 from streamer.settings import Settings
@@ -21,7 +21,6 @@ from streamer.types import Cover, GuardReport, Image, KnownPerson, Track, Tracke
 log = logging.getLogger(__name__)
 
 MODEL_FAILED = "model failed"  # the reason when drawing raised something
-TOO_ALIKE = "too like the source"  # the guard's reason
 
 
 @dataclass(frozen=True, slots=True, eq=False)

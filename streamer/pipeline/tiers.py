@@ -11,6 +11,7 @@ from streamer.types import Cover, Mode, Tier, Track, TrackedFrame
 
 HOLD_SECONDS = 0.2  # without a reason before a covered face is drawn again: a flickering reason keeps it covered
 LIVE_HOLD_SECONDS = 2.0  # the same while people watch, who see each change; longer each time
+ALIKE_HOLD_SECONDS = 2.0  # at least, before others are tried on somebody whom three strangers have not hidden
 OVERLOAD_HOLD_SECONDS, LONGEST_HOLD_SECONDS = 4.0, 30.0  # for lack of time; longer each time, up to this
 SETTLED_SECONDS = 10.0  # for which it is drawn; then the next wait is as short as the first one, but for lack of time
 PROOF_SECONDS = 1.0  # after which a face is drawn under its cover for so long: there may be no time for it after all
@@ -21,6 +22,7 @@ STEADYING = "steadying"  # the reason while it waits
 BEFORE_FOUND = "before it was found"  # the one reason that is over once it ends: the face then fades in at once
 OVERLOAD = "overload"  # the reason when there is no time to draw it
 HELD_BACK = "overload a moment ago"  # the reason while it waits after that
+TOO_ALIKE = "too like the source"  # the guard's reason
 LACK_OF_TIME = frozenset({OVERLOAD, HELD_BACK})
 
 
@@ -98,7 +100,8 @@ class TierLadder:
         plain, overload = before.holds or self._first_holds
         if before.drawn_since is not None and seconds - before.drawn_since > SETTLED_SECONDS:
             plain, _ = self._first_holds
-        until = seconds + (overload if is_overload else plain)
+        least = ALIKE_HOLD_SECONDS if choice.reason == TOO_ALIKE else 0.0
+        until = seconds + (overload if is_overload else max(plain, least))
         if before.drawn_since is not None:  # it may have been too early
             after = replace(after, holds=self._longer(plain, overload, is_overload=is_overload))
         if until <= before.bad_until:

@@ -3,6 +3,7 @@
 import pytest
 
 from streamer.pipeline.tiers import (
+    ALIKE_HOLD_SECONDS,
     BEFORE_FOUND,
     FADE_SECONDS,
     HELD_BACK,
@@ -14,6 +15,7 @@ from streamer.pipeline.tiers import (
     PROOF_SECONDS,
     SETTLED_SECONDS,
     STEADYING,
+    TOO_ALIKE,
     Choice,
     TierLadder,
 )
@@ -51,6 +53,13 @@ def test_a_reason_covers_at_once_and_its_end_waits():
     assert [choice.reason for choice in choices[2 : 1 + held]] == [STEADYING] * (held - 1)
     assert choices[2 + held].tier == "generated"
     assert choices[2 + held].opacity < 1
+
+
+def test_whom_no_stranger_hides_stays_covered_for_a_while_and_is_not_tried_in_every_frame():
+    choices = tiers(["", TOO_ALIKE] + [""] * 150)
+    held = round(ALIKE_HOLD_SECONDS / STEP)
+    assert {choice.tier for choice in choices[1 : 1 + held]} == {"mosaic"}
+    assert choices[2 + held].tier == "generated"
 
 
 def test_a_flickering_reason_does_not_flicker_on_screen():
