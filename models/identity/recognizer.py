@@ -101,7 +101,7 @@ class MobileFaceNet(FaceRecognizer):
 # turned: a drawn face that is so like is not shown.
 SAME_PERSON = 0.412
 TOO_LIKE = 0.35
-TOO_LIKE_TO_BOTH = 0.3  # the mean of that of `identity` and of `reranker`
+TOO_LIKE_TO_BOTH = 0.28  # the mean of that of `identity` and of `reranker`
 
 
 class CompactRecognizer(FaceRecognizer):

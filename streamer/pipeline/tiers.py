@@ -11,7 +11,6 @@ from streamer.types import Cover, Mode, Tier, Track, TrackedFrame
 
 HOLD_SECONDS = 0.2  # without a reason before a covered face is drawn again: a flickering reason keeps it covered
 LIVE_HOLD_SECONDS = 2.0  # the same while people watch, who see each change; longer each time
-ALIKE_HOLD_SECONDS = 2.0  # at least, before others are tried on somebody whom three strangers have not hidden
 OVERLOAD_HOLD_SECONDS, LONGEST_HOLD_SECONDS = 4.0, 30.0  # for lack of time; longer each time, up to this
 SETTLED_SECONDS = 10.0  # for which it is drawn; then the next wait is as short as the first one, but for lack of time
 PROOF_SECONDS = 1.0  # after which a face is drawn under its cover for so long: there may be no time for it after all
@@ -100,10 +99,9 @@ class TierLadder:
         plain, overload = before.holds or self._first_holds
         if before.drawn_since is not None and seconds - before.drawn_since > SETTLED_SECONDS:
             plain, _ = self._first_holds
-        least = ALIKE_HOLD_SECONDS if choice.reason == TOO_ALIKE else 0.0
-        until = seconds + (overload if is_overload else max(plain, least))
-        if before.drawn_since is not None:  # it may have been too early
-            after = replace(after, holds=self._longer(plain, overload, is_overload=is_overload))
+        until = seconds + (overload if is_overload else plain)
+        if before.drawn_since is not None or choice.reason == TOO_ALIKE:  # it may have been too early
+            after = replace(after, holds=self._longer(plain, overload, choice.reason))
         if until <= before.bad_until:
             return after
         return replace(after, bad_until=until, held_for=HELD_BACK if is_overload else STEADYING)
@@ -112,11 +110,15 @@ class TierLadder:
     def _first_holds(self) -> tuple[float, float]:
         return LIVE_HOLD_SECONDS if self._is_live else HOLD_SECONDS, OVERLOAD_HOLD_SECONDS
 
-    def _longer(self, plain: float, overload: float, *, is_overload: bool) -> tuple[float, float]:
-        """Return the holds of next time: twice as long for this reason, but in a recording only for lack of time."""
-        if is_overload:
+    def _longer(self, plain: float, overload: float, reason: str) -> tuple[float, float]:
+        """Return the holds of next time: twice as long for this reason.
+
+        In a recording only for what takes time to try: want of time, and strangers who are too like the person.
+        """
+        if reason == OVERLOAD:
             return plain, min(2 * overload, LONGEST_HOLD_SECONDS)
-        return min(2 * plain, LONGEST_HOLD_SECONDS) if self._is_live else plain, overload
+        doubles = self._is_live or reason == TOO_ALIKE
+        return min(2 * plain, LONGEST_HOLD_SECONDS) if doubles else plain, overload
 
 
 def _since(state: _State, seconds: float) -> float:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from models.identity.recognizer import TOO_LIKE, TOO_LIKE_TO_BOTH, FaceRecognizer
@@ -21,7 +20,6 @@ from streamer.types import Floats, GuardReport, Image, Track
 CHECK_SECONDS = 0.3  # between two comparisons of one track; a new face, or a new stranger, is compared at once
 CLOSE, CLOSE_SECONDS = 0.2, 0.1  # the cosine from which on a face is watched more closely, and how often then
 MAX_LOOKS = 8  # in a running mean; from then on it follows, as faces change with light and pose
-SEVERAL, SURER = 4, 0.05  # looks at a person, from which on all together tell more: over a limit that is less by that
 MAX_CHECKS = 2  # tracks compared in one frame, so that a crowd costs no more than a pair; the longest unchecked first
 
 
@@ -46,13 +44,13 @@ class _Watched:
     person: _Mean
     stranger: _Mean
 
-    def judge(self, person: Floats, stranger: Floats) -> tuple[float, float]:
-        """Return the likeness of this look, and that of all looks together."""
+    def judge(self, person: Floats, stranger: Floats) -> float:
+        """Return the likeness of this look, or of all looks together if that is greater; not a number if either is."""
         self.person.add(person)
         self.stranger.add(stranger)
         a, b = self.person.embedding, self.stranger.embedding
         together = a @ b / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-6)
-        return float(person @ stranger), float(together)
+        return float(np.maximum(person @ stranger, together))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +76,8 @@ class _Opinion:
         """Judge the next stranger of a track by its own looks; who the person is, is remembered."""
         self._watched[track].stranger = _Mean(np.zeros(1, np.float32))
 
-    def has_several(self, tracks: Sequence[Track]) -> npt.NDArray[np.bool_]:
-        """Return of which tracks, compared before, the person was seen several times, `(N,)`."""
-        return np.array([self._watched[track.id].person.looks >= SEVERAL for track in tracks])
-
     def compare(self, original: Image, drawn: Image, tracks: Sequence[Track]) -> Floats:
-        """Return how like the person the drawn face of each track is, now and all in all, `(N, 2)` cosines."""
+        """Return how like the person the drawn face of each track is, now or all in all, `(N,)` cosines."""
         faces = [(image, track.face) for image in (original, drawn) for track in tracks]
         before, after = self.embedder(faces).cpu().numpy().reshape(2, len(tracks), -1)
         scores = []
@@ -145,13 +139,11 @@ class Guard:
         if not due:
             return Compared([], GuardReport())
         scores, *others = (opinion.compare(original, drawn, due) for opinion in self._opinions)
-        less = SURER * np.outer(self._opinions[0].has_several(due), (0.0, 1.0))  # (N, 2)
-        passed = (scores <= limit - less).all(axis=1)  # nan is too like
-        closest = scores.max(axis=1)
+        passed, closest = scores <= limit, scores  # nan is too like
         for score in others:
             both = (scores + score) / 2
-            passed &= (both <= TOO_LIKE_TO_BOTH - less).all(axis=1)
-            closest = np.maximum(closest, both.max(axis=1))
+            passed &= both <= TOO_LIKE_TO_BOTH
+            closest = np.maximum(closest, both)
         alike = [track for track, has_passed in zip(due, passed, strict=True) if not has_passed]
         self._seconds |= {track.id: seconds for track in due} | {track.id: None for track in alike}
         self._pauses |= {
@@ -160,7 +152,7 @@ class Guard:
         for opinion in self._opinions:
             for track in alike:
                 opinion.forget_stranger(track.id)
-        highest = max([-1.0, *scores[passed].ravel().tolist()])
+        highest = max([-1.0, *scores[passed].tolist()])
         return Compared(alike, GuardReport(len(due), len(alike), highest))
 
     def _due(self, tracks: Sequence[Track], seconds: float) -> list[Track]:

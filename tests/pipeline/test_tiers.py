@@ -1,9 +1,9 @@
 """A worse cover comes at once, a better one after a while."""
 
+import numpy as np
 import pytest
 
 from streamer.pipeline.tiers import (
-    ALIKE_HOLD_SECONDS,
     BEFORE_FOUND,
     FADE_SECONDS,
     HELD_BACK,
@@ -55,11 +55,19 @@ def test_a_reason_covers_at_once_and_its_end_waits():
     assert choices[2 + held].opacity < 1
 
 
-def test_whom_no_stranger_hides_stays_covered_for_a_while_and_is_not_tried_in_every_frame():
-    choices = tiers(["", TOO_ALIKE] + [""] * 150)
-    held = round(ALIKE_HOLD_SECONDS / STEP)
-    assert {choice.tier for choice in choices[1 : 1 + held]} == {"mosaic"}
-    assert choices[2 + held].tier == "generated"
+def test_whom_no_stranger_hides_is_tried_ever_less_often():
+    ladder, tried = TierLadder(), []
+    for n in range(20_000):
+        seconds = n * STEP
+        choices = ladder.choose({1: ""}, "mosaic", seconds=seconds, starts_scene=n == 0)
+        if choices[1].tier == "generated":
+            tried.append(seconds)
+            choices = {1: Choice("mosaic", TOO_ALIKE)}
+        ladder.record(choices, seconds)
+    pauses = np.diff(tried)
+    assert pauses[0] == pytest.approx(HOLD_SECONDS, abs=2 * STEP)
+    np.testing.assert_allclose(pauses[1:7] / pauses[:6], 2.0, rtol=0.1)
+    assert pauses[-1] == pytest.approx(LONGEST_HOLD_SECONDS, abs=2 * STEP)
 
 
 def test_a_flickering_reason_does_not_flicker_on_screen():

@@ -10,7 +10,7 @@ from models.identity.recognizer import SAME_PERSON, TOO_LIKE, TOO_LIKE_TO_BOTH, 
 from models.pretrained.imported import load_recognizer
 from streamer.faces.detect import FaceDetector
 from streamer.pipeline.anonymizer import Anonymizer
-from streamer.render.guard import CHECK_SECONDS, CLOSE, CLOSE_SECONDS, MAX_CHECKS, SEVERAL, SURER, Compared, Guard
+from streamer.render.guard import CHECK_SECONDS, CLOSE, CLOSE_SECONDS, MAX_CHECKS, Compared, Guard
 from streamer.settings import Settings
 from streamer.types import Face, GuardReport, Image, Track
 from tests.pipeline.test_anonymizer import frame_of
@@ -101,22 +101,6 @@ def test_looks_that_pass_one_by_one_are_caught_together(guard: Guard, hopper: Im
     assert caught == [[], [track], [], [track]]  # after the first catch another stranger is judged by its own looks
 
 
-@pytest.mark.parametrize("second", [False, True], ids=["one recogniser", "both"])
-def test_several_looks_together_may_be_less_like_the_person_than_one_may(hopper: Image, track: Track, second: bool):
-    def judged(below: float) -> list[bool]:
-        """Whether each look at somebody who is less like the person than the limit by `below` is caught."""
-        one = (0.4 if second else TOO_LIKE) - below  # together with nobody, below TOO_LIKE_TO_BOTH
-        other = 2 * (TOO_LIKE_TO_BOTH - below) - one
-        networks = [Named(looks_of([cosine] * 9)) for cosine in (one, other)]
-        guard = Guard(networks[0], CPU, networks[1] if second else None)
-        limit = 0.9 if second else TOO_LIKE
-        looks = (guard.check(hopper, hopper, [track], seconds=float(n), limit=limit) for n in range(SEVERAL))
-        return [bool(look.alike) for look in looks]
-
-    assert judged(SURER + 0.01) == [False] * SEVERAL
-    assert judged(SURER - 0.01) == [*[False] * (SEVERAL - 1), True]
-
-
 def test_what_was_seen_of_the_person_outlives_a_stranger(guard: Guard, hopper: Image, track: Track):
     nobody, other = [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]
     person, noisy = [1.0, 0.0, 0.0], [0.1, 0.0, 1.0]
@@ -159,7 +143,7 @@ def test_a_network_that_draws_the_person_is_covered_and_gives_up_its_stranger(
     assert [(face.tier, face.reason) for face in safe.faces] == [("mosaic", "too like the source")]
     assert not [face for face in detector(safe.image) if face.score > 0.5]
     drawer.draw = honest  # type: ignore[method-assign]
-    tiers = [stream(frame_of(hopper, n)).faces[0].tier for n in range(1, 70, 4)]
+    tiers = [stream(frame_of(hopper, n)).faces[0].tier for n in range(1, 12)]
     assert tiers[0] == "mosaic"
     assert tiers[-1] == "generated"
 
