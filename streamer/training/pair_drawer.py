@@ -17,6 +17,7 @@ from streamer.render.conceal import conceal_polygon
 from streamer.render.pseudonym import Pseudonyms
 from streamer.render.textures import finish, paint
 from streamer.render.textures.finisher import Finisher
+from streamer.render.textures.harmonize import Ask
 from streamer.render.textures.light import DARK
 from streamer.render.textures.stranger import Stranger, enlarged, prepare
 from streamer.render.textures.texture_draw import TextureDrawer, View
@@ -130,7 +131,7 @@ class PairDrawer(TextureDrawer):
         strength: Floats,
         canvas: paint.Canvas,
         *,
-        follow: Callable[[Callable[[], Floats]], Floats] | None = None,
+        follow: Callable[[Ask], Floats] | None = None,
     ) -> None:
         x1, y1, x2, y2 = canvas.roi
         self._strength = np.zeros(image.shape[:2], np.float32)

@@ -29,6 +29,7 @@ RELIT = 0.1  # mean change of the logarithm of the light, from which on it is as
 TURNED = 0.04  # the same of where the nose lies across the face
 
 Roi = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels of the frame
+Ask = Callable[[], Floats]  # asks the network what to add, `(h, w, 3)` grey levels: `change`
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class HarmonyKeeper:
         self._added = {track: added for track, added in self._added.items() if track in alive}
 
     def __call__(
-        self, track: int, face: Face, shown: Shown, canvas: paint.Canvas, ask: Callable[[], Floats], *, seconds: float
+        self, track: int, face: Face, shown: Shown, canvas: paint.Canvas, ask: Ask, *, seconds: float
     ) -> Floats:
         """Return what to add to a track on its canvas, `(h, w, 3)` grey levels.
 
@@ -99,7 +100,7 @@ class HarmonyKeeper:
             face: With the mesh of the new face.
             shown: What it looks like.
             canvas: Where it is painted.
-            ask: Asks the network: `change`.
+            ask: Asks the network.
             seconds: Presentation time.
         """
         before = self._added.get(track)

@@ -26,7 +26,7 @@ from streamer.render.smooth import OneEuro, OneEuroConfig
 from streamer.render.textures import eyes, mouth, paint
 from streamer.render.textures.beard import Beard, BeardReader, with_beard
 from streamer.render.textures.finisher import Finisher
-from streamer.render.textures.harmonize import HarmonyKeeper, Shown, change, harmonize
+from streamer.render.textures.harmonize import Ask, HarmonyKeeper, Shown, change, harmonize
 from streamer.render.textures.light import SIDE, LightReader, Tones, logarithm
 from streamer.render.textures.openings import as_open
 from streamer.render.textures.stranger import Stranger, enlarged, feature_masks, prepare, with_tones
@@ -336,7 +336,7 @@ class TextureDrawer(Drawer[_Drawn]):
         strength: Floats,
         canvas: paint.Canvas,
         *,
-        follow: Callable[[Callable[[], Floats]], Floats] | None = None,
+        follow: Callable[[Ask], Floats] | None = None,
     ) -> None:
         """Make a face that was drawn so strongly belong into `image`, in place; its eyes are only lit and softened.
 
