@@ -178,6 +178,17 @@ class FaceModel(nn.Module, ABC):
         """
         return torch.zeros_like(seeds)
 
+    def foretold(self, sighting: Sighting, pseudonyms: Tensor) -> Tensor | None:
+        """Return a number for each of `(N,)` strangers, `(N,)`, greater for who will be more like a person once drawn.
+
+        None where nothing tells.
+
+        Args:
+            sighting: Of one person.
+            pseudonyms: `(N,)` int64.
+        """
+        return None
+
     def lookalikes(self, pseudonyms: Tensor) -> Tensor:
         """Return a number for each of `(N,)` strangers, `(N,)`, the same for those who look much alike."""
         return pseudonyms

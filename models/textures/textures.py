@@ -151,6 +151,12 @@ class Textures(TextureModel):
         """Return which stranger each person becomes, `(N,)` int64: one that suits, and is little like the person."""
         return choose(self, sighting, seeds)
 
+    def foretold(self, sighting: Sighting, pseudonyms: Tensor) -> Tensor | None:
+        """See `FaceModel.foretold`: of embeddings, which tell who is more like a person than others, not how much."""
+        if sighting.embeddings is None:
+            return None
+        return self.embeddings[pseudonyms] @ sighting.embeddings[0]
+
     def lookalikes(self, pseudonyms: Tensor) -> Tensor:
         """Return whose eyes each of `(N,)` strangers has, `(N,)`."""
         return self.recipes[pseudonyms, 0]

@@ -48,7 +48,7 @@ class Loaded:
     turns: Turns
 
 
-def drawer_of(loaded: Loaded, known: Sequence[KnownPerson] = ()) -> Drawer[Any] | None:
+def drawer_of(loaded: Loaded, known: Sequence[KnownPerson] = (), *, is_live: bool = False) -> Drawer[Any] | None:
     """Return what draws faces, where there is a model; those who are `known` as the strangers fixed for them."""
     networks = loaded.networks()
     model, device = networks.model, networks.device
@@ -67,6 +67,7 @@ def drawer_of(loaded: Loaded, known: Sequence[KnownPerson] = ()) -> Drawer[Any] 
         mechanism=loaded.mechanism,
         accountant=loaded.accountant,
         known=known,
+        is_live=is_live,
     )
     if model.kind == "textures":
         from streamer.faces.fine_mesh import FineMesh

@@ -63,7 +63,8 @@ class Renderer:
         Those who are `known` become the strangers fixed for them.
         """
         self.budget = DrawingBudget(frame_seconds) if frame_seconds else None
-        self.drawer, self.guard = drawer_of(loaded, known), guard_of(loaded)
+        self.drawer = drawer_of(loaded, known, is_live=self.budget is not None)
+        self.guard = guard_of(loaded)
 
     def forget(self, stream: str | None) -> None:
         """Forget who has become whom; the next stream has this name, or one that follows from what it shows first."""

@@ -18,7 +18,8 @@ from models.privacy import GaussianMechanism, PrivacyAccountant, PseudonymBook, 
 from streamer.render.embed import FaceEmbedder
 from streamer.types import Face, Floats, Image, KnownPerson, Track
 
-SHORTLIST = 12  # of those tried on, the least like: finished, and shown to the reranker; the mean of both counts
+TRIED = 12  # of those who suit, foretold to be least like: tried on, and as many others where all are too like
+SHORTLIST = 6  # of those tried on, the least like: finished, and shown to the reranker; the mean of both counts
 MARGIN = 0.02  # cosine that somebody may be more like than the least like: of one alone all keys take the same
 CLEAR = 0.05  # cosine of a stranger as drawn, as two recognisers see it, up to which one is as good as another
 ALL_LIKE = 0.05  # of the least like of all tried on, from which on others are tried on who suit less
@@ -62,6 +63,7 @@ class Pseudonyms:
         mechanism: For differential privacy: strangers then depend on its releases, and on nothing else of the person.
         accountant: Told of each release.
         known: People whose stranger was fixed beforehand; they are looked for first.
+        is_live: Whether somebody waits: then nobody is tried on where the model foretells who is little like whom.
     """
 
     def __init__(
@@ -75,8 +77,9 @@ class Pseudonyms:
         mechanism: GaussianMechanism | None,
         accountant: PrivacyAccountant,
         known: Sequence[KnownPerson] = (),
+        is_live: bool = False,
     ) -> None:
-        self._model, self._device, self._key = model, device, key
+        self._model, self._device, self._key, self._is_live = model, device, key, is_live
         self._mechanism, self._accountant = mechanism, accountant
         self._embedder = FaceEmbedder(recognizer, device) if recognizer else None
         self._known = known if recognizer else ()
@@ -115,7 +118,7 @@ class Pseudonyms:
         meshes: torch.Tensor,
         *,
         try_on: TryOn | None = None,
-        tries: int = 1,
+        offered: int = 1,
         kept: int = 1,
     ) -> torch.Tensor:
         """Return the pseudonym of each track, `(N,)` int64.
@@ -126,7 +129,7 @@ class Pseudonyms:
             crops: `(N, 3, S, S)` RGB in [-1, 1].
             meshes: `(N, 468, 3)`.
             try_on: Draws a track as strangers who suit: one of those least like the person is taken.
-            tries: How many at most.
+            offered: Of how many who suit, at most, those to try on are taken.
             kept: Of how many, no two of whom look alike (`FaceModel.lookalikes`), the key takes one: of one alone all
                 keys would take the same.
         """
@@ -135,7 +138,7 @@ class Pseudonyms:
             self._release(image, [tracks[row] for row in new], crops[new], meshes[new], mechanism=self._mechanism)
         elif new:
             self._choose(
-                image, [tracks[row] for row in new], crops[new], meshes[new], try_on=try_on, tries=tries, kept=kept
+                image, [tracks[row] for row in new], crops[new], meshes[new], try_on=try_on, offered=offered, kept=kept
             )
         chosen = [self._strangers[self._people[track.id]] for track in tracks]
         return torch.tensor(chosen, dtype=torch.int64, device=self._device)
@@ -167,7 +170,7 @@ class Pseudonyms:
         meshes: torch.Tensor,
         *,
         try_on: TryOn | None,
-        tries: int,
+        offered: int,
         kept: int,
     ) -> None:
         """Choose strangers that suit, or those that people who come back had before."""
@@ -182,7 +185,7 @@ class Pseudonyms:
                 rejected = self._rejected.get(person, ())
                 seen = Sighting(crops[part], meshes[part], embedding, self._attributes(track), is_hard=bool(rejected))
                 seed = pseudonym_seed(self._key, stream=self._stream, person=person) + len(rejected)
-                suiting = self._suiting(seen, seed, image, track, try_on, tries=tries, rejected=rejected)
+                suiting = self._suiting(seen, seed, image, track, try_on, offered=offered, rejected=rejected)
                 stranger = self._pick(suiting, seed, kept)
             self._remember(track.id, person=person, stranger=stranger)
 
@@ -200,17 +203,23 @@ class Pseudonyms:
         track: Track,
         try_on: TryOn | None,
         *,
-        tries: int,
+        offered: int,
         rejected: Collection[int],
     ) -> list[int]:
         """Return strangers who suit and are unlike the person once drawn, at least one; the least like come first."""
         if try_on is None or seen.embeddings is None:
             seeds = [seed + TRIES_APART * n for n in range(len(rejected) + 1)]
             return self._others(seen, seeds, rejected)[:1]
-        seeds = [seed + TRIES_APART * n for n in range(2 * tries)]
-        tried = self._tried(seen, self._others(seen, seeds[:tries], rejected), track, try_on)
-        if min(one.likeness for one in tried.values()) > ALL_LIKE:
-            more = self._others(replace(seen, is_hard=True), seeds[tries:], rejected)
+        seeds = [seed + TRIES_APART * n for n in range(2 * offered)]
+        suit = self._others(seen, seeds[:offered], rejected)
+        hard = self._others(replace(seen, is_hard=True), seeds[offered:], rejected)
+        foretold = self._foretold(seen, suit + hard)
+        if self._is_live and foretold:
+            return sorted(foretold, key=foretold.__getitem__)
+        suit, hard = (sorted(some, key=lambda stranger: foretold.get(stranger, 0.0)) for some in (suit, hard))
+        tried = self._tried(seen, suit[:TRIED], track, try_on)
+        more = [stranger for stranger in hard if stranger not in tried][:TRIED]
+        if more and min(one.likeness for one in tried.values()) > ALL_LIKE:
             tried |= self._tried(seen, more, track, try_on)
         shortlist = sorted(tried, key=lambda stranger: tried[stranger].likeness)[:SHORTLIST]
         trials = [tried[stranger].trial for stranger in shortlist]
@@ -223,6 +232,11 @@ class Pseudonyms:
         """Return the strangers of `seeds`, each once, but for those `rejected` while there are others."""
         numbers = self._model.pseudonyms(seen, torch.tensor(seeds, device=self._device)).tolist()
         return [number for number in dict.fromkeys(numbers) if number not in rejected] or numbers[:1]
+
+    def _foretold(self, seen: Sighting, strangers: Sequence[int]) -> dict[int, float]:
+        """Return `FaceModel.foretold` of each of `strangers`; nothing where the model does not tell."""
+        numbers = self._model.foretold(seen, torch.tensor(strangers, device=self._device))
+        return {} if numbers is None else dict(zip(strangers, numbers.tolist(), strict=True))
 
     def _tried(self, seen: Sighting, strangers: Sequence[int], track: Track, try_on: TryOn) -> dict[int, _Tried]:
         """Return, of `strangers` once they are drawn, the `SHORTLIST` who are least like the person."""

@@ -27,7 +27,7 @@ from streamer.render.textures.light import SIDE, LightReader
 from streamer.types import Floats, Image, Track
 
 LIGHT_FILTER = OneEuroConfig(min_cutoff=0.8, speed_gain=2.0)  # log colours a second
-TRIES = 12  # strangers tried on for a person: each is a pass through the network
+OFFERED = 12  # strangers who suit a person; all are tried on, and each is a pass through the network
 FRONT_FILTER = OneEuroConfig(min_cutoff=1.0, speed_gain=0.5)
 
 
@@ -115,7 +115,7 @@ class PaintedFaceDrawer(FaceDrawer):
         def try_on(track: Track, numbers: Sequence[int]) -> Iterator[Trial]:
             return self._tried_on(image, track, crops[rows[track.id]], numbers)
 
-        return self._pseudonyms.assign(image, tracks, crops, meshes, try_on=try_on, tries=TRIES)
+        return self._pseudonyms.assign(image, tracks, crops, meshes, try_on=try_on, offered=OFFERED)
 
     def _tried_on(self, image: Image, track: Track, crop: torch.Tensor, numbers: Sequence[int]) -> Iterator[Trial]:
         """Yield the frame with a track drawn as each of some strangers, to see how like the person they are."""

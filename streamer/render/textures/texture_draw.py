@@ -42,8 +42,8 @@ FILTERS = {
 }
 PREPARED = 24  # strangers kept ready to be drawn: 2 MB each
 MAP_SIZE = 96  # pixels: what needs to be exact, lids and lips, is drawn by its outline
-TRIES = 48  # strangers tried on for a person, 10 ms each
-KEPT = 4  # of them, the least like, of whom the key takes one
+OFFERED = 48  # strangers who suit a person, of whom some are tried on
+KEPT = 4  # of those tried on, the least like, of whom the key takes one
 TRIED_SIZE = 90.0  # pixels, the longer side of a face on which strangers are tried
 GREY = 128.0  # grey level
 FINE_POINTS = np.array(FINE)
@@ -184,7 +184,9 @@ class TextureDrawer(Drawer[_Drawn]):
         new = [track for track in tracks if track.id not in self._made]
         chosen = {track.id: self._made[track.id].other for track in tracks if track.id in self._made}
         if new:
-            others = self._pseudonyms.assign(image, new, *self._seen(image, new), try_on=try_on, tries=TRIES, kept=KEPT)
+            others = self._pseudonyms.assign(
+                image, new, *self._seen(image, new), try_on=try_on, offered=OFFERED, kept=KEPT
+            )
             chosen |= dict(zip((track.id for track in new), others, strict=True))
         return [chosen[track.id] for track in tracks]
 
