@@ -49,7 +49,10 @@ class Loaded:
 
 
 def drawer_of(loaded: Loaded, known: Sequence[KnownPerson] = (), *, is_live: bool = False) -> Drawer[Any] | None:
-    """Return what draws faces, where there is a model; those who are `known` as the strangers fixed for them."""
+    """Return what draws faces, where there is a model; those who are `known` as the strangers fixed for them.
+
+    Where it `is_live`, strangers are chosen in less time, if the model allows it.
+    """
     networks = loaded.networks()
     model, device = networks.model, networks.device
     if model is None or device is None:
