@@ -13,6 +13,7 @@ from models.privacy import GaussianMechanism, PrivacyAccountant
 from streamer.render.pseudonym import Pseudonyms
 from streamer.types import Face, Image, KnownPerson
 
+Colour = tuple[int, int, int]
 RED, BLUE, GREEN = (250, 0, 0), (0, 0, 250), (0, 250, 0)
 LANDMARKS = np.array([[30, 40], [60, 40], [45, 58], [33, 75], [57, 75]], np.float32)
 STRANGERS = 500
@@ -72,7 +73,7 @@ def pseudonyms(
     )  # fmt: skip
 
 
-def frame(*colours: tuple[int, int, int]) -> tuple[Image, list[Face]]:
+def frame(*colours: Colour) -> tuple[Image, list[Face]]:
     """Return a picture of faces side by side, each in one colour."""
     image = np.concatenate([np.full((100, 90, 3), colour, np.uint8) for colour in colours], axis=1)
     faces = [

@@ -1,6 +1,6 @@
 """Of those who suit, some are tried on: who is least like the person, once drawn, is taken."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -8,9 +8,11 @@ from torch import Tensor
 
 from models.face_model import Sighting
 from models.linear_refined import LinearRefined
-from streamer.render.pseudonym import SHORTLIST, TRIED, Trial
+from streamer.render.pseudonym import SHORTLIST, TRIED, Pseudonyms, Trial, TryOn
 from streamer.types import Track
-from tests.render.coloured_people import BLUE, GREEN, RED, ByBlue, eigenfaces, frame, pseudonyms
+from tests.render.coloured_people import BLUE, GREEN, RED, ByBlue, Colour, eigenfaces, frame, pseudonyms
+
+IMAGE, (FACE,) = frame(RED)
 
 
 @pytest.fixture
@@ -18,38 +20,40 @@ def model() -> LinearRefined:
     return eigenfaces()
 
 
-def test_of_those_tried_on_the_least_like_the_person_is_taken(model: LinearRefined) -> None:
-    """Each stranger is drawn in a colour of its own; of red ones and a blue one, a red person becomes the blue one."""
-    image, (face,) = frame(RED)
-    tried: list[int] = []
+def noting(tried: list[int], colour_of: Callable[[int], Colour]) -> TryOn:
+    """Return what notes in `tried` who is tried on, and draws each in the colour of the place where it stands there."""
 
     def try_on(track: Track, strangers: Sequence[int]) -> list[Trial]:
+        places = range(len(tried), len(tried) + len(strangers))
         tried.extend(strangers)
-        return [Trial((frame(BLUE if number == 2 else RED)[0], face)) for number in range(len(strangers))]
+        return [Trial((frame(colour_of(place))[0], FACE)) for place in places]
 
-    chosen = pseudonyms(model).assign(
-        image, [Track(1, face, 0.0)], torch.rand(1, 3, 32, 32), torch.zeros(1, 468, 3), try_on=try_on, offered=12
-    )
+    return try_on
+
+
+def chosen(of: Pseudonyms, try_on: TryOn, *, offered: int, kept: int = 1, track: int = 1) -> int:
+    """Return who a red person becomes."""
+    seen = [Track(track, FACE, 0.0)], torch.rand(1, 3, 32, 32), torch.zeros(1, 468, 3)
+    return int(of.assign(IMAGE, *seen, try_on=try_on, offered=offered, kept=kept))
+
+
+def test_of_those_tried_on_the_least_like_the_person_is_taken(model: LinearRefined) -> None:
+    """Each stranger is drawn in a colour of its own; of red ones and a blue one, a red person becomes the blue one."""
+    tried: list[int] = []
+    one = chosen(pseudonyms(model), noting(tried, lambda place: BLUE if place == 2 else RED), offered=12)
     assert len(set(tried)) == len(tried)
     assert 3 <= len(tried) <= 12
-    assert chosen.tolist() == [tried[2]]
+    assert one == tried[2]
 
 
 def taken(model: LinearRefined, *, kept: int, blue: Sequence[int]) -> set[int]:
     """Return which of those whom a red person tries on twelve keys take, of whom these are blue, the others red."""
-    image, (face,) = frame(RED)
     places: set[int] = set()
-
-    def try_on(track: Track, strangers: Sequence[int]) -> list[Trial]:
-        tried.extend(strangers)
-        first = len(tried) - len(strangers)
-        return [Trial((frame(BLUE if first + number in blue else RED)[0], face)) for number in range(len(strangers))]
-
-    seen = [Track(1, face, 0.0)], torch.rand(1, 3, 32, 32), torch.zeros(1, 468, 3)
     for number in range(12):
         tried: list[int] = []
-        of = pseudonyms(model, key=bytes([number]) * 32)
-        places.add(tried.index(int(of.assign(image, *seen, try_on=try_on, offered=TRIED, kept=kept))))
+        try_on = noting(tried, lambda place: BLUE if place in blue else RED)
+        one = chosen(pseudonyms(model, key=bytes([number]) * 32), try_on, offered=TRIED, kept=kept)
+        places.add(tried.index(one))
     return places
 
 
@@ -77,60 +81,40 @@ def test_those_foretold_to_be_least_like_are_tried_on(model: LinearRefined, monk
 
     monkeypatch.setattr(model, "pseudonyms", noted)
     monkeypatch.setattr(model, "foretold", lambda sighting, numbers: -numbers.float())
-    image, (face,) = frame(RED)
-    tried: list[list[int]] = []
-
-    def try_on(track: Track, strangers: Sequence[int]) -> list[Trial]:
-        tried.append(list(strangers))
-        return [Trial((image, face)) for _ in strangers]
-
-    seen = [Track(1, face, 0.0)], torch.rand(1, 3, 32, 32), torch.zeros(1, 468, 3)
-    pseudonyms(model).assign(image, *seen, try_on=try_on, offered=200)
+    tried: list[int] = []
+    chosen(pseudonyms(model), noting(tried, lambda place: RED), offered=200)
     first, second = offers[:200], offers[200:]
-    assert tried[0] == sorted(set(first), reverse=True)[:TRIED]
-    assert not set(tried[0]) & set(tried[1])
-    assert set(tried[1]) <= set(second)
+    assert tried[:TRIED] == sorted(set(first), reverse=True)[:TRIED]
+    assert tried[TRIED:]
+    assert set(tried[TRIED:]) <= set(second) - set(tried[:TRIED])
 
 
 def test_live_nobody_is_tried_on_where_the_model_foretells(
     model: LinearRefined, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image, (face,) = frame(RED)
     tried: list[int] = []
-
-    def try_on(track: Track, strangers: Sequence[int]) -> list[Trial]:
-        tried.extend(strangers)
-        return [Trial((image, face)) for _ in strangers]
-
-    seen = [Track(1, face, 0.0)], torch.rand(1, 3, 32, 32), torch.zeros(1, 468, 3)
-    pseudonyms(model, is_live=True).assign(image, *seen, try_on=try_on, offered=12)
+    try_on = noting(tried, lambda place: RED)
+    chosen(pseudonyms(model, is_live=True), try_on, offered=12)
     assert tried
     tried.clear()
     monkeypatch.setattr(model, "pseudonyms", lambda sighting, seeds: seeds % 40)
     monkeypatch.setattr(model, "foretold", lambda sighting, numbers: (numbers - 7).abs())
     stream = pseudonyms(model, is_live=True)
-    taken = [int(stream.assign(image, *seen, try_on=try_on, offered=200))]
+    first = chosen(stream, try_on, offered=200)
+    others: set[int] = set()
     for _ in range(2):
         stream.reject([1])
-        taken.append(int(stream.assign(image, *seen, try_on=try_on, offered=200)))
+        others.add(chosen(stream, try_on, offered=200))
     assert not tried
-    assert taken[0] == 7
-    assert set(taken[1:]) == {6, 8}
+    assert (first, others) == (7, {6, 8})
 
 
 def test_nobody_is_tried_on_twice_where_there_is_nobody_else(
     model: LinearRefined, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model, "pseudonyms", lambda sighting, seeds: seeds % 2)
-    image, (face,) = frame(RED)
     tried: list[int] = []
-
-    def try_on(track: Track, strangers: Sequence[int]) -> list[Trial]:
-        tried.extend(strangers)
-        return [Trial((image, face)) for _ in strangers]
-
-    seen = [Track(1, face, 0.0)], torch.rand(1, 3, 32, 32), torch.zeros(1, 468, 3)
-    pseudonyms(model).assign(image, *seen, try_on=try_on, offered=12)
+    chosen(pseudonyms(model), noting(tried, lambda place: RED), offered=12)
     assert sorted(tried) == [0, 1]
 
 
@@ -152,40 +136,28 @@ def test_where_all_who_suit_are_like_the_person_others_are_tried_on_as_well(
 
 def test_a_stranger_who_is_refused_does_not_come_again_while_there_are_others(model: LinearRefined) -> None:
     """Of 12 strangers tried on all are as unlike the person, and each is refused."""
-    image, (face,) = frame(RED)
-    stream, seen = pseudonyms(model), (torch.rand(1, 3, 32, 32), torch.zeros(1, 468, 3))
-
-    def try_on(track: Track, strangers: Sequence[int]) -> list[Trial]:
-        return [Trial((frame(BLUE)[0], face)) for _ in strangers]
-
-    taken: list[int] = []
-    for number in range(1, 9):
-        taken += stream.assign(image, [Track(number, face, 0.0)], *seen, try_on=try_on, offered=12).tolist()
-        stream.reject([number])
-    assert len(set(taken)) == 8
+    stream = pseudonyms(model)
+    became: set[int] = set()
+    for track in range(1, 9):
+        became.add(chosen(stream, noting([], lambda place: BLUE), offered=12, track=track))
+        stream.reject([track])
+    assert len(became) == 8
 
 
 def test_the_reranker_has_a_say_among_those_the_recogniser_finds_least_like(model: LinearRefined) -> None:
     """To a red person green and blue are equally unlike, but not to the reranker, which looks at blue.
     The violet one is blue, too, but as red as the person: he is not among those it is asked about."""
-    image, (face,) = frame(RED)
     colours = [GREEN] * SHORTLIST + [(250, 0, 200)]
     colours[5] = BLUE
     tried: list[int] = []
-
-    def try_on(track: Track, strangers: Sequence[int]) -> list[Trial]:
-        tried.extend(strangers)
-        return [Trial((frame(colour)[0], face)) for _, colour in zip(strangers, colours, strict=False)]
-
-    seen = [Track(1, face, 0.0)], torch.rand(1, 3, 32, 32), torch.zeros(1, 468, 3)
-    chosen = pseudonyms(model, reranker=ByBlue()).assign(image, *seen, try_on=try_on, offered=SHORTLIST + 1)
+    of = pseudonyms(model, reranker=ByBlue())
+    one = chosen(of, noting(tried, colours.__getitem__), offered=SHORTLIST + 1)
     assert len(tried) == SHORTLIST + 1
-    assert chosen.tolist() == [tried[5]]
+    assert one == tried[5]
 
 
 def test_what_the_least_like_would_look_like_when_finished_decides(model: LinearRefined) -> None:
     """Green ones turn red when they are finished, all but one; who is more like to begin with is not finished."""
-    image, (face,) = frame(RED)
     tried: list[int] = []
     finished: list[int] = []
 
@@ -196,14 +168,13 @@ def test_what_the_least_like_would_look_like_when_finished_decides(model: Linear
             finished.append(place)
             picture[:] = frame(GREEN if place == 5 else RED)[0]
 
-        return Trial((picture, face), finish)
+        return Trial((picture, FACE), finish)
 
     def try_on(track: Track, strangers: Sequence[int]) -> list[Trial]:
         tried.extend(strangers)
         return [trial(place) for place in range(len(strangers))]
 
-    seen = [Track(1, face, 0.0)], torch.rand(1, 3, 32, 32), torch.zeros(1, 468, 3)
-    chosen = pseudonyms(model).assign(image, *seen, try_on=try_on, offered=SHORTLIST + 1)
+    one = chosen(pseudonyms(model), try_on, offered=SHORTLIST + 1)
     assert len(tried) == SHORTLIST + 1
     assert sorted(finished) == [0, *range(2, SHORTLIST + 1)]
-    assert chosen.tolist() == [tried[5]]
+    assert one == tried[5]

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import av
@@ -333,13 +333,16 @@ sys.exit(1)
 @pytest.mark.slow
 @needs_rtsp_server
 def test_whoever_leaves_a_server_that_is_silent_ends_as_it_means_to() -> None:
-    with rtsp_server("ball") as server:
+    with rtsp_server("ball") as server, ExitStack() as started:
         command = [sys.executable, "-c", LEAVES, server.url]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         runs = []
         for _ in range(4):  # one after the other: four that start at once may get no picture in time
-            runs.append(subprocess.Popen(command, text=True, **pipes))
-            assert runs[-1].stdout.readline() == "ready\n"
+            run = started.enter_context(subprocess.Popen(command, text=True, **pipes))
+            started.callback(run.kill)
+            runs.append(run)
+            assert run.stdout
+            assert run.stdout.readline() == "ready\n"
         server.send(signal.SIGSTOP)
         time.sleep(0.3)  # longer than FFmpeg sleeps between two looks at the clock
         for run in runs:
