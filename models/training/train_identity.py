@@ -1,6 +1,7 @@
-"""Distil `CompactRecognizer` from a recogniser that may not be shipped: its embeddings are the targets.
+"""Distil `CompactRecognizer` from a recogniser that may not be shipped.
 
-Writes `identity.safetensors`, or `reranker.safetensors`, the wider one.
+Writes `identity.safetensors`, which says of a bad picture what the teacher says of the good one, or
+`reranker.safetensors`, the wider one, which says of any picture just what the teacher says of that very picture.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from models.identity.identity_crop import identity_crops
 from models.identity.recognizer import (
     COMPACT_WIDTHS,
     RERANKER_WIDTHS,
-    CompactRecognizer,
     FaceRecognizer,
     load_mobilefacenet,
 )
@@ -38,6 +38,7 @@ from models.training.train_command import main
 CROP_SIZE = 128  # pixels of our crop that show a face as large as a recogniser's 112 do
 CHUNK = 64  # crops embedded at once
 THINNED_ON = 300  # crops to which the first weights are fitted
+FINE_PACE = 0.3  # of the learning rate: the wider one starts so near to the teacher that more spoils what it can
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +49,9 @@ class IdentityTrainConfig(RunConfig):
         data: Folders of prepared faces, and tars and folders of crops aligned to the default template.
         teacher: MobileFaceNet state dict.
         steps: Last step; the learning rate falls to zero there along a half cosine.
-        learning_rate: AdamW.
+        learning_rate: AdamW; the wider one gets `FINE_PACE` of it.
         warm_up: Steps in which it rises to that.
-        fine: Whether it gets `RERANKER_WIDTHS` instead of `COMPACT_WIDTHS`.
+        fine: Whether it gets `RERANKER_WIDTHS`, not `COMPACT_WIDTHS`, and imitates the teacher picture by picture.
     """
 
     data: tuple[Path, ...]
@@ -101,9 +102,11 @@ class IdentityTrainer:
         self.config, self.ranks = config, ranks
         self.data_digest = f"{hashlib.sha256(repr(names).encode()).hexdigest()} {file_sha256(config.teacher)}"
         self.photos = photos.to(ranks.device)
-        self.targets = self._targets().to(ranks.device)
+        self.teacher = folded(load_mobilefacenet(config.teacher)).to(ranks.device)
+        self.teacher.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as below
+        self.targets = None if config.fine else self._targets().to(ranks.device)
         few = self.photos[:: max(1, len(photos) // THINNED_ON)].float() / 127.5 - 1
-        self.model = thinned(self._teacher(), RERANKER_WIDTHS if config.fine else COMPACT_WIDTHS, few)
+        self.model = thinned(self.teacher, RERANKER_WIDTHS if config.fine else COMPACT_WIDTHS, few)
         self.model.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         self.optimizer = torch.optim.AdamW(self.model.parameters(), config.learning_rate, weight_decay=1e-3)
 
@@ -120,7 +123,8 @@ class IdentityTrainer:
         self.model.train()
         with half_precision(self.ranks.device):
             embeddings = self.model(crops)
-        cosine = (embeddings.float() * self.targets[rows]).sum(dim=1)
+        targets = self.teacher(crops) if self.targets is None else self.targets[rows]
+        cosine = (embeddings.float() * targets).sum(dim=1)
         loss = (1 - cosine).mean()
         self.ranks.descend(loss, self.optimizer)
         return {"one_minus_cosine": loss}
@@ -135,10 +139,8 @@ class IdentityTrainer:
 
     def _learning_rate(self, step: int) -> float:
         warm_up = min(1.0, (step + 1) / self.config.warm_up)
-        return self.config.learning_rate * warm_up * (0.5 + 0.5 * math.cos(math.pi * step / self.config.steps))
-
-    def _teacher(self) -> CompactRecognizer:
-        return folded(load_mobilefacenet(self.config.teacher)).to(self.ranks.device)
+        pace = FINE_PACE if self.config.fine else 1.0
+        return self.config.learning_rate * pace * warm_up * (0.5 + 0.5 * math.cos(math.pi * step / self.config.steps))
 
     def _targets(self) -> Tensor:
         """Return what the teacher says of each face, `(N, 128)`; computed once a run, which takes minutes on a CPU."""
@@ -149,7 +151,7 @@ class IdentityTrainer:
                 raise ValueError(f"{path} belongs to other data or networks; choose another run folder")
             targets: Tensor = kept["targets"]
             return targets
-        targets = mirror_embeddings(self.photos, self._teacher()).cpu()
+        targets = mirror_embeddings(self.photos, self.teacher).cpu()
         if self.ranks.rank == 0:
             content = io.BytesIO()
             torch.save({"data": self.data_digest, "targets": targets}, content)

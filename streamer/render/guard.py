@@ -13,12 +13,13 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from models.identity.recognizer import TOO_LIKE, TOO_LIKE_TO_BOTH, FaceRecognizer
+from models.identity.recognizer import TOO_LIKE, TOO_LIKE_TO_RERANKER, FaceRecognizer
 from streamer.render.embed import FaceEmbedder
 from streamer.types import Floats, GuardReport, Image, Track
 
 CHECK_SECONDS = 0.3  # between two comparisons of one track; a new face, or a new stranger, is compared at once
 CLOSE, CLOSE_SECONDS = 0.2, 0.1  # the cosine from which on a face is watched more closely, and how often then
+CLOSEST = 0.25  # from which on it is compared in every frame
 MAX_LOOKS = 8  # in a running mean; from then on it follows, as faces change with light and pose
 MAX_CHECKS = 2  # tracks compared in one frame, so that a crowd costs no more than a pair; the longest unchecked first
 
@@ -94,7 +95,7 @@ class Guard:
     Args:
         recognizer: Prepared, on `device`.
         device: Where crops go.
-        second: Another one, asked as well: nobody is shown either whom both in the mean take for the person.
+        reranker: A finer one, asked as well: nobody is shown either whom it takes for the person.
     """
 
     # Cosines over which a first, a second and a third stranger is not shown; the first are less, as another stranger
@@ -103,11 +104,13 @@ class Guard:
     # looks of one person do by themselves, and 92 and 89 of the means of four.
     limits: ClassVar = (0.3, 0.3, TOO_LIKE)
 
-    def __init__(self, recognizer: FaceRecognizer, device: torch.device, second: FaceRecognizer | None = None) -> None:
+    def __init__(
+        self, recognizer: FaceRecognizer, device: torch.device, reranker: FaceRecognizer | None = None
+    ) -> None:
         self.embedder = FaceEmbedder(recognizer, device)
         self._opinions = [_Opinion(self.embedder)]
-        if second:
-            self._opinions.append(_Opinion(FaceEmbedder(second, device)))
+        if reranker:
+            self._opinions.append(_Opinion(FaceEmbedder(reranker, device)))
         self._seconds: dict[int, float | None] = {}  # when each track was compared last; None where it is due
         self._pauses: dict[int, float] = {}  # until it is compared again
 
@@ -133,22 +136,19 @@ class Guard:
             drawn: The frame with new faces.
             tracks: Those drawn.
             seconds: Presentation time.
-            limit: Cosine over which a face is taken for the person's.
+            limit: Cosine of the recogniser over which a face is taken for the person's.
         """
         due = self._due(tracks, seconds)
         if not due:
             return Compared([], GuardReport())
-        scores, *others = (opinion.compare(original, drawn, due) for opinion in self._opinions)
+        scores, *finer = (opinion.compare(original, drawn, due) for opinion in self._opinions)
         passed, closest = scores <= limit, scores  # nan is too like
-        for score in others:
-            both = (scores + score) / 2
-            passed &= both <= TOO_LIKE_TO_BOTH
-            closest = np.maximum(closest, both)
+        for score in finer:
+            passed &= score <= TOO_LIKE_TO_RERANKER
+            closest = np.maximum(closest, score)
         alike = [track for track, has_passed in zip(due, passed, strict=True) if not has_passed]
         self._seconds |= {track.id: seconds for track in due} | {track.id: None for track in alike}
-        self._pauses |= {
-            track.id: CLOSE_SECONDS if near else CHECK_SECONDS for track, near in zip(due, closest > CLOSE, strict=True)
-        }
+        self._pauses |= {track.id: _pause(near) for track, near in zip(due, closest.tolist(), strict=True)}
         for opinion in self._opinions:
             for track in alike:
                 opinion.forget_stranger(track.id)
@@ -159,6 +159,13 @@ class Guard:
         last = {track.id: self._seconds[track.id] for track in tracks if track.id in self._seconds}
         since = {n: seconds - before for n, before in last.items() if before is not None}
         new = [track for track in tracks if track.id not in since]
-        old = [track for track in tracks if since.get(track.id, 0.0) >= self._pauses.get(track.id, CHECK_SECONDS)]
+        old = [track for track in tracks if track.id in since and since[track.id] >= self._pauses[track.id]]
         old.sort(key=lambda track: since[track.id], reverse=True)
         return new + old[: max(0, MAX_CHECKS - len(new))]
+
+
+def _pause(likeness: float) -> float:
+    """Return the seconds until a face that is so like the person is compared again."""
+    if likeness > CLOSEST:
+        return 0.0
+    return CLOSE_SECONDS if likeness > CLOSE else CHECK_SECONDS

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from models.face_model import DEFAULT_TEMPLATE
 from models.identity.recognizer import IDENTITY_LANDMARKS, RERANKER_WIDTHS, CompactRecognizer, MobileFaceNet
 from models.pretrained.imported import load_recognizer
+from models.training import train_identity
 from models.training.inputs.dataset import open_crops
 from models.training.train_identity import CROP_SIZE, IdentityTrainConfig, mirror_embeddings, open_photos, train
 from streamer.render.align import umeyama
@@ -63,6 +64,16 @@ def test_a_fine_run_writes_a_wider_one(config: IdentityTrainConfig) -> None:
         name: value.shape for name, value in load_recognizer(config.run / "reranker.safetensors").state_dict().items()
     }
     assert shapes == {name: value.shape for name, value in CompactRecognizer(RERANKER_WIDTHS).state_dict().items()}
+
+
+def test_a_fine_run_is_told_what_the_teacher_says_of_the_very_picture(
+    config: IdentityTrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_identity, "as_in_poor_video", lambda crops, draws: torch.zeros_like(crops))
+    for fine in (True, False):  # of a blank picture nobody can say who is in the good one
+        run = dataclasses.replace(config, run=config.run / str(fine), fine=fine, steps=30, warm_up=3, report_every=10)
+        losses = [step.losses["one_minus_cosine"] for step in list(train(run))[1:]]
+        assert (losses[-1] < 0.05) is fine
 
 
 def test_a_face_and_its_mirror_image_have_one_target(config: IdentityTrainConfig) -> None:
