@@ -14,12 +14,14 @@ import numpy as np
 import torch
 
 from models.identity.recognizer import TOO_LIKE, TOO_LIKE_TO_RERANKER, FaceRecognizer
+from streamer.faces.detect import overlaps
 from streamer.render.embed import FaceEmbedder
 from streamer.types import Floats, GuardReport, Image, Track
 
 CHECK_SECONDS = 0.3  # between two comparisons of one track; a new face, or a new stranger, is compared at once
 CLOSE, CLOSE_SECONDS = 0.2, 0.1  # the cosine from which on a face is watched more closely, and how often then
 CLOSEST = 0.25  # from which on it is compared in every frame
+JUMPED = 0.5  # overlap of a track's box with its last, below which somebody else may be there: after a cut, say
 MAX_LOOKS = 8  # in a running mean; from then on it follows, as faces change with light and pose
 MAX_CHECKS = 2  # tracks compared in one frame, so that a crowd costs no more than a pair; the longest unchecked first
 
@@ -113,6 +115,7 @@ class Guard:
             self._opinions.append(_Opinion(FaceEmbedder(reranker, device)))
         self._seconds: dict[int, float | None] = {}  # when each track was compared last; None where it is due
         self._pauses: dict[int, float] = {}  # until it is compared again
+        self._boxes: dict[int, Floats] = {}  # where each was last
 
     def warm_up(self) -> None:
         """Run the recognisers once: their first run is slow."""
@@ -123,6 +126,7 @@ class Guard:
         """Forget all tracks but those."""
         self._seconds = {track: seconds for track, seconds in self._seconds.items() if track in alive}
         self._pauses = {track: pause for track, pause in self._pauses.items() if track in alive}
+        self._boxes = {track: box for track, box in self._boxes.items() if track in alive}
         for opinion in self._opinions:
             opinion.keep_only(alive)
 
@@ -138,6 +142,7 @@ class Guard:
             seconds: Presentation time.
             limit: Cosine of the recogniser over which a face is taken for the person's.
         """
+        self._forget_jumped(tracks)
         due = self._due(tracks, seconds)
         if not due:
             return Compared([], GuardReport())
@@ -155,6 +160,14 @@ class Guard:
         highest = max([-1.0, *scores[passed].tolist()])
         return Compared(alike, GuardReport(len(due), len(alike), highest))
 
+    def _forget_jumped(self, tracks: Sequence[Track]) -> None:
+        """Take tracks that are suddenly elsewhere for new ones."""
+        boxes = {track.id: track.face.box for track in tracks}
+        jumped = {n for n, box in boxes.items() if n in self._boxes and _overlap(box, self._boxes[n]) < JUMPED}
+        if jumped:
+            self.keep_only(self._boxes.keys() - jumped)
+        self._boxes |= boxes
+
     def _due(self, tracks: Sequence[Track], seconds: float) -> list[Track]:
         last = {track.id: self._seconds[track.id] for track in tracks if track.id in self._seconds}
         since = {n: seconds - before for n, before in last.items() if before is not None}
@@ -169,3 +182,8 @@ def _pause(likeness: float) -> float:
     if likeness > CLOSEST:
         return 0.0
     return CLOSE_SECONDS if likeness > CLOSE else CHECK_SECONDS
+
+
+def _overlap(box: Floats, other: Floats) -> float:
+    """Return the area of both over that of their union."""
+    return float(overlaps(box, other[None])[0][0])

@@ -1,5 +1,7 @@
 """The guard tells a person from a stranger with the shipped recogniser, on a free photograph."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -67,6 +69,18 @@ def test_whom_the_reranker_finds_nearly_too_like_is_compared_more_often(hopper: 
     guard = Guard(Named(first), CPU, Named(second))
     found = [guard.check(hopper, hopper, [track], seconds=at, limit=TOO_LIKE) for at in (0.0, CLOSE_SECONDS + 0.01)]
     assert [(one.report.compared, one.alike) for one in found] == [(1, [])] * 2
+
+
+@pytest.mark.parametrize(("moved", "compared"), [(0.1, 0), (0.6, 1)])
+def test_a_track_that_is_suddenly_elsewhere_is_compared_at_once(
+    hopper: Image, track: Track, moved: float, compared: int
+) -> None:
+    width = track.face.box[2] - track.face.box[0]
+    elsewhere = replace(track, face=replace(track.face, box=track.face.box + np.float32([moved * width, 0] * 2)))
+    guard = Guard(Named(looks_of([0.1, 0.3])), CPU)
+    assert guard.check(hopper, hopper, [track], seconds=0.0, limit=0.2).alike == []
+    found = guard.check(hopper, hopper, [elsewhere], seconds=0.01, limit=0.2)
+    assert (found.report.compared, found.report.escalated) == (compared, compared)
 
 
 def test_a_caught_track_is_compared_again_in_the_next_frame(guard: Guard, hopper: Image, track: Track):
