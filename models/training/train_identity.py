@@ -38,7 +38,7 @@ from models.training.train_command import main
 CROP_SIZE = 128  # pixels of our crop that show a face as large as a recogniser's 112 do
 CHUNK = 64  # crops embedded at once
 THINNED_ON = 300  # crops to which the first weights are fitted
-FINE_PACE = 0.3  # of the learning rate: the wider one starts so near to the teacher that more spoils what it can
+FINE_PACE = 0.3  # of the learning rate: the wider one starts so near to the teacher that more would spoil what it knows
 
 
 @dataclass(frozen=True, kw_only=True)
