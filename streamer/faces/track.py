@@ -42,6 +42,7 @@ HIDING_SECONDS = COAST_SECONDS  # after which a face that hid another one is tak
 
 CUT_CORRELATION = 0.35  # of thumbnails, blind to brightness: real cuts .02 to .25, camera flashes from .50 (13 clips)
 THUMBNAIL_SIDE = 24
+BAR = 32.0  # grey level up to which an edge of the picture is a black bar: bars, alike in all scenes, hide cuts
 FLAT_NOISE = 2.0  # grey levels; a thumbnail with less contrast (fade, black) says nothing about a cut
 
 
@@ -83,10 +84,10 @@ class SceneCuts:
     def __call__(self, image: Image) -> bool:
         """Return whether `image` shows another scene than the one before it; a flat one tells nothing."""
         new, old = thumbnail(image), self._thumbnail
-        if new.std() < FLAT_NOISE:
+        if not _shows(new):
             return False
         self._thumbnail = new
-        return old is not None and correlation(old, new) < CUT_CORRELATION
+        return old is not None and correlation(*_without_bars(old, new)) < CUT_CORRELATION
 
 
 class FaceTracker:
@@ -292,6 +293,24 @@ def thumbnail(image: Image) -> Floats:
 def correlation(a: Floats, b: Floats) -> float:
     """Return Pearson's correlation of two thumbnails, in [-1, 1]; neither may be flat."""
     return float(((a - a.mean()) * (b - b.mean())).mean() / (a.std() * b.std()))
+
+
+def _without_bars(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+    """Return two thumbnails less the rows and columns at their edges that are black in both, if both show anything."""
+    lit = np.maximum(a, b) > BAR
+    inside = np.ix_(_within(lit.any(axis=1)), _within(lit.any(axis=0)))
+    return (a[inside], b[inside]) if _shows(a[inside]) and _shows(b[inside]) else (a, b)
+
+
+def _within(lit: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Return the places from the first to the last that is lit."""
+    places = np.flatnonzero(lit)
+    return np.arange(places[0], places[-1] + 1) if len(places) else places
+
+
+def _shows(thumbnail: Floats) -> bool:
+    """Return whether there is anything to see."""
+    return thumbnail.size > 0 and float(thumbnail.std()) >= FLAT_NOISE
 
 
 def _is_clear(face: Face) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamer.faces.track import FaceTracker, TrackState, alone, correlation, match, thumbnail
+from streamer.faces.track import CUT_CORRELATION, FaceTracker, TrackState, alone, correlation, match, thumbnail
 from streamer.types import Face, Floats, Image
 from tests.faces.moving import SCENE, centre, face, ids, show
 
@@ -185,6 +185,15 @@ def test_a_scene_cut_ends_coasting_and_starts_new_ids():
     tracker = FaceTracker()
     show(tracker, 0.0, face(100), face(300))
     assert ids(show(tracker, 0.1, face(100), scene=OTHER_SCENE)) == [3]
+
+
+def test_black_bars_that_all_scenes_have_hide_no_cut():
+    one, other = (np.pad(scene, ((15, 15), (0, 0), (0, 0))) for scene in (SCENE, OTHER_SCENE))
+    assert correlation(thumbnail(one), thumbnail(other)) > CUT_CORRELATION
+    tracker = FaceTracker()
+    show(tracker, 0.0, face(100), scene=one)
+    assert ids(show(tracker, 0.1, face(100), scene=one)) == [1]
+    assert ids(show(tracker, 0.2, face(100), scene=other)) == [2]
 
 
 def test_a_camera_flash_is_no_cut():
