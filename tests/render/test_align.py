@@ -207,6 +207,20 @@ def test_a_similarity_crop_of_a_face_that_lies_as_in_the_template_is_the_picture
     assert inside[:, 11:].all()
 
 
+def test_a_large_face_is_cut_to_the_pixel_whatever_lies_far_from_it() -> None:
+    points = np.float32([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])
+    slope = np.zeros((300, 300, 3), np.uint8)
+    slope[..., 0], slope[..., 1] = np.arange(300) * 0.8 + 0.5, np.arange(300)[:, None] * 0.8 + 0.5
+    picture = np.random.default_rng(0).integers(0, 256, (700, 900, 3), np.uint8)
+    picture[160:460, 230:530] = slope
+    face = Face(np.zeros(4, np.float32), points * 240 + np.float32([260, 190]), None, 1.0)
+    crop = SimilarityAligner(points, 80).crop(picture, face)
+    # The middle of crop pixel n lies three pixels of the picture further for each n.
+    expected = (np.arange(80) * 3 + 30) * 0.8
+    np.testing.assert_allclose(crop[..., 0], np.tile(expected, (80, 1)), atol=0.7)
+    np.testing.assert_allclose(crop[..., 1], np.tile(expected[:, None], (1, 80)), atol=0.7)
+
+
 def test_a_large_face_is_averaged_into_a_similarity_crop_not_sampled() -> None:
     points = np.array(DEFAULT_TEMPLATE.points, np.float32)
     stripes = np.zeros((1000, 1000, 3), np.uint8)
