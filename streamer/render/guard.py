@@ -6,8 +6,9 @@ is each look by itself, and all looks of a track together: one small or dim look
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar
 
 import numpy as np
@@ -20,7 +21,8 @@ from streamer.types import Floats, GuardReport, Image, Track
 
 CHECK_SECONDS = 0.3  # between two comparisons of one track; a new face, or a new stranger, is compared at once
 CLOSE, CLOSE_SECONDS = 0.2, 0.1  # the cosine from which on a face is watched more closely, and how often then
-CLOSEST = 0.25  # from which on it is compared in every frame
+PERSON_SECONDS = 0.1  # for so long a look at the person is good: who they are changes less than what is drawn
+CLOSEST = 0.25  # from which on whoever finds it so like compares it in every frame
 JUMPED = 0.5  # overlap of a track's box with its last, below which somebody else may be there: after a cut, say
 MAX_LOOKS = 8  # in a running mean; from then on it follows, as faces change with light and pose
 MAX_CHECKS = 2  # tracks compared in one frame, so that a crowd costs no more than a pair; the longest unchecked first
@@ -42,18 +44,35 @@ class _Mean:
 
 @dataclass(slots=True)
 class _Watched:
-    """Who a track is, and what was drawn of its stranger."""
+    """Who a track is, and what was drawn of its stranger.
+
+    Attributes:
+        person: All looks at them.
+        stranger: All looks at what was drawn.
+        look: At the person, the last.
+        looked: When that was.
+        compared: When the stranger was compared last; None where that is due.
+        pause: Until they are compared again.
+    """
 
     person: _Mean
     stranger: _Mean
+    look: Floats
+    looked: float = float("-inf")
+    compared: float | None = None
+    pause: float = 0.0
 
-    def judge(self, person: Floats, stranger: Floats) -> float:
+    def see(self, look: Floats, seconds: float) -> None:
+        """Count one more look at the person."""
+        self.person.add(look)
+        self.look, self.looked = look, seconds
+
+    def judge(self, stranger: Floats) -> float:
         """Return the likeness of this look, or of all looks together if that is greater; not a number if either is."""
-        self.person.add(person)
         self.stranger.add(stranger)
         a, b = self.person.embedding, self.stranger.embedding
         together = a @ b / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-6)
-        return float(np.maximum(person @ stranger, together))
+        return float(np.maximum(self.look @ stranger, together))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +95,54 @@ class _Opinion:
         self._watched = {track: watched for track, watched in self._watched.items() if track in alive}
 
     def forget_stranger(self, track: int) -> None:
-        """Judge the next stranger of a track by its own looks; who the person is, is remembered."""
-        self._watched[track].stranger = _Mean(np.zeros(1, np.float32))
+        """Judge the next stranger of a track by its own looks, at once; who the person is, is remembered."""
+        watched = self._watched[track]
+        watched.stranger, watched.compared = _Mean(np.zeros(1, np.float32)), None
 
-    def compare(self, original: Image, drawn: Image, tracks: Sequence[Track]) -> Floats:
-        """Return how like the person the drawn face of each track is, now or all in all, `(N,)` cosines."""
-        faces = [(image, track.face) for image in (original, drawn) for track in tracks]
-        before, after = self.embedder(faces).cpu().numpy().reshape(2, len(tracks), -1)
-        scores = []
-        for track, person, stranger in zip(tracks, before, after, strict=True):
+    def due(self, tracks: Sequence[Track], seconds: float) -> list[Track]:
+        """Return which of the tracks are to be compared now."""
+        since = {}
+        for track in tracks:
+            watched = self._watched.get(track.id)
+            if watched is not None and watched.compared is not None:
+                since[track.id] = seconds - watched.compared
+        new = [track for track in tracks if track.id not in since]
+        old = [track for track in tracks if track.id in since and since[track.id] >= self._watched[track.id].pause]
+        old.sort(key=lambda track: since[track.id], reverse=True)
+        return new + old[: max(0, MAX_CHECKS - len(new))]
+
+    def compare(self, crop: Callable[[int, bool], Image], tracks: Sequence[Track], seconds: float) -> dict[int, float]:
+        """Return how like the person the drawn face of each track is, now or all in all: cosines.
+
+        `crop` cuts out the face of a track, of the person or as it was drawn.
+        """
+        for track in tracks:
             nothing = np.zeros(1, np.float32)
-            watched = self._watched.setdefault(track.id, _Watched(_Mean(nothing), _Mean(nothing)))
-            scores.append(watched.judge(person, stranger))
-        return np.array(scores, np.float32)
+            self._watched.setdefault(track.id, _Watched(_Mean(nothing), _Mean(nothing), nothing))
+        unseen = [t for t in tracks if not 0.0 <= seconds - self._watched[t.id].looked < PERSON_SECONDS]
+        crops = [crop(track.id, False) for track in unseen] + [crop(track.id, True) for track in tracks]
+        embeddings = self.embedder.embed(crops).cpu().numpy() if crops else ()
+        for track, look in zip(unseen, embeddings, strict=False):
+            self._watched[track.id].see(look, seconds)
+        scores = {}
+        for track, look in zip(tracks, embeddings[len(unseen) :], strict=True):
+            scores[track.id], self._watched[track.id].compared = self._watched[track.id].judge(look), seconds
+        return scores
+
+    def rest(self, track: int, own: float | None, closest: float) -> None:
+        """Leave a track in peace for a while.
+
+        Args:
+            track: Its number.
+            own: How like the person it has just been found; None where it was not compared.
+            closest: The most that any recogniser has found.
+        """
+        watched = self._watched[track]
+        pause = CLOSE_SECONDS if closest > CLOSE else CHECK_SECONDS
+        if own is None:
+            watched.pause = min(watched.pause, pause)
+        else:
+            watched.pause = 0.0 if own > CLOSEST else pause
 
 
 class Guard:
@@ -113,8 +167,6 @@ class Guard:
         self._opinions = [_Opinion(self.embedder)]
         if reranker:
             self._opinions.append(_Opinion(FaceEmbedder(reranker, device)))
-        self._seconds: dict[int, float | None] = {}  # when each track was compared last; None where it is due
-        self._pauses: dict[int, float] = {}  # until it is compared again
         self._boxes: dict[int, Floats] = {}  # where each was last
 
     def warm_up(self) -> None:
@@ -124,8 +176,6 @@ class Guard:
 
     def keep_only(self, alive: set[int]) -> None:
         """Forget all tracks but those."""
-        self._seconds = {track: seconds for track, seconds in self._seconds.items() if track in alive}
-        self._pauses = {track: pause for track, pause in self._pauses.items() if track in alive}
         self._boxes = {track: box for track, box in self._boxes.items() if track in alive}
         for opinion in self._opinions:
             opinion.keep_only(alive)
@@ -143,22 +193,25 @@ class Guard:
             limit: Cosine of the recogniser over which a face is taken for the person's.
         """
         self._forget_jumped(tracks)
-        due = self._due(tracks, seconds)
-        if not due:
-            return Compared([], GuardReport())
-        scores, *finer = (opinion.compare(original, drawn, due) for opinion in self._opinions)
-        passed, closest = scores <= limit, scores  # nan is too like
-        for score in finer:
-            passed &= score <= TOO_LIKE_TO_RERANKER
-            closest = np.maximum(closest, score)
-        alike = [track for track, has_passed in zip(due, passed, strict=True) if not has_passed]
-        self._seconds |= {track.id: seconds for track in due} | {track.id: None for track in alike}
-        self._pauses |= {track.id: _pause(near) for track, near in zip(due, closest.tolist(), strict=True)}
+
+        @cache
+        def cut(track: int, is_drawn: bool) -> Image:
+            return self.embedder.crop(drawn if is_drawn else original, faces[track])
+
+        faces = {track.id: track.face for track in tracks}
+        found = [opinion.compare(cut, opinion.due(tracks, seconds), seconds) for opinion in self._opinions]
+        compared = [track for track in tracks if any(track.id in scores for scores in found)]
+        alike = [track for track in compared if not _passes(track.id, found, (limit, TOO_LIKE_TO_RERANKER))]
+        for track in compared:
+            closest = max(scores.get(track.id, -1.0) for scores in found)
+            for opinion, scores in zip(self._opinions, found, strict=True):
+                opinion.rest(track.id, scores.get(track.id), closest)
         for opinion in self._opinions:
             for track in alike:
                 opinion.forget_stranger(track.id)
-        highest = max([-1.0, *scores[passed].tolist()])
-        return Compared(alike, GuardReport(len(due), len(alike), highest))
+        passed = found[0].keys() - {track.id for track in alike}
+        highest = max([-1.0, *(found[0][track] for track in passed)])
+        return Compared(alike, GuardReport(len(compared), len(alike), highest))
 
     def _forget_jumped(self, tracks: Sequence[Track]) -> None:
         """Take tracks that are suddenly elsewhere for new ones."""
@@ -168,20 +221,10 @@ class Guard:
             self.keep_only(self._boxes.keys() - jumped)
         self._boxes |= boxes
 
-    def _due(self, tracks: Sequence[Track], seconds: float) -> list[Track]:
-        last = {track.id: self._seconds[track.id] for track in tracks if track.id in self._seconds}
-        since = {n: seconds - before for n, before in last.items() if before is not None}
-        new = [track for track in tracks if track.id not in since]
-        old = [track for track in tracks if track.id in since and since[track.id] >= self._pauses[track.id]]
-        old.sort(key=lambda track: since[track.id], reverse=True)
-        return new + old[: max(0, MAX_CHECKS - len(new))]
 
-
-def _pause(likeness: float) -> float:
-    """Return the seconds until a face that is so like the person is compared again."""
-    if likeness > CLOSEST:
-        return 0.0
-    return CLOSE_SECONDS if likeness > CLOSE else CHECK_SECONDS
+def _passes(track: int, found: Sequence[dict[int, float]], limits: Sequence[float]) -> bool:
+    """Return whether nobody who compared a track takes it for the person; one that is no number is too like."""
+    return all(scores.get(track, -1.0) <= limit for scores, limit in zip(found, limits, strict=False))
 
 
 def _overlap(box: Floats, other: Floats) -> float:
