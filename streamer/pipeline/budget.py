@@ -11,7 +11,7 @@ import math
 from collections import deque
 from statistics import median
 
-MEMORY = 5  # frames whose median is what a face costs: one slow frame is chance, a slowdown is met within three
+MEMORY = 5  # frames whose median is what a face costs: two slow ones are chance, a slowdown is met within three
 SHARE = 0.9  # of the time between two frames that drawing may take
 PROBE_FRAMES = 15  # after so many frames without a drawn face, one is drawn, to see whether it is affordable again
 LONGEST_SECONDS = 0.1  # of one frame: ten a second that are drawn are better than thirty that are covered
@@ -30,8 +30,8 @@ class DrawingBudget:
         if not frame_seconds > 0:
             raise ValueError(f"frames must be some seconds apart, got {frame_seconds}")
         self._budget, self._longest = SHARE * frame_seconds, SHARE * max(frame_seconds, longest_seconds)
-        # Seconds that one face took, made and drawn, and only drawn.
-        self._fresh, self._again = deque[float](maxlen=MEMORY), deque[float](maxlen=MEMORY)
+        # Seconds that one face took, made and drawn, and only drawn; until something is known, nothing.
+        self._fresh, self._again = (deque([0.0] * MEMORY, MEMORY) for _ in range(2))
         self._saved = 0.0  # seconds of the budgets of frames before
         self._idle_frames = 0
 
@@ -63,13 +63,14 @@ class DrawingBudget:
 
         What a probe tells counts for all before it.
         """
-        self._saved -= seconds
+        self._saved = max(self._saved - seconds, -self._longest)  # for more than that, frames were dropped already
         if self._is_probe:  # what was slow then is to be seen anew, or it would stay so for ever
-            self._fresh.clear()
-            self._again.clear()
-        self._idle_frames = 0
+            self._fresh.extend([0.0] * MEMORY)
+            self._again.extend([0.0] * MEMORY)
         if fresh in (0, count):
-            (self._fresh if fresh else self._again).append(seconds / count)
+            times = MEMORY if self._is_probe else 1
+            (self._fresh if fresh else self._again).extend([seconds / count] * times)
+        self._idle_frames = 0
 
     def _cost(self) -> float:
         """Return the seconds of one face in a frame, when it is made anew every `REUSED` frames."""
@@ -78,4 +79,4 @@ class DrawingBudget:
 
     def _costs(self) -> tuple[float, float]:
         """Return the seconds of one face, made anew and drawn again; 0 where not known."""
-        return median(self._fresh or [0.0]), median(self._again or [0.0])
+        return median(self._fresh), median(self._again)

@@ -2,16 +2,18 @@
 
 import pytest
 
-from streamer.pipeline.budget import PROBE_FRAMES, REUSED, SHARE, DrawingBudget
+from streamer.pipeline.budget import MEMORY, PROBE_FRAMES, REUSED, SHARE, DrawingBudget
 
 FRAME = 0.040
+KNOWN = MEMORY // 2 + 1  # frames that tell what a face costs
 
 
 def after(count: int, fresh: float, again: float = 0.001) -> DrawingBudget:
     """A budget that knows what a face costs, made anew and drawn again."""
     budget = DrawingBudget(FRAME, FRAME)
-    budget.spent(count, count, count * fresh)
-    budget.spent(count, 0, count * again)
+    for _ in range(KNOWN):
+        budget.spent(count, count, count * fresh)
+        budget.spent(count, 0, count * again)
     return budget
 
 
@@ -65,6 +67,17 @@ def test_one_slow_frame_is_chance_and_covers_nothing(fresh: int):
     assert budget.affordable(1) == 1
 
 
+def test_a_stream_that_starts_slowly_is_drawn_on():
+    budget = DrawingBudget(FRAME)
+    for fresh in (1, 0, 1, 0):
+        assert budget.affordable(1) == 1
+        budget.spent(1, fresh, 0.900)
+    for _ in range(MEMORY):
+        budget.spent(1, 1, 0.020)
+        budget.spent(1, 0, 0.010)
+        assert budget.affordable(1) == 1
+
+
 def test_a_slowdown_is_met_within_a_few_frames():
     budget = after(1, 0.010)
     frames = 0
@@ -82,8 +95,9 @@ def test_of_many_faces_some_are_shed_never_all_while_one_is_affordable(faces: in
 
 def test_a_frame_takes_longer_before_drawing_is_given_up():
     budget = DrawingBudget(1 / 30, 0.1)
-    budget.spent(1, 1, 0.120)
-    budget.spent(1, 0, 0.060)
+    for _ in range(KNOWN):
+        budget.spent(1, 1, 0.120)
+        budget.spent(1, 0, 0.060)
     made = []
     for _ in range(60):
         assert budget.affordable(1) == 1
