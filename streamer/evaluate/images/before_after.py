@@ -19,6 +19,7 @@ from streamer.evaluate.measures.gaze import GazeReader
 from streamer.evaluate.measures.recognizers import Recognizer
 from streamer.evaluate.measures.utility import Expression, ExpressionError, expression_error, expression_of
 from streamer.faces.detect import FaceDetector
+from streamer.faces.track import START_SCORE
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.render.align import SimilarityAligner
 from streamer.types import Face, Floats, Frame, Image, SafeFrame
@@ -35,7 +36,7 @@ class Original:
     Attributes:
         photo: Its name and labels.
         image: `(H, W, 3)` uint8 RGB.
-        face: The largest with a mesh.
+        face: Of whom it shows (`subject`).
         crop: `(256, 256, 3)` uint8 RGB, aligned to `DEFAULT_TEMPLATE`.
         embeddings: By recogniser, `(D,)`.
         hog: Whether dlib's detector sees the face in the crop.
@@ -111,7 +112,7 @@ class Judge:
             SourceError: If it cannot be read.
         """
         image = photo.read()
-        face = max((f for f in self._detector(image) if f.mesh is not None), key=lambda f: f.size, default=None)
+        face = subject(self._detector(image))
         if face is None:
             return None
         crop = self.crops.crop(image, face)
@@ -177,6 +178,15 @@ def similarity_of(crop: Image, other: Image) -> float:
     """Return the SSIM of two crops with the window of Wang et al. 2004 (scikit-image)."""
     window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     return float(structural_similarity(crop, other, channel_axis=2, **window))  # type: ignore[no-untyped-call]
+
+
+def subject(faces: Sequence[Face]) -> Face | None:
+    """Return whom a photo shows: the largest face that the detector is sure of, else the largest; None without a mesh.
+
+    What it is not sure of may be a stand behind somebody, larger than their face.
+    """
+    meshed = (face for face in faces if face.mesh is not None)
+    return max(meshed, key=lambda face: (face.score >= START_SCORE, face.size), default=None)
 
 
 def nearest(faces: Sequence[Face], to: Face) -> Face | None:

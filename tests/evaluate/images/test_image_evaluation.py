@@ -15,7 +15,7 @@ import pytest
 
 from streamer.errors import SourceError
 from streamer.evaluate.figures import Findings
-from streamer.evaluate.images.before_after import Judge, Original, nearest, place_of, similarity_of
+from streamer.evaluate.images.before_after import Judge, Original, nearest, place_of, similarity_of, subject
 from streamer.evaluate.images.image_evaluation import evaluate_images
 from streamer.evaluate.images.measurements import (
     NO_FACE,
@@ -69,6 +69,17 @@ def copies(portraits: Path, tmp_path: Path) -> Path:
 
 def problems_of(findings: Findings) -> dict[str, tuple[str, ...]]:
     return {problem.what: problem.names for problem in findings.problems}
+
+
+def test_a_photo_shows_the_largest_face_that_is_sure_not_a_larger_one_that_may_be_none() -> None:
+    def face(size: float, score: float, *, has_mesh: bool = True) -> Face:
+        mesh = np.zeros((468, 3), np.float32) if has_mesh else None
+        return Face(np.float32([0, 0, size, size]), np.zeros((5, 2), np.float32), mesh, score)
+
+    doubtful, near, far, flat = face(105, 0.44), face(95, 1.0), face(40, 0.9), face(200, 1.0, has_mesh=False)
+    assert subject([far, doubtful, near, flat]) is near
+    assert subject([doubtful, flat]) is doubtful
+    assert subject([flat]) is None
 
 
 @pytest.mark.slow
