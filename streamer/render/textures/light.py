@@ -67,13 +67,13 @@ class Light:
         cells: `(CELLS, CELLS, 3)` log colours of skin in it.
         skin: `(SIDE, SIDE)` in [0, 1], how much each pixel of the crop looks like skin.
         spread: Of the log colours of skin about it.
-        tones: Of the features.
+        rest: `(SIDE, SIDE, 3)`, the crop's log colours less those of skin in it.
     """
 
     cells: Floats
     skin: Floats
     spread: float
-    tones: Tones
+    rest: Floats
 
 
 # Brightness and hue of a difference of log colours, weighed: lengths after this are how unlike skin it is.
@@ -128,10 +128,11 @@ class LightReader:
         light = fit + total / (cv2.GaussianBlur(weight, (0, 0), sigma) + PRIOR)[..., None]
         light = _within_seen(light, logs[weight > 0.5])
         cells = cv2.resize(light, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
-        return Light(np.asarray(cells, np.float32), skin, spread, self._tones(logs - light))
+        return Light(np.asarray(cells, np.float32), skin, spread, logs - light)
 
-    def _tones(self, rest: Floats) -> Tones:
-        """Return the colours of features, of a crop's log colours less those of skin in the same light."""
+    def tones(self, light: Light) -> Tones:
+        """Return the colours of the features of a crop whose light was read."""
+        rest = light.rest
         brows, lips, lashes = rest[self.brows], rest[self.lips], rest[self.lashes].mean(axis=1)
         hair = brows[brows.mean(axis=1) <= np.quantile(brows.mean(axis=1), 2 * HAIR)]  # of which some is skin
         return Tones(np.median(hair, axis=0), np.median(lips, axis=0), float(np.minimum(lashes, 0.0).mean()))

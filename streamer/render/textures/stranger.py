@@ -95,7 +95,8 @@ def prepare(
     sizes = [flat]
     for _ in range(levels - 1):
         sizes.append(np.asarray(cv2.resize(sizes[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)))
-    return Stranger(tuple(sizes), light, eye, replace(read.tones, brows=_without_tint(read.tones.brows, 1.0)), teeth)
+    tones = reader.tones(read)
+    return Stranger(tuple(sizes), light, eye, replace(tones, brows=_without_tint(tones.brows, 1.0)), teeth)
 
 
 def with_tones(stranger: Stranger, tones: Tones, masks: FeatureMasks) -> Stranger:

@@ -242,9 +242,12 @@ class TextureDrawer(Drawer[_Drawn]):
         )
         seen = self._steady("mouth", track.id, mouth.coarse(image, fine), seconds, unit=GREY)
         skin = float(np.exp(enlarged(light.cells, SIDE)[self._mouth]).mean())
-        known = self._made.get(track.id)  # who has a beard has it in the next frame
-        beard = known.view.beard if known else self._beards(logarithm(crop), light.cells)
-        return View(face, look, exact[FINE_POINTS, :2] - mesh[FINE_POINTS, :2], (seen, skin), light.tones, beard)
+        if track.id in self._made:  # who has a beard has it in the next frame
+            known = self._made[track.id].view
+            tones, beard = known.tones, known.beard
+        else:
+            tones, beard = self._reader.tones(light), self._beards(logarithm(crop), light.cells)
+        return View(face, look, exact[FINE_POINTS, :2] - mesh[FINE_POINTS, :2], (seen, skin), tones, beard)
 
     def _stranger(self, image: Image, view: View, number: int, *, beta: float) -> Stranger:
         """Return who is drawn: a stranger, mixed with the person as far as beta asks for it."""

@@ -21,7 +21,16 @@ from streamer import Anonymizer
 from streamer.pipeline.renderer import MODEL_FAILED
 from streamer.render.align import MeshAligner
 from streamer.render.textures import paint
-from streamer.render.textures.harmonize import REACH, HarmonyKeeper, Shown, change, crop, crop_matrix, harmonize
+from streamer.render.textures.harmonize import (
+    ASKED_SECONDS,
+    REACH,
+    HarmonyKeeper,
+    Shown,
+    change,
+    crop,
+    crop_matrix,
+    harmonize,
+)
 from streamer.types import Face, Floats, Frame, Image
 
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"  # US Navy, public domain
@@ -187,7 +196,7 @@ def test_what_was_added_moves_with_the_face_and_the_network_is_asked_now_and_the
         added, middle = stream.next(face)
         assert added.max() == pytest.approx(20.0, abs=1.0)
         np.testing.assert_allclose(middle, cheek(face), atol=1.5)
-    assert 5 <= stream.network.times <= 7
+    assert stream.network.times == pytest.approx(1 / ASKED_SECONDS, abs=1)
 
 
 def test_what_the_network_says_anew_is_shown_little_by_little() -> None:
