@@ -22,9 +22,10 @@ from streamer.types import Floats, GuardReport, Image, Track
 CHECK_SECONDS = 0.3  # between two comparisons of one track; a new face, or a new stranger, is compared at once
 CLOSE, CLOSE_SECONDS = 0.2, 0.1  # the cosine from which on a face is watched more closely, and how often then
 PERSON_SECONDS = 0.1  # for so long a look at the person is good: who they are changes less than what is drawn
-CLOSEST = 0.25  # from which on whoever finds it so like compares it in every frame
+CLOSEST = 0.25  # from which on it is compared in every frame by whom finds it so like, or close at least
 JUMPED = 0.5  # overlap of a track's box with its last, below which somebody else may be there: after a cut, say
 MAX_LOOKS = 8  # in a running mean; from then on it follows, as faces change with light and pose
+LONG_AGO = float("-inf")
 MAX_CHECKS = 2  # tracks compared in one frame, so that a crowd costs no more than a pair; the longest unchecked first
 
 
@@ -51,21 +52,21 @@ class _Watched:
         stranger: All looks at what was drawn.
         look: At the person, the last.
         looked: When that was.
-        compared: When the stranger was compared last; None where that is due.
+        compared: When the stranger was compared last; long ago where that is due.
         pause: Until they are compared again.
     """
 
     person: _Mean
     stranger: _Mean
     look: Floats
-    looked: float = float("-inf")
-    compared: float | None = None
+    looked: float = LONG_AGO
+    compared: float = LONG_AGO
     pause: float = 0.0
 
     def see(self, look: Floats, seconds: float) -> None:
-        """Count one more look at the person."""
+        """Count one more look at the person; one that is no number is good for this time alone."""
         self.person.add(look)
-        self.look, self.looked = look, seconds
+        self.look, self.looked = look, seconds if np.isfinite(look).all() else LONG_AGO
 
     def judge(self, stranger: Floats) -> float:
         """Return the likeness of this look, or of all looks together if that is greater; not a number if either is."""
@@ -84,10 +85,15 @@ class Compared:
 
 
 class _Opinion:
-    """What a recogniser makes of the tracks, each look by itself and all together."""
+    """What a recogniser makes of the tracks, each look by itself and all together.
 
-    def __init__(self, embedder: FaceEmbedder) -> None:
-        self.embedder = embedder
+    Args:
+        embedder: With the recogniser.
+        limit: Cosine over which it takes a face for the person's; None for what `Guard.check` is given.
+    """
+
+    def __init__(self, embedder: FaceEmbedder, limit: float | None = None) -> None:
+        self.embedder, self.limit = embedder, limit
         self._watched: dict[int, _Watched] = {}  # by track
 
     def keep_only(self, alive: set[int]) -> None:
@@ -97,52 +103,47 @@ class _Opinion:
     def forget_stranger(self, track: int) -> None:
         """Judge the next stranger of a track by its own looks, at once; who the person is, is remembered."""
         watched = self._watched[track]
-        watched.stranger, watched.compared = _Mean(np.zeros(1, np.float32)), None
-
-    def due(self, tracks: Sequence[Track], seconds: float) -> list[Track]:
-        """Return which of the tracks are to be compared now."""
-        since = {}
-        for track in tracks:
-            watched = self._watched.get(track.id)
-            if watched is not None and watched.compared is not None:
-                since[track.id] = seconds - watched.compared
-        new = [track for track in tracks if track.id not in since]
-        old = [track for track in tracks if track.id in since and since[track.id] >= self._watched[track.id].pause]
-        old.sort(key=lambda track: since[track.id], reverse=True)
-        return new + old[: max(0, MAX_CHECKS - len(new))]
+        watched.stranger, watched.compared = _Mean(np.zeros(1, np.float32)), LONG_AGO
 
     def compare(self, crop: Callable[[int, bool], Image], tracks: Sequence[Track], seconds: float) -> dict[int, float]:
-        """Return how like the person the drawn face of each track is, now or all in all: cosines.
+        """Return how like the person the drawn faces are that are due, now or all in all: cosines by track.
 
         `crop` cuts out the face of a track, of the person or as it was drawn.
         """
+        nothing = np.zeros(1, np.float32)
         for track in tracks:
-            nothing = np.zeros(1, np.float32)
             self._watched.setdefault(track.id, _Watched(_Mean(nothing), _Mean(nothing), nothing))
-        unseen = [t for t in tracks if not 0.0 <= seconds - self._watched[t.id].looked < PERSON_SECONDS]
-        crops = [crop(track.id, False) for track in unseen] + [crop(track.id, True) for track in tracks]
+        due = self._due([track.id for track in tracks], seconds)
+        unseen = [n for n in due if not 0.0 <= seconds - self._watched[n].looked < PERSON_SECONDS]
+        crops = [crop(n, False) for n in unseen] + [crop(n, True) for n in due]
         embeddings = self.embedder.embed(crops).cpu().numpy() if crops else ()
-        for track, look in zip(unseen, embeddings, strict=False):
-            self._watched[track.id].see(look, seconds)
-        scores = {}
-        for track, look in zip(tracks, embeddings[len(unseen) :], strict=True):
-            scores[track.id], self._watched[track.id].compared = self._watched[track.id].judge(look), seconds
-        return scores
+        for n, look in zip(unseen, embeddings[: len(unseen)], strict=True):
+            self._watched[n].see(look, seconds)
+        return {n: self._watched[n].judge(look) for n, look in zip(due, embeddings[len(unseen) :], strict=True)}
 
-    def rest(self, track: int, own: float | None, closest: float) -> None:
+    def _due(self, tracks: Sequence[int], seconds: float) -> list[int]:
+        """Return which of the tracks are to be compared now."""
+        since = {n: seconds - self._watched[n].compared for n in tracks}
+        new = [n for n in tracks if since[n] == -LONG_AGO]
+        old = [n for n in tracks if n not in new and since[n] >= self._watched[n].pause]
+        old.sort(key=since.__getitem__, reverse=True)
+        return new + old[: max(0, MAX_CHECKS - len(new))]
+
+    def rest(self, track: int, own: float | None, closest: float, seconds: float) -> None:
         """Leave a track in peace for a while.
 
         Args:
             track: Its number.
             own: How like the person it has just been found; None where it was not compared.
             closest: The most that any recogniser has found.
+            seconds: Presentation time.
         """
         watched = self._watched[track]
         pause = CLOSE_SECONDS if closest > CLOSE else CHECK_SECONDS
         if own is None:
             watched.pause = min(watched.pause, pause)
         else:
-            watched.pause = 0.0 if own > CLOSEST else pause
+            watched.pause, watched.compared = 0.0 if own > CLOSE and closest > CLOSEST else pause, seconds
 
 
 class Guard:
@@ -166,7 +167,7 @@ class Guard:
         self.embedder = FaceEmbedder(recognizer, device)
         self._opinions = [_Opinion(self.embedder)]
         if reranker:
-            self._opinions.append(_Opinion(FaceEmbedder(reranker, device)))
+            self._opinions.append(_Opinion(FaceEmbedder(reranker, device), TOO_LIKE_TO_RERANKER))
         self._boxes: dict[int, Floats] = {}  # where each was last
 
     def warm_up(self) -> None:
@@ -193,19 +194,20 @@ class Guard:
             limit: Cosine of the recogniser over which a face is taken for the person's.
         """
         self._forget_jumped(tracks)
+        faces = {track.id: track.face for track in tracks}
 
         @cache
         def cut(track: int, is_drawn: bool) -> Image:
             return self.embedder.crop(drawn if is_drawn else original, faces[track])
 
-        faces = {track.id: track.face for track in tracks}
-        found = [opinion.compare(cut, opinion.due(tracks, seconds), seconds) for opinion in self._opinions]
+        found = [opinion.compare(cut, tracks, seconds) for opinion in self._opinions]
+        limits = [limit if opinion.limit is None else opinion.limit for opinion in self._opinions]
         compared = [track for track in tracks if any(track.id in scores for scores in found)]
-        alike = [track for track in compared if not _passes(track.id, found, (limit, TOO_LIKE_TO_RERANKER))]
+        alike = [track for track in compared if not _passes(track.id, found, limits)]
         for track in compared:
             closest = max(scores.get(track.id, -1.0) for scores in found)
             for opinion, scores in zip(self._opinions, found, strict=True):
-                opinion.rest(track.id, scores.get(track.id), closest)
+                opinion.rest(track.id, scores.get(track.id), closest, seconds)
         for opinion in self._opinions:
             for track in alike:
                 opinion.forget_stranger(track.id)
@@ -224,7 +226,7 @@ class Guard:
 
 def _passes(track: int, found: Sequence[dict[int, float]], limits: Sequence[float]) -> bool:
     """Return whether nobody who compared a track takes it for the person; one that is no number is too like."""
-    return all(scores.get(track, -1.0) <= limit for scores, limit in zip(found, limits, strict=False))
+    return all(scores.get(track, -1.0) <= limit for scores, limit in zip(found, limits, strict=True))
 
 
 def _overlap(box: Floats, other: Floats) -> float:

@@ -93,14 +93,37 @@ def test_the_more_like_the_person_the_more_often_compared(hopper: Image, track: 
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-def test_whom_one_recogniser_finds_nearly_too_like_both_compare_more_often_and_that_one_always(
+def test_whom_one_recogniser_finds_nearly_too_like_it_compares_always_and_the_other_more_often(
     hopper: Image, track: Track, *, is_first: bool
 ):
+    for cosine, pause in ((CLOSE - 0.02, CLOSE_SECONDS), (CLOSE + 0.02, 1 / 40)):
+        near, far = Like(CLOSEST + 0.02), Like(cosine)
+        first, second = (near, far) if is_first else (far, near)
+        seconds = watch(Guard(first, CPU, second), hopper, track)
+        assert near.strangers == 40 * seconds + 1
+        assert far.strangers == pytest.approx(seconds / pause + 1, abs=1)
+
+
+def test_who_was_refused_by_one_recogniser_is_judged_by_both_at_once(hopper: Image, track: Track):
     near, far = Like(CLOSEST + 0.02), Like(CLOSE - 0.1)
-    first, second = (near, far) if is_first else (far, near)
-    seconds = watch(Guard(first, CPU, second), hopper, track)
-    assert near.strangers == 40 * seconds + 1
-    assert far.strangers == pytest.approx(seconds / CLOSE_SECONDS + 1, abs=1)
+    guard = Guard(far, CPU, near)
+    seconds, before = watch(guard, hopper, track), far.strangers
+    near.stranger = [0.9, 0.19**0.5]
+    white = np.full_like(hopper, 255)
+    assert guard.check(hopper, white, [track], seconds=seconds + 0.01, limit=TOO_LIKE).alike == [track]
+    assert far.strangers == before  # it had nothing to say yet
+    guard.check(hopper, white, [track], seconds=seconds + 0.02, limit=TOO_LIKE)
+    assert far.strangers == before + 1
+
+
+def test_a_face_is_still_due_where_a_recogniser_fails(hopper: Image, track: Track):
+    first, second = Like(0.9), Like(0.0)
+    guard = Guard(first, CPU, second)
+    white, second.stranger = np.full_like(hopper, 255), []
+    with pytest.raises((RuntimeError, ValueError)):
+        guard.check(hopper, white, [track], seconds=0.0, limit=TOO_LIKE)
+    second.stranger = [0.0, 1.0]
+    assert guard.check(hopper, white, [track], seconds=0.01, limit=TOO_LIKE).alike == [track]
 
 
 def test_a_look_at_the_person_is_not_good_for_ever(hopper: Image, track: Track):
