@@ -30,7 +30,7 @@ class DrawingBudget:
         if not frame_seconds > 0:
             raise ValueError(f"frames must be some seconds apart, got {frame_seconds}")
         self._budget, self._longest = SHARE * frame_seconds, SHARE * max(frame_seconds, longest_seconds)
-        # Seconds that one face took, made and drawn, and only drawn; until something is known, nothing.
+        # Seconds that one face took, made and drawn, and only drawn; nothing, until enough is known.
         self._fresh, self._again = (deque([0.0] * MEMORY, MEMORY) for _ in range(2))
         self._saved = 0.0  # seconds of the budgets of frames before
         self._idle_frames = 0
@@ -61,16 +61,16 @@ class DrawingBudget:
     def spent(self, count: int, fresh: int, seconds: float) -> None:
         """Learn that drawing `count` faces, 1 or more, took `seconds`, when `fresh` of them were made anew.
 
-        What a probe tells counts for all before it.
+        What is first told from a probe on counts for all before it.
         """
         self._saved = max(self._saved - seconds, -self._longest)  # for more than that, frames were dropped already
         if self._is_probe:  # what was slow then is to be seen anew, or it would stay so for ever
-            self._fresh.extend([0.0] * MEMORY)
-            self._again.extend([0.0] * MEMORY)
-        if fresh in (0, count):
-            times = MEMORY if self._is_probe else 1
-            (self._fresh if fresh else self._again).extend([seconds / count] * times)
+            self._fresh.clear()
+            self._again.clear()
         self._idle_frames = 0
+        if fresh in (0, count):
+            known = self._fresh if fresh else self._again
+            known.extend([seconds / count] * (1 if known else MEMORY))
 
     def _cost(self) -> float:
         """Return the seconds of one face in a frame, when it is made anew every `REUSED` frames."""
@@ -79,4 +79,4 @@ class DrawingBudget:
 
     def _costs(self) -> tuple[float, float]:
         """Return the seconds of one face, made anew and drawn again; 0 where not known."""
-        return median(self._fresh), median(self._again)
+        return median(self._fresh or [0.0]), median(self._again or [0.0])

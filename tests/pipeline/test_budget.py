@@ -57,6 +57,15 @@ def test_a_slow_probe_means_another_wait():
     assert budget.affordable(1) == 0
 
 
+def test_a_probe_and_one_frame_more_tell_that_there_is_still_no_time():
+    budget = after(1, 0.150, 0.120)
+    while not budget.affordable(1):
+        budget.rest()
+    budget.spent(1, 1, 0.150)
+    budget.spent(1, 0, 0.120)
+    assert budget.affordable(1) == 0
+
+
 @pytest.mark.parametrize("fresh", [0, 1])
 def test_one_slow_frame_is_chance_and_covers_nothing(fresh: int):
     budget = after(1, 0.025, 0.010)
