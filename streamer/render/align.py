@@ -110,21 +110,25 @@ class SimilarityAligner:
         matrix = umeyama(face.landmarks, self.points)
         shrink = max(1.0, 1.0 / float(np.hypot(matrix[0, 0], matrix[1, 0])))
         if shrink > 2.0:  # area sampling first, or fine detail turns into moire
-            image, start = self._around(image, matrix)
+            image, start = self._around(image, matrix, least=shrink)
             matrix[:, 2] += matrix[:, :2] @ (start + (shrink - 1) / 2)  # pixels are counted from their middles
             image = cv2.resize(image, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
             matrix[:, :2] *= shrink
         return np.asarray(cv2.warpAffine(image, matrix, (self.size, self.size), borderMode=cv2.BORDER_REPLICATE))
 
-    def _around(self, image: Image, matrix: Floats) -> tuple[Image, Floats]:
-        """Return the part of `image` that a crop is cut from, all of it if that lies outside; and where it begins."""
+    def _around(self, image: Image, matrix: Floats, *, least: float) -> tuple[Image, Floats]:
+        """Return the part of `image` that a crop is cut from, and where it begins.
+
+        All of it if less than `least` pixels across lie inside.
+        """
         to_image = cv2.invertAffineTransform(matrix)
         side = self.size + CROP_MARGIN
         corners = np.array([(x, y, 1) for x in (-CROP_MARGIN, side) for y in (-CROP_MARGIN, side)]) @ to_image.T
         x1, y1 = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
         x2, y2 = np.maximum(np.ceil(corners.max(axis=0)).astype(int), 0)
         part = image[y1:y2, x1:x2]
-        return (part, np.array([x1, y1], np.float32)) if part.size else (image, np.zeros(2, np.float32))
+        is_enough = min(part.shape[:2]) >= least
+        return (part, np.array([x1, y1], np.float32)) if is_enough else (image, np.zeros(2, np.float32))
 
     def whole(self, image: Image, face: Face) -> Image:
         """Return the crop: five points do not tell what is hidden."""

@@ -221,6 +221,15 @@ def test_a_large_face_is_cut_to_the_pixel_whatever_lies_far_from_it() -> None:
     np.testing.assert_allclose(crop[..., 1], np.tile(expected[:, None], (1, 80)), atol=0.7)
 
 
+def test_a_large_face_that_leaves_the_picture_still_gives_a_crop() -> None:
+    points = np.float32([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])
+    aligner, grey = SimilarityAligner(points, 80), np.full((300, 400, 3), 90, np.uint8)
+    for left in np.arange(392, 432, 0.5):
+        for place in ([left, 20], [-left + 160, 20], [90, left - 100], [90, -left + 160]):
+            face = Face(np.zeros(4, np.float32), points * 240 + np.float32(place), None, 1.0)
+            assert (aligner.crop(grey, face) == 90).all()
+
+
 def test_a_large_face_is_averaged_into_a_similarity_crop_not_sampled() -> None:
     points = np.array(DEFAULT_TEMPLATE.points, np.float32)
     stripes = np.zeros((1000, 1000, 3), np.uint8)
