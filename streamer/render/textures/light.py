@@ -67,13 +67,13 @@ class Light:
         cells: `(CELLS, CELLS, 3)` log colours of skin in it.
         skin: `(SIDE, SIDE)` in [0, 1], how much each pixel of the crop looks like skin.
         spread: Of the log colours of skin about it.
-        rest: `(SIDE, SIDE, 3)`, the crop's log colours less those of skin in it.
+        features: `(SIDE, SIDE, 3)`, the crop's log colours less those of skin in it.
     """
 
     cells: Floats
     skin: Floats
     spread: float
-    rest: Floats
+    features: Floats
 
 
 # Brightness and hue of a difference of log colours, weighed: lengths after this are how unlike skin it is.
@@ -132,7 +132,7 @@ class LightReader:
 
     def tones(self, light: Light) -> Tones:
         """Return the colours of the features of a crop whose light was read."""
-        rest = light.rest
+        rest = light.features
         brows, lips, lashes = rest[self.brows], rest[self.lips], rest[self.lashes].mean(axis=1)
         hair = brows[brows.mean(axis=1) <= np.quantile(brows.mean(axis=1), 2 * HAIR)]  # of which some is skin
         return Tones(np.median(hair, axis=0), np.median(lips, axis=0), float(np.minimum(lashes, 0.0).mean()))
