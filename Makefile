@@ -21,7 +21,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PINNED := pyproject.toml constraints.txt
 # One thread of torch in each of the two: with more than there are cores, threads wait for each other's turn.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# Files in the order of tests/conftest.py.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo check test bench results clean
