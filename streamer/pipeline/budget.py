@@ -32,6 +32,7 @@ class DrawingBudget:
         self._budget, self._longest = SHARE * frame_seconds, SHARE * max(frame_seconds, longest_seconds)
         # Seconds that one face took, made and drawn, and only drawn; nothing, until enough is known.
         self._fresh, self._again = (deque([0.0] * MEMORY, MEMORY) for _ in range(2))
+        self._asked: float = math.inf  # how many were to be made anew in this frame
         self._saved = 0.0  # seconds of the budgets of frames before
         self._idle_frames = 0
 
@@ -56,12 +57,15 @@ class DrawingBudget:
         budget = max(self._budget, min(self._longest, count * self._cost()))
         self._saved = min(self._saved + budget, max(budget, count * fresh))
         room = self._saved - count * again
-        return count if fresh <= again else max(0, min(count, math.floor(room / (fresh - again))))
+        asked = count if fresh <= again else max(0, min(count, math.floor(room / (fresh - again))))
+        self._asked = asked
+        return asked
 
     def spent(self, count: int, fresh: int, seconds: float) -> None:
         """Learn that drawing `count` faces, 1 or more, took `seconds`, when `fresh` of them were made anew.
 
-        What is first told from a probe on counts for all before it.
+        What is first told from a probe on counts for all before it. One made anew though it was not asked for could not
+        be drawn again.
         """
         self._saved = max(self._saved - seconds, -self._longest)  # for more than that, frames were dropped already
         if self._is_probe:  # what was slow then is to be seen anew, or it would stay so for ever
@@ -69,7 +73,7 @@ class DrawingBudget:
             self._again.clear()
         self._idle_frames = 0
         if fresh in (0, count):
-            known = self._fresh if fresh else self._again
+            known = self._fresh if 0 < fresh <= self._asked else self._again
             known.extend([seconds / count] * (1 if known else MEMORY))
 
     def _cost(self) -> float:

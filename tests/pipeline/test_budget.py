@@ -87,6 +87,16 @@ def test_a_stream_that_starts_slowly_is_drawn_on():
         assert budget.affordable(1) == 1
 
 
+def test_a_face_that_takes_too_long_to_be_drawn_again_is_given_up_too():
+    budget = DrawingBudget(1 / 30)
+    frames = 0
+    while budget.affordable(1):
+        budget.fresh(1)
+        budget.spent(1, 1, 0.300)
+        frames += 1
+    assert KNOWN < frames <= 2 * MEMORY
+
+
 def test_a_slowdown_is_met_within_a_few_frames():
     budget = after(1, 0.010)
     frames = 0
