@@ -21,8 +21,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PINNED := pyproject.toml constraints.txt
 # One thread of torch in each of the two: with more than there are cores, threads wait for each other's turn.
-# Files in the order of tests/conftest.py.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo check test bench results clean

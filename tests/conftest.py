@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,15 +81,10 @@ def is_waiting(path: Path) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what talks to processes, peers and browsers, and begin with the files that have most slow tests.
-
-    What waits hardly works; and of two processes neither is left alone at the end with a file that takes minutes.
-    """
+    """Mark as slow what talks to processes, peers and browsers: it waits more than it works."""
     for item in items:
         if is_waiting(item.path):
             item.add_marker("slow")
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -183,7 +183,7 @@ def similarity_of(crop: Image, other: Image) -> float:
 def subject(faces: Sequence[Face]) -> Face | None:
     """Return whom a photo shows: the largest face that the detector is sure of, else the largest; None without a mesh.
 
-    What it is not sure of may be a stand behind somebody, larger than their face.
+    What it is not sure of may be none, and still be larger.
     """
     meshed = (face for face in faces if face.mesh is not None)
     return max(meshed, key=lambda face: (face.score >= START_SCORE, face.size), default=None)

@@ -242,7 +242,7 @@ class TextureDrawer(Drawer[_Drawn]):
         )
         seen = self._steady("mouth", track.id, mouth.coarse(image, fine), seconds, unit=GREY)
         skin = float(np.exp(enlarged(light.cells, SIDE)[self._mouth]).mean())
-        if track.id in self._made:  # who has a beard has it in the next frame, and such lips
+        if track.id in self._made:  # a beard and the colours of features stay as they were seen first
             known = self._made[track.id].view
             tones, beard = known.tones, known.beard
         else:
