@@ -48,23 +48,24 @@ async def begins_anew(page: Driven, server: Serving, kind: str) -> None:
 
 async def goes_on(page: Driven) -> None:
     before = await until_frames(page, 10)
-    while (now := await moved(page, before["port"])) is None:
+    while not await has_moved(page, before["port"]):
         pass  # the server had given up before a busy machine's browser came: the page asks again as well
     after = await until_frames(page, 30)
-    assert (after["port"], after["state"]) == (now["port"], "connected")
+    assert after["state"] == "connected"
+    assert after["port"] not in (None, before["port"])  # moved again, if two were under way
     assert await page.js("fetch(session).then(({ status }) => status)") == 204
 
 
-async def moved(page: Driven, port: int) -> dict[str, Any] | None:
-    """Begin ICE anew; return what is seen once the server is reached at another port, None if it gave up meanwhile."""
+async def has_moved(page: Driven, port: int) -> bool:
+    """Begin ICE anew, and return whether the server was reached at another port before it gave up."""
     await page.js("anew()")
     with suppress(TimeoutError):
         async with asyncio.timeout(2 * CONNECT_SECONDS):
             while (now := await seen(page)).get("port") in (None, port):  # none while Firefox changes over
                 assert now["state"] == "connected"
                 await asyncio.sleep(0.05)
-            return now
-    return None
+            return True
+    return False
 
 
 @needs_chromium
