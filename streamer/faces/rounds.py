@@ -19,6 +19,7 @@ from streamer.types import Face, Floats, Image
 
 ROUND_SECONDS = 0.2  # from one look everywhere to the next: five frames at 25 a second, six at 30
 QUICK_SECONDS = 0.125  # the same where frames are held back for less than `LEISURE_SECONDS`
+STIR_SECONDS = 0.1  # from one look to the next at where something moves that is no body of a known face
 LEISURE_SECONDS = 0.5  # of delay: with less, a new face has not three long rounds to be found in
 PATIENT_SECONDS = 0.3  # of delay: with less, a new face has not three quick rounds to be found in
 LONGEST_STEP = 0.5  # seconds between two frames: what comes later tells nothing of what was before
@@ -39,16 +40,22 @@ class Rounds:
     Args:
         delay_seconds: By how much its frames are late: none of them is shown before the next round is over. With 0,
             every frame is a round.
+
+    Attributes:
+        last: When it was last looked everywhere, in seconds.
+        rest: Seconds after a look in which only a round is due, whatever is in doubt: where looks take longer than
+            there is time for, frames between them are worth more. Not with so little delay that it hurries.
     """
 
     def __init__(self, delay_seconds: float) -> None:
+        self.last, self.rest = -math.inf, 0.0
+        self._stirred = -math.inf  # when it was last looked where something moved, or everywhere
         self._delay = delay_seconds
         self._hurries = delay_seconds < PATIENT_SECONDS
         self._cuts = SceneCuts()
         self._looks: list[Scan] = []
         self._seconds, self._step = -math.inf, 0.0
         self._reference: Floats | None = None  # the cells of the last round
-        self.last = -math.inf  # when it was last looked everywhere, in seconds
 
     @property
     def is_open(self) -> bool:
@@ -83,13 +90,27 @@ class Rounds:
         if cells is None or self._reference is None or seconds - self.last + self._step > pause + 1e-6:
             self._begin(seconds, cells)
             return None
-        moving = _moving(cells, self._reference, known, hurries=self._hurries)
+        some = self._in_doubt(cells, self._reference, seconds, known=known, doubted=doubted)
+        if len(some) == len(self._looks):
+            self._begin(seconds, cells)
+            return None
+        return some
+
+    def _in_doubt(
+        self, cells: Floats, reference: Floats, seconds: float, *, known: Sequence[Face], doubted: Sequence[Face]
+    ) -> list[Scan]:
+        """Return the looks where something moves or may be a face, unless it was looked a moment ago."""
+        next_frame = seconds + self._step - 1e-6
+        if next_frame - self.last <= self.rest and not self._hurries:
+            return []
         boxes = [_around(face) for face in doubted]
-        some = [k for k in self._looks if _in(moving, k.view) or any(_meet(k.view, box) for box in boxes)]
-        if len(some) < len(self._looks):
+        some = [look for look in self._looks if any(_meet(look.view, box) for box in boxes)]
+        if next_frame - self._stirred <= STIR_SECONDS and not self._hurries:
             return some
-        self._begin(seconds, cells)
-        return None
+        moving = _moving(cells, reference, known, hurries=self._hurries)
+        stirred = [look for look in self._looks if _in(moving, look.view)]
+        self._stirred = seconds if stirred else self._stirred
+        return [look for look in self._looks if look in some or look in stirred]
 
     def _pause(self, image: Image) -> float:
         """Return the seconds from one round to the next: with leisure more, and never more than the delay."""
@@ -97,7 +118,8 @@ class Rounds:
         return min(ROUND_SECONDS if has_leisure else QUICK_SECONDS, self._delay)
 
     def _begin(self, seconds: float, cells: Floats | None) -> None:
-        self.last, self._reference = seconds, cells
+        self.last = self._stirred = seconds
+        self._reference = cells
 
 
 def _cells(image: Image) -> Floats:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -239,8 +240,10 @@ class FaceAnonymizer:
             if faces is not None:
                 return self._tracked(frame, self._small.in_frame(image, partial(list, faces), seconds=seconds))
         if due is None or self._draws:
-            self._rounds.last = seconds
+            self._rounds.last, begun = seconds, time.perf_counter()
             seen = self._look_everywhere(frame, scanned)
+            if self._frame_seconds is not None:  # live: at most half of the time goes into looking
+                self._rounds.rest = 2 * (time.perf_counter() - begun)
             self._following.begin(seen.tracks)
             return seen
         search = partial(self.detector, image, due) if due else list[Face]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from streamer.faces.looks import Scan, looks
-from streamer.faces.rounds import CELL, ROUND_SECONDS, Rounds
+from streamer.faces.rounds import CELL, ROUND_SECONDS, STIR_SECONDS, Rounds
 from streamer.types import Face, Image
 
 RATE = 30
@@ -31,10 +31,16 @@ def face(x: float, y: float, size: float) -> Face:
 
 
 def taken(
-    images: list[Image], *, delay: float = 0.5, known: list[Face] | None = None, doubted: list[Face] | None = None
+    images: list[Image],
+    *,
+    delay: float = 0.5,
+    known: list[Face] | None = None,
+    doubted: list[Face] | None = None,
+    rest: float = 0.0,
 ) -> Iterator[list[Scan] | None]:
     """Yield what is due in each of `images`, `RATE` a second."""
     rounds = Rounds(delay)
+    rounds.rest = rest
     for n, image in enumerate(images):
         rounds.leaves(image, n / RATE)
         yield rounds.due(image, n / RATE, known=known or [], doubted=doubted or [])
@@ -77,17 +83,31 @@ def test_where_something_is_in_doubt_every_frame_is_looked_at():
         assert any(look.view[2:] == LARGE and look.network == "full" for look in some)
 
 
-def test_where_something_comes_it_is_looked_at_once():
+def test_where_something_comes_it_is_looked_at_within_a_tenth_of_a_second_and_not_again_before_another():
     still, moved = scene(LARGE), with_something(scene(LARGE), 8, 8)
-    _, none, some, *_ = taken([still, still, moved])
-    assert none == []
-    assert some == [look for look in looks(*LARGE) if look.view[:2] == (0, 0)]
+    there = [look for look in looks(*LARGE) if look.view[:2] == (0, 0)]
+    wait = round(STIR_SECONDS * RATE)
+    assert list(taken([still, *[moved] * wait])) == [None, *[[]] * (wait - 1), there]
+    assert list(taken([*[still] * wait, moved, moved, moved])) == [None, *[[]] * (wait - 1), there, [], []]
+
+
+def test_with_little_delay_it_is_looked_at_in_every_frame():
+    still, moved = scene(LARGE), with_something(scene(LARGE), 8, 8)
+    there = [look for look in looks(*LARGE) if look.view[:2] == (0, 0)]
+    assert list(taken([still, moved, moved], delay=0.25)) == [None, there, there]
 
 
 def test_hands_and_body_of_a_known_face_may_move():
-    still, moved = scene(SMALL), with_something(scene(SMALL), 150, 150)
-    assert list(taken([still, moved], known=[face(160, 80, 40)])) == [None, []]
-    assert list(taken([still, moved], known=[face(40, 80, 10)])) == [None, None]
+    still, moved = [scene(SMALL)] * 3, with_something(scene(SMALL), 150, 150)
+    assert list(taken([*still, moved], known=[face(160, 80, 40)])) == [None, [], [], []]
+    assert list(taken([*still, moved], known=[face(40, 80, 10)])) == [None, [], [], None]
+
+
+def test_during_a_rest_nothing_is_looked_at_until_the_round_unless_there_is_little_delay():
+    images, doubted = [scene(SMALL)] * 7, [face(100, 100, 30)]
+    assert list(taken(images, doubted=doubted, rest=0.1)) == [None, [], [], None, [], [], None]
+    assert list(taken(images, doubted=doubted, rest=10.0)) == [None, *[[]] * 5, None]
+    assert set(taken(images, doubted=doubted, rest=10.0, delay=0.25)) == {None}
 
 
 def test_with_little_delay_who_comes_in_over_a_border_is_looked_for_beside_a_known_body():
