@@ -1,7 +1,8 @@
 """Distil `CompactRecognizer` from a recogniser that may not be shipped.
 
 Writes `identity.safetensors`, which says of a bad picture what the teacher says of the good one, or
-`reranker.safetensors`, the wider one, which says of any picture just what the teacher says of that very picture.
+`reranker.safetensors`, the wider one, which says of any picture just what the teacher says of that very picture; but
+for what strangers share (`models.training.fits.shared`), which is taken out of what is written.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from models.identity.recognizer import (
     FaceRecognizer,
     load_mobilefacenet,
 )
+from models.training.fits.shared import shared_directions, without
 from models.training.fits.thinning import folded, thinned
 from models.training.inputs.augment import as_in_poor_video
 from models.training.inputs.dataset import open_crops, open_dataset
@@ -38,6 +40,7 @@ from models.training.train_command import main
 CROP_SIZE = 128  # pixels of our crop that show a face as large as a recogniser's 112 do
 CHUNK = 64  # crops embedded at once
 THINNED_ON = 300  # crops to which the first weights are fitted
+SHARED_ON = 2400  # that tell what strangers share
 FINE_PACE = 0.3  # of the learning rate: the wider one starts so near to the teacher that more would spoil what it knows
 
 
@@ -130,8 +133,11 @@ class IdentityTrainer:
         return {"one_minus_cosine": loss}
 
     def ship(self, folder: Path) -> None:
-        """Write the recogniser, in half precision."""
-        tensors = {name: value.half().contiguous().cpu() for name, value in self.model.state_dict().items()}
+        """Write the recogniser without what strangers share, in half precision."""
+        self.model.eval()
+        some = self.photos[:: max(1, len(self.photos) // SHARED_ON)]
+        made = without(shared_directions(mirror_embeddings(some, self.model)), self.model)
+        tensors = {name: value.half().contiguous().cpu() for name, value in made.state_dict().items()}
         write_whole(folder / self.config.shipped, safetensors.torch.save(tensors))
 
     def samples(self) -> None:
