@@ -63,7 +63,7 @@ def test_a_run_that_was_cut_ends_bit_for_bit_where_one_that_was_not_does(
 
 @pytest.mark.slow
 def test_people_come_nearer_to_their_photos(config: HarmonizerTrainConfig) -> None:
-    reports = list(train(dataclasses.replace(config, steps=40, report_every=10)))[1:]
+    reports = list(train(dataclasses.replace(config, steps=24, report_every=8)))[1:]
     assert reports[-1].losses["pixels"] < 0.7 * reports[0].losses["pixels"]
     assert reports[-1].losses["coarse"] < 0.7 * reports[0].losses["coarse"]
 
@@ -71,7 +71,7 @@ def test_people_come_nearer_to_their_photos(config: HarmonizerTrainConfig) -> No
 @pytest.mark.slow
 def test_strangers_are_changed_less_the_more_that_costs(config: HarmonizerTrainConfig, tmp_path: Path) -> None:
     def change(keep: float) -> float:
-        run = dataclasses.replace(config, steps=30, report_every=30, keep=keep, run=tmp_path / f"{keep}")
+        run = dataclasses.replace(config, steps=12, report_every=12, keep=keep, run=tmp_path / f"{keep}")
         return list(train(run))[-1].losses["keep"]
 
     assert change(20.0) < 0.7 * change(0.0)

@@ -75,7 +75,7 @@ def test_a_fine_run_is_told_what_the_teacher_says_of_the_very_picture(
 ) -> None:
     monkeypatch.setattr(train_identity, "as_in_poor_video", lambda crops, draws: torch.zeros_like(crops))
     for fine in (True, False):  # of a blank picture nobody can say who is in the good one
-        run = dataclasses.replace(config, run=config.run / str(fine), fine=fine, steps=30, warm_up=3, report_every=10)
+        run = dataclasses.replace(config, run=config.run / str(fine), fine=fine, steps=15, warm_up=3, report_every=5)
         losses = [step.losses["one_minus_cosine"] for step in list(train(run))[1:]]
         assert (losses[-1] < 0.05) is fine
 
