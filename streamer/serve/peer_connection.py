@@ -7,6 +7,7 @@ import logging
 import secrets
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, Literal
 
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender
@@ -20,6 +21,7 @@ from streamer.sinks.webrtc import SafeTrack
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 15.0  # from the offer to a connection; aiortc would wait for ever
+CLOSE_SECONDS = 5.0  # for its end, likewise: it waits for tasks that were cancelled before they had begun
 RESTART_SECONDS = 2.0  # from one beginning of ICE to the next: each opens sockets, and asks at addresses that it names
 
 Direction = Literal["sendrecv", "recvonly", "sendonly"]
@@ -136,9 +138,13 @@ class PeerConnection:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         try:
-            await self.connection.close()
-        except Exception as error:  # whatever it was, nobody can do anything about it
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.connection.close()
+        except Exception as error:  # whatever it was, nobody can do anything about it, but let go of the network
             log.warning("a connection did not close: %s", type(error).__name__)
+            with suppress(Exception):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await transport_of(self.connection).stop()
 
 
 def _new_etag() -> str:

@@ -17,6 +17,7 @@ import pytest
 
 from streamer.serve import peer_connection
 from streamer.serve import sessions as peers_module
+from streamer.serve.ice_restart import transport_of
 from streamer.serve.sessions import Limits
 from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.end_to_end.serving import SDP, Playing, Serving, noise, peer, serving
@@ -38,6 +39,29 @@ def test_one_peer_too_many_is_sent_away_and_let_in_later() -> None:
                     assert response.status == 200
             async with peer(server, Playing([noise()])) as (_, received, _):
                 await received.until(lambda images: len(images) > 3)
+
+    run(test())
+
+
+def test_a_connection_that_never_closes_keeps_nobody_waiting_and_lets_go_of_the_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(peer_connection, "CLOSE_SECONDS", 0.2)
+
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    async def test() -> None:
+        async with serving() as server, peer(server, Playing([noise()])) as (_, received, said):
+            await received.until(lambda images: len(images) > 3)
+            (room,) = server.peers.by_id.values()
+            assert room.link
+            ways, close = transport_of(room.link.connection), room.link.connection.close
+            monkeypatch.setattr(room.link.connection, "close", never)
+            async with server.client.delete(server.url + said["session"]) as response:
+                assert response.status == 200
+            assert ways.state == "closed"
+            await close()
 
     run(test())
 

@@ -29,18 +29,33 @@ def camera(tmp_path: Path) -> Path:
 async def begin(page: Page, server: Serving) -> PeerConnection:
     """Let a page be live, and return its connection."""
     await start(page, server.url, 640, 480)
+    return await live(page, server)
+
+
+async def live(page: Page, server: Serving) -> PeerConnection:
+    """Wait until a page is live, and return its connection."""
     await page.until(f"{text('state')} === 'Live' && {WIDTH} > 0")
-    (room,) = server.peers.by_id.values()
-    assert room.link
-    return room.link
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(rooms := list(server.peers.by_id.values())) != 1 or rooms[0].link is None:
+            await asyncio.sleep(0.05)  # who calls again takes over from themselves
+    return rooms[0].link
 
 
-async def until_anew(link: PeerConnection, etag: str) -> None:
-    """Wait until ICE has begun anew, and the peer was reached by it."""
+async def until_anew(link: PeerConnection, etag: str, *, server: Serving | None = None) -> bool:
+    """Wait until ICE has begun anew, and the peer was reached by it: False if it has left `server` instead."""
     old = transport_of(link.connection)._connection
     async with asyncio.timeout(PATIENCE_SECONDS):
         while link.etag == etag or transport_of(link.connection)._connection is old:
+            if server and link.id not in server.peers.by_id:
+                return False
             await asyncio.sleep(0.05)
+    return True
+
+
+async def silent_until_anew(page: Page, server: Serving, link: PeerConnection) -> None:
+    """Go silent; where a machine is too slow for the server's limit the page calls again, and then once more."""
+    while not await until_anew(link, await go_silent(link), server=server):
+        link = await live(page, server)
 
 
 async def change_until_anew(page: Page, link: PeerConnection) -> None:
@@ -97,8 +112,7 @@ def test_a_way_that_takes_long_to_find_is_not_given_up_for_the_next_attempt(
 
     async def test() -> None:
         async with serving() as server, chromium.page(camera) as page:
-            link = await begin(page, server)
-            await until_anew(link, await go_silent(link))
+            await silent_until_anew(page, server, await begin(page, server))
             await page.until(f"{text('state')} === 'Live'")
 
     monkeypatch.setattr(IceRestart, "connect", connect_late)
@@ -125,8 +139,7 @@ def test_a_server_that_answers_late_is_waited_for_at_the_start_and_when_the_netw
 
     async def test() -> None:
         async with serving() as server, chromium.page(camera) as page:
-            link = await begin(page, server)
-            await until_anew(link, await go_silent(link))
+            await silent_until_anew(page, server, await begin(page, server))
             await page.until(f"{text('state')} === 'Live'")
 
     run(test())
