@@ -29,6 +29,8 @@ FLAGS = (
     "--autoplay-policy=no-user-gesture-required", "--ignore-certificate-errors", "--remote-debugging-port=0",
     "--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding",
     "--disable-background-timer-throttling",
+    # Pages of its own, of which one, since timers are not throttled, was seen to keep a core busy for minutes.
+    "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup",
 )  # fmt: skip
 
 
