@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
 from collections.abc import Coroutine
-from contextlib import suppress
 from typing import Any, Literal
 
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender
@@ -16,12 +14,9 @@ from streamer.serve.ice_restart import IceRestart, add_candidates, transport_of
 from streamer.serve.sdp.answer import answer_to
 from streamer.serve.sdp.fragments import Fragment, credentials
 from streamer.serve.sdp.offer_check import MAX_CANDIDATES
-from streamer.sinks.webrtc import SafeTrack
-
-log = logging.getLogger(__name__)
+from streamer.sinks.webrtc import SafeTrack, ends_in_time
 
 CONNECT_SECONDS = 15.0  # from the offer to a connection; aiortc would wait for ever
-CLOSE_SECONDS = 5.0  # for its end, likewise: it waits for tasks that were cancelled before they had begun
 RESTART_SECONDS = 2.0  # from one beginning of ICE to the next: each opens sockets, and asks at addresses that it names
 
 Direction = Literal["sendrecv", "recvonly", "sendonly"]
@@ -132,19 +127,16 @@ class PeerConnection:
 
     async def close(self) -> None:
         """End it, also one that aiortc understood only half of."""
+        await ends_in_time(self._end_tasks())
+        if not await ends_in_time(self.connection.close()):
+            await ends_in_time(transport_of(self.connection).stop())  # let go of the network at least
+
+    async def _end_tasks(self) -> None:
         await self._give_up()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self.connection.close()
-        except Exception as error:  # whatever it was, nobody can do anything about it, but let go of the network
-            log.warning("a connection did not close: %s", type(error).__name__)
-            with suppress(Exception):
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await transport_of(self.connection).stop()
 
 
 def _new_etag() -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from collections.abc import Coroutine
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,6 +33,20 @@ SLATE_SECONDS = 0.6  # without a safe frame; then a slate takes its place
 SLATE_STEP = 0.2  # from one slate to the next
 FIRST_SIZE = (480, 640)  # height, width of a slate before the first frame
 START_BITRATE, MAX_BITRATE = 2_000_000, 5_000_000  # of video that is sent; aiortc's own are for small pictures
+CLOSE_SECONDS = 5.0  # for the end of a connection: aiortc may wait for ever
+
+log = logging.getLogger(__name__)
+
+
+async def ends_in_time(ending: Coroutine[Any, Any, None]) -> bool:
+    """Wait for the end of something of aiortc's, for `CLOSE_SECONDS` at most, and return whether it came."""
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await ending
+    except Exception as error:  # whatever it was, nobody can do anything about it
+        log.warning("a connection did not close: %s", type(error).__name__)
+        return False
+    return True
 
 
 class SafeTrack(MediaStreamTrack):

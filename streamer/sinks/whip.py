@@ -17,7 +17,7 @@ from streamer.backoff import Backoff
 from streamer.errors import SinkError
 from streamer.masking import mask_secrets
 from streamer.sinks.delivery import RemoteSink
-from streamer.sinks.webrtc import Broadcast, Packer, use_own_encoders
+from streamer.sinks.webrtc import Broadcast, Packer, ends_in_time, use_own_encoders
 from streamer.types import SafeFrame
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ class WhipPublisher(RemoteSink):
                         await client.delete(resource, headers=_bearer())
         finally:
             broadcast.tracks.discard(track)
-            await connection.close()
+            await ends_in_time(connection.close())
 
     async def _call(self, client: aiohttp.ClientSession, connection: RTCPeerConnection) -> str:
         """Offer, take the answer, and return where the session can be ended; "" if nowhere."""

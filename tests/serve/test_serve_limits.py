@@ -19,6 +19,7 @@ from streamer.serve import peer_connection
 from streamer.serve import sessions as peers_module
 from streamer.serve.ice_restart import transport_of
 from streamer.serve.sessions import Limits
+from streamer.sinks import webrtc
 from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.end_to_end.serving import SDP, Playing, Serving, noise, peer, serving
 from tests.serve.asking import json_of, run, wait_until_empty
@@ -46,7 +47,7 @@ def test_one_peer_too_many_is_sent_away_and_let_in_later() -> None:
 def test_a_connection_that_never_closes_keeps_nobody_waiting_and_lets_go_of_the_network(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(peer_connection, "CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr(webrtc, "CLOSE_SECONDS", 0.2)
 
     async def never() -> None:
         await asyncio.Event().wait()

@@ -6,9 +6,13 @@ import asyncio
 
 import numpy as np
 import pytest
+from aiortc import RTCPeerConnection
 from av.video.frame import VideoFrame
 
+from streamer.errors import SinkError
+from streamer.sinks import webrtc
 from streamer.sinks.webrtc import Broadcast, Packer
+from streamer.sinks.whip import WhipPublisher
 from streamer.sources.live import TIME_BASE
 from streamer.types import Frame, SafeFrame
 from tests.end_to_end.patience import PATIENCE_SECONDS
@@ -47,3 +51,16 @@ def test_four_pixels_are_packed_into_the_mean_of_their_colours() -> None:
     luma = 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R BT.601-7, in 16 to 240
     expected = np.stack([(blue - luma) / 1.772, (red - luma) / 1.402]) * 224 / 255 + 128
     assert np.abs(packed - expected).max() < 1
+
+
+def test_a_sink_ends_though_its_connection_never_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    close = RTCPeerConnection.close
+
+    async def close_and_wait(connection: RTCPeerConnection) -> None:
+        await close(connection)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(webrtc, "CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr(RTCPeerConnection, "close", close_and_wait)
+    with pytest.raises(SinkError, match="took no frame"), WhipPublisher("whip:http://127.0.0.1:1/whip/door"):
+        pass
