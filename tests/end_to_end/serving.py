@@ -22,8 +22,9 @@ from streamer.serve.access import Access
 from streamer.serve.app import Server, started
 from streamer.serve.ice import IceServers
 from streamer.serve.prometheus import Metrics
-from streamer.serve.room import Sound
+from streamer.serve.room import Room, Sound
 from streamer.serve.sessions import Limits, Peers
+from streamer.sinks.webrtc import ends_in_time
 from streamer.sources.decoding import BLANK_GREY
 from streamer.types import Image
 from tests.end_to_end.patience import PATIENCE_SECONDS
@@ -39,6 +40,13 @@ class Serving:
     url: str
     peers: Peers
     client: aiohttp.ClientSession
+
+    async def only_room(self) -> Room:
+        """Return the one room once its sender is there: a page that a slow machine lost is calling again."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(rooms := list(self.peers.by_id.values())) != 1 or rooms[0].link is None:
+                await asyncio.sleep(0.05)
+        return rooms[0]
 
 
 @asynccontextmanager
@@ -150,7 +158,7 @@ async def peer(
         await connection.setRemoteDescription(RTCSessionDescription(said["sdp"], "answer"))
         yield connection, received, said
     finally:
-        await connection.close()
+        await ends_in_time(connection.close())
 
 
 def is_slate(image: Image) -> bool:

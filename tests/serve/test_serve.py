@@ -288,14 +288,14 @@ def test_a_sink_publishes_by_whip_and_calls_again(portrait_clip: Path) -> None:
         async with serving() as server:
             sink = WhipPublisher(f"whip:{server.url}/whip/door")
             sending = asyncio.create_task(asyncio.to_thread(send, sink))
-            for _ in range(2):  # the second time after the server has hung up
-                async with asyncio.timeout(PATIENCE_SECONDS):
-                    while not server.peers.by_id:
-                        await asyncio.sleep(0.1)
-                async with peer(server, path="/whep/door") as (_, watched, _):
-                    await watched.until(lambda images: any(one.shape == (720, 1280, 3) for one in images))
-                await server.peers.close(next(iter(server.peers.by_id.values())))
-            stop.set()
+            try:
+                for _ in range(2):  # the second time after the server has hung up
+                    room = await server.only_room()
+                    async with peer(server, path="/whep/door") as (_, watched, _):
+                        await watched.until(lambda images: any(one.shape == (720, 1280, 3) for one in images))
+                    await server.peers.close(room)
+            finally:
+                stop.set()
             await sending
             await wait_until_empty(server)
 

@@ -114,7 +114,7 @@ def test_the_page_fits_a_desktop_and_a_phone_and_a_viewer_sees_the_same(chromium
             await fits(page, 1280, 800)
             await page.resize(390, 844, mobile=True)
             await fits(page, 390, 844)
-            (peer,) = server.peers.by_id.values()
+            peer = await server.only_room()
             async with chromium.page(camera) as viewer:
                 await viewer.go(f"{server.url}/?watch={peer.viewer_id}")
                 await viewer.until(f"{WIDTH} > 0")
@@ -147,7 +147,7 @@ def test_a_page_without_the_token_asks_for_it_and_controls_work(chromium: Chromi
             await page.until(f"{WIDTH} > 0")
             await page.js("document.querySelector('[name=mode][value=cover]').click()")
             await page.until(f"{text('tiers')} === 'mosaic 1'")
-            (peer,) = server.peers.by_id.values()
+            peer = await server.only_room()
             await page.js("document.querySelector('[name=mode][value=generate]').click()")
             slide = "b.value = 0.5; b.dispatchEvent(new Event('input'))"
             await page.js(f"{{ const b = document.getElementById('privacy'); {slide} }}")

@@ -35,10 +35,9 @@ async def begin(page: Page, server: Serving) -> PeerConnection:
 async def live(page: Page, server: Serving) -> PeerConnection:
     """Wait until a page is live, and return its connection."""
     await page.until(f"{text('state')} === 'Live' && {WIDTH} > 0")
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while len(rooms := list(server.peers.by_id.values())) != 1 or rooms[0].link is None:
-            await asyncio.sleep(0.05)  # who calls again takes over from themselves
-    return rooms[0].link
+    link = (await server.only_room()).link
+    assert link is not None
+    return link
 
 
 async def until_anew(link: PeerConnection, etag: str, *, server: Serving | None = None) -> bool:
@@ -87,7 +86,7 @@ def test_a_way_by_which_nothing_comes_any_more_is_replaced_before_the_browser_no
     async def test() -> None:
         async with serving() as server, chromium.page(camera) as page, chromium.page(camera) as eye:
             link = await begin(page, server)
-            (room,) = server.peers.by_id.values()
+            room = await server.only_room()
             await eye.go(f"{server.url}/r/{room.name}")
             await eye.until(f"{text('state')} === 'Live' && {WIDTH} > 0")  # a page that never got anything waits for it
             (viewer,) = room.viewers.values()

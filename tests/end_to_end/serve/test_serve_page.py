@@ -101,7 +101,7 @@ def test_the_microphone_is_off_and_not_asked_for_until_its_switch_is_turned_on(
             assert await page.js(text("voice-text")) == "Send my voice, changed"
             assert not await page.js("document.getElementById('voice').checked")
             assert await page.js("window.asked") == [False]
-            (room,) = server.peers.by_id.values()
+            room = await server.only_room()
             assert room.audio is not None
             assert room.audio._received == 0
             await page.js(CLICK.format("voice"))
@@ -123,7 +123,7 @@ def test_the_microphone_is_off_and_not_asked_for_until_its_switch_is_turned_on(
 def test_a_region_is_placed_moved_and_removed_by_keyboard_and_pointer(chromium: Chromium, camera: Path) -> None:
     async def test() -> None:
         async with live_page(chromium, camera) as (server, page):
-            (room,) = server.peers.by_id.values()
+            room = await server.only_room()
 
             async def until_asked(*wanted: str) -> None:
                 async with asyncio.timeout(PATIENCE_SECONDS):
@@ -157,7 +157,7 @@ def test_a_page_whose_session_is_lost_comes_back_by_itself_and_so_does_who_watch
 ) -> None:
     async def test() -> None:
         async with live_page(chromium, camera) as (server, page):
-            (room,) = server.peers.by_id.values()
+            room = await server.only_room()
             async with chromium.page(camera) as viewer:
                 await viewer.go(f"{server.url}/r/{room.name}")
                 await viewer.until(f"{WIDTH} > 0")
@@ -209,7 +209,7 @@ def test_who_watches_is_told_that_the_sender_has_stopped_and_sees_it_come_back(
 def test_a_room_that_another_page_takes_over_is_left_to_it(chromium: Chromium, camera: Path) -> None:
     async def test() -> None:
         async with live_page(chromium, camera) as (server, page):
-            (room,) = server.peers.by_id.values()
+            room = await server.only_room()
             async with peer(server, Playing([noise()]), path=f"/offer?room={room.name}"):
                 await page.until(f"{text('error')}.includes('taken over')")
                 assert await page.js(text("state")) == "Something went wrong"
@@ -226,7 +226,7 @@ def scanned(image: Image) -> str:
 def test_the_viewer_link_can_be_scanned(chromium: Chromium, camera: Path) -> None:
     async def test() -> None:
         async with live_page(chromium, camera) as (server, page):
-            (room,) = server.peers.by_id.values()
+            room = await server.only_room()
             await page.js(CLICK.format("share"))
             await page.until(shown("qr"))
             async with asyncio.timeout(PATIENCE_SECONDS):
@@ -263,7 +263,7 @@ def test_a_slider_that_is_dragged_sends_five_changes_a_second_at_most(chromium: 
         async with serving(anonymizer) as server, chromium.page(camera) as page:
             await start(page, server.url, 640, 480)
             await page.until(f"{text('faces')} === '1'")
-            (room,) = server.peers.by_id.values()
+            room = await server.only_room()
             changes, real = [], room.control
             room.control = lambda **asked: (changes.append(asked), real(**asked))  # type: ignore[method-assign, assignment]
             drag = """(async () => { const one = document.getElementById('privacy'), start = performance.now();
@@ -286,7 +286,7 @@ def test_a_page_that_gets_no_picture_says_so_and_shows_no_sign_in_a_mirror(chrom
     async def test() -> None:
         async with live_page(chromium, camera) as (server, page):
             await page.until(f"{text('fps')} > 0 && !{shown('hint')}")
-            (room,) = server.peers.by_id.values()
+            room = await server.only_room()
             assert room._filter
             await asyncio.to_thread(room._filter.close)
             await page.until(f"{shown('hint')} && {text('hint')} === 'Waiting for the video …'")

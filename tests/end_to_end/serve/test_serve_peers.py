@@ -28,7 +28,7 @@ async def sends(page: Driven, server: Serving, codec: str) -> None:
     """Let a browser send in one codec, and stop."""
     await page.js(f"peer('/whip/door', {{ video: true }}, '{codec}')")
     await frames(page, codec)
-    (room,) = server.peers.by_id.values()
+    room = await server.only_room()
     async with asyncio.timeout(PATIENCE_SECONDS):
         while room.meter.as_dict()["frames"] < 5:
             await asyncio.sleep(0.05)
