@@ -22,7 +22,9 @@ BIN := $(VENV)/bin
 PINNED := pyproject.toml constraints.txt
 # One thread of torch in each of the two: with more than there are cores, threads wait for each other's turn.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
-INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+INSTALL := $(BIN)/python -m pip install --no-compile --disable-pip-version-check -c constraints.txt
+# On every core; pip compiles on one. What is no Python of this version is left out, as by pip.
+COMPILE := $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 
 .PHONY: demo check test bench results clean
 
@@ -55,10 +57,12 @@ clean:
 
 $(VENV)/.installed: $(PINNED) | $(BIN)/pip
 	$(INSTALL) -e .
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.installed-dev: $(PINNED) | $(BIN)/pip
 	$(INSTALL) -e '.[eval,dev]'
+	@$(COMPILE)
 	@touch $@ $(VENV)/.installed
 
 # A candidate may be a stub that fails when run, or lack venv (Debian's python3 without python3-venv): ask it.
