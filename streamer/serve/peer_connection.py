@@ -129,7 +129,10 @@ class PeerConnection:
         """End it, also one that aiortc understood only half of."""
         await ends_in_time(self._end_tasks())
         if not await ends_in_time(self.connection.close()):
-            await ends_in_time(transport_of(self.connection).stop())  # let go of the network at least
+            await ends_in_time(self._leave_network())
+
+    async def _leave_network(self) -> None:
+        await transport_of(self.connection).stop()  # aiortc may not have got as far as to have one
 
     async def _end_tasks(self) -> None:
         await self._give_up()
