@@ -68,11 +68,12 @@ class FaceNetworks:
         self._outputs |= {f"crop{n}": [f"points{n}", f"presence{n}"] for n in range(LANES)}
         self._clock = 0
         self._packets: list[tuple[str, Any]] = []
+        packets = self._packets  # MediaPipe keeps what it calls, and would keep this object alive with it
         with without_startup_noise(), as_anonymizer_error("start"):
             self._graph: Any = calculator_graph.CalculatorGraph(graph_config=text)
             for name in self._getters:
                 # With bounds: an empty packet says that there was nothing, none at all that there was no answer.
-                self._graph.observe_output_stream(name, lambda name, packet: self._packets.append((name, packet)), True)
+                self._graph.observe_output_stream(name, lambda name, packet: packets.append((name, packet)), True)
             self._graph.start_run({})
             self._graph.wait_until_idle()
 

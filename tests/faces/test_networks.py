@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
@@ -38,16 +39,24 @@ def test_a_crop_is_answered_with_points_and_presence(graph: FaceNetworks):
 
 
 @pytest.mark.parametrize("lost", ["near", "faces1", "presence0"])
-def test_a_picture_without_an_answer_is_an_error_and_not_a_picture_without_faces(graph: FaceNetworks, lost: str):
-    class Losing(list[tuple[str, object]]):
-        def append(self, named: tuple[str, object]) -> None:
-            if named[0] != lost:
-                super().append(named)
+def test_a_picture_without_an_answer_is_an_error_and_not_a_picture_without_faces(
+    graph: FaceNetworks, lost: str, monkeypatch: pytest.MonkeyPatch
+):
+    whole = graph._graph
 
-    graph._packets = Losing()
+    class Losing:
+        def add_packet_to_input_stream(self, stream: str, packet: object) -> None:
+            whole.add_packet_to_input_stream(stream=stream, packet=packet)
+
+        def wait_until_idle(self) -> None:
+            whole.wait_until_idle()
+            graph._packets[:] = [packet for packet in graph._packets if packet[0] != lost]
+
+    monkeypatch.setattr(graph, "_graph", Losing())
     crop = np.zeros((192, 192, 3), np.uint8)
     with pytest.raises(AnonymizerError, match="MediaPipe left a picture without an answer"):
         graph.run([("short", NOTHING), ("full0", NOTHING), ("full1", NOTHING), ("crop0", crop)])
+    monkeypatch.undo()
 
 
 def test_a_failure_inside_mediapipe_is_an_anonymizer_error(graph: FaceNetworks, monkeypatch: pytest.MonkeyPatch):
@@ -71,6 +80,14 @@ def test_a_closed_graph_is_an_anonymizer_error(graph: FaceNetworks):
     graph.close()
     with pytest.raises(AnonymizerError, match="closed"):
         graph.run([("short", NOTHING)])
+
+
+def test_networks_that_nobody_closed_are_freed_with_the_last_who_knew_them():
+    networks = FaceNetworks(least_score=0.3)
+    networks.run([("short", NOTHING)])
+    gone = weakref.ref(networks)
+    del networks
+    assert gone() is None
 
 
 def test_starting_writes_nothing_to_stderr(capfd: pytest.CaptureFixture[str]):
