@@ -21,6 +21,7 @@ from streamer.types import Frame, Image, SafeFrame
 
 RED = (200, 30, 60)
 AUDIO_RATE = 48000
+SOUND = {"strict": "experimental"}  # an encoder of Vorbis that is always there
 SHARED_CLIPS = Path(__file__).parents[2] / "shared" / "clips"
 
 
@@ -74,7 +75,7 @@ def encode_clip(
         if rotation is not None:
             video.set_display_rotation(rotation[0], hflip=rotation[1])
         rate, layout, bits = (8000, "mono", 32_000) if telephone else (AUDIO_RATE, "stereo", 128_000)
-        sounds = [container.add_stream(name, rate=rate, layout=layout, bit_rate=bits) for name in audio]
+        sounds = [container.add_stream(name, options=SOUND, rate=rate, layout=layout, bit_rate=bits) for name in audio]
         for sound, language in zip(sounds, ("eng", "fra"), strict=False):
             sound.metadata["language"] = language
             sound.disposition = Disposition.default if language == "fra" else Disposition(0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from math import inf
@@ -23,6 +24,7 @@ from av.video.stream import VideoStream
 
 from streamer.errors import SinkError
 from streamer.sound.changed import ChangedSound
+from streamer.sound.codec_headers import HeaderError, bare_header
 from streamer.sound.voice import Voice
 from streamer.sources.clock import LEAP_SECONDS, Activity, Clock, common_start, is_timed
 from streamer.types import Span
@@ -36,6 +38,7 @@ BY_NUMBER = frozenset({
     "pcm_mulaw", "pcm_alaw", "pcm_s64le", "adpcm_ms", "adpcm_ima_wav", "adpcm_yamaha", "adpcm_swf", "gsm_ms",
     "adpcm_g722", "adpcm_g726", "g723_1", "speex", "wmav1", "wmav2", "wmapro", "wmalossless", "wmavoice",
 })  # fmt: skip
+LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,3}")  # RFC 5646; what is longer is something else
 INTERLEAVED_SECONDS = 10.0  # by which one stream of a file may lie behind another
 MAX_FAILURES = 300  # reads of audio and subtitles; what follows is left out
 # Sound that is decoded but not heard, for the delay of the codec (HE-AAC: 118 ms); more was cut away by somebody.
@@ -65,7 +68,7 @@ class CopiedStreams:
             changed = ChangedSound(stream, output, voice) if voice and _is_sound(stream) else None
             target = changed.target if changed else _add_copy(output, stream, keep_audio=keep_audio)
             if target is not None:
-                if stream.language:
+                if stream.language and LANGUAGE.fullmatch(stream.language):
                     target.metadata["language"] = stream.language
                 target.disposition = stream.disposition
                 # Matroska allows equal times.
@@ -200,14 +203,22 @@ def _add_copy(output: OutputContainer, stream: Stream, *, keep_audio: bool) -> S
     try:
         if (not is_audio and codec not in TEXT_SUBTITLES) or codec.startswith(UNFIT.get(container, ())):
             raise ValueError(f"{codec} cannot be copied")
-        is_numbered = container == "matroska" and codec in BY_NUMBER
-        target = _add_by_number(output, stream) if is_numbered else output.add_stream_from_template(stream)
+        header = (stream.codec_context and stream.codec_context.extradata) or b""
+        bare = bare_header(codec, header)
+        if container == "matroska" and codec in BY_NUMBER:
+            return _add_by_number(output, stream)
+        target = output.add_stream_from_template(stream)
+        if bare != header:
+            target.codec_context.extradata = bare
     except ValueError as error:
         if not is_audio:
             log.warning("subtitles are left out: %s", error)
             return None
-        hint = "write .mkv, or leave the audio out" if container != "matroska" else "leave the audio out"
-        raise SinkError(f"cannot keep the audio: {container} cannot hold {codec}; {hint}") from error
+        hint = "leave the audio out" if container == "matroska" else "write .mkv, or leave the audio out"
+        reason = (
+            f"{error}; leave it out" if isinstance(error, HeaderError) else f"{container} cannot hold {codec}; {hint}"
+        )
+        raise SinkError(f"cannot keep the audio: {reason}") from error
     return target
 
 
