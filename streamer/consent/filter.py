@@ -16,12 +16,9 @@ from streamer.consent.cohort import SHIPPED_COHORT, Cohort, load_cohort
 from streamer.consent.entries import ConsentList
 from streamer.consent.judge import ConsentJudge
 from streamer.consent.quality import FaceReader, recognizer_id
-from streamer.faces.detect import overlaps
-from streamer.faces.track import is_apart
-from streamer.types import Floats, Image, Track
+from streamer.types import Image, Track
 
-LOOK_SECONDS = 0.09  # between two looks at a track: well within `consent_judge.FRESH_SECONDS`, and every third frame
-MOVED_IOU = 0.7  # of a visible face's boxes in two frames; with less in common it may be another's, and is looked at
+LOOK_SECONDS = 0.09  # between two looks at a track that is covered; well within `consent_judge.FRESH_SECONDS`
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,31 +58,24 @@ class ConsentFilter:
     def __init__(self, keeping: ConsentContext) -> None:
         self._judge, self._reader = ConsentJudge(keeping.consents, keeping.crowd), keeping.reader
         self._looked: dict[int, float] = {}
-        self._shown: dict[int, Floats] = {}  # boxes of those visible in the last frame
+        self._shown: set[int] = set()  # who was visible in the last frame
 
     def visible(self, image: Image, tracks: Sequence[Track], seconds: float) -> set[int]:
         """Return the ids of the tracks that stay visible in this frame.
 
         Args:
             image: `(H, W, 3)` uint8 RGB.
-            tracks: All of the frame; only what is seen in it, with a mesh, can stay visible.
+            tracks: All of the frame; only what is seen in it, with a mesh, can stay visible. Who was in the last one is
+                looked at in each: somebody else may have taken their place.
             seconds: Presentation time.
         """
         seen = [track for track in tracks if track.missed_seconds == 0 and track.face.mesh is not None]
         self._looked = {track.id: self._looked[track.id] for track in seen if track.id in self._looked}
         for track in seen:
             is_due = not 0 <= seconds - self._looked.get(track.id, float("-inf")) < LOOK_SECONDS
-            if is_due or self._may_be_another(track, tracks):
+            if is_due or track.id in self._shown:
                 self._looked[track.id] = seconds
                 self._judge.observe(track.id, self._reader(image, track.face), seconds=seconds)
         decisions = self._judge.decide(seen, seconds=seconds)
-        self._shown = {track.id: track.face.box for track in seen if decisions[track.id].name}
+        self._shown = {track.id for track in seen if decisions[track.id].name}
         return set(self._shown)
-
-    def _may_be_another(self, track: Track, tracks: Sequence[Track]) -> bool:
-        """Return whether the face of a track that was visible may have become somebody else's since the last frame."""
-        before = self._shown.get(track.id)
-        if before is None:
-            return False
-        others = [other.face.box for other in tracks if other.id != track.id]
-        return bool(overlaps(track.face.box, before[None])[0][0] < MOVED_IOU) or not is_apart(track.face, others)

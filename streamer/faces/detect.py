@@ -37,6 +37,7 @@ SAME_SHARE = 0.7  # share of the smaller box inside the larger: one is a part of
 SAME_OVAL = 0.45  # share of a face inside the oval of a mesh: parts of that face .51 to .79, neighbours up to .38
 SAME_POINTS = 0.35  # of the smaller size: how far eyes, nose and mouth of one face lie apart in two detections; of 76
 # that gave way to others on 6 clips they lay up to .33 apart in 64, .39 to .55 in 3 tiny ones, from 1.5 in the rest
+PART = 0.65  # of the size of the whole, that a part of a face has at most: one that is larger, and certain, is a face
 SURE = 0.5  # a face with less is doubted
 CERTAIN = 0.7  # YuNet confirms 74 of 75 such detections
 LARGE = 0.14  # of the frame's longer side: a face this wide is easy; YuNet sees 4 of 18 with .5 to .7 and no mesh
@@ -249,9 +250,10 @@ def judged_large(detected: float, presence: float) -> float:
 def drop_nested(faces: Sequence[Face]) -> list[Face]:
     """Return the faces, in order, without those mostly inside the oval of another's mesh; those say what they hide.
 
-    Mostly they are a part of it. A doubted face never takes the place of a sure one, nor a smaller one that of a larger
-    one, whatever their scores. A box without a mesh takes no face's place: faces side by side share up to .68 of such a
-    box.
+    Mostly they are a part of it. What the detectors are certain of, about as large and with a mesh, eyes, nose and
+    mouth of its own, is none: two people cheek to cheek. A doubted face never takes the place of a sure one, nor a
+    smaller one that of a larger one, whatever their scores. A box without a mesh takes no face's place: faces side by
+    side share up to .68 of such a box.
     """
     ovals: list[tuple[Floats, Face]] = []
     parts, hiding = set[int](), set[int]()
@@ -259,10 +261,11 @@ def drop_nested(faces: Sequence[Face]) -> list[Face]:
         outline = _outline(face)
         area = max(cv2.contourArea(outline), 1e-6)
         over = [whole for oval, whole in ovals if cv2.intersectConvexConvex(oval, outline)[0] > SAME_OVAL * area]
-        if over:
+        is_same = any(same_points(face.landmarks, f.landmarks, min(face.size, f.size)) for f in over)
+        is_large = all(face.size >= PART * f.size for f in over)
+        if over and (is_same or not is_large or face.mesh is None or face.score < CERTAIN):
             parts.add(id(face))
-            if not any(same_points(face.landmarks, f.landmarks, min(face.size, f.size)) for f in over):
-                hiding |= {id(whole) for whole in over}
+            hiding |= set() if is_same else {id(whole) for whole in over}
         elif face.mesh is not None:
             ovals.append((outline, face))
     kept = (face for face in faces if id(face) not in parts)

@@ -26,12 +26,18 @@ LONGEST_STEP = 0.5  # seconds between two frames: what comes later tells nothing
 MAX_BYTES = 64 << 20  # of a frame: larger ones may not be held back for as long as a round
 LEISURE_BYTES = 16 << 20  # of a frame: larger ones may not be held back for `LEISURE_SECONDS` at 60 a second
 CELL = 8  # pixels: the side of a square that moves or not
+SUDDEN = 25.0  # grey levels, of the mean of 3x3 cells, from one frame to the next: somebody is there who was not
+UNSTEADY = 0.1  # sizes of a known face, off a steady turn of the camera: then it is not on its way between two looks
 MOTION = 8.0  # grey levels, of the mean of a cell: noise stays below
 SWEPT = 0.2  # share of the cells: when more move at once, it is the camera that does, which tells nothing
 BODY = np.array([2.5, 4.5])  # face sizes from the middle of a face, to the sides and down: where its body moves
 ABOVE = 1.5  # the same upwards: hair, hats, hands
 BORDER = 4  # cells along the sides and the top, over which others come into the picture
 AROUND = 1.0  # face sizes around a doubted face in which it is looked for
+
+STILL: Floats = np.zeros(2, np.float32)
+
+Mask = npt.NDArray[np.bool_]
 
 
 class Rounds:
@@ -56,6 +62,9 @@ class Rounds:
         self._looks: list[Scan] = []
         self._seconds, self._step = -math.inf, 0.0
         self._reference: Floats | None = None  # the cells of the last round
+        self._before: Floats | None = None  # the cells of the frame before
+        self._turn = STILL  # by how many pixels the camera turned, from one frame to the next, at the last round
+        self._astray = STILL  # by how many it turned otherwise since then
 
     @property
     def is_open(self) -> bool:
@@ -87,39 +96,46 @@ class Rounds:
             doubted: Where something may be a face, or was lost.
         """
         cells, pause = _cells(image) if self._delay else None, self._pause(image)
+        before, self._before = self._before, cells
+        turn = STILL if cells is None else _turn(cells, before)
+        self._astray = self._astray + turn - self._turn
         if cells is None or self._reference is None or seconds - self.last + self._step > pause + 1e-6:
-            self._begin(seconds, cells)
+            self._begin(seconds, cells, turn)
             return None
-        some = self._in_doubt(cells, self._reference, seconds, known=known, doubted=doubted)
-        if len(some) == len(self._looks):
-            self._begin(seconds, cells)
+        sudden = _without_bodies(_sudden(cells, before, turn), known)
+        some = self._in_doubt(cells, self._reference, sudden, seconds, known=known, doubted=doubted)
+        shakes = any(np.linalg.norm(self._astray) > UNSTEADY * face.size for face in known)
+        if len(some) == len(self._looks) or shakes:
+            self._begin(seconds, cells, turn)
             return None
         return some
 
     def _in_doubt(
-        self, cells: Floats, reference: Floats, seconds: float, *, known: Sequence[Face], doubted: Sequence[Face]
-    ) -> list[Scan]:
-        """Return the looks where something moves or may be a face, unless it was looked a moment ago."""
+        self, cells: Floats, reference: Floats, sudden: Mask, seconds: float, *, known: Sequence[Face],
+        doubted: Sequence[Face],
+    ) -> list[Scan]:  # fmt: skip
+        """Return the looks where something came, moves or may be a face, unless it was looked a moment ago."""
         next_frame = seconds + self._step - 1e-6
         if next_frame - self.last <= self.rest and not self._hurries:
             return []
         boxes = [_around(face) for face in doubted]
         some = [look for look in self._looks if any(_meet(look.view, box) for box in boxes)]
-        if next_frame - self._stirred <= STIR_SECONDS and not self._hurries:
-            return some
-        moving = _moving(cells, reference, known, hurries=self._hurries)
-        stirred = [look for look in self._looks if _in(moving, look.view)]
-        self._stirred = seconds if stirred else self._stirred
-        return [look for look in self._looks if look in some or look in stirred]
+        moving = sudden
+        if self._hurries or next_frame - self._stirred > STIR_SECONDS:
+            stirring = _moving(cells, reference, known, hurries=self._hurries)
+            self._stirred = seconds if stirring.any() else self._stirred
+            moving = sudden | stirring
+        return [look for look in self._looks if look in some or _in(moving, look.view)]
 
     def _pause(self, image: Image) -> float:
         """Return the seconds from one round to the next: with leisure more, and never more than the delay."""
         has_leisure = self._delay >= LEISURE_SECONDS and image.nbytes <= LEISURE_BYTES
         return min(ROUND_SECONDS if has_leisure else QUICK_SECONDS, self._delay)
 
-    def _begin(self, seconds: float, cells: Floats | None) -> None:
+    def _begin(self, seconds: float, cells: Floats | None, turn: Floats) -> None:
         self.last = self._stirred = seconds
         self._reference = cells
+        self._turn, self._astray = turn, STILL
 
 
 def _cells(image: Image) -> Floats:
@@ -129,7 +145,7 @@ def _cells(image: Image) -> Floats:
     return np.asarray(cv2.resize(sparse, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _moving(cells: Floats, before: Floats, known: Sequence[Face], *, hurries: bool) -> npt.NDArray[np.bool_]:
+def _moving(cells: Floats, before: Floats, known: Sequence[Face], *, hurries: bool) -> Mask:
     """Return which cells changed, by more than all together, but for those of people whose face is known.
 
     Args:
@@ -139,10 +155,42 @@ def _moving(cells: Floats, before: Floats, known: Sequence[Face], *, hurries: bo
         hurries: Whether somebody who comes in is to be seen at once: also before a body, or while the camera moves.
     """
     change = cells - before
-    moving: npt.NDArray[np.bool_] = np.abs(change - np.median(change)) > MOTION
+    moving: Mask = np.abs(change - np.median(change)) > MOTION
     if moving.mean() > SWEPT:
         return np.full_like(moving, hurries)
-    edge = BORDER if hurries else 0
+    return _without_bodies(moving, known, edge=BORDER if hurries else 0)
+
+
+def _turn(cells: Floats, before: Floats | None) -> Floats:
+    """Return by how many pixels all that is seen moved since the frame before, right and down: the camera turned."""
+    if before is None or before.shape != cells.shape:
+        return STILL
+    change = cells - before
+    if (np.abs(change - np.median(change)) > MOTION / 2).mean() <= SWEPT / 2:
+        return STILL
+    return np.array(cv2.phaseCorrelate(before, cells)[0], np.float32) * np.float32(CELL)
+
+
+def _sudden(cells: Floats, before: Floats | None, turn: Floats) -> Mask:
+    """Return which cells show what was not there a frame before, wherever the camera turned."""
+    if before is None or before.shape != cells.shape:
+        return np.ones(cells.shape, np.bool_)
+    sudden = _differ(cells, before)
+    if sudden.any() and turn.any():
+        along = np.column_stack([np.eye(2), turn / CELL]).astype(np.float32)
+        moved = cv2.warpAffine(before, along, before.shape[::-1], borderMode=cv2.BORDER_CONSTANT, borderValue=np.nan)
+        came = np.isnan(moved)  # over the border, as all that a camera turns to
+        sudden &= _differ(cells, np.where(came, cells, moved))
+    return sudden
+
+
+def _differ(a: Floats, b: Floats) -> Mask:
+    change = a - b
+    return np.asarray(cv2.blur(np.abs(change - np.median(change)), (3, 3)) > SUDDEN)
+
+
+def _without_bodies(moving: Mask, known: Sequence[Face], edge: int = 0) -> Mask:
+    """Return `moving` less where people are whose face is known, but for `edge` cells along the borders."""
     for face in known:
         x, y = (face.box[:2] + face.box[2:]) / 2
         beside, below = BODY * face.size
@@ -152,7 +200,7 @@ def _moving(cells: Floats, before: Floats, known: Sequence[Face], *, hurries: bo
     return moving
 
 
-def _in(moving: npt.NDArray[np.bool_], view: View) -> bool:
+def _in(moving: Mask, view: View) -> bool:
     x1, y1, x2, y2 = (value // CELL for value in view)
     return bool(moving[y1 : y2 + 1, x1 : x2 + 1].any())
 

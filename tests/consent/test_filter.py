@@ -1,5 +1,6 @@
 """Who agreed stays visible, after a moment, and nobody else does."""
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -199,10 +200,10 @@ def test_a_track_that_goes_over_to_somebody_else_is_covered_at_once():
 
     crowd = Cohort(0.6, np.zeros((1, 2), np.float32))
     people = ConsentList((Person("Ann", date.max, ann),), {})
-    for jump in range(25, 31):  # whenever the last regular look was
+    for jump, place in itertools.product(range(25, 31), (250, 300)):  # whenever the last look was, in her place or not
         keeper = ConsentFilter(ConsentContext(people, crowd, read))  # type: ignore[arg-type]
         shown = []
         for n in range(jump + 1):
-            at = ANN if n < jump else face(300, 100, 200)
+            at = ANN if n < jump else face(place, 100, 200)
             shown.append(keeper.visible(NOISE, [Track(1, at, 0.0)], n / 30))
         assert shown[-2:] == [{1}, set()]

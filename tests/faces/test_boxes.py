@@ -77,6 +77,16 @@ def test_a_face_inside_the_oval_of_another_is_hidden_unless_it_is_that_face():
     assert [found.hides for found in drop_nested([other, beside, whole])] == [False, True]
 
 
+def test_two_certain_faces_cheek_to_cheek_are_two():
+    one, other = face(100, 100, 50), face(132, 100, 40)
+    other = replace(other, landmarks=one.landmarks + 50)
+    assert drop_nested([one, other]) == [one, other]
+    small = replace(face(125, 100, 30), landmarks=other.landmarks)
+    less = [small, replace(other, score=0.6), replace(other, mesh=None)]
+    for part in (*less, replace(other, landmarks=one.landmarks)):
+        assert [found.size for found in drop_nested([one, part])] == [one.size]
+
+
 # Parts of faces
 
 
