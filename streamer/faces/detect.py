@@ -265,7 +265,8 @@ def drop_nested(faces: Sequence[Face]) -> list[Face]:
         is_large = all(face.size >= PART * f.size for f in over)
         if over and (is_same or not is_large or face.mesh is None or face.score < CERTAIN):
             parts.add(id(face))
-            hiding |= set() if is_same else {id(whole) for whole in over}
+            if not is_same:
+                hiding |= {id(whole) for whole in over}
         elif face.mesh is not None:
             ovals.append((outline, face))
     kept = (face for face in faces if id(face) not in parts)

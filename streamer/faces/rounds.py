@@ -83,7 +83,7 @@ class Rounds:
         goes_on = 0 <= self._step <= LONGEST_STEP and not is_cut and taken == self._looks
         self._looks = taken
         if not goes_on or image.nbytes > MAX_BYTES:
-            self.last, self._reference = -math.inf, None
+            self.last, self._reference, self._before = -math.inf, None, None
         return was_open and not goes_on
 
     def due(self, image: Image, seconds: float, *, known: Sequence[Face], doubted: Sequence[Face]) -> list[Scan] | None:
@@ -97,9 +97,12 @@ class Rounds:
         """
         cells, pause = _cells(image) if self._delay else None, self._pause(image)
         before, self._before = self._before, cells
-        turn = STILL if cells is None else _turn(cells, before)
+        if cells is None or before is None or self._reference is None:
+            self._begin(seconds, cells, STILL)
+            return None
+        turn = _turn(cells, before)
         self._astray = self._astray + turn - self._turn
-        if cells is None or self._reference is None or seconds - self.last + self._step > pause + 1e-6:
+        if seconds - self.last + self._step > pause + 1e-6:
             self._begin(seconds, cells, turn)
             return None
         sudden = _without_bodies(_sudden(cells, before, turn), known)
@@ -161,20 +164,16 @@ def _moving(cells: Floats, before: Floats, known: Sequence[Face], *, hurries: bo
     return _without_bodies(moving, known, edge=BORDER if hurries else 0)
 
 
-def _turn(cells: Floats, before: Floats | None) -> Floats:
+def _turn(cells: Floats, before: Floats) -> Floats:
     """Return by how many pixels all that is seen moved since the frame before, right and down: the camera turned."""
-    if before is None or before.shape != cells.shape:
-        return STILL
     change = cells - before
     if (np.abs(change - np.median(change)) > MOTION / 2).mean() <= SWEPT / 2:
         return STILL
     return np.array(cv2.phaseCorrelate(before, cells)[0], np.float32) * np.float32(CELL)
 
 
-def _sudden(cells: Floats, before: Floats | None, turn: Floats) -> Mask:
+def _sudden(cells: Floats, before: Floats, turn: Floats) -> Mask:
     """Return which cells show what was not there a frame before, wherever the camera turned."""
-    if before is None or before.shape != cells.shape:
-        return np.ones(cells.shape, np.bool_)
     sudden = _differ(cells, before)
     if sudden.any() and turn.any():
         along = np.column_stack([np.eye(2), turn / CELL]).astype(np.float32)

@@ -44,10 +44,11 @@ class GazeReader:
 
         self._clock = 0
         self._packets: list[Any] = []
+        packets = self._packets  # MediaPipe keeps what it calls, and would keep this object alive with it
         try:
             with without_startup_noise():
                 self._graph: Any = calculator_graph.CalculatorGraph(graph_config=GRAPH)
-                self._graph.observe_output_stream("iris", lambda _, packet: self._packets.append(packet))
+                self._graph.observe_output_stream("iris", lambda _, packet: packets.append(packet))
                 self._graph.start_run({})
                 self._graph.wait_until_idle()
         except (RuntimeError, ValueError) as error:
