@@ -10,6 +10,7 @@ from streamer.types import Cover, Mode, Policy
 DEFAULT_DELTA = 1e-5  # well below one over the people of any recording
 COAST_SECONDS = 0.5  # a face is lost for less, by a hand or motion blur, and found as late; a person who left is gone
 DEFAULT_DELAY = COAST_SECONDS  # for recordings: a face found late is covered from its first frame on
+HELD_BYTES = 512 << 20  # of frames of a stream that wait to be released; larger frames wait less long
 LIVE_DELAY = 0.1  # seconds, for live streams: what a conversation takes
 LEAST_FACE = 8.0  # pixels; nothing is recognised in less, nor found
 MAX_FACE = 200.0  # pixels; larger ones are found in any case

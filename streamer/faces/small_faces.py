@@ -31,13 +31,14 @@ from streamer.faces.detect import (
 )
 from streamer.faces.looks import View
 from streamer.faces.track import MAX_RATIO, SceneCuts
+from streamer.settings import HELD_BYTES
 from streamer.types import Face, Floats, Image
 
 PICTURE_LEAST = 20.0  # pixels: the least face of a picture; 12 megapixels take 2 s of one core
 VIDEO_LEAST = 30.0  # pixels: the least face of a video that is looked for everywhere
 CLOSER = 1.5  # how much smaller faces are found around those that the detector did not see
 
-LOOK_SECONDS = 0.4  # from one look at a place to the next: below COAST_SECONDS and the default delay
+LOOK_SECONDS = 0.4  # from one look at a place to the next: below COAST_SECONDS and the default delay; see `_pause`
 CLOSE_SECONDS = 0.125  # the same for a close look: three frames at 25 a second
 BUSY_SECONDS = 1.0  # a place is looked at closely so long after a small face was last seen there
 CLOSE_TILES = 1  # per frame, 21 ms of one core each; the longest waiting first, and none waits over `LOOK_SECONDS`
@@ -118,6 +119,7 @@ class SmallFaces:
         self._places: list[_Place] = []
         self._close_shape = self._coarse_shape = (0, 0)
         self._size, self._seconds, self._began = (0, 0), -math.inf, -math.inf
+        self._pause = LOOK_SECONDS  # from one look at a place to the next: no frame is to be shown in between
 
     def in_picture(self, image: Image, near: Sequence[Face], detector: FaceDetector) -> list[Face]:
         """Return the faces of a picture: `near`, which the detector found, and the small ones, with meshes.
@@ -179,6 +181,7 @@ class SmallFaces:
             self._begin(size)
             self._began = seconds
             return 0.0
+        self._pause = min(LOOK_SECONDS, HELD_BYTES // max(image.nbytes, 1) * step)
         return step
 
     def _begin(self, size: tuple[int, int]) -> None:
@@ -191,7 +194,7 @@ class SmallFaces:
     def _due(self, seconds: float, step: float) -> list[_Place]:
         """Return the places that would have waited too long by the next frame, which is `step` seconds away."""
         by_wait = sorted(self._places, key=lambda place: place.looked)
-        due = [place for place in by_wait if seconds - place.looked + step > LOOK_SECONDS + 1e-6]
+        due = [place for place in by_wait if seconds - place.looked + step > self._pause + 1e-6]
         busy = [p for p in by_wait if p.busy >= seconds and seconds - p.looked + step > CLOSE_SECONDS + 1e-6]
         return due + [place for place in busy if place not in due][: max(0, CLOSE_TILES - len(due))]
 

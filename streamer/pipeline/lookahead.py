@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from streamer.faces.track import GROWTH_PER_SECOND
-from streamer.settings import COAST_SECONDS
+from streamer.settings import COAST_SECONDS, HELD_BYTES
 from streamer.types import Face, Floats, Frame, Policy, Track, TrackedFrame, Traits
 
 DRAWN_GAP_SECONDS = 0.14  # a face seen before and after so short a gap is drawn through it: three frames at 25 a second
 DRAWN_GAP_MOVE = 0.3  # face sizes: unless it moved further, or the straight line between may miss it
-MAX_BYTES = 512 << 20  # of frames held back; larger frames are held back less long
 NO_FACE_YET = "new scene, no face found yet"
 
 
@@ -80,7 +79,7 @@ class LookAhead:
         if self._held and self._held[-1].seen.frame is seen.frame:
             self._held.pop()  # it was looked at once more
         self._hold(seen)
-        room = max(1, MAX_BYTES // max(seen.frame.image.nbytes, 1))
+        room = max(1, HELD_BYTES // max(seen.frame.image.nbytes, 1))
         while self._held and (self._age >= self._delay - 1e-6 or len(self._held) > room):
             yield self._release()
 

@@ -17,7 +17,7 @@ from streamer.faces.detect import Candidate
 from streamer.faces.looks import View
 from streamer.faces.small_faces import BUSY_SECONDS, LOOK_SECONDS, Search, SmallFaces, joined
 from streamer.pipeline.anonymizer import Anonymizer
-from streamer.settings import Settings
+from streamer.settings import HELD_BYTES, Settings
 from streamer.types import Face, Floats, Frame, Image
 
 RATE = 25
@@ -125,15 +125,17 @@ class Recording:
         return self.found
 
 
-def watched(size: tuple[int, int], found: list[Candidate], near: list[Face]) -> tuple[Recording, Search]:
+def watched(
+    size: tuple[int, int], found: list[Candidate], near: list[Face], rate: int = RATE
+) -> tuple[Recording, Search]:
     """Return what two seconds of a video of `size` were looked at, and what is said of it."""
     search = Search()
     network = Recording(found)
     small = SmallFaces(search, network)  # type: ignore[arg-type]
     image = np.zeros((size[1], size[0], 3), np.uint8)
-    for n in range(2 * RATE):
-        network.seconds = n / RATE
-        small.in_frame(image, lambda: near, seconds=n / RATE)
+    for n in range(2 * rate):
+        network.seconds = n / rate
+        small.in_frame(image, lambda: near, seconds=n / rate)
     return network, search
 
 
@@ -183,6 +185,16 @@ def test_every_place_of_a_video_is_looked_at_in_time(size: tuple[int, int], is_c
         times = [0.0, *(seconds for seconds, where, _ in network.looks if where == view), 2.0]
         assert np.diff(times).max() <= LOOK_SECONDS + 1e-6
     assert search.report(unrelated=False).longest_gap_seconds <= LOOK_SECONDS
+
+
+@pytest.mark.parametrize(("size", "rate"), [((3840, 2160), 60), ((3840, 2160), 120), ((7680, 4320), 30)])
+def test_frames_too_large_to_wait_for_long_are_looked_at_before_they_are_released(size: tuple[int, int], rate: int):
+    network, _ = watched(size, [], [], rate)
+    held = HELD_BYTES // (size[0] * size[1] * 3) / rate  # seconds
+    assert held < LOOK_SECONDS
+    for view in grid(*size, least=20).views:
+        times = [seconds for seconds, where, _ in network.looks if where == view]
+        assert np.diff(times).max() <= held + 1e-6
 
 
 def test_a_video_of_one_large_face_is_looked_at_rarely_and_coarsely():

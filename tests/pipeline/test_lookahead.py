@@ -177,7 +177,7 @@ def test_time_that_goes_back_lets_all_frames_go():
 
 
 def test_large_frames_are_held_back_less_long(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(lookahead, "MAX_BYTES", 3 * IMAGE.nbytes)
+    monkeypatch.setattr(lookahead, "HELD_BYTES", 3 * IMAGE.nbytes)
     frames = [seen(n, [Track(1, face(), 0.0)] if n >= 10 else []) for n in range(12)]
     assert covered(run(frames)) == [7, 8, 9, 10, 11]
 
