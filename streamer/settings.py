@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from streamer.region import Region
 from streamer.types import Cover, Mode, Policy
@@ -50,6 +50,17 @@ class Settings:
     min_face: float | None = None
     always: tuple[Region, ...] = ()
     expression: float = 1.0
+
+    def stricter(self, other: Settings) -> Settings:
+        """Return these settings, with of what may change in a stream whatever shows less of the two."""
+        return replace(
+            self,
+            beta=min(self.beta, other.beta),
+            mode="cover" if "cover" in (self.mode, other.mode) else "generate",
+            cover="solid" if "solid" in (self.cover, other.cover) else "mosaic",
+            always=tuple(dict.fromkeys((*self.always, *other.always))),
+            expression=min(self.expression, other.expression),
+        )
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.beta <= 1.0:

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from types import TracebackType
-from typing import Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from streamer.settings import Settings
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -41,6 +44,7 @@ class Frame:
         time_base: Seconds per tick.
         is_context: Whether it is searched only for what it tells of the frames around it, and is not written.
         is_letterboxed: Whether it came in another shape than the first, so that what it shows lies elsewhere.
+        is_first: Whether somebody else sends from here on, in a picture of another shape.
     """
 
     image: Image = field(repr=False)
@@ -49,6 +53,7 @@ class Frame:
     time_base: Fraction
     is_context: bool = False
     is_letterboxed: bool = False
+    is_first: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image", read_only(self.image))
@@ -159,12 +164,14 @@ class TrackedFrame:
         tracks: By id; empty where the search failed.
         starts_scene: Whether a new scene begins here: nothing before it tells where its faces are.
         failed: Why the whole frame is to be covered, or "".
+        asked: What was to be done when the frame came; None where that cannot change.
     """
 
     frame: Frame
     tracks: tuple[Track, ...]
     starts_scene: bool
     failed: str = ""
+    asked: Settings | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

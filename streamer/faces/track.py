@@ -124,8 +124,8 @@ class FaceTracker:
     def update(self, faces: Sequence[Face], seconds: float, image: Image) -> list[Track]:
         """Return the tracks of this frame by id: those seen, and those lost a moment ago where they should be now.
 
-        A lost face coasts for at least `COAST_SECONDS`, and for at least one frame. It is forgotten at a scene cut,
-        when time goes backwards, and after a gap of over `RESET_SECONDS`.
+        A lost face coasts for at least `COAST_SECONDS`, and for at least one frame. It is forgotten at a scene cut and
+        when time goes backwards. After a gap of over `RESET_SECONDS` nobody is known again.
 
         Args:
             faces: What the detector found, in any order. Doubtful ones, under `START_SCORE` and without a mesh or
@@ -136,10 +136,11 @@ class FaceTracker:
         if not math.isfinite(seconds):
             raise ValueError(f"seconds must be finite, got {seconds}")
         self._resize(image)
-        self.starts_scene = self._cuts(image) or not 0 <= seconds - self._seconds <= RESET_SECONDS
-        if self.starts_scene:
+        is_cut, gap = self._cuts(image), seconds - self._seconds
+        self.starts_scene = is_cut or not 0 <= gap <= RESET_SECONDS
+        if is_cut or gap < 0:
             self._states = []
-        found = match(self._states, faces, seconds)
+        found = {} if self.starts_scene else match(self._states, faces, seconds)
         lost = [t for t in self._states if t.id not in found and self._may_coast(t, seconds)]
         matched = {id(face) for face in found.values()}
         clear = {id(face) for face in sure_faces(faces, self._start_score)}

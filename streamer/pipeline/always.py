@@ -17,7 +17,10 @@ LETTERBOXED = "always: the picture changed its shape, and bars were added"
 
 
 class AlwaysCovered:
-    """The regions of one stream: they stay where they are in its first picture, and grow and shrink with it."""
+    """The regions of one stream: they stay where they are in its first picture, and grow and shrink with it.
+
+    So they do anew where somebody else begins to send.
+    """
 
     def __init__(self) -> None:
         self._first: tuple[int, int] | None = None
@@ -26,7 +29,7 @@ class AlwaysCovered:
     def misfit(self, frame: Frame, settings: Settings) -> str:
         """Return why the regions cannot be told in this frame, so that all of it must be covered; else ""."""
         height, width = frame.image.shape[:2]
-        self._first = self._first or (width, height)
+        self._first = (width, height) if frame.is_first else self._first or (width, height)
         if not settings.always:
             return ""
         reason = LETTERBOXED if frame.is_letterboxed else misfit(settings.always, width, height, first=self._first)

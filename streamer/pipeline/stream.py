@@ -157,37 +157,37 @@ class FaceAnonymizer:
 
     def _in_rounds(self, frames: Iterable[Frame]) -> Iterator[TrackedFrame]:
         """Yield the frames searched; the last one of a scene or of all twice, if it was searched in part at first."""
-        last: Frame | None = None
+        last: tuple[Frame, Settings] | None = None
         try:
-            for frame, scanned in self._scanned(frames):
+            for frame, asked, scanned in self._scanned(frames):
                 if self._rounds.leaves(frame.image, frame.seconds) and last is not None:
-                    yield self._searched(last, self._look_everywhere)
-                yield self._searched(frame, partial(self._follow, scanned=scanned))
-                last = frame
+                    yield self._searched(*last, self._look_everywhere)
+                last = frame, asked
+                yield self._searched(*last, partial(self._follow, scanned=scanned))
         except Exception:
             if last is not None and self._rounds.is_open:
-                yield self._searched(last, self._look_everywhere)
+                yield self._searched(*last, self._look_everywhere)
             raise
         if last is not None and self._rounds.is_open:
-            yield self._searched(last, self._look_everywhere)
+            yield self._searched(*last, self._look_everywhere)
 
-    def _scanned(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Future[Scanned] | None]]:
-        """Yield the frames; those of a busy scene are scanned while the one before is searched otherwise.
+    def _scanned(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Settings, Future[Scanned] | None]]:
+        """Yield the frames, with what was asked as they came; those of a busy scene are scanned a frame ahead.
 
         Each is held back until the next is there: not of a live stream, nor where frames are not late anyway.
         """
         if self._frame_seconds is not None or not self.settings.delay_seconds:
-            yield from ((frame, None) for frame in frames)
+            yield from ((frame, self.settings, None) for frame in frames)
             return
-        before: tuple[Frame, Future[Scanned] | None] | None = None
+        before: tuple[Frame, Settings, Future[Scanned] | None] | None = None
         with ThreadPoolExecutor(1) as helper:
             try:
                 for frame in frames:
-                    is_busy = self._rounds_in_a_row >= BUSY_ROUNDS
+                    asked, is_busy = self.settings, self._rounds_in_a_row >= BUSY_ROUNDS
                     scanned = helper.submit(self.detector.scan, frame.image) if is_busy else None
                     if before is not None:
                         yield before
-                    before = frame, scanned
+                    before = frame, asked, scanned
             except Exception:
                 if before is not None:
                     yield before
@@ -201,7 +201,7 @@ class FaceAnonymizer:
         Raises:
             AnonymizerError: If `MAX_FAILURES` frames in a row could not be searched for faces.
         """
-        return self._described(self._searched(frame, self._follow))
+        return self._described(self._searched(frame, self.settings, self._follow))
 
     def still(self, frame: Frame, stream: str | None = None) -> SafeFrame:
         """Return a frame that has nothing to do with others: nobody is followed, known from before or kept visible.
@@ -211,7 +211,7 @@ class FaceAnonymizer:
         """
         self._forget(stream)
         self._keeper = None  # a look at one picture is not enough to show somebody
-        return self.render(self._described(self._searched(frame, self._look)))
+        return self.render(self._described(self._searched(frame, self.settings, self._look)))
 
     def _forget(self, stream: str | None) -> None:
         self._ladder, self._always = TierLadder(is_live=self._frame_seconds is not None), AlwaysCovered()
@@ -221,13 +221,12 @@ class FaceAnonymizer:
         if self._renderer:
             self._renderer.forget(stream)
 
-    def _searched(self, frame: Frame, search: Callable[[Frame], TrackedFrame]) -> TrackedFrame:
+    def _searched(self, frame: Frame, asked: Settings, search: Callable[[Frame], TrackedFrame]) -> TrackedFrame:
         try:
-            seen = search(frame)
+            return replace(search(frame), asked=asked)
         except Exception as error:  # whatever it was: a frame that was not searched is not shown
             self._rounds.last = -math.inf
             return TrackedFrame(frame, (), starts_scene=False, failed=self._failure(frame, error))
-        return seen
 
     def _follow(self, frame: Frame, scanned: Future[Scanned] | None = None) -> TrackedFrame:
         image, seconds, since = frame.image, frame.seconds, self._rounds.last
@@ -298,19 +297,25 @@ class FaceAnonymizer:
         return reason
 
     def render(self, seen: TrackedFrame) -> SafeFrame:
-        """Return the frame with every track replaced or covered, or covered whole; see `prepare` for errors."""
+        """Return the frame with every track replaced or covered, or covered whole; see `prepare` for errors.
+
+        What is asked now counts, and what was asked when the frame came: of the two, what shows less.
+        """
         self.prepare()
-        frame = seen.frame
-        if reason := seen.failed or self._always.misfit(frame, self.settings):
+        frame, settings = seen.frame, self.settings
+        if seen.asked is not None and seen.asked is not settings:
+            settings = settings.stricter(seen.asked)
+        misfit = self._always.misfit(frame, settings)
+        if reason := seen.failed or misfit:
             return self._slate(frame, reason)
         try:
-            return self._hidden(seen)
+            return self._hidden(seen, settings)
         except Exception as error:  # whatever it was: a face that could not even be covered is not shown
             log.error("frame %d is covered whole: %s", frame.index, type(error).__name__)
             return self._slate(frame, type(error).__name__)
 
-    def _hidden(self, seen: TrackedFrame) -> SafeFrame:
-        frame, settings = seen.frame, self.settings
+    def _hidden(self, seen: TrackedFrame, settings: Settings) -> SafeFrame:
+        frame = seen.frame
         seen = replace(seen, tracks=tuple(track for track in seen.tracks if track.is_confirmed))
         visible = self._visible(seen)
         kept = [track for track in seen.tracks if track.id in visible]

@@ -19,6 +19,7 @@ from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.runner import protect
 from streamer.pipeline.tiers import LACK_OF_TIME
 from streamer.serve.relief import SIDES, Relief
+from streamer.sources.clock import LiveClock
 from streamer.sources.decoding import Converter
 from streamer.sources.live import TIME_BASE
 from streamer.sources.pacing import KeepsNewest, Mailbox
@@ -41,11 +42,13 @@ class ArrivalTimes:
         index: It was the how many-th.
         at: By `time.monotonic`.
         captured: As of `streamer.sound.capture.Stamp`.
+        sender: The how many-th sent it.
     """
 
     index: int
     at: float
     captured: float
+    sender: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +68,10 @@ class Received(KeepsNewest):
     def __init__(self) -> None:
         self.max_side = SIDES[0]  # pixels; a larger picture is made smaller
         self.side = 0  # of what came last
+        self.sender = 0  # the how many-th sends now
         self._mailbox = Mailbox[Arrived]()
         self._count = 0
-        self._clock = _MediaClock()
+        self._ticks, self._clock = _Unwrapped(), LiveClock(TIME_BASE)
         self._taken: deque[ArrivalTimes] = deque(maxlen=1000)
 
     def __enter__(self) -> Self:
@@ -80,8 +84,12 @@ class Received(KeepsNewest):
 
     def put(self, frame: VideoFrame, at: float, captured: float) -> None:
         """Leave a frame, with the times of its `ArrivalTimes`; one that nobody took is dropped."""
-        self._mailbox.put(Arrived(frame, ArrivalTimes(self._count, at, captured)))
+        self._mailbox.put(Arrived(frame, ArrivalTimes(self._count, at, captured, self.sender)))
         self._count += 1
+
+    def begin(self) -> None:
+        """Say that what comes from now on is somebody else's."""
+        self.sender += 1
 
     def close(self) -> None:
         """Say that no more come."""
@@ -89,12 +97,17 @@ class Received(KeepsNewest):
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield frames as they come, in RGB, until it is closed."""
-        converter = Converter()
+        converter, sender = Converter(), 0
         for arrived in self._mailbox:
             self.side = max(arrived.frame.width, arrived.frame.height)
             image = limited(converter.rgb(arrived.frame), self.max_side)
             self._taken.append(arrived.arrival)
-            yield Frame(image, arrived.arrival.index, self._clock.ticks(arrived), TIME_BASE)
+            is_first, sender = arrived.arrival.sender != sender, arrived.arrival.sender
+            if is_first:
+                self._ticks.last = None
+                self._clock.restart()
+            pts = self._clock.tick(self._ticks(arrived.frame.pts), arrived.arrival.at)
+            yield Frame(image, arrived.arrival.index, pts, TIME_BASE, is_first=is_first)
 
     def arrival(self, index: int) -> ArrivalTimes:
         """Return when the frame came that had this index; asked in order."""
@@ -103,23 +116,24 @@ class Received(KeepsNewest):
         return self._taken[0]
 
 
-class _MediaClock:
-    """Makes one clock of RTP's, which overflows, and which a sender may set anew."""
+class _Unwrapped:
+    """Makes seconds of RTP's ticks, which begin anew after `TICKS`.
+
+    Attributes:
+        last: Ticks of the last frame; None before one.
+    """
 
     def __init__(self) -> None:
-        self._last: int | None = None
-        self._ticks, self._at = 0, 0.0
+        self.last: int | None = None
+        self._ticks = 0
 
-    def ticks(self, arrived: Arrived) -> int:
-        """Return the time of a frame in `TIME_BASE`, more than the last one's."""
-        pts, at = arrived.frame.pts, arrived.arrival.at
-        by_arrival = round((at - self._at) / TIME_BASE) if self._at else 0
-        step = by_arrival if pts is None or self._last is None else (pts - self._last) % TICKS
-        if not 0 < step < 10 / TIME_BASE:
-            step = max(1, by_arrival)
-        self._last, self._at = pts, at
-        self._ticks += step
-        return self._ticks
+    def __call__(self, pts: int | None) -> float | None:
+        """Return the time of a frame by its sender's clock; None of one that has none."""
+        if pts is not None:
+            step = 0 if self.last is None else (pts - self.last) % TICKS
+            self._ticks += step if step < TICKS // 2 else step - TICKS
+            self.last = pts
+        return None if pts is None else float(self._ticks * TIME_BASE)
 
 
 def limited(image: Image, side: int) -> Image:
@@ -179,6 +193,8 @@ class FaceFilter:
         self._relief.add(frame.faces, dropped, side=max(frame.image.shape[:2]), now=now)
         self.source.max_side = self._relief.side
         arrival = self.source.arrival(frame.index)
+        if arrival.sender != self.source.sender:
+            return  # held back until somebody else sent: who watches now may not be meant to see it
         self._publish(frame, dropped, now - arrival.at, arrival.captured)
 
 

@@ -71,7 +71,7 @@ class Room:
         viewer_id: str, owner: str | None,
     ) -> None:  # fmt: skip
         self.anonymizer, self.stream = anonymizer, stream
-        self.asked, self._always = Regions(), anonymizer.settings.always
+        self.asked, self._first_settings = Regions(), anonymizer.settings
         self.name, self.viewer_id, self.owner = name, viewer_id, owner
         self.meter, self.broadcast = Meter(), Broadcast()
         self.link: PeerConnection | None = None
@@ -104,9 +104,16 @@ class Room:
         return answer
 
     def take(self, link: PeerConnection | None) -> PeerConnection | None:
-        """Let `link` be the one that sends from now on, or nobody, and return who was, to be ended."""
+        """Let `link` be the one that sends from now on, or nobody, and return who was, to be ended.
+
+        What one before allowed is allowed no more; what they covered stays covered until it is changed.
+        """
         old, self.link = self.link, link
         self.last_frame = self.left_at = time.monotonic()
+        if link:
+            self.anonymizer.settings = self.anonymizer.settings.stricter(self._first_settings)
+            if self._filter:
+                self._filter.source.begin()
         return old
 
     async def end(self, link: PeerConnection) -> None:
@@ -153,7 +160,8 @@ class Room:
     def cover_always(self, regions: Regions) -> None:
         """Cover these regions from the next frame on, besides those of the server."""
         self.asked = regions
-        self.anonymizer.settings = replace(self.anonymizer.settings, always=(*self._always, *regions.values()))
+        always = (*self._first_settings.always, *regions.values())
+        self.anonymizer.settings = replace(self.anonymizer.settings, always=always)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what the page shows."""
@@ -184,7 +192,7 @@ class Room:
         bound_backlog(receiver)
         if track.kind == "video":
             times.listen(receiver, "video")
-            link.run(self._take_frames(track, times))
+            link.run(self._take_frames(link, track, times))
         elif self._sound.kind != "dropped" and not link.is_heard:
             link.is_heard = True
             times.listen(receiver, "audio")
@@ -200,13 +208,15 @@ class Room:
             self.audio.follow(track, times)
         return self.audio
 
-    async def _take_frames(self, track: MediaStreamTrack, times: CaptureTimes) -> None:
+    async def _take_frames(self, link: PeerConnection, track: MediaStreamTrack, times: CaptureTimes) -> None:
         """Take every frame at once: those that wait in aiortc would make the delay grow."""
         while True:
             try:
                 frame: Any = await track.recv()
             except MediaStreamError:
                 return
+            if link is not self.link:
+                continue  # no more, or not yet: what is asked now is not asked of these
             self.last_frame = time.monotonic()
             times.arrived("video", frame.pts, self.last_frame)
             self._filter = self._filter or FaceFilter(self.anonymizer, self._publish, stream=self.stream)

@@ -7,7 +7,7 @@ import pytest
 
 from streamer.faces import track
 from streamer.faces.track import FaceTracker, TrackState, predicted
-from tests.faces.moving import centre, face, ids, show
+from tests.faces.moving import SCENE, centre, face, ids, show
 
 # Coasting
 
@@ -17,6 +17,17 @@ def test_a_lost_face_coasts_for_half_a_second_and_no_longer():
     show(tracker, 0.0, face(100))
     missed = [[t.missed_seconds for t in show(tracker, step / 8)] for step in range(1, 7)]
     assert missed == [[0.125], [0.25], [0.375], [0.5], [], []]
+
+
+def test_a_face_that_is_lost_in_the_first_frame_after_a_long_gap_is_covered_in_that_one():
+    tracker = FaceTracker()
+    show(tracker, 0.0, face(100))
+    assert [t.missed_seconds for t in show(tracker, 2.5)] == [2.5]
+    assert tracker.starts_scene
+    assert show(tracker, 5.0) == []
+    show(tracker, 7.5, face(100))
+    assert ids(show(tracker, 10.0, face(100))) == [3]  # nobody is known again
+    assert ids(show(tracker, 12.5, scene=np.rot90(SCENE).copy())) == []  # past a cut nothing is where it was
 
 
 def test_a_lost_face_that_comes_back_keeps_its_id():

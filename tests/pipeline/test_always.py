@@ -132,3 +132,31 @@ def test_settings_that_change_take_the_regions_along():
     anonymizer.settings = Settings(mode="cover", cover="solid")
     assert (stream(frames[1]).image == noise()).all()
     stream.close()
+
+
+def test_what_is_held_back_stays_covered_when_the_region_is_given_up():
+    anonymizer = covering(delay_seconds=0.5)
+
+    def frames() -> Iterator[Frame]:
+        for frame in stream_of([noise()] * 20):
+            if frame.index == 10:
+                anonymizer.settings = Settings(mode="cover", cover="solid", delay_seconds=0.5)
+            yield frame
+
+    safe = list(anonymizer.frames(frames()))
+    for frame in safe[:10]:
+        assert_covered(frame.image, noise())
+    assert (safe[-1].image == noise()).all()
+
+
+def test_the_region_is_that_of_whoever_sends():
+    anonymizer = covering()
+    stream = anonymizer.begin_stream()
+    wide, tall = noise(64, 48), noise(48, 64)
+    assert not stream(Frame(wide, 0, 0, Fraction(1, 10))).failed
+    assert stream(Frame(tall, 1, 1, Fraction(1, 10))).failed
+    first = stream(Frame(tall, 2, 2, Fraction(1, 10), is_first=True))
+    assert not first.failed
+    assert not first.image[PLACE].any()
+    assert not stream(Frame(tall, 3, 3, Fraction(1, 10))).failed
+    stream.close()

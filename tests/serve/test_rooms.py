@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from aiortc import RTCPeerConnection
 
+from streamer.pipeline.anonymizer import Anonymizer
 from streamer.serve import sessions as peers_module
 from streamer.serve.access import Access, viewer_key
 from streamer.types import Image
@@ -233,6 +234,42 @@ def test_a_region_can_be_covered_and_shown_again_while_live() -> None:
                 )
             (room,) = server.peers.by_id.values()
             assert room.anonymizer.settings.always == ()
+
+    run(test())
+
+
+def test_who_takes_a_name_over_is_shown_no_more_than_the_server_says() -> None:
+    async def test() -> None:
+        async with serving() as server:
+            async with peer(server, Playing([STRIPES]), path="/offer?room=door") as (_, _, said):
+                url = server.url + said["session"]
+                async with server.client.patch(url, json={"beta": 1.0, "always": [LEFT]}) as response:
+                    assert response.status == 200
+            async with peer(server, Playing([STRIPES]), path="/offer?room=door") as (_, received, said):
+                await received.until(lambda images: bool(images) and is_of_stripes(images[-1]))
+                assert all(map(is_left_covered, filter(is_of_stripes, received.images)))
+                assert (await said_of(server, said["session"]))[1]["beta"] == 0.0
+
+    run(test())
+
+
+def test_what_is_held_back_of_one_sender_is_not_shown_when_another_sends() -> None:
+    async def test() -> None:
+        held = Anonymizer.load(mode="cover", delay_seconds=0.5)
+        async with (
+            serving(held) as server,
+            peer(server, Playing([ONE]), path="/whip/door") as (sending, _, _),
+            peer(server, path="/whep/door") as (_, received, _),
+        ):
+            await until_shown(received, ONE)
+            await sending.close()
+            await received.until(lambda images: is_slate(images[-1]))
+            slates = len(received.images)
+            async with peer(server, Playing([TWO]), path="/whip/door"):
+                await until_shown(received, TWO)
+            later = [image for image in received.images[slates:] if not is_slate(image)]
+            assert later
+            assert all(shows(TWO)([image]) for image in later)
 
     run(test())
 
