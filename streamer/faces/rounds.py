@@ -32,6 +32,7 @@ MOTION = 8.0  # grey levels, of the mean of a cell: noise stays below
 SWEPT = 0.2  # share of the cells: when more move at once, it is the camera that does, which tells nothing
 BODY = np.array([2.5, 4.5])  # face sizes from the middle of a face, to the sides and down: where its body moves
 ABOVE = 1.5  # the same upwards: hair, hats, hands
+OWN = 0.3  # face sizes around a face that are its own, whatever happens there suddenly
 BORDER = 4  # cells along the sides and the top, over which others come into the picture
 AROUND = 1.0  # face sizes around a doubted face in which it is looked for
 
@@ -105,7 +106,7 @@ class Rounds:
         if seconds - self.last + self._step > pause + 1e-6:
             self._begin(seconds, cells, turn)
             return None
-        sudden = _without_bodies(_sudden(cells, before, turn), known)
+        sudden = _without_faces(_sudden(cells, before, turn), known)
         some = self._in_doubt(cells, self._reference, sudden, seconds, known=known, doubted=doubted)
         shakes = any(np.linalg.norm(self._astray) > UNSTEADY * face.size for face in known)
         if len(some) == len(self._looks) or shakes:
@@ -196,6 +197,15 @@ def _without_bodies(moving: Mask, known: Sequence[Face], edge: int = 0) -> Mask:
         x1, y1, x2, y2 = (round(float(v) / CELL) for v in (x - beside, y - ABOVE * face.size, x + beside, y + below))
         x1, y1, x2 = max(edge, x1), max(edge, y1), min(moving.shape[1] - edge, x2)
         moving[y1 : max(0, y2), x1 : max(x1, x2)] = False
+    return moving
+
+
+def _without_faces(moving: Mask, known: Sequence[Face]) -> Mask:
+    """Return `moving` less the known faces themselves: beside them, somebody may look over a shoulder."""
+    for face in known:
+        reach = OWN * face.size * np.array([-1, -1, 1, 1])
+        x1, y1, x2, y2 = (max(0, round(float(v) / CELL)) for v in face.box + reach)
+        moving[y1:y2, x1:x2] = False
     return moving
 
 

@@ -100,6 +100,13 @@ def test_where_somebody_is_who_was_not_there_a_frame_before_it_is_looked_at_at_o
     assert list(taken([still, flash, flash], rest=1.0)) == [None, [], []]
 
 
+def test_so_it_is_beside_a_known_face_and_before_its_body():
+    still, moved = [scene(SMALL)] * 3, with_something(scene(SMALL), 180, 150, 32)
+    assert list(taken([*still, moved], delay=0.5, known=[face(160, 80, 40)])) == [None, [], [], None]
+    blink = with_something(scene(SMALL), 152, 72, 16)
+    assert list(taken([*still, blink], delay=0.5, known=[face(160, 80, 40)])) == [None, [], [], []]
+
+
 def pan(*steps: int) -> list[Image]:
     """Return what a camera sees that turns by so many pixels from one frame to the next."""
     coarse = np.random.default_rng(3).integers(60, 190, (10, 50, 3), np.uint8)
@@ -128,7 +135,7 @@ def test_with_little_delay_it_is_looked_at_in_every_frame():
 
 
 def test_hands_and_body_of_a_known_face_may_move():
-    still, moved = [scene(SMALL)] * 3, with_something(scene(SMALL), 150, 150)
+    still, moved = [scene(SMALL)] * 3, with_something(scene(SMALL), 150, 150, strength=20)
     assert list(taken([*still, moved], known=[face(160, 80, 40)])) == [None, [], [], []]
     assert list(taken([*still, moved], known=[face(40, 80, 10)])) == [None, [], [], None]
 
@@ -141,7 +148,7 @@ def test_during_a_rest_nothing_is_looked_at_until_the_round_unless_there_is_litt
 
 
 def test_with_little_delay_who_comes_in_over_a_border_is_looked_for_beside_a_known_body():
-    still, moved = scene(SMALL), with_something(scene(SMALL), 0, 150)
+    still, moved = scene(SMALL), with_something(scene(SMALL), 0, 150, strength=20)
     assert list(taken([still, moved], delay=0.5, known=[face(100, 80, 80)])) == [None, []]
     assert list(taken([still, moved], delay=0.1, known=[face(100, 80, 80)])) == [None, None]
 
