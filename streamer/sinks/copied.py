@@ -25,6 +25,7 @@ from av.video.stream import VideoStream
 from streamer.errors import SinkError
 from streamer.sound.changed import ChangedSound
 from streamer.sound.codec_headers import HeaderError, bare_header
+from streamer.sound.codec_packets import bare_packet
 from streamer.sound.voice import Voice
 from streamer.sources.clock import LEAP_SECONDS, Activity, Clock, common_start, is_timed
 from streamer.types import Span
@@ -60,6 +61,7 @@ class CopiedStreams:
     ) -> None:  # fmt: skip
         self._source = source
         self._copies: dict[int, _Copy] = {}
+        self._told = set[int]()  # streams of which it was said that something was left out
         self._activity = Activity()
         self._is_part, span = span is not None, span or Span()
         start = common_start(source) + Fraction(span.start)
@@ -111,9 +113,28 @@ class CopiedStreams:
         if self._is_part and not self._start <= seconds_of(packet) < self._end:
             return
         if packet.stream_index in self._copies:
-            yield from self._copies[packet.stream_index].push(packet)
+            copy = self._copies[packet.stream_index]
+            if (bare := packet if copy.is_changed else self._bare(packet)) is not None:
+                yield from copy.push(bare)
         elif packet.stream.type == "video":
             self._activity.add(seconds_of(packet))
+
+    def _bare(self, packet: Packet[Stream]) -> Packet[Stream] | None:
+        """Return a packet with nothing but text or sound, or None if it has neither."""
+        content, context = bytes(packet), packet.stream.codec_context
+        bare = bare_packet(context.codec.canonical_name if context else "", content)
+        if bare == content:
+            return packet
+        if packet.stream_index not in self._told:
+            self._told.add(packet.stream_index)
+            kind = "sound" if packet.stream.type == "audio" else "text"
+            log.warning("%s is left out that is none: a tag, a picture or a drawing among it", kind)
+        if not bare or packet.is_discard:
+            return None
+        copy: Packet[Stream] = Packet(bare)
+        copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
+        copy.time_base, copy.is_keyframe = packet.time_base, packet.is_keyframe
+        return copy
 
 
 class _Copy:
@@ -128,6 +149,11 @@ class _Copy:
         self._clock: Clock | None = None
         self._delay: list[Packet[Stream]] | None = []  # None once something is heard, or was cut away
         self._held: Packet[Stream] | None = None  # the clock wants to know what follows
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether its packets are decoded, so that only sound is left of them."""
+        return self._changed is not None
 
     @property
     def failure(self) -> str:

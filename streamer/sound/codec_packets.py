@@ -1,0 +1,86 @@
+"""What is text or sound of a copied packet, without what else may lie in or behind it: tags, cover art, drawings."""
+
+from __future__ import annotations
+
+import re
+import struct
+
+LONGEST_TEXT = 4000  # bytes of what is read at a time
+DRAWN = re.compile(r"\\p\s*[1-9]")  # of ASS: what follows are lines of a drawing, such as of a face
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+TEXT = frozenset({"subrip", "ass", "webvtt", "text"})
+# ISO/IEC 11172-3, 2.4.2.3, and 13818-3: kbit/s by index, of MPEG-1 by layer, then of MPEG-2; Hz of MPEG-1.
+_KBITS = {
+    (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (False, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_HERTZ = (44100, 48000, 32000)
+
+
+def bare_packet(codec: str, packet: bytes) -> bytes:
+    """Return a packet of `codec`, as far as it is read or heard; b"" if nothing of it is.
+
+    Of other codecs than text and MPEG audio all is returned.
+
+    Args:
+        codec: FFmpeg's name.
+        packet: As it is stored.
+    """
+    if codec == "mov_text":
+        return _tx3g(packet)
+    if codec in TEXT:
+        return packet if _is_text(packet, codec) else b""
+    if codec in {"mp1", "mp2", "mp3"}:
+        return _frames(packet)
+    return packet
+
+
+def _is_text(packet: bytes, codec: str) -> bool:
+    """Return whether a packet is text alone, and draws nothing."""
+    try:
+        text = packet.rstrip(b"\0").decode()
+    except UnicodeDecodeError:
+        return False
+    return len(packet) <= LONGEST_TEXT and not CONTROL.search(text) and not (codec == "ass" and DRAWN.search(text))
+
+
+def _tx3g(packet: bytes) -> bytes:
+    """Return the text of a sample of 3GPP timed text without the boxes behind it (TS 26.245, 5.17)."""
+    if len(packet) < 2:
+        return b""
+    end = 2 + struct.unpack_from(">H", packet)[0]
+    return packet[:end] if end <= len(packet) and _is_text(packet[2:end], "mov_text") else b""
+
+
+def _frames(packet: bytes) -> bytes:
+    """Return the whole frames of MPEG audio in a packet: a tag may lie before them, as where files were joined."""
+    kept, place, end = [], 0, 0  # where the last frame ended
+    while 0 <= place < len(packet):
+        behind = place + _frame_length(packet[place : place + 4])
+        is_next = place == end or behind == len(packet) or _frame_length(packet[behind : behind + 4]) > 0
+        if place < behind <= len(packet) and is_next:
+            kept.append(packet[place:behind])
+            place = end = behind
+        else:
+            place = packet.find(b"\xff", place + 1)
+    return b"".join(kept)
+
+
+def _frame_length(header: bytes) -> int:
+    """Return the bytes of a frame of MPEG audio by its header; 0 if it is none, or does not say."""
+    if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
+        return 0
+    version, layer = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3)
+    rate, hertz, is_padded = header[2] >> 4, header[2] >> 2 & 3, header[2] >> 1 & 1
+    if version == 1 or layer == 4 or rate in (0, 15) or hertz == 3:
+        return 0
+    is_first = version == 3
+    bits = 1000 * _KBITS[is_first, layer][rate - 1]
+    speed = _HERTZ[hertz] >> (0 if is_first else 1 if version == 2 else 2)
+    if layer == 1:
+        return (12 * bits // speed + is_padded) * 4
+    return (144 if is_first or layer == 2 else 72) * bits // speed + is_padded

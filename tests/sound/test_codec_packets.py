@@ -1,0 +1,98 @@
+"""Of copied packets only text and sound are copied: no tag, no picture, no drawing behind or instead of them."""
+
+from pathlib import Path
+
+import av
+import pytest
+from av.packet import Packet
+from av.stream import Stream
+
+from streamer.sound.codec_packets import bare_packet
+from tests.clips import encode_clip, packets_of
+from tests.sinks.written import copy
+
+PICTURE = b"\xff\xd8\xff\xe0" + b"AnnExample" * 40
+TAG = b"ID3\x03\x00\x00\x00\x00\x10\x00APIC" + PICTURE
+
+
+def with_tags(source: Path, target: Path, kind: str) -> Path:
+    """Copy a file with a tag behind each packet of its streams of one kind."""
+    with av.open(str(source)) as before, av.open(str(target), "w") as after:
+        streams: dict[int, Stream] = {s.index: after.add_stream_from_template(s) for s in before.streams}
+        for packet in before.demux():
+            if packet.dts is None:
+                continue
+            contents = [bytes(packet)]
+            if packet.stream.type == kind:
+                contents = [bytes(packet), TAG]
+            for content in contents:
+                new: Packet[Stream] = Packet(content)
+                new.pts, new.dts, new.duration = packet.pts, packet.dts, packet.duration
+                new.time_base, new.is_keyframe = packet.time_base, packet.is_keyframe
+                new.stream = streams[packet.stream_index]
+                after.mux(new)
+    assert PICTURE in target.read_bytes()
+    return target
+
+
+@pytest.mark.parametrize("codec", ["mp3", "mp2"])
+@pytest.mark.parametrize("rate", [48000, 44100, 22050])
+def test_frames_of_mpeg_audio_are_whole_and_what_is_behind_them_is_left(tmp_path: Path, codec: str, rate: int):
+    path = tmp_path / f"sound.{codec}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate)
+        frame = av.AudioFrame(format="s16", layout="stereo", samples=rate)
+        frame.planes[0].update(bytes(range(256)) * (rate * 4 // 256) + bytes(rate * 4 % 256))
+        frame.sample_rate, frame.pts = rate, 0
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    with av.open(str(path)) as container:
+        packets = [bytes(packet) for packet in container.demux() if packet.size]
+    assert len(packets) > 10
+    for packet in packets:
+        assert bare_packet(codec, packet) == packet
+        assert bare_packet(codec, 2 * packet + PICTURE) == 2 * packet
+        assert bare_packet(codec, TAG + packet) == packet
+        assert bare_packet(codec, packet[:-1]) == b""
+    assert bare_packet(codec, TAG) == bare_packet(codec, b"TAG" + bytes(125)) == bare_packet(codec, b"") == b""
+
+
+@pytest.mark.parametrize("codec", ["subrip", "ass", "webvtt", "text"])
+def test_of_subtitles_only_what_is_text_stays(codec: str):
+    text = "0,0,Default,,0,0,0,,{\\pos(10,20)}Grüße, 世界\n".encode()
+    assert bare_packet(codec, text) == text
+    for other in (text + PICTURE, PICTURE, text + b"\x01", b"x" * 100_000):
+        assert bare_packet(codec, other) == b""
+
+
+@pytest.mark.parametrize("drawn", ["{\\p1}m 0 0 l 9 9", "{\\an7\\p 4}m 0 0", "{\\t(0,1,\\p2)}"])
+def test_what_ass_draws_is_left_out(drawn: str):
+    assert bare_packet("ass", drawn.encode()) == b""
+    assert bare_packet("ass", b"{\\pos(1,2)\\pbo3\\p0}text") == b"{\\pos(1,2)\\pbo3\\p0}text"
+
+
+def test_timed_text_of_3gpp_ends_where_its_text_does():
+    assert bare_packet("mov_text", b"\x00\x05hello" + PICTURE) == b"\x00\x05hello"
+    assert bare_packet("mov_text", b"\x00\x00") == b"\x00\x00"  # nothing is said
+    for wrong in (b"", b"\x00", b"\x00\x09hello", b"\x00\x04" + PICTURE[:4]):
+        assert bare_packet("mov_text", wrong) == b""
+
+
+@pytest.mark.parametrize("subtitle", ["subrip", "ass"])
+def test_subtitles_with_a_picture_in_them_are_left_out_and_said_to_be(
+    tmp_path: Path, subtitle: str, caplog: pytest.LogCaptureFixture
+):
+    source = with_tags(encode_clip(tmp_path / "a.mkv", subtitle=subtitle), tmp_path / "b.mkv", "subtitle")
+    target = copy(source, tmp_path / "out.mkv")
+    assert b"AnnExample" not in target.read_bytes()
+    assert caplog.text.count("text is left out") == 1
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_tags_among_the_packets_of_kept_sound_stay_behind_and_the_sound_is_whole(tmp_path: Path, suffix: str):
+    plain = encode_clip(tmp_path / "a.mkv", audio=["mp2"])
+    source = with_tags(plain, tmp_path / "b.mkv", "audio")
+    target = copy(source, tmp_path / f"out.{suffix}", keep_audio=True)
+    assert b"AnnExample" not in target.read_bytes()
+    ((*before,),) = packets_of(plain, "audio")
+    ((*after,),) = packets_of(target, "audio")
+    assert [data for _, data in after] == [data for _, data in before]
