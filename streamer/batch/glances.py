@@ -39,7 +39,7 @@ def key_frames(path: Path, *, start: Fraction, end: Fraction | None) -> Iterator
             stream = video_stream(container, path.name)
             stream.thread_type = "NONE"  # no frame waits for those that would follow it
             stream.codec_context.skip_frame = "NONKEY"
-            converter = Converter()
+            converter = Converter(aspect=stream.sample_aspect_ratio)
             for index, decoded in enumerate(_decoded(container, stream, start, end)):
                 assert decoded.pts is not None
                 assert stream.time_base is not None

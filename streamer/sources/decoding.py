@@ -25,6 +25,7 @@ SWS_MATRICES = frozenset({0, 1, 2, 4, 5, 6, 7, 9})  # FFmpeg's colorspaces that 
 UNSPECIFIED = 2
 MAX_RATE = 240  # frames per second; more is the frequency of the clock, as of raw DV, and a codec knows better
 BLANK_GREY = 24
+STRETCHED, MOST_STRETCHED = Fraction(3, 2), 16  # pixels so oblong hide faces from detectors; more is a mistake
 NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
@@ -32,11 +33,18 @@ class Converter:
     """Decoded frames in, upright RGB of one size out; for one thread.
 
     Alpha is dropped, not composited: what was transparent shows, so a face under it is found. 10-bit and HDR are
-    converted without tone mapping. The margins are cut off, where a frame is as large as they were said for.
+    converted without tone mapping. The margins are cut off, where a frame is as large as they were said for. Pixels
+    that are far from square are made square: faces are found as they are seen.
+
+    Args:
+        margins, size: What is cut off frames of this size.
+        aspect: Width of a pixel over its height.
     """
 
-    def __init__(self, margins: Margins = NO_MARGINS, *, size: tuple[int, int] = (0, 0)) -> None:
-        self._margins, self._size = margins, size
+    def __init__(
+        self, margins: Margins = NO_MARGINS, *, size: tuple[int, int] = (0, 0), aspect: Fraction | None = None
+    ) -> None:
+        self._margins, self._size, self._aspect = margins, size, aspect or Fraction(1)
         self._reformatter = VideoReformatter()
         self._orientations: dict[int, Orientation] = {}
 
@@ -55,8 +63,23 @@ class Converter:
         stored = np.asarray(rgb.to_ndarray(), np.uint8)
         if (frame.width, frame.height) == self._size:
             stored = self._margins.cut(stored)
+        if is_stretched(self._aspect):
+            size = squared(stored.shape[1], stored.shape[0], self._aspect)
+            stored = np.asarray(cv2.resize(stored, size, interpolation=cv2.INTER_LINEAR), np.uint8)
         # Rows are padded where the width is no multiple of 32.
         return self._orientations[frame.rotation].apply(np.ascontiguousarray(stored))
+
+
+def is_stretched(aspect: Fraction) -> bool:
+    """Return whether pixels of this width over height are made square."""
+    longer = max(aspect, 1 / aspect)
+    return STRETCHED < longer <= MOST_STRETCHED
+
+
+def squared(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
+    """Return width and height of a picture in square pixels, even; nothing of it is lost."""
+    one = Fraction(1)
+    return 2 * round(width * max(aspect, one) / 2), 2 * round(height * max(1 / aspect, one) / 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +149,9 @@ def describe(frame: VideoFrame, stream: VideoStream, margins: Margins = NO_MARGI
     """Return what is known of a video, given its first frame and what is cut off it."""
     aspect = stream.sample_aspect_ratio or Fraction(1)
     width, height = frame.width - margins.left - margins.right, frame.height - margins.top - margins.bottom
+    notes: tuple[str, ...] = ()
+    if is_stretched(aspect):
+        (width, height), aspect, notes = squared(width, height, aspect), Fraction(1), ("pixels made square",)
     if orientation_of(frame).transpose:
         width, height, aspect = height, width, 1 / aspect
     return VideoInfo(
@@ -139,6 +165,7 @@ def describe(frame: VideoFrame, stream: VideoStream, margins: Margins = NO_MARGI
         colorspace=0 if frame.format.is_rgb else frame.colorspace,
         color_range=frame.color_range,
         sample_aspect_ratio=aspect,
+        notes=notes,
     )
 
 

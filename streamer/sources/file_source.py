@@ -152,12 +152,12 @@ class VideoSource:
             margins = self._margins(size)
             info = describe(first, self._stream, margins)
             self.start = common_start(self._container)
-            self.info = replace(info, notes=tuple(self._notes(info, is_cut=margins != NO_MARGINS)))
+            self.info = replace(info, notes=(*info.notes, *self._notes(info, is_cut=margins != NO_MARGINS)))
         except BaseException:
             self._close()
             raise
         warn_of_losses(first, self._stream, str(path))
-        self._converter = Converter(margins, size=size)
+        self._converter = Converter(margins, size=size, aspect=self._stream.sample_aspect_ratio)
         self._frames = self._convert(chain([first], decoded))
 
     def __enter__(self) -> Self:

@@ -152,7 +152,7 @@ class Connection:
         stream = video_stream(container, self._address.label)
         stream.thread_type = "SLICE"  # threads by frame would each hold one back
         self.audio_streams = len(container.streams.audio)
-        converter = Converter()
+        converter = Converter(aspect=stream.sample_aspect_ratio)
         is_recording = container.duration is not None and self._address.format is None
         start = 0.0
         for frame in deinterlaced(self._decoded(container, stream), self._address.label):

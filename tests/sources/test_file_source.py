@@ -127,6 +127,26 @@ def test_the_shape_of_pixels_is_told_and_turns_with_the_picture(clip: Clip) -> N
         assert (a.info.sample_aspect_ratio, b.info.sample_aspect_ratio) == (Fraction(4, 3), Fraction(3, 4))
 
 
+@pytest.mark.parametrize(("aspect", "width", "height"), [((3, 1), 192, 48), ((1, 2), 64, 96), ((64, 45), 64, 48)])
+def test_pixels_far_from_square_are_made_square(clip: Clip, aspect: tuple[int, int], width: int, height: int) -> None:
+    oblong = Fraction(*aspect)
+    with open_source(clip(context={"sample_aspect_ratio": oblong})) as source:
+        is_square = (width, height) != (64, 48)
+        assert (source.info.width, source.info.height) == (width, height)
+        assert source.info.sample_aspect_ratio == (1 if is_square else oblong)
+        assert source.info.notes == (("pixels made square",) if is_square else ())
+        assert {frame.image.shape for frame in source} == {(height, width, 3)}
+    turned = clip("turned.mp4", context={"sample_aspect_ratio": oblong}, rotation=(90, False))
+    with open_source(turned) as source:
+        assert {frame.image.shape for frame in source} == {(width, height, 3)}
+        assert (source.info.width, source.info.height) == (height, width)
+
+
+def test_a_shape_of_pixels_that_cannot_be_is_left(clip: Clip) -> None:
+    with open_source(clip(context={"sample_aspect_ratio": Fraction(400, 1)})) as source:
+        assert (source.info.width, source.info.height) == (64, 48)
+
+
 def test_info_tells_rate_and_count(clip: Clip) -> None:
     with open_source(clip()) as source:
         assert (source.info.rate, source.info.frame_count) == (10, 12)
