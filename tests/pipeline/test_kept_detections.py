@@ -1,5 +1,6 @@
 """Detections that are kept: used as they were noted, only for what they were noted of, and by their owner alone."""
 
+import hashlib
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
@@ -70,6 +71,10 @@ def test_a_frame_that_was_searched_twice_is_one_frame(kept: KeptDetections):
     assert found[2].frame is found[3].frame is FRAMES[2]
 
 
+def test_without_a_folder_there_are_none(tmp_path: Path):
+    assert KeptDetections(tmp_path / "faces", "a video").replayed(FRAMES, COVER) is None
+
+
 def test_only_the_owner_may_read_them(kept: KeptDetections):
     assert stat.S_IMODE(file_of(kept).stat().st_mode) == 0o600
     assert stat.S_IMODE(kept.folder.stat().st_mode) == 0o700
@@ -112,6 +117,28 @@ def test_what_is_damaged_or_open_to_others_does_not_count(kept: KeptDetections):
     file.write_bytes(content)
     file.chmod(0o622)
     assert kept.replayed(FRAMES, COVER) is None
+
+
+def test_those_of_another_video_do_not_count_under_this_one_s_name(kept: KeptDetections):
+    other = replace(kept, video="another")
+    list(other.noted((replace(seen, tracks=()) for seen in searched()), COVER))
+    ours, theirs = sorted(kept.folder.iterdir(), key=lambda file: -file.stat().st_size)
+    theirs.replace(ours)
+    assert kept.replayed(FRAMES, COVER) is None
+
+
+def test_what_ends_within_an_entry_does_not_count_though_its_sum_is_right(kept: KeptDetections):
+    file = file_of(kept)
+    content = file.read_bytes()
+    for cut in (content[:length] for length in (8, 25, 2000)):
+        file.write_bytes(cut + hashlib.sha256(kept._asked(COVER) + cut).digest())
+        assert kept.replayed(FRAMES, COVER) is None
+
+
+def test_a_folder_that_others_may_write_to_is_refused(kept: KeptDetections):
+    kept.folder.chmod(0o770)
+    with pytest.raises(AnonymizerError, match="others may write to it; give it to yourself alone"):
+        kept.replayed(FRAMES, COVER)
 
 
 @pytest.mark.parametrize("frames", [FRAMES[:3], [*FRAMES, frame_of(FRAMES[0].image, 4)], FRAMES[1:]])
