@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from streamer.batch.glances import key_frames
 from streamer.batch.joining import join_parts
 from streamer.batch.manifest import ArchiveSettings, Record
+from streamer.batch.originals import SourceFile
 from streamer.batch.storage import fetch, local_path, publish, sha256_of, within
 from streamer.errors import StreamerError, one_line_of
 from streamer.masking import mask_secrets
@@ -87,9 +88,11 @@ class Worker:
         began = time.perf_counter()
         folder = self._scratch()
         try:
+            source_path = fetch(task.source, _copy_of(task, folder))
             if task.is_glance:
-                return self._glance(task, folder)
-            record = self._join(task, folder) if task.starts else self._cover(task, folder)
+                return self._glance(task, source_path)
+            original = SourceFile.of(source_path)
+            record = self._join(task, original, folder) if task.starts else self._cover(task, original, folder)
         except (Exception, MemoryError) as error:
             reason = one_line_of(error).replace(str(_copy_of(task, folder)), mask_secrets(task.source))
             if task.part is not None:
@@ -107,43 +110,41 @@ class Worker:
             base.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix="veil-", dir=base))
 
-    def _glance(self, task: Task, folder: Path) -> Record:
+    def _glance(self, task: Task, source_path: Path) -> Record:
         """Return the people in a part: not for the manifest, as embeddings identify."""
-        source_path = fetch(task.source, _copy_of(task, folder))
         frames = key_frames(source_path, start=task.start, end=task.end)
         people = self._anonymizer.people_in(frames, stream=f"{task.name} part {task.part}")
         return {"kind": "people", "name": task.name, "part": task.part, "people": people}
 
-    def _cover(self, task: Task, folder: Path) -> Record:
-        source_path = fetch(task.source, _copy_of(task, folder))
+    def _cover(self, task: Task, original: SourceFile, folder: Path) -> Record:
         is_part = task.part is not None
         target = folder / f"out{PART_SUFFIX if is_part else Path(task.name).suffix}"
         tally = Tally()
-        with self._opened(source_path, task) as source:
+        with self._opened(original.path, task) as source:
             whole = is_part or source.info.spans or source.info.names
             sink = open_sink(
                 target,
                 source.info,
-                source_path=None if is_part else source_path,
+                source_path=None if is_part else original.path,
                 keep_audio=self._settings.keep_audio and not whole,
                 voice=None if whole else self._voice(task),
                 codec="auto" if source.info.names else _codec(self._settings.codec, task.name),
                 crf=self._settings.crf,
                 mark=self._settings.mode == "generate",
             )
-            kept = self._kept(source_path, task)
+            kept = self._kept(original, task)
             protected = protect(source, self._anonymizer, stream=task.name, kept=kept, known=task.known)
             with sink, closing(protected) as frames:
                 for frame in frames:
                     sink.write(frame)
                     tally += Tally.of(frame)
         output = part_place(self._out, task.name, task.part) if task.part is not None else within(self._out, task.name)
-        return self._published(target, output, source_path, **_counts(tally))
+        return self._published(target, output, original, **_counts(tally))
 
-    def _kept(self, source_path: Path, task: Task) -> KeptDetections | None:
+    def _kept(self, original: SourceFile, task: Task) -> KeptDetections | None:
         if self._detections is None:
             return None
-        return KeptDetections(self._detections, f"{sha256_of(str(source_path))} from {task.start} to {task.end}")
+        return KeptDetections(self._detections, f"{original.sha256} from {task.start} to {task.end}", original.check)
 
     def _opened(self, path: Path, task: Task) -> Source:
         """Return the source; of a video what the task takes of it."""
@@ -152,24 +153,24 @@ class Worker:
             return open_source(path, start_seconds=start, end_seconds=end)
         return open_source(path)
 
-    def _join(self, task: Task, folder: Path) -> Record:
-        source_path = fetch(task.source, _copy_of(task, folder))
+    def _join(self, task: Task, original: SourceFile, folder: Path) -> Record:
         target = folder / f"out{Path(task.name).suffix}"
         parts = [
             (fetch(part_place(self._out, task.name, number), folder / f"{number}{PART_SUFFIX}"), start)
             for number, start in enumerate(task.starts)
         ]
         keep_audio, voice = self._settings.keep_audio, self._voice(task)
-        join_parts(parts, target, source=source_path, keep_audio=keep_audio, voice=voice)
-        return self._published(target, within(self._out, task.name), source_path)
+        join_parts(parts, target, source=original.path, keep_audio=keep_audio, voice=voice)
+        return self._published(target, within(self._out, task.name), original)
 
     def _voice(self, task: Task) -> Voice | None:
         return Voice.of(self._settings.key, task.name) if self._settings.voice else None
 
     @staticmethod
-    def _published(target: Path, output: str, source_path: Path, **counts: int) -> Record:
+    def _published(target: Path, output: str, original: SourceFile, **counts: int) -> Record:
+        original.check()
         record = {
-            "input_sha256": sha256_of(str(source_path)),
+            "input_sha256": original.sha256,
             "output_sha256": sha256_of(str(target)),
             "output_bytes": target.stat().st_size,
             "counts": dict(sorted(counts.items())),

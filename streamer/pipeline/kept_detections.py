@@ -11,7 +11,7 @@ import hashlib
 import os
 import struct
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -48,10 +48,12 @@ class KeptDetections:
     Attributes:
         folder: Where they are kept; made when it is needed.
         video: What tells the video, and the part, from all others.
+        check: Called once all of it was read, before what was found is kept; raises if `video` is no longer true.
     """
 
     folder: Path
     video: str
+    check: Callable[[], None]
 
     def replayed(self, frames: Iterable[Frame], settings: Settings) -> Iterator[TrackedFrame] | None:
         """Return the frames with what was found in them, as they were searched; None if they never were.
@@ -70,6 +72,7 @@ class KeptDetections:
 
         Raises:
             AnonymizerError: If it cannot be written.
+            StreamerError: What `check` raises.
         """
         asked = self._asked(settings)
         path = self._path(asked)
@@ -84,6 +87,7 @@ class KeptDetections:
                     is_whole = is_whole and not seen.failed
                     yield seen
                 file.write(digest.digest())
+            self.check()
             if is_whole:
                 with self._writing():
                     part.replace(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamer.errors import AnonymizerError
+from streamer.errors import AnonymizerError, SourceError
 from streamer.pipeline.kept_detections import KeptDetections
 from streamer.settings import Settings
 from streamer.types import Face, Frame, Track, TrackedFrame, Traits
@@ -52,7 +52,7 @@ def replayed(kept: KeptDetections, frames: list[Frame] = FRAMES, settings: Setti
 
 @pytest.fixture
 def kept(tmp_path: Path) -> KeptDetections:
-    made = KeptDetections(tmp_path / "faces", "a video")
+    made = KeptDetections(tmp_path / "faces", "a video", lambda: None)
     assert [flat(seen) for seen in made.noted(searched(), COVER)] == [flat(seen) for seen in searched()]
     return made
 
@@ -72,7 +72,7 @@ def test_a_frame_that_was_searched_twice_is_one_frame(kept: KeptDetections):
 
 
 def test_without_a_folder_there_are_none(tmp_path: Path):
-    assert KeptDetections(tmp_path / "faces", "a video").replayed(FRAMES, COVER) is None
+    assert KeptDetections(tmp_path / "faces", "a video", lambda: None).replayed(FRAMES, COVER) is None
 
 
 def test_only_the_owner_may_read_them(kept: KeptDetections):
@@ -83,7 +83,7 @@ def test_only_the_owner_may_read_them(kept: KeptDetections):
 def test_neither_pictures_nor_traits_are_in_them(tmp_path: Path):
     sizes = []
     for name, traits in (("without", None), ("with", Traits(1.0, 40.0, 20.0, (1.0, 0.0, 0.0, 0.0)))):
-        known = KeptDetections(tmp_path / name, "a video")
+        known = KeptDetections(tmp_path / name, "a video", lambda: None)
         seen = (replace(one, tracks=tuple(replace(t, traits=traits) for t in one.tracks)) for one in searched())
         list(known.noted(seen, COVER))
         sizes.append(file_of(known).read_bytes())
@@ -148,7 +148,7 @@ def test_other_frames_than_those_searched_end_it(kept: KeptDetections, frames: l
 
 
 def test_a_search_that_failed_or_was_left_is_not_kept(tmp_path: Path):
-    kept = KeptDetections(tmp_path / "faces", "a video")
+    kept = KeptDetections(tmp_path / "faces", "a video", lambda: None)
     list(kept.noted((replace(seen, failed="failed" * (seen.frame.index == 1)) for seen in searched()), COVER))
     assert kept.replayed(FRAMES, COVER) is None
     left = kept.noted(searched(), COVER)
@@ -157,7 +157,17 @@ def test_a_search_that_failed_or_was_left_is_not_kept(tmp_path: Path):
     assert list(kept.folder.iterdir()) == []
 
 
+def test_a_search_of_what_was_changed_meanwhile_is_not_kept(tmp_path: Path):
+    def changed() -> None:
+        raise SourceError("it changed")
+
+    kept = KeptDetections(tmp_path / "faces", "a video", changed)
+    with pytest.raises(SourceError, match="it changed"):
+        list(kept.noted(searched(), COVER))
+    assert list(kept.folder.iterdir()) == []
+
+
 def test_a_place_that_cannot_be_written_is_said(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(AnonymizerError, match="cannot keep detections"):
-        list(KeptDetections(tmp_path / "file", "a video").noted(searched(), COVER))
+        list(KeptDetections(tmp_path / "file", "a video", lambda: None).noted(searched(), COVER))
