@@ -15,9 +15,8 @@ from streamer.batch.glances import key_frames
 from streamer.batch.joining import join_parts
 from streamer.batch.manifest import ArchiveSettings, Record
 from streamer.batch.originals import SourceFile
-from streamer.batch.storage import fetch, local_path, publish, sha256_of, within
+from streamer.batch.storage import fetch, fetched, local_path, publish, sha256_of, within
 from streamer.errors import StreamerError, one_line_of
-from streamer.masking import mask_secrets
 from streamer.pipeline.kept_detections import KeptDetections
 from streamer.pipeline.runner import protect
 from streamer.settings import DEFAULT_DELAY
@@ -88,13 +87,13 @@ class Worker:
         began = time.perf_counter()
         folder = self._scratch()
         try:
-            source_path = fetch(task.source, _copy_of(task, folder))
-            if task.is_glance:
-                return self._glance(task, source_path)
-            original = SourceFile.of(source_path)
-            record = self._join(task, original, folder) if task.starts else self._cover(task, original, folder)
+            with fetched(task.source) as path:
+                if task.is_glance:
+                    return self._glance(task, path)
+                original = SourceFile.of(path)
+                record = self._join(task, original, folder) if task.starts else self._cover(task, original, folder)
         except (Exception, MemoryError) as error:
-            reason = one_line_of(error).replace(str(_copy_of(task, folder)), mask_secrets(task.source))
+            reason = one_line_of(error)
             if task.part is not None:
                 reason += f" (in the part from {float(task.start):.1f} s)"
             return {"kind": "failed", "name": task.name, "reason": reason}
@@ -110,9 +109,9 @@ class Worker:
             base.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix="veil-", dir=base))
 
-    def _glance(self, task: Task, source_path: Path) -> Record:
+    def _glance(self, task: Task, path: Path) -> Record:
         """Return the people in a part: not for the manifest, as embeddings identify."""
-        frames = key_frames(source_path, start=task.start, end=task.end)
+        frames = key_frames(path, start=task.start, end=task.end)
         people = self._anonymizer.people_in(frames, stream=f"{task.name} part {task.part}")
         return {"kind": "people", "name": task.name, "part": task.part, "people": people}
 
@@ -203,11 +202,6 @@ def load(settings: ArchiveSettings, device: str) -> Anonymizer:
 def part_place(out: str, name: str, part: int) -> str:
     """Return where a part is kept until all parts are there."""
     return within(out, f"{PARTS}/{name}/{part:05d}{PART_SUFFIX}")
-
-
-def _copy_of(task: Task, folder: Path) -> Path:
-    """Return where a copy of the source is made, where it is not on this machine."""
-    return folder / f"source{Path(task.source.partition('?')[0]).suffix}"
 
 
 def _codec(codec: Codec, name: str) -> Codec:

@@ -7,6 +7,7 @@ import pytest
 
 from streamer.batch import originals
 from streamer.batch.originals import SourceFile
+from streamer.batch.storage import fetched, local_path
 from streamer.errors import SourceError
 from tests.batch.archives import cover, files_below
 from tests.clips import encode_clip
@@ -77,3 +78,9 @@ def test_of_a_source_that_changed_nothing_is_published_and_no_detections_kept(
     monkeypatch.undo()
     assert cover(*arguments).exit_code == 0
     assert len(files_below(tmp_path / "faces")) == 1
+
+
+def test_what_fsspec_calls_local_is_not_copied(file: Path):
+    assert local_path(f"local://{file}") == local_path(f"file://{file}") == file
+    with fetched(f"local://{file}") as path:
+        assert path == file
