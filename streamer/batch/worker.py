@@ -16,7 +16,7 @@ from streamer.batch.joining import join_parts
 from streamer.batch.manifest import ArchiveSettings, Record
 from streamer.batch.originals import SourceFile
 from streamer.batch.storage import fetch, fetched, local_path, publish, sha256_of, within
-from streamer.errors import StreamerError, one_line_of
+from streamer.errors import SourceError, StreamerError, one_line_of
 from streamer.pipeline.kept_detections import KeptDetections
 from streamer.pipeline.runner import protect
 from streamer.settings import DEFAULT_DELAY
@@ -46,6 +46,7 @@ class Task:
         part: Number of the part; None for a whole file.
         start, end: Seconds that the output covers, since the start of the file; None for its end.
         starts: When each of the parts that are to be joined begins; empty where nothing is joined.
+        sums: SHA-256 of the source, and of what was made of it, of each of these parts.
         is_glance: Whether it is only to be found out who is in the part.
         known: Who is in the source, where that was found out; they become whom that says.
     """
@@ -56,6 +57,7 @@ class Task:
     start: Fraction = Fraction(0)
     end: Fraction | None = None
     starts: tuple[Fraction, ...] = ()
+    sums: tuple[tuple[str, str], ...] = ()
     is_glance: bool = False
     known: tuple[KnownPerson, ...] = field(default=(), repr=False)
 
@@ -154,13 +156,18 @@ class Worker:
 
     def _join(self, task: Task, original: SourceFile, folder: Path) -> Record:
         target = folder / f"out{Path(task.name).suffix}"
-        parts = [
-            (fetch(part_place(self._out, task.name, number), folder / f"{number}{PART_SUFFIX}"), start)
-            for number, start in enumerate(task.starts)
-        ]
+        parts = [(self._made(task, number, original, folder), start) for number, start in enumerate(task.starts)]
         keep_audio, voice = self._settings.keep_audio, self._voice(task)
         join_parts(parts, target, source=original.path, keep_audio=keep_audio, voice=voice)
         return self._published(target, within(self._out, task.name), original)
+
+    def _made(self, task: Task, number: int, original: SourceFile, folder: Path) -> Path:
+        """Return a part that is what was made, of this source; raises SourceError if one of them is another now."""
+        path = fetch(part_place(self._out, task.name, number), folder / f"{number}{PART_SUFFIX}")
+        if task.sums[number] != (original.sha256, sha256_of(str(path))):
+            reason = f"it or its part {number} changed since that was done; the same command does the part again"
+            raise SourceError(f"cannot join {original.path}: {reason}")
+        return path
 
     def _voice(self, task: Task) -> Voice | None:
         return Voice.of(self._settings.key, task.name) if self._settings.voice else None
