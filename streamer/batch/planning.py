@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 from streamer.batch.inputs import NAMED_VIDEOS, InputFile, pairs_of, placed
 from streamer.batch.manifest import ArchiveSettings, Manifest
 from streamer.batch.splitting import cuts
-from streamer.batch.storage import file_system, local_path
-from streamer.errors import SourceError, StreamerError
+from streamer.batch.storage import exists, file_system, identity_of, local_path, within
+from streamer.errors import SinkError, SourceError, StreamerError
 from streamer.masking import mask_secrets
 from streamer.sinks.picture_sinks import PICTURE_SUFFIXES
 
@@ -53,6 +53,19 @@ def _found(url: str, *, recursive: bool, is_alone: bool) -> list[InputFile]:
 def _named(url: str, name: str) -> InputFile:
     path = PurePosixPath(name)
     return InputFile(url, path, is_picture=path.suffix.lower() in PICTURE_SUFFIXES)
+
+
+def check_places(sources: dict[str, str], out: str, manifest: Manifest) -> None:
+    """Raise a SinkError if an output would replace a source, or a file that is none of the archive's."""
+    read = {identity_of(source): source for source in sources.values()}
+    for name in sources:
+        place = within(out, name)
+        if source := read.get(identity_of(place)):
+            reason = f"it would overwrite the input {mask_secrets(source)}; choose another --out"
+            raise SinkError(f"cannot write {mask_secrets(place)}: {reason}")
+        if name not in manifest.sources and exists(place):
+            reason = "it exists, and is none of this archive's; remove it, or choose another --out"
+            raise SinkError(f"cannot write {mask_secrets(place)}: {reason}")
 
 
 def begin(

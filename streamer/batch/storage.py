@@ -92,6 +92,18 @@ def exists(url: str) -> bool:
     return bool(files.exists(path))
 
 
+def identity_of(url: str) -> object:
+    """Return what all names of a file have in common, links to it among them; of what is not there the name."""
+    if path := local_path(url):
+        try:
+            about = path.stat()
+        except OSError:
+            return path
+        return about.st_dev, about.st_ino
+    files, remote = file_system(url)
+    return files.unstrip_protocol(remote)
+
+
 def sha256_of(url: str) -> str:
     """Return the SHA-256 of a file, as hex.
 

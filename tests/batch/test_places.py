@@ -1,0 +1,64 @@
+"""Where an archive is not written: over its sources, by whatever name, and over files that are not its own."""
+
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from tests.batch.archives import cover, files_below
+from tests.clips import encode_clip
+
+OVERWRITES = "it would overwrite the input {}; choose another --out"
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    return encode_clip(tmp_path / "in" / "clip.mp4")
+
+
+@pytest.mark.parametrize("scheme", ["", "local://", "file://"])
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_a_source_is_never_overwritten(clip: Path, command: str, scheme: str):
+    before = clip.read_bytes()
+    result = cover(f"{scheme}{clip}", "--out", f"{scheme}{clip.parent}", command=command)
+    assert result.exit_code == 1
+    assert result.stderr == f"veil: cannot write {clip}: {OVERWRITES.format(clip)}\n"
+    assert clip.read_bytes() == before
+    assert files_below(clip.parent) == ["clip.mp4"]
+
+
+def test_nor_are_those_of_several_folders(clip: Path, tmp_path: Path):
+    (tmp_path / "more").mkdir()
+    encode_clip(tmp_path / "more" / "clip.mp4")
+    result = cover(clip.parent, tmp_path / "more", "--out", tmp_path)
+    assert OVERWRITES.format(clip) in result.stderr
+    assert files_below(tmp_path) == ["in/clip.mp4", "more/clip.mp4"]
+
+
+@pytest.mark.parametrize("kind", ["symlink_to", "hardlink_to"])
+def test_nor_is_one_that_has_another_name(clip: Path, tmp_path: Path, kind: str):
+    (tmp_path / "out").mkdir()
+    getattr(tmp_path / "out" / "clip.mp4", kind)(clip)
+    assert OVERWRITES.format(clip) in cover(clip, "--out", tmp_path / "out").stderr
+    assert (tmp_path / "out" / "clip.mp4").samefile(clip)
+
+
+def test_nor_is_one_elsewhere(clip: Path):
+    files = fsspec.filesystem("memory")
+    files.put(str(clip), "/places/clip.mp4")
+    assert OVERWRITES.format("memory:///places/clip.mp4") in cover("memory://places", "--out", "memory://places").stderr
+    assert files.cat("/places/clip.mp4") == clip.read_bytes()
+    files.rm("/places", recursive=True)
+
+
+def test_a_file_that_is_none_of_the_archive_s_stays(clip: Path, tmp_path: Path):
+    place = tmp_path / "out" / "clip.mp4"
+    place.parent.mkdir()
+    place.write_text("precious")
+    said = f"veil: cannot write {place}: it exists, and is none of this archive's; remove it, or choose another --out\n"
+    assert cover(clip, "--out", place.parent).stderr == said
+    assert place.read_text() == "precious"
+    place.unlink()
+    assert cover(clip, "--out", place.parent).exit_code == 0
+    assert cover(clip, "--out", place.parent).exit_code == 0  # its own
