@@ -38,7 +38,8 @@ def _found(url: str, *, recursive: bool, is_alone: bool) -> list[InputFile]:
             if not files.exists(path):
                 raise SourceError(f"cannot open {mask_secrets(url)}: there is nothing")
             return [_named(files.unstrip_protocol(path), PurePosixPath(path).name)]
-        inside = files.find(path) if recursive else [each["name"] for each in files.ls(path) if each["type"] == "file"]
+        beside = [] if recursive else files.ls(path, detail=True)
+        inside = files.find(path) if recursive else [each["name"] for each in beside if each["type"] == "file"]
     except OSError as error:
         raise SourceError(f"cannot open {mask_secrets(url)}: {error.strerror or error}") from error
     prefix = PurePosixPath("" if is_alone else PurePosixPath(path).name)

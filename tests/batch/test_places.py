@@ -1,11 +1,12 @@
-"""Where an archive is not written: over its sources, by whatever name, and over files that are not its own."""
+"""Where archives lie, and where none is written: over its sources, by whatever name, and over foreign files."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
 import pytest
 
-from tests.batch.archives import cover, files_below
+from tests.batch.archives import cover, files_below, records
 from tests.clips import encode_clip
 
 OVERWRITES = "it would overwrite the input {}; choose another --out"
@@ -44,12 +45,18 @@ def test_nor_is_one_that_has_another_name(clip: Path, tmp_path: Path, kind: str)
     assert (tmp_path / "out" / "clip.mp4").samefile(clip)
 
 
-def test_nor_is_one_elsewhere(clip: Path):
+@pytest.fixture
+def memory(clip: Path) -> Iterator[fsspec.AbstractFileSystem]:
+    """Where the clip lies in a folder, too."""
     files = fsspec.filesystem("memory")
     files.put(str(clip), "/places/clip.mp4")
-    assert OVERWRITES.format("memory:///places/clip.mp4") in cover("memory://places", "--out", "memory://places").stderr
-    assert files.cat("/places/clip.mp4") == clip.read_bytes()
+    yield files
     files.rm("/places", recursive=True)
+
+
+def test_nor_is_one_elsewhere(memory: fsspec.AbstractFileSystem, clip: Path):
+    assert OVERWRITES.format("memory:///places/clip.mp4") in cover("memory://places", "--out", "memory://places").stderr
+    assert memory.cat("/places/clip.mp4") == clip.read_bytes()
 
 
 def test_a_file_that_is_none_of_the_archive_s_stays(clip: Path, tmp_path: Path):
@@ -62,3 +69,10 @@ def test_a_file_that_is_none_of_the_archive_s_stays(clip: Path, tmp_path: Path):
     place.unlink()
     assert cover(clip, "--out", place.parent).exit_code == 0
     assert cover(clip, "--out", place.parent).exit_code == 0  # its own
+
+
+def test_folders_here_and_elsewhere_are_one_archive(memory: fsspec.AbstractFileSystem, clip: Path, tmp_path: Path):
+    result = cover(f"local://{clip.parent}", "memory://places", "--out", tmp_path / "out", command="plan")
+    assert result.exit_code == 0, result.stderr
+    names = [record["name"] for record in records(tmp_path / "out") if record["kind"] == "source"]
+    assert names == ["in/clip.mp4", "places/clip.mp4"]
