@@ -1,6 +1,7 @@
 """The manifest of an archive: JSON lines that say what is to be done, with which settings, and what became of it.
 
-Only the process that hands out the work writes it. A run that is killed may leave half a line, which counts as none.
+Only the process that hands out the work writes it. A run that is killed, or finds the disk full, may leave half a line,
+which counts as none; where there is no other, nothing was begun.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamer.audit.log import settings_sha256
+from streamer.batch.records import is_record
 from streamer.batch.storage import exists, file_system, within
 from streamer.errors import StreamerError
 from streamer.types import Codec, Cover, Mode, Policy
@@ -77,7 +79,7 @@ class Manifest:
         """Read the manifest in the folder `out`, if there is one.
 
         Raises:
-            StreamerError: If it cannot be read, or is of another version.
+            StreamerError: If it cannot be read, is of another version, or a line of it is no record.
         """
         self._url = within(out, NAME)
         self.header: Record = {}
@@ -114,14 +116,23 @@ class Manifest:
         except OSError as error:
             raise StreamerError(f"cannot read {self._url}: {error.strerror or error}") from error
         self._ends_torn = bool(data) and not data.endswith(b"\n")
-        for line in data.splitlines():
+        for number, line in enumerate(data.splitlines(), 1):
             try:
                 record = json.loads(line)
-            except ValueError:  # a run was killed as it wrote this
+            except (ValueError, RecursionError):  # a run was killed as it wrote this
                 continue
+            self._check(record, number)
             self._keep(record)
-        if self.header.get("version") != VERSION:
+
+    def _check(self, record: Any, number: int) -> None:  # noqa: ANN401 - whatever JSON takes
+        """Raise a StreamerError if that is no record, or not of this version; the first is the header."""
+        is_header = isinstance(record, dict) and record.get("kind") == "archive"
+        is_other = record.get("version") != VERSION if is_header else not self.header
+        if is_other:
             raise StreamerError(f"{self._url} is no manifest of this version; choose another --out")
+        if not is_record(record):
+            reason = f"line {number} is no record of an archive; remove that line, or choose another --out"
+            raise StreamerError(f"cannot read {self._url}: {reason}")
 
     def _keep(self, record: Record) -> None:
         kind, name = record.get("kind"), record.get("name", "")

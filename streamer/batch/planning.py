@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 from streamer.batch.inputs import NAMED_VIDEOS, InputFile, pairs_of, placed
 from streamer.batch.manifest import ArchiveSettings, Manifest
 from streamer.batch.splitting import cuts
-from streamer.batch.storage import file_system, local_path
-from streamer.errors import SourceError, StreamerError
+from streamer.batch.storage import exists, file_system, identity_of, local_path, within
+from streamer.errors import SinkError, SourceError, StreamerError
 from streamer.masking import mask_secrets
 from streamer.sinks.picture_sinks import PICTURE_SUFFIXES
 
@@ -38,7 +38,8 @@ def _found(url: str, *, recursive: bool, is_alone: bool) -> list[InputFile]:
             if not files.exists(path):
                 raise SourceError(f"cannot open {mask_secrets(url)}: there is nothing")
             return [_named(files.unstrip_protocol(path), PurePosixPath(path).name)]
-        inside = files.find(path) if recursive else [each["name"] for each in files.ls(path) if each["type"] == "file"]
+        beside = [] if recursive else files.ls(path, detail=True)
+        inside = files.find(path) if recursive else [each["name"] for each in beside if each["type"] == "file"]
     except OSError as error:
         raise SourceError(f"cannot open {mask_secrets(url)}: {error.strerror or error}") from error
     prefix = PurePosixPath("" if is_alone else PurePosixPath(path).name)
@@ -53,6 +54,19 @@ def _found(url: str, *, recursive: bool, is_alone: bool) -> list[InputFile]:
 def _named(url: str, name: str) -> InputFile:
     path = PurePosixPath(name)
     return InputFile(url, path, is_picture=path.suffix.lower() in PICTURE_SUFFIXES)
+
+
+def check_places(sources: dict[str, str], out: str, manifest: Manifest) -> None:
+    """Raise a SinkError if an output would replace a source, or a file that is none of the archive's."""
+    read = {identity_of(source): source for source in sources.values()}
+    for name in sources:
+        place = within(out, name)
+        if source := read.get(identity_of(place)):
+            reason = f"it would overwrite the input {mask_secrets(source)}; choose another --out"
+            raise SinkError(f"cannot write {mask_secrets(place)}: {reason}")
+        if name not in manifest.sources and exists(place):
+            reason = "it exists, and is none of this archive's; remove it, or choose another --out"
+            raise SinkError(f"cannot write {mask_secrets(place)}: {reason}")
 
 
 def begin(

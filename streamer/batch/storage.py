@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 from fsspec.core import url_to_fs
@@ -20,13 +21,15 @@ from streamer.masking import mask_secrets
 log = logging.getLogger(__name__)
 
 BLOCK = 1 << 20  # bytes read at once to hash
+DESCRIPTORS = Path("/proc/self/fd")  # of Linux: open files of this process, also those that have no name
 
 
 def local_path(url: str) -> Path | None:
     """Return the path of what lies on this machine, or None."""
-    if "://" not in url:
+    scheme, mark, path = url.partition("://")
+    if not mark:
         return Path(url).absolute()
-    return Path(url.removeprefix("file://")) if url.startswith("file://") else None
+    return Path(path).absolute() if scheme in ("file", "local") else None
 
 
 def within(folder: str, name: str) -> str:
@@ -89,6 +92,18 @@ def exists(url: str) -> bool:
     return bool(files.exists(path))
 
 
+def identity_of(url: str) -> object:
+    """Return what all names of a file have in common, links to it among them; of what is not there the name."""
+    if path := local_path(url):
+        try:
+            about = path.stat()
+        except OSError:
+            return path
+        return about.st_dev, about.st_ino
+    files, remote = file_system(url)
+    return files.unstrip_protocol(remote)
+
+
 def sha256_of(url: str) -> str:
     """Return the SHA-256 of a file, as hex.
 
@@ -116,6 +131,29 @@ def fetch(url: str, copy: Path) -> Path:
         files, remote = file_system(url)
         files.get_file(remote, str(copy))
     return copy
+
+
+@contextmanager
+def fetched(url: str) -> Iterator[Path]:
+    """Give a source on this machine: itself, or a copy among the temporary files, never where the output is.
+
+    On Linux the copy has no name, but a link of that suffix to what is open: it is gone with this process, however that
+    ends. What is said of the copy is said of `url`.
+
+    Raises:
+        SourceError: If it cannot be read.
+    """
+    if path := local_path(url):
+        yield path
+        return
+    with TemporaryDirectory(prefix="veil-", ignore_cleanup_errors=True) as folder, TemporaryFile() as nameless:
+        copy = Path(folder) / f"source{Path(url.partition('?')[0]).suffix}"
+        if DESCRIPTORS.is_dir():
+            copy.symlink_to(DESCRIPTORS / str(nameless.fileno()))
+        try:
+            yield fetch(url, copy)
+        except StreamerError as error:
+            raise type(error)(str(error).replace(str(copy), mask_secrets(url))) from error
 
 
 def publish(file: Path, url: str) -> None:

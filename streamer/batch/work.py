@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 
 from streamer.batch.manifest import Manifest, Record
 from streamer.batch.storage import exists, remove, sha256_of, within
 from streamer.batch.worker import PARTS, WORK, Task, part_place
+from streamer.errors import SourceError
 from streamer.types import KnownPerson
 
 log = logging.getLogger(__name__)
@@ -44,7 +46,7 @@ class Work:
             return
         spans = enumerate(zip(starts, (*starts[1:], None), strict=True))
         parts = [Task(name, record["source"], number, start, end) for number, (start, end) in spans]
-        missing = [task for task in parts if not self._is_done(task)]
+        missing = self._missing_of(parts)
         self._missing[name] = {task.part for task in missing if task.part is not None}
         if missing and settings["mode"] == "generate":
             self._glance_at(parts, missing)
@@ -76,14 +78,34 @@ class Work:
             del self._people[glance.name]
             self._waiting.extend(replace(task, known=known) for task in self._later.pop(glance.name))
 
-    def _is_done(self, part: Task) -> bool:
+    def _missing_of(self, parts: Sequence[Task]) -> list[Task]:
+        """Return the parts that are not there as they were made, of the source as it is; what is there of them goes."""
+        made = [self._manifest.parts.get((part.name, number)) for number, part in enumerate(parts)]
+        source = ""
+        if any(made):
+            with suppress(SourceError):  # said when it is to be read; the parts may be as good as before
+                source = sha256_of(parts[0].source)
+        missing = [part for part, record in zip(parts, made, strict=True) if not self._is_done(part, record, source)]
+        for part in missing:
+            remove(self._place(part))
+        return missing
+
+    def _is_done(self, part: Task, record: Record | None, source: str) -> bool:
+        if record is None or source not in ("", record["input_sha256"]):
+            return False
+        place = self._place(part)
+        return exists(place) and sha256_of(place) == record["output_sha256"]
+
+    def _place(self, part: Task) -> str:
         assert part.part is not None
-        is_known = (part.name, part.part) in self._manifest.parts
-        return is_known and exists(part_place(self._out, part.name, part.part))
+        return part_place(self._out, part.name, part.part)
 
     def _joining(self, name: str) -> Task:
         record = self._manifest.sources[name]
-        return Task(name, record["source"], starts=tuple(map(Fraction, record["starts"])))
+        starts = tuple(map(Fraction, record["starts"]))
+        made = (self._manifest.parts[name, number] for number in range(len(starts)))
+        sums = tuple((part["input_sha256"], part["output_sha256"]) for part in made)
+        return Task(name, record["source"], starts=starts, sums=sums)
 
     def _push(self, task: Task) -> None:
         self._waiting.append(task)

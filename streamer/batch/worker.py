@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from streamer.batch.glances import key_frames
 from streamer.batch.joining import join_parts
 from streamer.batch.manifest import ArchiveSettings, Record
-from streamer.batch.storage import fetch, local_path, publish, sha256_of, within
-from streamer.errors import StreamerError, one_line_of
-from streamer.masking import mask_secrets
+from streamer.batch.originals import SourceFile
+from streamer.batch.storage import fetch, fetched, local_path, publish, sha256_of, within
+from streamer.errors import SourceError, StreamerError, one_line_of
 from streamer.pipeline.kept_detections import KeptDetections
 from streamer.pipeline.runner import protect
 from streamer.settings import DEFAULT_DELAY
@@ -46,6 +46,7 @@ class Task:
         part: Number of the part; None for a whole file.
         start, end: Seconds that the output covers, since the start of the file; None for its end.
         starts: When each of the parts that are to be joined begins; empty where nothing is joined.
+        sums: SHA-256 of the source, and of what was made of it, of each of these parts.
         is_glance: Whether it is only to be found out who is in the part.
         known: Who is in the source, where that was found out; they become whom that says.
     """
@@ -56,6 +57,7 @@ class Task:
     start: Fraction = Fraction(0)
     end: Fraction | None = None
     starts: tuple[Fraction, ...] = ()
+    sums: tuple[tuple[str, str], ...] = ()
     is_glance: bool = False
     known: tuple[KnownPerson, ...] = field(default=(), repr=False)
 
@@ -87,11 +89,13 @@ class Worker:
         began = time.perf_counter()
         folder = self._scratch()
         try:
-            if task.is_glance:
-                return self._glance(task, folder)
-            record = self._join(task, folder) if task.starts else self._cover(task, folder)
+            with fetched(task.source) as path:
+                if task.is_glance:
+                    return self._glance(task, path)
+                original = SourceFile.of(path)
+                record = self._join(task, original, folder) if task.starts else self._cover(task, original, folder)
         except (Exception, MemoryError) as error:
-            reason = one_line_of(error).replace(str(_copy_of(task, folder)), mask_secrets(task.source))
+            reason = one_line_of(error)
             if task.part is not None:
                 reason += f" (in the part from {float(task.start):.1f} s)"
             return {"kind": "failed", "name": task.name, "reason": reason}
@@ -107,43 +111,41 @@ class Worker:
             base.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix="veil-", dir=base))
 
-    def _glance(self, task: Task, folder: Path) -> Record:
+    def _glance(self, task: Task, path: Path) -> Record:
         """Return the people in a part: not for the manifest, as embeddings identify."""
-        source_path = fetch(task.source, _copy_of(task, folder))
-        frames = key_frames(source_path, start=task.start, end=task.end)
+        frames = key_frames(path, start=task.start, end=task.end)
         people = self._anonymizer.people_in(frames, stream=f"{task.name} part {task.part}")
         return {"kind": "people", "name": task.name, "part": task.part, "people": people}
 
-    def _cover(self, task: Task, folder: Path) -> Record:
-        source_path = fetch(task.source, _copy_of(task, folder))
+    def _cover(self, task: Task, original: SourceFile, folder: Path) -> Record:
         is_part = task.part is not None
         target = folder / f"out{PART_SUFFIX if is_part else Path(task.name).suffix}"
         tally = Tally()
-        with self._opened(source_path, task) as source:
+        with self._opened(original.path, task) as source:
             whole = is_part or source.info.spans or source.info.names
             sink = open_sink(
                 target,
                 source.info,
-                source_path=None if is_part else source_path,
+                source_path=None if is_part else original.path,
                 keep_audio=self._settings.keep_audio and not whole,
                 voice=None if whole else self._voice(task),
                 codec="auto" if source.info.names else _codec(self._settings.codec, task.name),
                 crf=self._settings.crf,
                 mark=self._settings.mode == "generate",
             )
-            kept = self._kept(source_path, task)
+            kept = self._kept(original, task)
             protected = protect(source, self._anonymizer, stream=task.name, kept=kept, known=task.known)
             with sink, closing(protected) as frames:
                 for frame in frames:
                     sink.write(frame)
                     tally += Tally.of(frame)
         output = part_place(self._out, task.name, task.part) if task.part is not None else within(self._out, task.name)
-        return self._published(target, output, source_path, **_counts(tally))
+        return self._published(target, output, original, **_counts(tally))
 
-    def _kept(self, source_path: Path, task: Task) -> KeptDetections | None:
+    def _kept(self, original: SourceFile, task: Task) -> KeptDetections | None:
         if self._detections is None:
             return None
-        return KeptDetections(self._detections, f"{sha256_of(str(source_path))} from {task.start} to {task.end}")
+        return KeptDetections(self._detections, f"{original.sha256} from {task.start} to {task.end}", original.check)
 
     def _opened(self, path: Path, task: Task) -> Source:
         """Return the source; of a video what the task takes of it."""
@@ -152,24 +154,29 @@ class Worker:
             return open_source(path, start_seconds=start, end_seconds=end)
         return open_source(path)
 
-    def _join(self, task: Task, folder: Path) -> Record:
-        source_path = fetch(task.source, _copy_of(task, folder))
+    def _join(self, task: Task, original: SourceFile, folder: Path) -> Record:
         target = folder / f"out{Path(task.name).suffix}"
-        parts = [
-            (fetch(part_place(self._out, task.name, number), folder / f"{number}{PART_SUFFIX}"), start)
-            for number, start in enumerate(task.starts)
-        ]
+        parts = [(self._made(task, number, original, folder), start) for number, start in enumerate(task.starts)]
         keep_audio, voice = self._settings.keep_audio, self._voice(task)
-        join_parts(parts, target, source=source_path, keep_audio=keep_audio, voice=voice)
-        return self._published(target, within(self._out, task.name), source_path)
+        join_parts(parts, target, source=original.path, keep_audio=keep_audio, voice=voice)
+        return self._published(target, within(self._out, task.name), original)
+
+    def _made(self, task: Task, number: int, original: SourceFile, folder: Path) -> Path:
+        """Return a part that is what was made, of this source; raises SourceError if one of them is another now."""
+        path = fetch(part_place(self._out, task.name, number), folder / f"{number}{PART_SUFFIX}")
+        if task.sums[number] != (original.sha256, sha256_of(str(path))):
+            reason = f"it or its part {number} changed since that was done; the same command does the part again"
+            raise SourceError(f"cannot join {original.path}: {reason}")
+        return path
 
     def _voice(self, task: Task) -> Voice | None:
         return Voice.of(self._settings.key, task.name) if self._settings.voice else None
 
     @staticmethod
-    def _published(target: Path, output: str, source_path: Path, **counts: int) -> Record:
+    def _published(target: Path, output: str, original: SourceFile, **counts: int) -> Record:
+        original.check()
         record = {
-            "input_sha256": sha256_of(str(source_path)),
+            "input_sha256": original.sha256,
             "output_sha256": sha256_of(str(target)),
             "output_bytes": target.stat().st_size,
             "counts": dict(sorted(counts.items())),
@@ -202,11 +209,6 @@ def load(settings: ArchiveSettings, device: str) -> Anonymizer:
 def part_place(out: str, name: str, part: int) -> str:
     """Return where a part is kept until all parts are there."""
     return within(out, f"{PARTS}/{name}/{part:05d}{PART_SUFFIX}")
-
-
-def _copy_of(task: Task, folder: Path) -> Path:
-    """Return where a copy of the source is made, where it is not on this machine."""
-    return folder / f"source{Path(task.source.partition('?')[0]).suffix}"
 
 
 def _codec(codec: Codec, name: str) -> Codec:

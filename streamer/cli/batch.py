@@ -111,11 +111,12 @@ class Archive:
         """Return the manifest, with all there is to do in it."""
         from streamer.audit.run_log import weights_sha256
         from streamer.batch.manifest import Manifest
-        from streamer.batch.planning import begin, plan
+        from streamer.batch.planning import begin, check_places, plan
 
         sources = plan(self.sources, self.folder, recursive=self.recursive, with_sound=settings.keep_audio)
         weights = "" if self.mode == "cover" else weights_sha256(self.model)
         manifest = Manifest(self.folder)
+        check_places(sources, self.folder, manifest)
         begin(manifest, sources, settings, model_sha256=weights, part_seconds=60 * self.part_minutes)
         return manifest
 

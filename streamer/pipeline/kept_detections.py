@@ -2,7 +2,7 @@
 
 Nothing of the pictures, no embedding and nothing of what a person is like. A file is one search of one video, frame by
 frame as it went; its name says of which video, with which settings and by which code, and its last 32 bytes are the
-SHA-256 of the rest. What does not fit exactly is not used.
+SHA-256 of that and the rest: under another name it is damaged. What does not fit exactly is not used.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,7 @@ from streamer.types import Face, Floats, Frame, Track, TrackedFrame
 SUFFIX = ".faces"
 MODE = 0o600  # where faces were tells who was where: for the owner alone
 FOLDER_MODE = 0o700
+OTHERS_WRITE = 0o022
 HEAD = struct.Struct("<qq?I")  # index and pts of the frame, whether a scene starts, how many tracks
 # fmt: off
 TRACK = np.dtype([
@@ -36,6 +38,7 @@ TRACK = np.dtype([
 # fmt: on
 MESH = np.dtype(("<f4", (468, 3)))
 SUM = hashlib.sha256().digest_size
+Values = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +48,23 @@ class KeptDetections:
     Attributes:
         folder: Where they are kept; made when it is needed.
         video: What tells the video, and the part, from all others.
+        check: Called once all of it was read, before what was found is kept; raises if `video` is no longer true.
     """
 
     folder: Path
     video: str
+    check: Callable[[], None]
 
     def replayed(self, frames: Iterable[Frame], settings: Settings) -> Iterator[TrackedFrame] | None:
         """Return the frames with what was found in them, as they were searched; None if they never were.
 
-        Raises (while it is iterated):
-            AnonymizerError: If the frames are not those that were searched.
+        Raises:
+            AnonymizerError: If others may write to the folder; while it is iterated, if the frames are not those that
+                were searched.
         """
-        content = _whole(self._path(settings))
+        self._refuse_open_folder()
+        asked = self._asked(settings)
+        content = _whole(self._path(asked), asked)
         return None if content is None else _replayed(content, iter(frames))
 
     def noted(self, searched: Iterable[TrackedFrame], settings: Settings) -> Iterator[TrackedFrame]:
@@ -64,10 +72,12 @@ class KeptDetections:
 
         Raises:
             AnonymizerError: If it cannot be written.
+            StreamerError: What `check` raises.
         """
-        path = self._path(settings)
+        asked = self._asked(settings)
+        path = self._path(asked)
         part = path.with_suffix(f".{os.getpid()}")
-        digest, is_whole = hashlib.sha256(), True
+        digest, is_whole = hashlib.sha256(asked), True
         try:
             with self._writing(), _opened(part) as file:
                 for seen in searched:
@@ -77,6 +87,7 @@ class KeptDetections:
                     is_whole = is_whole and not seen.failed
                     yield seen
                 file.write(digest.digest())
+            self.check()
             if is_whole:
                 with self._writing():
                     part.replace(path)
@@ -91,9 +102,19 @@ class KeptDetections:
         except OSError as error:
             raise AnonymizerError(f"cannot keep detections in {self.folder}: {error.strerror}") from error
 
-    def _path(self, settings: Settings) -> Path:
+    def _refuse_open_folder(self) -> None:
+        with self._writing(), suppress(FileNotFoundError):
+            about = self.folder.stat()
+            if about.st_uid != os.geteuid() or about.st_mode & OTHERS_WRITE:
+                reason = "others may write to it; give it to yourself alone (chmod 700), or name another folder"
+                raise AnonymizerError(f"cannot keep detections in {self.folder}: {reason}")
+
+    def _asked(self, settings: Settings) -> bytes:
         asked = self.video, settings.mode, settings.policy, settings.delay_seconds, settings.min_face, _code()
-        return self.folder / (hashlib.sha256(repr(asked).encode()).hexdigest() + SUFFIX)
+        return repr(asked).encode()
+
+    def _path(self, asked: bytes) -> Path:
+        return self.folder / (hashlib.sha256(asked).hexdigest() + SUFFIX)
 
 
 @cache
@@ -106,15 +127,21 @@ def _code() -> str:
     return digest.hexdigest()
 
 
-def _whole(path: Path) -> memoryview | None:
+def _whole(path: Path, asked: bytes) -> memoryview | None:
     """Return what a file holds without its sum; None if there is none, others may write to it, or it is damaged."""
     try:
         content, about = path.read_bytes(), path.stat()
     except OSError:
         return None
-    if about.st_uid != os.geteuid() or about.st_mode & 0o022:
+    if about.st_uid != os.geteuid() or about.st_mode & OTHERS_WRITE:
         return None
-    return memoryview(content)[:-SUM] if hashlib.sha256(content[:-SUM]).digest() == content[-SUM:] else None
+    if hashlib.sha256(asked + content[:-SUM]).digest() != content[-SUM:]:
+        return None
+    try:
+        deque(_entries(memoryview(content)[:-SUM]), maxlen=0)
+    except (struct.error, ValueError):  # it ends within an entry
+        return None
+    return memoryview(content)[:-SUM]
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -133,25 +160,32 @@ def _entry(seen: TrackedFrame) -> bytes:
     return head + np.array(values, TRACK).tobytes() + b"".join(meshes)
 
 
-def _replayed(content: memoryview, frames: Iterator[Frame]) -> Iterator[TrackedFrame]:
-    place, frame = 0, None
+def _entries(content: memoryview) -> Iterator[tuple[int, int, bool, Values, Values]]:
+    """Yield index and pts of each frame, whether a scene starts, tracks and meshes."""
+    place = 0
     while place < len(content):
         index, pts, starts_scene, count = HEAD.unpack_from(content, place)
-        if frame is None or frame.index != index:  # one that was searched twice comes twice
-            frame = next(frames, None)
-        if frame is None or (frame.index, frame.pts) != (index, pts):
-            raise AnonymizerError("kept detections are not those of this video; remove them")
         place += HEAD.size
         values = np.frombuffer(content, TRACK, count, place)
         place += values.nbytes
         meshes = np.frombuffer(content, MESH, int(values["has_mesh"].sum()), place)
         place += meshes.nbytes
+        yield index, pts, starts_scene, values, meshes
+
+
+def _replayed(content: memoryview, frames: Iterator[Frame]) -> Iterator[TrackedFrame]:
+    frame = None
+    for index, pts, starts_scene, values, meshes in _entries(content):
+        if frame is None or frame.index != index:  # one that was searched twice comes twice
+            frame = next(frames, None)
+        if frame is None or (frame.index, frame.pts) != (index, pts):
+            raise AnonymizerError("kept detections are not those of this video; remove them")
         yield TrackedFrame(frame, tuple(_tracks(values, iter(meshes))), starts_scene)
     if next(frames, None) is not None:
         raise AnonymizerError("kept detections are not those of this video; remove them")
 
 
-def _tracks(values: npt.NDArray[np.void], meshes: Iterator[Floats]) -> Iterator[Track]:
+def _tracks(values: Values, meshes: Iterator[Floats]) -> Iterator[Track]:
     for v in values:
         mesh = next(meshes) if v["has_mesh"] else None
         face = Face(v["box"], v["landmarks"], mesh, float(v["score"]), bool(v["hides"]), bool(v["verified"]))

@@ -2,15 +2,20 @@
 
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
+import numpy as np
 import pytest
+from PIL import Image
 
 from streamer.batch.manifest import Manifest
-from streamer.batch.storage import locked
+from streamer.batch.originals import SourceFile
+from streamer.batch.storage import DESCRIPTORS, fetched, locked
 from streamer.batch.work import Work
+from streamer.errors import SourceError
 from streamer.faces.detect import FaceDetector
 from tests.batch.archives import batch, cover, files_below, first_picture, frames_of, records
 from tests.clips import encode_clip, packets_of, seconds_of
@@ -173,6 +178,44 @@ def test_sources_and_outputs_lie_wherever_fsspec_reaches(folder: Path, memory: f
     result = batch("verify", "--out", "memory://out")
     assert result.exit_code == 1
     assert result.stdout.splitlines() == ["bad.mp4: changed since it was written", "short.mp4: missing"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DESCRIPTORS.is_dir(), reason="files without a name are opened by /proc")
+def test_a_copy_of_a_source_has_no_name_wherever_it_could_be_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: fsspec.AbstractFileSystem
+):
+    (tmp_path / "in").mkdir()
+    encode_clip(tmp_path / "in" / "clip.mp4")
+    encode_clip(tmp_path / "in" / "motion.mjpg", codec="mjpeg", pix_fmt="yuvj420p")
+    Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(tmp_path / "in" / "picture.tif")
+    memory.put(str(tmp_path / "in"), "/in", recursive=True)
+    temporary, out, left, of = tmp_path / "tmp", tmp_path / "out", set[str](), SourceFile.of
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+
+    def looked(path: Path) -> SourceFile:
+        left.update(file for folder in (temporary, out) for file in files_below(folder) if not file.startswith("veil-"))
+        assert all(file.is_symlink() for file in temporary.rglob("*/*"))
+        return of(path)
+
+    monkeypatch.setattr(SourceFile, "of", looked)
+    result = cover("memory://in", "--out", out)
+    assert result.exit_code == 0, result.stderr
+    assert "manifest.jsonl" in left
+    assert not [file for file in left if "source" in file]
+    assert len(files_below(out)) == 4
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_copy_is_what_was_there_under_its_suffix_and_errors_name_the_place(memory: fsspec.AbstractFileSystem):
+    memory.pipe("/in/a.mp4", b"content")
+    with fetched("memory://in/a.mp4") as path:
+        assert (path.suffix, path.read_bytes(), SourceFile.of(path).sha256[:8]) == (".mp4", b"content", "ed7002b4")
+        place = path
+    assert not place.exists()
+    with pytest.raises(SourceError, match=r"^cannot read memory://in/a.mp4$"), fetched("memory://in/a.mp4") as path:
+        raise SourceError(f"cannot read {path}")
 
 
 def test_a_preview_is_the_beginning_of_each_in_a_folder_of_its_own(folder: Path, tmp_path: Path):

@@ -1,5 +1,6 @@
 """Detections that are kept: used as they were noted, only for what they were noted of, and by their owner alone."""
 
+import hashlib
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamer.errors import AnonymizerError
+from streamer.errors import AnonymizerError, SourceError
 from streamer.pipeline.kept_detections import KeptDetections
 from streamer.settings import Settings
 from streamer.types import Face, Frame, Track, TrackedFrame, Traits
@@ -51,7 +52,7 @@ def replayed(kept: KeptDetections, frames: list[Frame] = FRAMES, settings: Setti
 
 @pytest.fixture
 def kept(tmp_path: Path) -> KeptDetections:
-    made = KeptDetections(tmp_path / "faces", "a video")
+    made = KeptDetections(tmp_path / "faces", "a video", lambda: None)
     assert [flat(seen) for seen in made.noted(searched(), COVER)] == [flat(seen) for seen in searched()]
     return made
 
@@ -70,6 +71,10 @@ def test_a_frame_that_was_searched_twice_is_one_frame(kept: KeptDetections):
     assert found[2].frame is found[3].frame is FRAMES[2]
 
 
+def test_without_a_folder_there_are_none(tmp_path: Path):
+    assert KeptDetections(tmp_path / "faces", "a video", lambda: None).replayed(FRAMES, COVER) is None
+
+
 def test_only_the_owner_may_read_them(kept: KeptDetections):
     assert stat.S_IMODE(file_of(kept).stat().st_mode) == 0o600
     assert stat.S_IMODE(kept.folder.stat().st_mode) == 0o700
@@ -78,7 +83,7 @@ def test_only_the_owner_may_read_them(kept: KeptDetections):
 def test_neither_pictures_nor_traits_are_in_them(tmp_path: Path):
     sizes = []
     for name, traits in (("without", None), ("with", Traits(1.0, 40.0, 20.0, (1.0, 0.0, 0.0, 0.0)))):
-        known = KeptDetections(tmp_path / name, "a video")
+        known = KeptDetections(tmp_path / name, "a video", lambda: None)
         seen = (replace(one, tracks=tuple(replace(t, traits=traits) for t in one.tracks)) for one in searched())
         list(known.noted(seen, COVER))
         sizes.append(file_of(known).read_bytes())
@@ -114,6 +119,28 @@ def test_what_is_damaged_or_open_to_others_does_not_count(kept: KeptDetections):
     assert kept.replayed(FRAMES, COVER) is None
 
 
+def test_those_of_another_video_do_not_count_under_this_one_s_name(kept: KeptDetections):
+    other = replace(kept, video="another")
+    list(other.noted((replace(seen, tracks=()) for seen in searched()), COVER))
+    ours, theirs = sorted(kept.folder.iterdir(), key=lambda file: -file.stat().st_size)
+    theirs.replace(ours)
+    assert kept.replayed(FRAMES, COVER) is None
+
+
+def test_what_ends_within_an_entry_does_not_count_though_its_sum_is_right(kept: KeptDetections):
+    file = file_of(kept)
+    content = file.read_bytes()
+    for cut in (content[:length] for length in (8, 25, 2000)):
+        file.write_bytes(cut + hashlib.sha256(kept._asked(COVER) + cut).digest())
+        assert kept.replayed(FRAMES, COVER) is None
+
+
+def test_a_folder_that_others_may_write_to_is_refused(kept: KeptDetections):
+    kept.folder.chmod(0o770)
+    with pytest.raises(AnonymizerError, match="others may write to it; give it to yourself alone"):
+        kept.replayed(FRAMES, COVER)
+
+
 @pytest.mark.parametrize("frames", [FRAMES[:3], [*FRAMES, frame_of(FRAMES[0].image, 4)], FRAMES[1:]])
 def test_other_frames_than_those_searched_end_it(kept: KeptDetections, frames: list[Frame]):
     with pytest.raises(AnonymizerError, match="not those of this video"):
@@ -121,7 +148,7 @@ def test_other_frames_than_those_searched_end_it(kept: KeptDetections, frames: l
 
 
 def test_a_search_that_failed_or_was_left_is_not_kept(tmp_path: Path):
-    kept = KeptDetections(tmp_path / "faces", "a video")
+    kept = KeptDetections(tmp_path / "faces", "a video", lambda: None)
     list(kept.noted((replace(seen, failed="failed" * (seen.frame.index == 1)) for seen in searched()), COVER))
     assert kept.replayed(FRAMES, COVER) is None
     left = kept.noted(searched(), COVER)
@@ -130,7 +157,17 @@ def test_a_search_that_failed_or_was_left_is_not_kept(tmp_path: Path):
     assert list(kept.folder.iterdir()) == []
 
 
+def test_a_search_of_what_was_changed_meanwhile_is_not_kept(tmp_path: Path):
+    def changed() -> None:
+        raise SourceError("it changed")
+
+    kept = KeptDetections(tmp_path / "faces", "a video", changed)
+    with pytest.raises(SourceError, match="it changed"):
+        list(kept.noted(searched(), COVER))
+    assert list(kept.folder.iterdir()) == []
+
+
 def test_a_place_that_cannot_be_written_is_said(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(AnonymizerError, match="cannot keep detections"):
-        list(KeptDetections(tmp_path / "file", "a video").noted(searched(), COVER))
+        list(KeptDetections(tmp_path / "file", "a video", lambda: None).noted(searched(), COVER))
