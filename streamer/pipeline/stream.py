@@ -21,6 +21,7 @@ import numpy as np
 
 from streamer.errors import AnonymizerError
 from streamer.faces.center_face import CenterFace
+from streamer.faces.contrast import stretched
 from streamer.faces.detect import LEAST_SCORE, FaceDetector, Scanned
 from streamer.faces.following import Following
 from streamer.faces.rounds import Rounds
@@ -184,7 +185,7 @@ class FaceAnonymizer:
             try:
                 for frame in frames:
                     asked, is_busy = self.settings, self._rounds_in_a_row >= BUSY_ROUNDS
-                    scanned = helper.submit(self.detector.scan, frame.image) if is_busy else None
+                    scanned = helper.submit(self.detector.scan, stretched(frame.image)) if is_busy else None
                     if before is not None:
                         yield before
                     before = frame, asked, scanned
@@ -223,7 +224,8 @@ class FaceAnonymizer:
 
     def _searched(self, frame: Frame, asked: Settings, search: Callable[[Frame], TrackedFrame]) -> TrackedFrame:
         try:
-            return replace(search(frame), asked=asked)
+            seen = search(replace(frame, image=stretched(frame.image)))
+            return replace(seen, frame=frame, asked=asked)
         except Exception as error:  # whatever it was: a frame that was not searched is not shown
             self._rounds.last = -math.inf
             return TrackedFrame(frame, (), starts_scene=False, failed=self._failure(frame, error))

@@ -15,9 +15,12 @@ from streamer.types import Frame, Span, VideoInfo
 if TYPE_CHECKING:
     from streamer.sources.file_source import VideoSource
 
-CONTEXT_SECONDS = COAST_SECONDS  # before and after: a lost face stays covered so long, and so early is a new one
+CONTEXT_SECONDS = COAST_SECONDS  # after it: so early a new face is covered
+LEAD_SECONDS = 2.0  # before it: what is known there of a face counts on, however badly that is seen later
 PLACES = 3  # of a preview
-PAUSE_SECONDS = 2 * CONTEXT_SECONDS  # from one part to the next, so that their contexts do not overlap in time
+PAUSE_SECONDS = (
+    LEAD_SECONDS + CONTEXT_SECONDS
+)  # from one part to the next, so that their contexts do not overlap in time
 
 
 class Excerpts(Wrapper["VideoSource"]):
@@ -53,9 +56,10 @@ class Excerpts(Wrapper["VideoSource"]):
     def _around(self, span: Span, begins: float) -> Iterator[Frame]:
         """Yield the frames in and around a part that begins at a time of the excerpts."""
         base = self.info.time_base
-        context = max(CONTEXT_SECONDS, 1.5 / float(self.info.rate or 25))  # at least one frame
+        least = 1.5 / float(self.info.rate or 25)  # at least one frame
+        lead, context = max(LEAD_SECONDS, least), max(CONTEXT_SECONDS, least)
         if self.info.spans != (span,) or span.start > 0:
-            self._source.skip_to(max(0.0, span.start - context))
+            self._source.skip_to(max(0.0, span.start - lead))
         shift = round(begins / base) - round(span.start / base)
         end = inf if span.end is None else span.end
         for frame in self._source:

@@ -225,7 +225,7 @@ def test_a_part_that_is_lost_is_named_and_what_was_done_of_the_others_is_kept(
     clip = face_clip(tmp_path / "face.mp4", first_picture(portrait_clip), frames=120)
     (tmp_path / "key").write_bytes(bytes(32))
     result = batch(
-        "run", damaged(clip, 0.53, 0.98), "--part-minutes", "0.1", "--out", tmp_path / "out", "--key", tmp_path / "key"
+        "run", damaged(clip, 0.5, 1.0), "--part-minutes", "0.1", "--out", tmp_path / "out", "--key", tmp_path / "key"
     )
     assert result.exit_code == 1
     assert "(in the part from 5.6 s)" in result.stderr

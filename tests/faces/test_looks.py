@@ -4,6 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from streamer import Anonymizer
+from streamer.cli.demo import free_portrait
+from streamer.faces.contrast import stretched
 from streamer.faces.looks import FULL_SIDE, looks, shrunk_views
 from streamer.types import Image
 
@@ -42,3 +45,31 @@ def test_a_small_frame_is_shrunk_in_one_step():
     whole = (0, 0, 640, 480)
     expected = cv2.resize(image, (192, 144), interpolation=cv2.INTER_AREA)
     np.testing.assert_array_equal(shrunk_views(image, [whole])[whole], expected)
+
+
+# Faint pictures
+
+
+@pytest.mark.parametrize(("dark", "levels"), [(0, 4), (0, 9), (240, 12), (120, 10)])
+def test_a_face_of_a_few_grey_levels_is_covered(dark: int, levels: int):
+    portrait = free_portrait().astype(float)
+    faint = np.round(dark + portrait / 255 * (levels - 1)).astype(np.uint8)
+    assert (Anonymizer.load(mode="cover").image(faint) != faint).any(axis=2).mean() > 0.05
+
+
+def test_what_is_not_faint_is_searched_as_it_is():
+    portrait: Image = free_portrait()
+    assert stretched(portrait) is portrait
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_where_there_is_nothing_there_is_nothing_to_stretch(level: int):
+    flat = np.full((48, 64, 3), level, np.uint8)
+    assert (stretched(flat) == flat).all()
+
+
+def test_a_faint_picture_keeps_its_order_of_brightness():
+    ramp = np.repeat(np.arange(100, 108, dtype=np.uint8), 24 * 8 * 3).reshape(64, 24, 3)
+    seen = stretched(ramp)
+    assert np.ptp(seen) > 150
+    assert (np.diff(seen[:, 0, 0].astype(int)) >= 0).all()
