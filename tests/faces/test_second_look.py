@@ -217,6 +217,14 @@ def test_a_pattern_is_not_looked_at_again_at_once_but_soon(found: Face):
     assert looks == [1, 1, 1, 2, 2]
 
 
+def test_what_is_no_head_that_lies_is_not_turned_again_at_once_but_soon(found: Face):
+    network = Fixed(VAGUE)
+    look, pattern = SecondLook(network), replace(found, mesh=None, score=0.6)  # type: ignore[arg-type]
+    for seconds in (0.0, 0.1, 0.15, 0.2, 0.3):
+        look(PATTERN, [pattern], known=[], seconds=seconds)
+    assert (network.tilts.count(0.0), network.tilts.count(180.0)) == (5, 2)
+
+
 @pytest.mark.parametrize("better", [{"score": 0.55}, {"box": np.array([5, 5, 100, 100], np.float32)}])
 def test_where_there_was_nothing_a_better_detection_or_one_beside_it_is_looked_at(found: Face, better: dict[str, Any]):
     network = Fixed(0.0)
