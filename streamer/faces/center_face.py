@@ -104,22 +104,27 @@ class CenterFace:
         whole = (c for c in _peaks(heat, size, offset, points) if not _is_cut(c.box, shape, ends))
         return [_in_image(c, scale, (x1, y1)) for c in whole]
 
-    def likeness(self, image: Image, box: Floats, tilt: float = 0.0) -> float:
+    def likeness(self, image: Image, box: Floats, tilt: float = 0.0, *, least: float = 0.0) -> float:
         """Return how like a face what is in `box` is, 0 to 1: the geometric mean of the heat at two scales.
 
         Args:
             image: `(H, W, 3)` uint8 RGB.
             box: `(4,)` `x1, y1, x2, y2` in pixels.
             tilt: Degrees by which to turn it back; few faces are known that lie on their side.
+            least: What is worth knowing: 0 where the small scale, a quarter of the time, tells that it is less.
 
         Raises:
             AnonymizerError: When MediaPipe or OpenCV fails.
         """
+        likeness = 1.0
         try:
-            heats = [self._heat(turned(image, box, reach, tilt), reach, side) for reach, side in GLANCES]
+            for reach, side in GLANCES:
+                likeness *= self._heat(turned(image, box, reach, tilt), reach, side) ** (1 / len(GLANCES))
+                if likeness < least:  # no heat is above 1
+                    return 0.0
         except cv2.error as error:
             raise AnonymizerError(f"CenterFace did not run: {str(error).splitlines()[0]}") from error
-        return float(math.prod(heats) ** (1 / len(heats)))
+        return likeness
 
     def _heat(self, square: Image, reach: float, side: int) -> float:
         """Return the highest heat near the middle of a picture that is `reach` times as large as the face."""
@@ -182,11 +187,11 @@ def turned(image: Image, box: Floats, reach: float, tilt: float) -> Image:
     """
     centre = np.clip((box[:2] + box[2:]) / 2, 0, np.array(image.shape[1::-1]) - 1)
     half = max(1.0, reach / 2 * float((box[2:] - box[:2]).max()))
-    wide = half * math.sqrt(2) if tilt else half
+    wide = half * math.sqrt(2) if tilt % 90 else half
     low = np.floor(centre - wide).astype(int)
     square = _within(image, low, 2 * math.ceil(wide))
-    if not tilt:
-        return square
+    if not tilt % 90:
+        return np.ascontiguousarray(np.rot90(square, round(tilt / 90)))
     side = 2 * math.ceil(half)
     turn = cv2.getRotationMatrix2D((square.shape[1] / 2, square.shape[0] / 2), tilt, 1.0)
     turn[:, 2] += (side - square.shape[0]) / 2

@@ -269,6 +269,7 @@ class FaceAnonymizer:
 
     def _look(self, frame: Frame) -> TrackedFrame:
         faces = self._small.in_picture(frame.image, self.detector(frame.image), self.detector)
+        faces = self._look_again.in_picture(frame.image, faces)
         return TrackedFrame(frame, tuple(alone(faces, self._start_score)), starts_scene=True)
 
     def _described(self, seen: TrackedFrame) -> TrackedFrame:

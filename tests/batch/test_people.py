@@ -225,10 +225,10 @@ def test_a_part_that_is_lost_is_named_and_what_was_done_of_the_others_is_kept(
     clip = face_clip(tmp_path / "face.mp4", first_picture(portrait_clip), frames=120)
     (tmp_path / "key").write_bytes(bytes(32))
     result = batch(
-        "run", damaged(clip, 0.5, 1.0), "--part-minutes", "0.1", "--out", tmp_path / "out", "--key", tmp_path / "key"
+        "run", damaged(clip, 0.47, 1.0), "--part-minutes", "0.1", "--out", tmp_path / "out", "--key", tmp_path / "key"
     )
     assert result.exit_code == 1
-    assert "(in the part from 5.6 s)" in result.stderr
+    assert "(in the part from 4.8 s)" in result.stderr
     assert [record["kind"] for record in records(tmp_path / "out")] == ["archive", "source", "part", "failed"]
     assert files_below(tmp_path / "out") == [".veil-parts/broken.mp4/00000.mp4", "manifest.jsonl"]
 

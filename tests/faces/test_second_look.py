@@ -10,7 +10,7 @@ import pytest
 
 from streamer.faces.center_face import CenterFace
 from streamer.faces.detect import FaceDetector
-from streamer.faces.second_look import LIKE, MAX_LOOKS, NOTHING, SURELY, VAGUE, SecondLook
+from streamer.faces.second_look import LIKE, LYING, MAX_LOOKS, NOTHING, QUARTERS, SURELY, VAGUE, SecondLook
 from streamer.types import Face, Floats, Image
 
 PATTERN = np.repeat(np.random.default_rng(0).integers(0, 255, (480, 480, 1), np.uint8), 3, axis=2)
@@ -18,14 +18,24 @@ SIDE = 480
 
 
 class Fixed:
-    """Stands for the network: has one opinion, and remembers the boxes that it was asked about."""
+    """Stands for the network: has one opinion, and remembers by how much it was asked to turn."""
 
     def __init__(self, likeness: float) -> None:
-        self.value, self.boxes = likeness, list[Floats]()
+        self.value, self.tilts = likeness, list[float]()
 
-    def likeness(self, image: Image, box: Floats, tilt: float = 0.0) -> float:
-        self.boxes.append(box)
+    def likeness(self, image: Image, box: Floats, tilt: float = 0.0, *, least: float = 0.0) -> float:
+        self.tilts.append(tilt)
         return self.value
+
+
+class Lying:
+    """Stands for the network: finds one likeness in what is upright, and another in what lies on its side."""
+
+    def __init__(self, upright: float, lying: float) -> None:
+        self.upright, self.lying = upright, lying
+
+    def likeness(self, image: Image, box: Floats, tilt: float = 0.0, *, least: float = 0.0) -> float:
+        return self.lying if tilt == 90.0 else self.upright
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +105,53 @@ def test_a_head_that_lies_is_looked_at_upright(second_look: SecondLook, picture:
     assert face.is_verified
 
 
+@pytest.mark.parametrize("degrees", [90, 135, 180, 225, -90])
+@pytest.mark.parametrize("score", [0.35, 0.49, 0.65])
+def test_a_head_that_lies_or_hangs_is_known_wherever_the_detector_puts_its_eyes(
+    second_look: SecondLook, picture: Image, found: Face, degrees: float, score: float
+):
+    image, lying = turned(picture, found, degrees)
+    upright = lying.box[:2] + (found.landmarks - found.box[:2])
+    (face,) = second_look(image, [replace(lying, landmarks=upright, mesh=None, score=score)], known=[], seconds=0.0)
+    assert face.score >= 0.5
+    assert face.is_verified
+
+
+def test_what_is_a_little_like_a_face_turned_on_its_side_is_none(found: Face):
+    doubted = replace(found, mesh=None, score=0.45)
+    assert SecondLook(Lying(0.0, LYING - 0.01))(PATTERN, [doubted], known=[], seconds=0.0) == []  # type: ignore[arg-type]
+    (agreed,) = SecondLook(Lying(0.0, LYING))(PATTERN, [doubted], known=[], seconds=0.0)  # type: ignore[arg-type]
+    assert agreed.score == 0.5
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180])
+def test_in_a_picture_a_doubted_head_becomes_sure_however_it_lies(
+    second_look: SecondLook, picture: Image, found: Face, degrees: float
+):
+    image, lying = turned(picture, found, degrees)
+    (face,) = second_look.in_picture(image, [replace(lying, mesh=None, score=0.4)])
+    assert face.score == 0.5
+
+
+def test_in_a_picture_nothing_counts_less_for_a_second_look(second_look: SecondLook, found: Face):
+    faces = [replace(found, mesh=None, score=score) for score in (0.9, 0.5, 0.4)]
+    assert second_look.in_picture(PATTERN, faces) == faces
+
+
+def test_a_likeness_below_what_is_worth_knowing_is_0_and_any_other_is_exact(
+    network: CenterFace, picture: Image, found: Face
+):
+    assert 0 < network.likeness(PATTERN, found.box) < LIKE
+    assert network.likeness(PATTERN, found.box, least=LIKE) == 0
+    assert network.likeness(picture, found.box, least=LIKE) == network.likeness(picture, found.box) > LIKE
+
+
+def test_what_is_like_a_face_as_it_is_is_not_turned(found: Face):
+    network = Fixed(LIKE)
+    SecondLook(network)(PATTERN, [found], known=[], seconds=0.0)  # type: ignore[arg-type]
+    assert network.tilts == [0.0]
+
+
 def test_a_mesh_on_a_head_that_hangs_upside_down_is_no_mistake(second_look: SecondLook, picture: Image, found: Face):
     image, hanging = turned(picture, found, 180)
     upright = replace(hanging, landmarks=found.landmarks)  # the mesh model does not notice
@@ -120,7 +177,7 @@ def test_where_a_face_is_known_nobody_looks_again(found: Face):
     moved = replace(found, box=found.box + 0.2 * found.size)
     weak = replace(found, mesh=None, score=0.31)
     assert SecondLook(network)(PATTERN, [weak], known=[moved], seconds=0.0) == [weak]  # type: ignore[arg-type]
-    assert network.boxes == []
+    assert network.tilts == []
 
 
 def test_there_is_an_end_to_looking_and_what_is_left_stays_as_it_is(found: Face):
@@ -128,7 +185,7 @@ def test_there_is_an_end_to_looking_and_what_is_left_stays_as_it_is(found: Face)
     step = np.float32(2 * found.size)
     faces = [replace(found, box=found.box + n * step) for n in range(MAX_LOOKS + 1)]
     kept = SecondLook(network)(PATTERN, faces, known=[], seconds=0.0)  # type: ignore[arg-type]
-    assert len(network.boxes) == 2 * MAX_LOOKS  # as they are, and upside down
+    assert network.tilts == [0.0, *QUARTERS] * MAX_LOOKS
     assert kept == faces[MAX_LOOKS:]
 
 
@@ -156,8 +213,16 @@ def test_a_pattern_is_not_looked_at_again_at_once_but_soon(found: Face):
     looks = []
     for seconds in (0.0, 0.1, 0.15, 0.2, 0.3):
         assert look(PATTERN, [pattern], known=[], seconds=seconds) == []
-        looks.append(len(network.boxes))
+        looks.append(network.tilts.count(0.0))
     assert looks == [1, 1, 1, 2, 2]
+
+
+def test_what_is_no_head_that_lies_is_not_turned_again_at_once_but_soon(found: Face):
+    network = Fixed(VAGUE)
+    look, pattern = SecondLook(network), replace(found, mesh=None, score=0.6)  # type: ignore[arg-type]
+    for seconds in (0.0, 0.1, 0.15, 0.2, 0.3):
+        look(PATTERN, [pattern], known=[], seconds=seconds)
+    assert (network.tilts.count(0.0), network.tilts.count(180.0)) == (5, 2)
 
 
 @pytest.mark.parametrize("better", [{"score": 0.55}, {"box": np.array([5, 5, 100, 100], np.float32)}])
@@ -166,4 +231,4 @@ def test_where_there_was_nothing_a_better_detection_or_one_beside_it_is_looked_a
     look, pattern = SecondLook(network), replace(found, mesh=None, score=0.4)  # type: ignore[arg-type]
     for seconds, face in ((0.0, pattern), (0.1, replace(pattern, **better))):
         look(PATTERN, [face], known=[], seconds=seconds)
-    assert len(network.boxes) == 2
+    assert network.tilts.count(0.0) == 2

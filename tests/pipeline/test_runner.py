@@ -59,6 +59,9 @@ class Agreeing:
     def __call__(self, image: Image, faces: Sequence[Face], *, known: Sequence[Face], seconds: float) -> list[Face]:
         return list(faces)
 
+    def in_picture(self, image: Image, faces: Sequence[Face]) -> list[Face]:
+        return list(faces)
+
 
 @dataclass
 class Still:
