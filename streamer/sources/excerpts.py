@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 CONTEXT_SECONDS = COAST_SECONDS  # after it: so early a new face is covered
 LEAD_SECONDS = 2.0  # before it: what is known there of a face counts on, however badly that is seen later
 PLACES = 3  # of a preview
-PAUSE_SECONDS = (
-    LEAD_SECONDS + CONTEXT_SECONDS
-)  # from one part to the next, so that their contexts do not overlap in time
+PAUSE_SECONDS = LEAD_SECONDS + CONTEXT_SECONDS  # from one part to the next: what is around them does not overlap
 
 
 class Excerpts(Wrapper["VideoSource"]):
