@@ -32,6 +32,7 @@ MOTION = 8.0  # grey levels, of the mean of a cell: noise stays below
 SWEPT = 0.2  # share of the cells: when more move at once, it is the camera that does, which tells nothing
 BODY = np.array([2.5, 4.5])  # face sizes from the middle of a face, to the sides and down: where its body moves
 ABOVE = 1.5  # the same upwards: hair, hats, hands
+BROAD = 5  # cells: what changes beside a known face by less is its own body, which moves
 OWN = 0.3  # face sizes around a face that are its own, whatever happens there suddenly
 BORDER = 4  # cells along the sides and the top, over which others come into the picture
 AROUND = 1.0  # face sizes around a doubted face in which it is looked for
@@ -106,7 +107,8 @@ class Rounds:
         if seconds - self.last + self._step > pause + 1e-6:
             self._begin(seconds, cells, turn)
             return None
-        sudden = _without_faces(_sudden(cells, before, turn), known)
+        sudden = _sudden(cells, before, turn)
+        sudden = _without_bodies(sudden.copy(), known) | _without_edges(_without_faces(sudden, known))
         some = self._in_doubt(cells, self._reference, sudden, seconds, known=known, doubted=doubted)
         shakes = any(np.linalg.norm(self._astray) > UNSTEADY * face.size for face in known)
         if len(some) == len(self._looks) or shakes:
@@ -207,6 +209,12 @@ def _without_faces(moving: Mask, known: Sequence[Face]) -> Mask:
         x1, y1, x2, y2 = (max(0, round(float(v) / CELL)) for v in face.box + reach)
         moving[y1:y2, x1:x2] = False
     return moving
+
+
+def _without_edges(moving: Mask) -> Mask:
+    """Return what of `moving` is as broad as a face: where a body moves its edges do, and what is between hardly."""
+    broad = cv2.morphologyEx(moving.astype(np.uint8), cv2.MORPH_OPEN, np.ones((BROAD, BROAD), np.uint8))
+    return np.asarray(broad, np.bool_)
 
 
 def _in(moving: Mask, view: View) -> bool:

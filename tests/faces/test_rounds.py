@@ -101,7 +101,7 @@ def test_where_somebody_is_who_was_not_there_a_frame_before_it_is_looked_at_at_o
 
 
 def test_so_it_is_beside_a_known_face_and_before_its_body():
-    still, moved = [scene(SMALL)] * 3, with_something(scene(SMALL), 180, 150, 32)
+    still, moved = [scene(SMALL)] * 3, with_something(scene(SMALL), 184, 152, 48)
     assert list(taken([*still, moved], delay=0.5, known=[face(160, 80, 40)])) == [None, [], [], None]
     blink = with_something(scene(SMALL), 152, 72, 16)
     assert list(taken([*still, blink], delay=0.5, known=[face(160, 80, 40)])) == [None, [], [], []]
