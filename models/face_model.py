@@ -109,14 +109,15 @@ class Sighting:
         meshes: `(N, 468, 3)` in any unit, where they are known.
         embeddings: `(N, E)` unit, of the recogniser that we ship, where there is one.
         attributes: Sex, age, skin tone and ancestry, where somebody looked.
-        is_hard: Whether strangers who suit were all too like: then others will do.
+        leniency: How little strangers may suit for being less like: 0 as a rule, 1 where all who suit are too like, 2
+            where those are as well.
     """
 
     crops: Tensor
     meshes: Tensor | None = None
     embeddings: Tensor | None = None
     attributes: Attributes | None = None
-    is_hard: bool = False
+    leniency: int = 0
 
 
 class FaceModel(nn.Module, ABC):

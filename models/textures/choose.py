@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from models.textures.textures import Textures
 
 LEAST, MOST = 24, 96  # strangers among whom is chosen: where nothing is known of their likeness, and where it is
-LIKENESS_OF_MISFIT = 0.3  # cosine that somebody may be more like the person than another who suits less by one ...
-HARD = 0.12  # ... and the same where all who suit are too like
+LIKENESS_OF_MISFIT = (0.3, 0.12, 0.02)  # cosine that somebody may be more like who suits better by one, by leniency
 MOST_LIKE = 0.1  # cosine of features: who is more like the person is left out, if others are there
 SHAPE = 0.5  # weight of the cosine of features: embeddings are of strangers as drawn, and foretell more
 YEARS = (3.0, 0.12)  # off in age that nobody sees: at birth, and what each year of age adds
@@ -45,8 +44,7 @@ def choose(model: Textures, sighting: Sighting, seeds: Tensor) -> Tensor:
         seeds: `(N,)` non-negative int64, one per person and key; of one person any number, for as many strangers.
     """
     unsuited = misfit(model, sighting) + _unfitting(model, sighting) + _browed(model, sighting)  # (N, B)
-    cost = (HARD if sighting.is_hard else LIKENESS_OF_MISFIT) * unsuited
-    cost = cost + LIKENESS_OF_MISFIT * conflict(model, sighting)
+    cost = LIKENESS_OF_MISFIT[sighting.leniency] * unsuited + LIKENESS_OF_MISFIT[0] * conflict(model, sighting)
     candidates = [_candidates(*row) for row in zip(cost, _likeness(model, sighting), strict=True)]
     if len(candidates) == 1:
         candidates *= len(seeds)

@@ -12,9 +12,13 @@ EYE_TONE = 0.35  # share of a change of skin colour that the eyes go along with:
 FINE, PORES = 0.006, 0.045  # of the side: pores and hairs are finer; logarithm: they are no stronger than this
 BROAD, LINES = 0.02, 0.08  # the same of lines
 FAINT = 0.03  # logarithm: what is darker by less is no line
+LINED = (
+    35.0,
+    60.0,
+)  # years: up to the first nobody has lines of the donor of skin, who may smile; from the second, all
 
 
-def compose(upper: Floats, lower: Floats, skin: Floats, regions: Regions) -> Floats:
+def compose(upper: Floats, lower: Floats, skin: Floats, regions: Regions, *, age: float) -> Floats:
     """Return the detail of a stranger, `(S, S, 3)`.
 
     Args:
@@ -22,16 +26,19 @@ def compose(upper: Floats, lower: Floats, skin: Floats, regions: Regions) -> Flo
         lower: The same of nose and mouth.
         skin: Of the donor of all else.
         regions: At S.
+        age: Years, of the stranger.
     """
+    young, old = LINED
+    lined = float(np.clip((age - young) / (old - young), 0.0, 1.0))
     inner = upper + regions.below[..., None] * (lower - upper)
-    blank = _blank(np.asarray(skin.mean(axis=-1), np.float32))[..., None]
+    blank = _blank(np.asarray(skin.mean(axis=-1), np.float32), lined)[..., None]
     return np.asarray(blank + regions.inner[..., None] * (inner - blank), np.float32)
 
 
-def _blank(grey: Floats) -> Floats:
-    """Return pores and lines of skin `(S, S)`, and none of its blotches: those suit their own face alone."""
+def _blank(grey: Floats, lined: float) -> Floats:
+    """Return pores and a share of the lines of skin `(S, S)`, and no blotches: those suit their own face alone."""
     pores, lines = (cv2.GaussianBlur(grey, (0, 0), scale * len(grey)) for scale in (FINE, BROAD))
-    return _held(grey - pores, PORES) + _held(np.minimum(pores - lines + FAINT, 0), LINES)
+    return _held(grey - pores, PORES) + np.float32(lined) * _held(np.minimum(pores - lines + FAINT, 0), LINES)
 
 
 def _held(values: Floats, most: float) -> Floats:

@@ -21,7 +21,7 @@ SKIN_ANCESTRY = 0.5  # of what another ancestry costs: skin tells it by its tone
 LOWER_TONE = 24.0  # the same for nose and mouth
 BEARD_APART = 0.05  # logarithm: the skin around may differ from the inner face by so much of a beard
 RECOLOURED = 25.0  # degrees: lips and lids of a darker or fairer face go ill with a skin farther off
-CHANCE, LOWER_CHANCE, SKIN_CHANCE = 1.2, 2.5, 6.0  # of the cost, at random: or the best donor would be in everybody
+CHANCE, LOWER_CHANCE, SKIN_CHANCE = 1.2, 2.5, 3.0  # of the cost, at random: or the best donor would be in everybody
 
 
 @dataclass(frozen=True)

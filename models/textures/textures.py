@@ -211,7 +211,7 @@ class Textures(TextureModel):
         self, pseudonym: int, detail: Callable[[int], Floats], light: Floats, regions: Regions
     ) -> npt.NDArray[np.uint8]:
         upper, lower, skin, colour = self.recipes[pseudonym].tolist()
-        composed = compose(detail(upper), detail(lower), detail(skin), regions)
+        composed = compose(detail(upper), detail(lower), detail(skin), regions, age=float(self.age[pseudonym]))
         colours = self.colours[[colour, upper]].cpu().numpy()
         return np.asarray(coloured(composed, colours[0], colours[1], light, regions) + 0.5, np.uint8)
 

@@ -90,7 +90,7 @@ def _crops(sources: list[str], out: Path, *, align: str, size: int, flat: bool) 
 
     template = DEFAULT_TEMPLATE
     if align == "template":
-        template = face_alone(load_face_model("default").template, light="even" if flat else "kept")
+        template = face_alone(load_face_model("linear-refined").template, light="even" if flat else "kept")
     return extract_crops(named_frames(sources), out, template=template, crop_size=size)
 
 
@@ -220,7 +220,7 @@ def train_linear(
     minutes: Minutes = None,
     tensorboard: TensorBoard = False,
 ) -> None:
-    """Train `linear-refined`, the default model."""
+    """Train `linear-refined`, which hides more and looks less real than the default."""
     with errors_in_one_line(), files_may_be_wrong():
         from models.training.train_linear import LinearTrainConfig, train
 

@@ -183,7 +183,7 @@ class Pseudonyms:
                 part = slice(row, row + 1)
                 embedding = None if embeddings is None else embeddings[part]
                 rejected = self._rejected.get(person, ())
-                seen = Sighting(crops[part], meshes[part], embedding, self._attributes(track), is_hard=bool(rejected))
+                seen = Sighting(crops[part], meshes[part], embedding, self._attributes(track), min(len(rejected), 1))
                 seed = pseudonym_seed(self._key, stream=self._stream, person=person) + len(rejected)
                 suiting = self._suiting(seen, seed, image, track, try_on, offered=offered, rejected=rejected)
                 stranger = self._pick(suiting, seed, kept)
@@ -212,13 +212,13 @@ class Pseudonyms:
             return self._others(seen, seeds, rejected)[:1]
         seeds = [seed + TRIES_APART * n for n in range(2 * offered)]
         suit = self._others(seen, seeds[:offered], rejected)
-        hard = self._others(replace(seen, is_hard=True), seeds[offered:], rejected)
-        foretold = self._foretold(seen, suit + hard)
+        other = self._others(replace(seen, leniency=seen.leniency + 1), seeds[offered:], rejected)
+        foretold = self._foretold(seen, suit + other)
         if self._is_live and foretold:
             return sorted(foretold, key=foretold.__getitem__)
-        suit, hard = (sorted(some, key=lambda stranger: foretold.get(stranger, 0.0)) for some in (suit, hard))
+        suit, other = (sorted(some, key=lambda stranger: foretold.get(stranger, 0.0)) for some in (suit, other))
         tried = self._tried(seen, suit[:TRIED], track, try_on)
-        more = [stranger for stranger in hard if stranger not in tried][:TRIED]
+        more = [stranger for stranger in other if stranger not in tried][:TRIED]
         if more and min(one.likeness for one in tried.values()) > ALL_LIKE:
             tried |= self._tried(seen, more, track, try_on)
         shortlist = sorted(tried, key=lambda stranger: tried[stranger].likeness)[:SHORTLIST]

@@ -91,7 +91,7 @@ def test_an_expression_passes_whoever_the_person_becomes(shape: FaceShape) -> No
 
 
 def test_the_outline_moves_less_than_the_features() -> None:
-    template = torch.tensor(load_face_model("default").template.points)
+    template = torch.tensor(load_face_model("linear-refined").template.points)
     free = freedom(template)
     torch.testing.assert_close(free[list(FACE_OVAL)], torch.full((36,), OUTLINE_FREEDOM))
     assert free[NOSE_TIP] == 1
@@ -100,7 +100,7 @@ def test_the_outline_moves_less_than_the_features() -> None:
 
 def test_the_fit_finds_what_tells_people_apart_and_not_their_posture() -> None:
     torch.manual_seed(0)
-    template = torch.tensor(load_face_model("default").template.points)
+    template = torch.tensor(load_face_model("linear-refined").template.points)
     mean = torch.nn.functional.pad(template, (0, 1)) + torch.nn.functional.pad(0.2 * torch.rand(MESH_POINTS, 1), (2, 0))
     who, smile = torch.randn(2, 400, 1)
     ways = torch.linalg.qr(torch.cat([motions(mean - mean.mean(0)), torch.randn(2, 3 * MESH_POINTS)]).T).Q[:, 7:].T

@@ -11,7 +11,7 @@ from models.registry import load_face_model
 from streamer.render.align import OVAL, MeshAligner, SimilarityAligner, delaunay, grown, outline, thin, umeyama
 from streamer.types import Face, Floats
 
-TEMPLATE = np.array(load_face_model("default").template.points, np.float32)
+TEMPLATE = np.array(load_face_model("linear-refined").template.points, np.float32)
 
 
 def face_of(mesh: Floats) -> Face:

@@ -121,17 +121,17 @@ def test_nobody_is_tried_on_twice_where_there_is_nobody_else(
 def test_where_all_who_suit_are_like_the_person_others_are_tried_on_as_well(
     model: LinearRefined, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[bool] = []
+    asked: list[int] = []
     pseudonyms_of = model.pseudonyms
 
     def noted(sighting: Sighting, seeds: Tensor) -> Tensor:
-        asked.append(sighting.is_hard)
+        asked.append(sighting.leniency)
         return pseudonyms_of(sighting, seeds)
 
     monkeypatch.setattr(model, "pseudonyms", noted)
     (place,) = taken(model, kept=4, blue=(TRIED + 3,))
     assert place == TRIED + 3
-    assert asked[:2] == [False, True]
+    assert asked[:2] == [0, 1]
 
 
 def test_a_stranger_who_is_refused_does_not_come_again_while_there_are_others(model: LinearRefined) -> None:

@@ -79,7 +79,7 @@ def test_without_a_single_face_it_says_so_and_writes_nothing(tmp_path: Path) -> 
     cv2.imwrite(str(folder / "empty.png"), np.full((200, 200, 3), 90, np.uint8))
     frames = named_frames([str(folder)])
     with pytest.raises(SourceError, match="no face"):
-        list(extract(frames, tmp_path / "out", template=load_face_model("default").template, crop_size=128))
+        list(extract(frames, tmp_path / "out", template=load_face_model("linear-refined").template, crop_size=128))
     assert not (tmp_path / "out").exists()
 
 
@@ -133,7 +133,7 @@ def test_a_source_that_breaks_leaves_no_tar(tmp_path: Path) -> None:
 
 
 def test_a_mesh_crop_is_face_alone_and_carries_its_template(tmp_path: Path) -> None:
-    template = dataclasses.replace(load_face_model("default").template, around="filled", light="even")
+    template = dataclasses.replace(load_face_model("linear-refined").template, around="filled", light="even")
     painted = np.ascontiguousarray(cv2.imread(str(HOPPER))[..., ::-1])
     plain = painted.copy()
     painted[:60] = (0, 255, 0)  # the background above the head
@@ -163,7 +163,7 @@ def test_what_crops_look_like_is_in_the_tar(crops_tar: Path) -> None:
 def test_crops_of_two_templates_do_not_mix(tmp_path: Path, crops_tar: Path) -> None:
     tar, image = tmp_path / "mesh.tar", np.ascontiguousarray(cv2.imread(str(HOPPER))[..., ::-1])
     frame = Frame(image, index=0, pts=0, time_base=Fraction(1))
-    list(extract_crops([("a", frame)], tar, template=load_face_model("default").template, crop_size=32))
+    list(extract_crops([("a", frame)], tar, template=load_face_model("linear-refined").template, crop_size=32))
     with pytest.raises(ValueError, match="one template"):
         open_crops([tar, crops_tar], 32)
 

@@ -57,7 +57,7 @@ def test_a_beard_does_not_end_around_the_mouth(donors: Donors, recipes: list[Rec
 def test_parts_come_from_the_donors_they_should(donors: Donors) -> None:
     regions: Regions = make_regions(POINTS, 96)
     one, two, blank = (np.full((96, 96, 3), value, np.float32) for value in (1.5, 0.5, 0.02))
-    mixed = compose(one, two, blank, regions)
+    mixed = compose(one, two, blank, regions, age=60.0)
     assert mixed[regions.eyes > 0.95].mean() == pytest.approx(1.5, abs=0.05)
     assert mixed[regions.brows * regions.core > 0.95].mean() > 1.2
     assert mixed[regions.lips > 0.95].mean() == pytest.approx(0.5, abs=0.01)
@@ -67,7 +67,7 @@ def test_parts_come_from_the_donors_they_should(donors: Donors) -> None:
 def test_no_seam_crosses_the_nose(donors: Donors) -> None:
     regions: Regions = make_regions(POINTS, 96)
     one, two = (np.full((96, 96, 3), value, np.float32) for value in (0.0, 1.0))
-    down = compose(one, two, one, regions)[:, 48, 0]
+    down = compose(one, two, one, regions, age=60.0)[:, 48, 0]
     assert np.abs(np.diff(down)).max() < 0.25
     assert down[: int(96 * POINTS[145, 1])].max() < 0.01
     assert down[int(96 * POINTS[4, 1])] > 0.95
@@ -78,7 +78,7 @@ def test_hairs_and_pores_are_of_one_donor() -> None:
     regions: Regions = make_regions(POINTS, 96)
     chance = np.random.default_rng(0)
     one, two = (chance.normal(0, 1, (96, 96, 3)).astype(np.float32) for _ in range(2))
-    mixed = compose(one, two, np.zeros_like(one), regions)
+    mixed = compose(one, two, np.zeros_like(one), regions, age=60.0)
     nose = (regions.lower > 0.95) & (regions.below > 0.95)
     for where, own, other in ((regions.eyes > 0.95, one, two), (nose, two, one)):
         assert np.corrcoef(mixed[where].ravel(), own[where].ravel())[0, 1] > 0.95
@@ -89,7 +89,7 @@ def test_no_shade_of_the_donor_of_skin_ends_at_an_edge() -> None:
     """What is held down is held down softly: a plateau would have an outline."""
     regions: Regions = make_regions(POINTS, 96)
     ramp = np.broadcast_to(np.linspace(0, -0.6, 96, dtype=np.float32)[:, None, None], (96, 96, 3)).copy()
-    around = compose(np.zeros_like(ramp), np.zeros_like(ramp), ramp, regions)[:, 2, 0]
+    around = compose(np.zeros_like(ramp), np.zeros_like(ramp), ramp, regions, age=60.0)[:, 2, 0]
     steps = np.abs(np.diff(around))
     assert around.min() > -0.06
     assert np.abs(np.diff(steps)).max() < 0.004
@@ -102,11 +102,21 @@ def test_of_the_skin_around_pores_and_lines_stay_and_blotches_do_not() -> None:
     skin[4::8, 300:316:4] = -0.02  # pores
     y, x = np.mgrid[:320, :320]
     skin[..., 0] += 0.1 * np.exp(-((y - 200) ** 2 + (x - 12) ** 2) / 2 / 8**2)  # a red blotch
-    around = compose(np.zeros_like(skin), np.zeros_like(skin), skin, regions)
+    around = compose(np.zeros_like(skin), np.zeros_like(skin), skin, regions, age=60.0)
     assert around[20, 160].max() < -0.04
     assert around[4::8, 300:316:4].max() < -0.005
     assert np.abs(around[180:220, 2:30]).max() < 0.005
     assert (around == around[..., :1]).all()
+
+
+def test_the_young_have_no_lines_of_another() -> None:
+    regions: Regions = make_regions(POINTS, 320)
+    skin = np.zeros((320, 320, 3), np.float32)
+    skin[18:24, 100:220] = -0.3  # a crease
+    skin[4::8, 300:316:4] = -0.02  # pores
+    young, grown, old = (compose(0 * skin, 0 * skin, skin, regions, age=age) for age in (30.0, 47.0, 65.0))
+    assert young[21, 160].max() > grown[21, 160].max() + 0.02 > old[21, 160].max() + 0.04
+    assert young[4::8, 300:316:4].max() < -0.005
 
 
 def test_nobody_is_one_donor_alone(recipes: list[Recipe]) -> None:

@@ -72,7 +72,7 @@ def write_faces(folder: Path) -> None:
     valid = np.ones((FACES, SIZE, SIZE), bool)
     valid[:, :2] = False
     grids = np.stack(np.meshgrid(np.linspace(-1.3, 1.3, 112), np.linspace(-1.3, 1.3, 112)), -1)
-    template = np.array(load_face_model("default").template.points, np.float32)
+    template = np.array(load_face_model("linear-refined").template.points, np.float32)
     arrays = {
         "crops": np.repeat(np.clip(crops, 0, 255)[..., None], 3, 3).astype(np.uint8),
         "valid": np.packbits(valid.reshape(FACES, -1), axis=1),

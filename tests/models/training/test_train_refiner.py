@@ -24,7 +24,7 @@ def teacher(tmp_path: Path) -> LinearRefined:
         crop_size=SIZE, linear_size=16, components=16, identity_directions=4, strangers=10, widths=(8, 8, 8), detail=8,
         linear_values=3 * 16 * 16,
     )  # fmt: skip
-    made = LinearRefined(sizes, load_face_model("default").template)
+    made = LinearRefined(sizes, load_face_model("linear-refined").template)
     made.inside[:] = True
     made.mean.normal_(std=0.3)
     made.basis[:] = torch.linalg.qr(torch.randn(made.basis.shape[1], 16)).Q.T
