@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.face_model import DEFAULT_TEMPLATE, Sighting, prepare
+from models.face_model import DEFAULT_TEMPLATE, Attributes, Sighting, prepare
 from models.linear_refined import KEPT, NEAR, LinearRefined, LinearRefinedConfig, spread_out
 from models.registry import load_face_model
 
@@ -127,6 +127,24 @@ def test_of_two_strangers_equally_unlike_the_one_that_suits_is_taken(model: Line
     model.stranger_attributes[5:17] = suited + 0.1
     chosen = model.pseudonyms(Sighting(crops.expand(12, -1, -1, -1)), torch.arange(12))
     assert sorted(chosen.tolist()) == list(range(5, 17))
+
+
+@pytest.mark.parametrize("sex", [-3.0, 3.0])
+@pytest.mark.parametrize("years", [4.0, 30.0, 70.0])
+def test_nobody_becomes_somebody_of_the_other_sex_or_another_age(sex: float, years: float) -> None:
+    """Whatever their latents say of it: of a dozen faces that are noise, the classifier knows."""
+    shipped = load_face_model("linear-refined")
+    assert isinstance(shipped, LinearRefined)
+    torch.manual_seed(0)
+    crops = shipped.decode(0.5 * torch.randn(12, 1, shipped.config.components)[:, 0]).repeat_interleave(2, 2)
+    each = torch.ones(12)
+    person = Sighting(crops.repeat_interleave(2, 3), attributes=Attributes(sex * each, years * each, 0 * each))
+    chosen = shipped.pseudonyms(person, torch.arange(12))
+    female, old = shipped.stranger_attributes[chosen, :2].T
+    usual = 1.46 * torch.log(torch.tensor(years + 5)) - 5.22
+    assert ((female > 0) == (sex < 0)).float().mean() > 0.9
+    assert (old - usual).abs().median() < 1.5
+    assert (old - usual).abs().max() < 2.0
 
 
 def test_shape_and_embedding_count_in_who_is_like_whom(model: LinearRefined) -> None:
