@@ -12,10 +12,7 @@ EYE_TONE = 0.35  # share of a change of skin colour that the eyes go along with:
 FINE, PORES = 0.006, 0.045  # of the side: pores and hairs are finer; logarithm: they are no stronger than this
 BROAD, LINES = 0.02, 0.08  # the same of lines
 FAINT = 0.03  # logarithm: what is darker by less is no line
-LINED = (
-    35.0,
-    60.0,
-)  # years: up to the first nobody has lines of the donor of skin, who may smile; from the second, all
+LINED = (35.0, 60.0)  # years: the young have no lines of the donor of skin, who may smile; from the second on all
 
 
 def compose(upper: Floats, lower: Floats, skin: Floats, regions: Regions, *, age: float) -> Floats:

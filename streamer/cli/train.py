@@ -220,7 +220,7 @@ def train_linear(
     minutes: Minutes = None,
     tensorboard: TensorBoard = False,
 ) -> None:
-    """Train `linear-refined`, which hides more and looks less real than the default."""
+    """Train `linear-refined`, the default model."""
     with errors_in_one_line(), files_may_be_wrong():
         from models.training.train_linear import LinearTrainConfig, train
 

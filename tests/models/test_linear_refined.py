@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from models.face_model import DEFAULT_TEMPLATE, Attributes, Sighting, prepare
-from models.linear_refined import KEPT, NEAR, LinearRefined, LinearRefinedConfig, spread_out
+from models.linear_refined import KEPT, NEAR, YEARS, LinearRefined, LinearRefinedConfig, spread_out
 from models.registry import load_face_model
 
 CONFIG = LinearRefinedConfig(
@@ -141,7 +141,7 @@ def test_nobody_becomes_somebody_of_the_other_sex_or_another_age(sex: float, yea
     person = Sighting(crops.repeat_interleave(2, 3), attributes=Attributes(sex * each, years * each, 0 * each))
     chosen = shipped.pseudonyms(person, torch.arange(12))
     female, old = shipped.stranger_attributes[chosen, :2].T
-    usual = 1.46 * torch.log(torch.tensor(years + 5)) - 5.22
+    usual = YEARS[0] * torch.log(torch.tensor(years + 5)) + YEARS[1]
     assert ((female > 0) == (sex < 0)).float().mean() > 0.9
     assert (old - usual).abs().median() < 1.5
     assert (old - usual).abs().max() < 2.0
