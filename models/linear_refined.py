@@ -150,11 +150,12 @@ class LinearRefined(FaceModel):
         """Return how surely each stranger is of another sex or age than each person, `(N, B)` in [0, 2]."""
         female, old = self.stranger_attributes[:, :2].T
         if sighting.attributes is None:
-            return female.new_zeros(len(sighting.crops), len(female))
+            return torch.zeros(len(sighting.crops), len(female), device=female.device)
         sex, years = sighting.attributes.sex[:, None], sighting.attributes.age[:, None]
         sure = ((sex.abs() - SURE_SEX[0]) / (SURE_SEX[1] - SURE_SEX[0])).clamp(0, 1)
         apart = (old - YEARS[0] * torch.log(years + 5) - YEARS[1]).abs()
-        return sure * (CLEAR_SEX + sex.sign() * female).clamp(0, 1) + (apart - OTHER_AGE).clamp(0, 1)
+        contradiction: Tensor = sure * (CLEAR_SEX + sex.sign() * female).clamp(0, 1) + (apart - OTHER_AGE).clamp(0, 1)
+        return contradiction
 
     def _likeness(self, latents: Tensor, sighting: Sighting) -> Tensor:
         """Return how like each person it would be to be each stranger, `(N, B)`: cosines, or the mean of two.
