@@ -263,7 +263,11 @@ def test_what_is_held_back_of_one_sender_is_not_shown_when_another_sends() -> No
         ):
             await until_shown(received, ONE)
             await sending.close()
-            await received.until(lambda images: is_slate(images[-1]))
+            room = server.peers.room_of("door")
+            while room and room.link:  # a slow machine shows a slate while they are still there
+                await asyncio.sleep(0.02)
+            left = len(received.images)
+            await received.until(lambda images: len(images) > left + 1 and all(map(is_slate, images[-2:])))
             slates = len(received.images)
             async with peer(server, Playing([TWO]), path="/whip/door"):
                 await until_shown(received, TWO)
