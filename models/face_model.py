@@ -79,6 +79,7 @@ DEFAULT_TEMPLATE = Template(
 )
 
 
+SURE_SEX = (0.4, 2.0)  # logits: below, either sex suits; from the second on, the other is out of the question
 # As UTKFace's labels of race divide people; features of one go ill with the hair and head of another.
 ANCESTRIES = ("european", "african", "east asian", "south asian")
 
@@ -98,6 +99,12 @@ class Attributes:
     age: Tensor
     skin: Tensor
     ancestry: Tensor | None = None
+
+    def sureness(self) -> Tensor:
+        """Return how sure the sex of each is, `(N,)` in [0, 1]."""
+        low, high = SURE_SEX
+        sure: Tensor = ((self.sex.abs() - low) / (high - low)).clamp(0, 1)
+        return sure
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,6 @@ KEPT = 0.6  # of what does not tell identity linearly: some of it does, and less
 NEAR = 2.0  # distance of latents of unit variance, within which what the refiner adds hardly changes
 SUITING = 0.07  # cosine that a step of one deviation away from the person's sex, age and lightness is worth
 CONTRADICTING = 0.5  # the same of a stranger of another sex or age, as a classifier tells them, who is often right
-SURE_SEX = (0.4, 2.0)  # logits: below, either sex suits; from the second on, the other is out of the question
 CLEAR_SEX = 0.5  # deviations of the linear one, from which on strangers look it
 YEARS = 1.46, -5.22  # slope over log(5 + years), and offset, of the linear age of 184 people of UTKFace, in deviations
 OTHER_AGE = 1.0  # deviations off in it that nobody minds
@@ -152,7 +151,7 @@ class LinearRefined(FaceModel):
         if sighting.attributes is None:
             return torch.zeros(len(sighting.crops), len(female), device=female.device)
         sex, years = sighting.attributes.sex[:, None], sighting.attributes.age[:, None]
-        sure = ((sex.abs() - SURE_SEX[0]) / (SURE_SEX[1] - SURE_SEX[0])).clamp(0, 1)
+        sure = sighting.attributes.sureness()[:, None]
         apart = (old - YEARS[0] * torch.log(years + 5) - YEARS[1]).abs()
         contradiction: Tensor = sure * (CLEAR_SEX + sex.sign() * female).clamp(0, 1) + (apart - OTHER_AGE).clamp(0, 1)
         return contradiction

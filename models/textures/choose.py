@@ -24,7 +24,6 @@ AGE = 1.3  # weight of years that are seen
 OLDER = 1.5  # times as much as years younger count years older: wrinkles are seen first
 OTHER_ANCESTRY = 0.35  # share by which probabilities of ancestries differ that nobody sees
 DEGREES = 11.0  # off in skin tone that nobody sees
-SURE_SEX = (0.4, 2.0)  # logits: below, either sex suits; from the second on, the other is out of the question
 SURE_MAN = (0.7, 2.5)  # likewise, whether a beard is
 BEARD = (0.08, 0.1)  # how much darker jaw and upper lip are than cheeks, logarithm, that nobody takes for a beard; more
 BROWS = (0.25, 0.3)  # how much darker than the person's, logarithm, brows may be that nobody minds; more
@@ -76,7 +75,7 @@ def conflict(model: Textures, sighting: Sighting) -> Tensor:
         return model.female.new_zeros(len(sighting.crops), len(model.female))
     own, years = attributes.sex[:, None], attributes.age[:, None]
     child = (years < CHILD) & (model.age < CHILD)
-    sex = _step(own.abs(), SURE_SEX) * ((own < 0).to(own) - model.female).abs()
+    sex = attributes.sureness()[:, None] * ((own < 0).to(own) - model.female).abs()
     sex = torch.where(child, 0.1 * sex, sex)
     beard = (1 - _step(own, SURE_MAN)) * ((model.beard - BEARD[0]) / BEARD[1]).clamp(0, 1)
     low, high = GROWN
