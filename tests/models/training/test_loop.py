@@ -201,12 +201,16 @@ def test_each_step_and_seed_draws_other_numbers_and_always_the_same() -> None:
 # Precision
 
 
-def test_only_a_gpu_computes_in_half_precision() -> None:
+@pytest.mark.parametrize(("has_it", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_cpu_convolves_in_half_precision_only_where_it_has_it(
+    has_it: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_it)
     features, filters = torch.randn(2, 8, 5, 5), torch.randn(8, 8, 3, 3)
     with mixed_precision(torch.device("cpu")):
         assert F.conv2d(features, filters).dtype == torch.float32
     with half_precision(torch.device("cpu")):
-        assert F.conv2d(features, filters).dtype == torch.bfloat16
+        assert F.conv2d(features, filters).dtype == expected
 
 
 def test_a_recordable_trainer_prepares_steps_and_concludes_in_turn(config: RunConfig) -> None:
