@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from streamer.errors import SourceError
 from streamer.sources.clock import common_start
-from streamer.sources.decoding import Converter, video_stream
+from streamer.sources.decoding import Converter, frames_of, video_stream
 from streamer.types import Frame
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def _decoded(
 ) -> Iterator[VideoFrame]:
     for packet in chain(_few(container, stream, start, end), (None,)):
         try:
-            frames = stream.codec_context.decode(packet)
+            frames = frames_of(stream.codec_context, packet)
         except av.FFmpegError:
             continue
         yield from (frame for frame in frames if frame.pts is not None)

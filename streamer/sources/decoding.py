@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import cv2
 import numpy as np
 from av.container.input import InputContainer
-from av.sidedata.sidedata import SideData
+from av.packet import Packet
+from av.sidedata.sidedata import SideData, SideDataContainer
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -29,24 +32,39 @@ STRETCHED, MOST_STRETCHED = Fraction(3, 2), 16  # pixels so oblong hide faces fr
 NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
+def frames_of(context: VideoCodecContext, packet: Packet[Any] | None) -> list[VideoFrame]:
+    """Return the frames of a packet, or what is left at the end; `opaque` of each is the aspect that it says it has.
+
+    Raises:
+        av.FFmpegError: If it cannot be decoded.
+    """
+    frames = context.decode(packet)
+    for frame in frames:
+        frame.opaque = context.sample_aspect_ratio  # PyAV hands it on in no other way
+    return frames
+
+
 class Converter:
-    """Decoded frames in, upright RGB of one size out; for one thread.
+    """Frames of `frames_of` in, upright RGB with pixels of one aspect out; for one thread.
 
     Alpha is dropped, not composited: what was transparent shows, so a face under it is found. 10-bit and HDR are
     converted without tone mapping. The margins are cut off, where a frame is as large as they were said for. Pixels
-    that are far from square are made square: faces are found as they are seen.
+    that are far from square are made square, and where their aspect changes they are made as they were: faces are found
+    as they are seen.
 
     Args:
         margins, size: What is cut off frames of this size.
-        aspect: Width of a pixel over its height.
+        aspect: Width of a pixel over its height, of the first frame.
     """
 
     def __init__(
         self, margins: Margins = NO_MARGINS, *, size: tuple[int, int] = (0, 0), aspect: Fraction | None = None
     ) -> None:
         self._margins, self._size, self._aspect = margins, size, aspect or Fraction(1)
+        self._shown = Fraction(1) if is_stretched(self._aspect) else self._aspect
+        self._said: Fraction | None = None  # of the first frame, by its codec: the container may know better
         self._reformatter = VideoReformatter()
-        self._orientations: dict[int, Orientation] = {}
+        self._orientation = EXIF[0]
 
     def rgb(self, frame: VideoFrame) -> Image:
         """Return the picture as `(H, W, 3)` uint8 RGB.
@@ -54,8 +72,9 @@ class Converter:
         Raises:
             av.FFmpegError: If it cannot be converted.
         """
-        if frame.rotation not in self._orientations:  # PyAV's side data keep their frame alive: ask once per angle
-            self._orientations[frame.rotation] = orientation_of(frame)
+        said = orientation_of(frame)
+        if said or frame.key_frame:  # a codec says it with a key frame, for those that follow
+            self._orientation = said or EXIF[0]
         if frame.colorspace not in SWS_MATRICES:
             frame.colorspace = UNSPECIFIED
         # One thread: more cost more CPU than they save, and detection wants the other core.
@@ -63,11 +82,18 @@ class Converter:
         stored = np.asarray(rgb.to_ndarray(), np.uint8)
         if (frame.width, frame.height) == self._size:
             stored = self._margins.cut(stored)
-        if is_stretched(self._aspect):
-            size = squared(stored.shape[1], stored.shape[0], self._aspect)
+        stretch = self._aspect_of(frame) / self._shown
+        if stretch != 1 and max(stretch, 1 / stretch) <= MOST_STRETCHED:
+            size = squared(stored.shape[1], stored.shape[0], stretch)
             stored = np.asarray(cv2.resize(stored, size, interpolation=cv2.INTER_LINEAR), np.uint8)
         # Rows are padded where the width is no multiple of 32.
-        return self._orientations[frame.rotation].apply(np.ascontiguousarray(stored))
+        return self._orientation.apply(np.ascontiguousarray(stored))
+
+    def _aspect_of(self, frame: VideoFrame) -> Fraction:
+        """Return the aspect of the pixels of a frame: that of the first, until its codec says something else."""
+        said = frame.opaque if isinstance(frame.opaque, Fraction) and frame.opaque > 0 else None
+        self._said = self._said or said
+        return self._aspect if said is None or said == self._said else said
 
 
 def is_stretched(aspect: Fraction) -> bool:
@@ -106,17 +132,18 @@ EXIF = [Orientation(*map(bool, flags)) for flags in (
 _BY_ROTATION = {90: EXIF[7], -90: EXIF[5], 180: EXIF[2], -180: EXIF[2]}  # degrees, counter-clockwise
 
 
-def orientation_of(frame: VideoFrame) -> Orientation:
-    """Return how to make `frame` upright, from its display matrix.
+def orientation_of(frame: VideoFrame) -> Orientation | None:
+    """Return how to make `frame` upright, from its display matrix; None if it has none.
 
     The matrix `a b . c d .` sends a pixel to `x' = a x + c y, y' = b x + d y`; only its eight right angles are kept.
     """
     try:
-        data = frame.side_data.get("DISPLAYMATRIX")
+        # `frame.side_data` would keep the frame alive.
+        data = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]  # its stub lacks it
     except ValueError:  # PyAV 18.1 fails on side data newer than it is, as EXIF; the angle it can still tell
-        return _BY_ROTATION.get(frame.rotation, EXIF[0])
+        return _BY_ROTATION.get(frame.rotation)
     if not isinstance(data, SideData):
-        return EXIF[0]
+        return None
     a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
     transpose = abs(b) > abs(a)
     return Orientation(transpose, (c if transpose else a) < 0, (b if transpose else d) < 0)
@@ -152,7 +179,7 @@ def describe(frame: VideoFrame, stream: VideoStream, margins: Margins = NO_MARGI
     notes: tuple[str, ...] = ()
     if is_stretched(aspect):
         (width, height), aspect, notes = squared(width, height, aspect), Fraction(1), ("pixels made square",)
-    if orientation_of(frame).transpose:
+    if (orientation_of(frame) or EXIF[0]).transpose:
         width, height, aspect = height, width, 1 / aspect
     return VideoInfo(
         width,

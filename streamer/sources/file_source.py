@@ -25,7 +25,15 @@ from av.video.stream import VideoStream
 from streamer.errors import SourceError
 from streamer.sources.address import Transport, live_address
 from streamer.sources.clock import Activity, Clock, common_start, is_timed, longest_wait
-from streamer.sources.decoding import Converter, describe, is_of_shape, letterbox, video_stream, warn_of_losses
+from streamer.sources.decoding import (
+    Converter,
+    describe,
+    frames_of,
+    is_of_shape,
+    letterbox,
+    video_stream,
+    warn_of_losses,
+)
 from streamer.sources.deinterlace import deinterlaced
 from streamer.sources.excerpts import Excerpts
 from streamer.sources.live import LiveSource
@@ -258,7 +266,7 @@ class VideoSource:
                         return
                     packet = next(packets, None)
                     is_over = packet is None
-                    frames = self._stream.codec_context.decode(packet)
+                    frames = frames_of(self._stream.codec_context, packet)
             except av.FFmpegError as error:
                 self._check_server(error)
                 if self._may_begin_again:

@@ -30,7 +30,7 @@ from streamer.backoff import Backoff
 from streamer.errors import SourceError
 from streamer.sources.address import Address
 from streamer.sources.clock import LiveClock
-from streamer.sources.decoding import Converter, blank, describe, is_of_shape, letterbox, video_stream
+from streamer.sources.decoding import Converter, blank, describe, frames_of, is_of_shape, letterbox, video_stream
 from streamer.sources.deinterlace import deinterlaced
 from streamer.sources.pacing import SOUND_RATE, SoundTap
 from streamer.types import Frame, Image, VideoInfo
@@ -179,7 +179,7 @@ class Connection:
             if self.info is None:
                 self._heard = time.monotonic()
             try:
-                frames = cast("Packet[VideoStream]", packet).decode()
+                frames = frames_of(stream.codec_context, cast("Packet[VideoStream]", packet))
             except av.FFmpegError as error:
                 if self.info is None:  # it was joined between two key frames
                     continue

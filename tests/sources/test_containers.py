@@ -10,12 +10,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.bitstream import BitStreamFilterContext
 from av.packet import Packet
 
 from streamer.errors import SinkError, SourceError
 from streamer.sinks.file_sink import open_sink
 from streamer.sources.file_source import open_source
 from tests.clips import AUDIO_RATE, packets_of, picture, safe, seconds_of
+from tests.sources.reading import read, red_corner
 
 Clip = Callable[..., Path]
 SECRET = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": "ab" * 16, "encryption_kid": "cd" * 16}
@@ -304,3 +306,47 @@ def is_copied(path: Path, made: Path, codec: str) -> None:
     packets, of_source = (packets_of(each, "audio")[0] for each in (made, path))
     assert [data for _, data in packets] == [data for _, data in of_source]
     assert (heard(made) == heard(path)).all()
+
+
+# What changes midway
+
+
+def joined(target: Path, *parts: Path) -> Path:
+    target.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return target
+
+
+@pytest.mark.parametrize(
+    ("aspects", "rows", "columns"),
+    [((1, 4), 12, 64), ((4, 1), 48, 64), ((1, Fraction(1, 3)), 48, 22), ((Fraction(64, 45), Fraction(16, 11)), 47, 64)],
+)
+def test_pixels_that_change_their_shape_midway_are_shown_as_they_are_meant(
+    clip: Clip, tmp_path: Path, aspects: tuple[int, int], rows: int, columns: int
+) -> None:
+    parts = [clip(f"{n}.h264", context={"sample_aspect_ratio": aspect}) for n, aspect in enumerate(aspects)]
+    frames = read(joined(tmp_path / "both.h264", *parts))
+    assert len({frame.image.shape for frame in frames}) == 1
+    first, second = frames[:12], frames[12:]
+    assert {red_corner(frame) for frame in first} == {"top left"}
+    for frame in second:
+        lit = frame.image.max(axis=2) > 24
+        assert abs(lit.any(axis=1).sum() - rows) <= 2
+        assert abs(lit.any(axis=0).sum() - columns) <= 2
+
+
+@pytest.mark.parametrize(
+    ("change", "corner"),
+    [("flip=vertical", "bottom left"), ("flip=horizontal", "top right"), ("rotate=180", "bottom right")],
+)
+def test_a_picture_that_is_turned_over_midway_is_upright(clip: Clip, tmp_path: Path, change: str, corner: str) -> None:
+    """Where the codec says so with a key frame, that holds for those that follow."""
+    plain, other = clip("plain.h264"), tmp_path / "other.h264"
+    with av.open(str(plain)) as before, av.open(str(other), "w") as after:
+        insert = BitStreamFilterContext(f"h264_metadata=display_orientation=insert:{change}", before.streams.video[0])
+        stream = after.add_stream_from_template(before.streams.video[0])
+        for packet in before.demux():
+            for each in insert.filter(packet if packet.size else None):
+                each.stream = stream
+                after.mux(each)
+    frames = read(joined(tmp_path / "all.h264", plain, other, plain))
+    assert [red_corner(frame) for frame in frames] == ["top left"] * 12 + [corner] * 12 + ["top left"] * 12
