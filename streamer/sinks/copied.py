@@ -25,7 +25,7 @@ from av.video.stream import VideoStream
 from streamer.errors import SinkError
 from streamer.sound.changed import ChangedSound
 from streamer.sound.codec_headers import HeaderError, bare_header
-from streamer.sound.codec_packets import bare_packet
+from streamer.sound.codec_packets import bare_packet, may_lie_beside
 from streamer.sound.voice import Voice
 from streamer.sources.clock import LEAP_SECONDS, Activity, Clock, common_start, is_timed
 from streamer.types import Span
@@ -123,7 +123,9 @@ class CopiedStreams:
         """Return a packet with nothing but text or sound, or None if it has neither."""
         content, context = bytes(packet), packet.stream.codec_context
         bare = bare_packet(context.codec.canonical_name if context else "", content)
-        if bare == content:
+        beside = list(packet.iter_sidedata())
+        fit = [each for each in beside if may_lie_beside(each.data_type, bytes(each))]
+        if bare == content and len(fit) == len(beside):
             return packet
         if packet.stream_index not in self._told:
             self._told.add(packet.stream_index)
@@ -134,6 +136,8 @@ class CopiedStreams:
         copy: Packet[Stream] = Packet(bare)
         copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
         copy.time_base, copy.is_keyframe = packet.time_base, packet.is_keyframe
+        for each in fit:
+            copy.set_sidedata(each)
         return copy
 
 

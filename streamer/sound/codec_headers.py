@@ -5,14 +5,19 @@ Titles, comments, cover art, fonts, pictures and paths are kept there by Vorbis 
 
 from __future__ import annotations
 
+import re
 import struct
 
 MOST_BYTES = 80  # of a header that is taken whole: those of sound have 2 to 80 (Speex), and no room for a picture
-LONGEST_LINE = 300  # characters of an ASS header
+MOST_STYLES, LONGEST_LINE = 64, 300  # of an ASS header; characters
 SCRIPT_INFO = frozenset({  # what ASS draws by
     "scripttype", "playresx", "playresy", "layoutresx", "layoutresy", "wrapstyle", "scaledborderandshadow",
     "collisions", "timer", "ycbcr matrix", "kerning",
 })  # fmt: skip
+SCRIPT_VALUE = re.compile(r"[\w.+ -]{0,16}")
+# Name and font, then numbers and colours.
+STYLE = re.compile(r"[^,]{0,40},[^,]{0,40}(,[ \t]*(&H)?[-+\dA-Fa-f.]{0,12}&?[ \t]*)*")
+FIELDS = re.compile(r"[A-Za-z \t]{0,16}(,[A-Za-z \t]{0,16}){0,31}")
 STYLES = frozenset({"[v4 styles]", "[v4+ styles]", "[v4++ styles]"})
 # 3GPP TS 26.245, 5.16: white, 18 points, centred at the bottom, in one font of the player's choice.
 TX3G = struct.pack(">Ibb4x8xHHHBBI", 0, 1, -1, 0, 0, 1, 0, 18, 0xFFFFFFFF)
@@ -47,8 +52,8 @@ def bare_header(codec: str, header: bytes) -> bytes:
 
 
 def _ass(header: bytes) -> bytes:
-    """Return the header of ASS subtitles with sizes, styles and the order of fields alone."""
-    kept, section = list[str](), ""
+    """Return the header of ASS subtitles with sizes, styles and the order of fields alone, as far as they read so."""
+    kept, section, styles = list[str](), "", 0
     for line in header.decode("utf-8", "replace").replace("\0", "").splitlines():
         line = line.strip("\ufeff \t")
         key = line.partition(":")[0].strip().lower()
@@ -57,10 +62,14 @@ def _ass(header: bytes) -> bytes:
             if section in STYLES or section in {"[script info]", "[events]"}:
                 kept += ["", line]
             continue
-        is_drawn_by = section == "[script info]" and key in SCRIPT_INFO
-        is_style = section in STYLES and key in {"format", "style"}
-        if len(line) <= LONGEST_LINE and (is_drawn_by or is_style or (section == "[events]" and key == "format")):
+        value = line.partition(":")[2].strip()
+        is_drawn_by = section == "[script info]" and key in SCRIPT_INFO and SCRIPT_VALUE.fullmatch(value)
+        is_style = section in STYLES and key == "style" and STYLE.fullmatch(value) and styles < MOST_STYLES
+        is_first = section in STYLES | {"[events]"} and kept[-1].lower() == section
+        is_order = is_first and key == "format" and FIELDS.fullmatch(value)
+        if (is_drawn_by or is_style or is_order) and len(line) <= LONGEST_LINE:
             kept.append(line)
+            styles += bool(is_style)
     return "\n".join([*kept[1:], ""]).encode()
 
 

@@ -1,4 +1,7 @@
-"""What is text or sound of a copied packet, without what else may lie in or behind it: tags, cover art, drawings."""
+"""What is text or sound of a copied packet, without what else may lie in, behind or beside it.
+
+Such as tags, cover art, drawings, comments.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,13 @@ import re
 import struct
 
 LONGEST_TEXT = 4000  # bytes of what is read at a time
-DRAWN = re.compile(r"\\p\s*[1-9]")  # of ASS: what follows are lines of a drawing, such as of a face
+# Of ASS: what follows are lines of a drawing, such as of a face; or text is cut out along them, not in a rectangle.
+DRAWN = re.compile(r"\\p[\s(+]*0*[1-9]|\\i?clip(?!\s*\((\s*[-+\d.]+\s*,){3}\s*[-+\d.]+\s*\))")
+ASS_FIELDS = 9  # number, layer, style, name, three margins, effect, text
+ASS_EFFECT = re.compile(r"(Banner|Scroll up|Scroll down)(;\d{1,5}){1,4}")
+ASS_COMMENT = re.compile(r"\{[^\\}]*\}")  # in braces, but nothing that is done to the text
+WEBVTT_SETTINGS = re.compile(rb"((vertical|line|position|size|align):[a-z\d.,%-]{1,24}[ \t]*){1,5}")
+BESIDE = frozenset({"skip_samples", "encryption_info", "mpegts_stream_id"})  # side data of a few bytes that are numbers
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 TEXT = frozenset({"subrip", "ass", "webvtt", "text"})
 # ISO/IEC 11172-3, 2.4.2.3, and 13818-3: kbit/s by index, of MPEG-1 by layer, then of MPEG-2; Hz of MPEG-1.
@@ -33,10 +42,16 @@ def bare_packet(codec: str, packet: bytes) -> bytes:
     if codec == "mov_text":
         return _tx3g(packet)
     if codec in TEXT:
-        return packet if _is_text(packet, codec) else b""
+        text = packet if _is_text(packet, codec) else b""
+        return _ass(text) if codec == "ass" else text
     if codec in {"mp1", "mp2", "mp3"}:
         return _frames(packet)
     return packet
+
+
+def may_lie_beside(kind: str, data: bytes) -> bool:
+    """Return whether side data of a packet are such as hold nothing but how it is to be played; `kind` as PyAV's."""
+    return kind in BESIDE or (kind == "webvtt_settings" and bool(WEBVTT_SETTINGS.fullmatch(data)))
 
 
 def _is_text(packet: bytes, codec: str) -> bool:
@@ -46,6 +61,15 @@ def _is_text(packet: bytes, codec: str) -> bool:
     except UnicodeDecodeError:
         return False
     return len(packet) <= LONGEST_TEXT and not CONTROL.search(text) and not (codec == "ass" and DRAWN.search(text))
+
+
+def _ass(packet: bytes) -> bytes:
+    """Return a line of ASS without what is not shown of it: who speaks, unknown effects, comments."""
+    fields = ASS_COMMENT.sub("", packet.decode()).split(",", ASS_FIELDS - 1)
+    if len(fields) == ASS_FIELDS:
+        fields[3] = ""
+        fields[7] = fields[7] if ASS_EFFECT.fullmatch(fields[7]) else ""
+    return ",".join(fields).encode()
 
 
 def _tx3g(packet: bytes) -> bytes:

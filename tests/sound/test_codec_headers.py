@@ -10,7 +10,7 @@ import pytest
 from av.stream import Stream
 
 from streamer.errors import SinkError
-from streamer.sound.codec_headers import MOST_BYTES, HeaderError, bare_header
+from streamer.sound.codec_headers import MOST_BYTES, MOST_STYLES, HeaderError, bare_header
 from tests.clips import encode_clip, packets_of
 from tests.sinks.test_copied import copy
 
@@ -84,6 +84,15 @@ def test_of_an_ass_header_sizes_styles_and_fields_are_kept():
     ]  # fmt: skip
     assert bare_header("ass", kept) == kept
     assert bare_header("ass", b"[Script Info]\nPlayResX: " + b"9" * 1000) == b"[Script Info]\n"
+
+
+def test_of_styles_only_what_reads_as_one_is_kept():
+    style = "Style: Default,Arial,16,&H00FFFFFF,&H000000FF&,0,-1,100,2.5,,1"
+    free = ["Style: Default,Arial,AnnExample", "Timer: AnnExample of 9 July", f"Style: {'x' * 50},Arial,16"]
+    order = "Format: Name, Fontname, Fontsize"
+    lines = ["[Script Info]", free[1], "Timer: 100.0000", "[V4+ Styles]", order, order, style, *free, *[style] * 200]
+    kept = bare_header("ass", "\n".join(lines).encode()).decode().splitlines()
+    assert kept == ["[Script Info]", "Timer: 100.0000", "", "[V4+ Styles]", order, *[style] * MOST_STYLES]
 
 
 @pytest.mark.parametrize("codec", ["subrip", "text", "webvtt"])

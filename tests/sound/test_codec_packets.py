@@ -7,7 +7,7 @@ import pytest
 from av.packet import Packet
 from av.stream import Stream
 
-from streamer.sound.codec_packets import bare_packet
+from streamer.sound.codec_packets import bare_packet, may_lie_beside
 from tests.clips import encode_clip, packets_of
 from tests.sinks.written import copy
 
@@ -64,10 +64,31 @@ def test_of_subtitles_only_what_is_text_stays(codec: str):
         assert bare_packet(codec, other) == b""
 
 
-@pytest.mark.parametrize("drawn", ["{\\p1}m 0 0 l 9 9", "{\\an7\\p 4}m 0 0", "{\\t(0,1,\\p2)}"])
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        "{\\p1}m 0 0 l 9 9",
+        "{\\an7\\p 4}m 0 0",
+        "{\\t(0,1,\\p2)}",
+        "{\\p01}m",
+        "{\\p+1}m",
+        "{\\p(1)}m",
+        "{\\clip(m 0 0 l 9 9)}",
+        "{\\iclip(2,m 0 0 l 9 9)}",
+        "{\\clipm 0 0 l 9 9}",
+        "{\\clip(1,2,3)}",
+    ],
+)
 def test_what_ass_draws_is_left_out(drawn: str):
     assert bare_packet("ass", drawn.encode()) == b""
-    assert bare_packet("ass", b"{\\pos(1,2)\\pbo3\\p0}text") == b"{\\pos(1,2)\\pbo3\\p0}text"
+    plain = b"{\\pos(1,2)\\pbo3\\p0\\clip(0, 0,100.5,20)}text"
+    assert bare_packet("ass", plain) == plain
+
+
+@pytest.mark.parametrize(("effect", "kept"), [("Banner;20;0;50", "Banner;20;0;50"), ("AnnExample", "")])
+def test_of_a_line_of_ass_only_what_is_shown_is_kept(effect: str, kept: str):
+    line = f"7,0,Default,AnnExample,0,0,0,{effect},{{AnnExample}}so, {{\\i1}}he{{\\i0}} said"
+    assert bare_packet("ass", line.encode()).decode() == f"7,0,Default,,0,0,0,{kept},so, {{\\i1}}he{{\\i0}} said"
 
 
 def test_timed_text_of_3gpp_ends_where_its_text_does():
@@ -96,3 +117,40 @@ def test_tags_among_the_packets_of_kept_sound_stay_behind_and_the_sound_is_whole
     ((*before,),) = packets_of(plain, "audio")
     ((*after,),) = packets_of(target, "audio")
     assert [data for _, data in after] == [data for _, data in before]
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "webm"])
+def test_what_lies_beside_a_text_stays_behind_and_its_place_does_not(tmp_path: Path, suffix: str):
+    """An identifier of WebVTT may be anything; in Matroska it is data beside the block, as which it may be more."""
+    times = ("00:00.100 --> 00:00.400", "00:00.500 --> 00:00.900")
+    cues = [f"{PICTURE[4:].decode()}\n{time} line:0 align:start\nheard {time[:9]}\n" for time in times]
+    (tmp_path / "a.vtt").write_text("\n".join(["WEBVTT\n", *cues]))
+    video, source = encode_clip(tmp_path / "a.mkv"), tmp_path / "b.mkv"
+    with av.open(str(video)) as pictures, av.open(str(tmp_path / "a.vtt")) as texts, av.open(str(source), "w") as after:
+        streams = {kept: after.add_stream_from_template(kept.streams[0]) for kept in (pictures, texts)}
+        for kept, stream in streams.items():
+            for packet in (each for each in kept.demux() if each.size):
+                packet.stream = stream
+                after.mux(packet)
+    assert PICTURE[4:] in source.read_bytes()
+    target = copy(source, tmp_path / f"out.{suffix}")
+    assert b"AnnExample" not in target.read_bytes()
+    assert target.read_bytes().count(b"heard 00:00.") == 2
+    with av.open(str(target)) as written:
+        beside = [bytes(side) for packet in written.demux(subtitles=0) for side in packet.iter_sidedata()]
+    assert beside == [b"line:0 align:start"] * 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "may"),
+    [
+        ("skip_samples", bytes(10), True),
+        ("webvtt_settings", b"position:10%,line-left line:0 align:start", True),
+        ("webvtt_settings", b"line:0 AnnExample", False),
+        ("webvtt_identifier", b"1", False),
+        ("matroska_block_additional", b"\x00" * 8 + PICTURE, False),
+        ("new_extradata", PICTURE, False),
+    ],
+)
+def test_only_how_a_packet_is_played_may_lie_beside_it(kind: str, data: bytes, may: bool):
+    assert may_lie_beside(kind, data) is may
