@@ -35,9 +35,11 @@ MAX_MESHES = 32  # per frame, best candidates first: 4 ms each; sure faces beyon
 SAME_IOU = 0.35  # two boxes of the same face found by two models or in two tiles
 SAME_SHARE = 0.7  # share of the smaller box inside the larger: one is a part of the face
 SAME_OVAL = 0.45  # share of a face inside the oval of a mesh: parts of that face .51 to .79, neighbours up to .38
+MUCH_LARGER = 1.5  # times as wide
 SAME_POINTS = 0.35  # of the smaller size: how far eyes, nose and mouth of one face lie apart in two detections; of 76
 # that gave way to others on 6 clips they lay up to .33 apart in 64, .39 to .55 in 3 tiny ones, from 1.5 in the rest
 PART = 0.65  # of the size of the whole, that a part of a face has at most: one that is larger, and certain, is a face
+FILLING = 0.8  # of the frame's shorter side: faces this wide are looked for from afar
 SURE = 0.5  # a face with less is doubted
 CERTAIN = 0.7  # YuNet confirms 74 of 75 such detections
 LARGE = 0.14  # of the frame's longer side: a face this wide is easy; YuNet sees 4 of 18 with .5 to .7 and no mesh
@@ -209,6 +211,9 @@ def _scanned(networks: FaceNetworks, image: Image, taken: Sequence[Scan]) -> Sca
     inputs += [(f"full{n % LANES}", shrunk[look.view]) for n, look in enumerate(full)]
     outputs = networks.run(inputs)
     seen = {look: read(outputs.get(("near", n), []), look.view, BOX_OF_SHORT) for n, look in enumerate(short)}
+    least = FILLING * min(image.shape[:2])
+    for look in (look for look in short if look.view[0] < 0):  # from afar smaller ones are told badly
+        seen[look] = [candidate for candidate in seen[look] if np.ptp(candidate.box[::2]) >= least]
     for n, look in enumerate(full):
         seen[look] = read(outputs.get((f"faces{n % LANES}", n // LANES), []), look.view, BOX_OF_FULL)
     return seen
@@ -220,17 +225,26 @@ def shared_networks(*, limit: int) -> Shared[LastingNetworks]:
 
 
 def non_max_suppression(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return the candidates that are not at the place of a better one, best score first; those say what they hide."""
+    """Return the candidates that are not at the place of a better one, best score first; those say what they hide.
+
+    Sure and much larger ones stay beside better ones: in a face that fills the frame another is made out.
+    """
     kept: list[Candidate] = []
     for candidate in sorted(candidates, key=lambda c: c.score, reverse=True):
         ious, shares = overlaps(candidate.box, np.array([k.box for k in kept], np.float32).reshape(-1, 4))
         better = np.flatnonzero((ious > SAME_IOU) | (shares > SAME_SHARE)).tolist()
-        if not better:
+        is_other = not any(_is_same(candidate, kept[n]) for n in better)
+        if not better or (is_other and candidate.score >= SURE and _is_around(candidate, [kept[n] for n in better])):
             kept.append(candidate)
-        elif not any(_is_same(candidate, kept[n]) for n in better):
+        elif is_other:
             for n in better:
                 kept[n] = replace(kept[n], hides=True)
     return kept
+
+
+def _is_around(candidate: Candidate, others: Sequence[Candidate]) -> bool:
+    """Return whether a candidate is much larger than each of the others."""
+    return all(np.ptp(candidate.box[::2]) >= MUCH_LARGER * np.ptp(other.box[::2]) for other in others)
 
 
 def _is_same(a: Candidate, b: Candidate) -> bool:

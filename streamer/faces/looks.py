@@ -21,6 +21,7 @@ MAX_TILES = 8  # of a frame: 5 ms each
 TILE_AREA = 250_000  # pixels of frame that pay for one tile: 3 at 720p, 8 at 1080p
 TILE_OVERLAP = 0.2  # of the side of a tile: a face cut by one tile is whole in the next, or seen in the whole frame
 ENOUGH_TILES = 3  # full range then skips the whole frame: street as well covered, false faces 2.6 to 1.5 a frame
+BORDER = 40  # of those pixels, around a frame: a face that fills it, or is cut by it, is found from farther off
 LEAST_SHRINK = 1.4  # times that a view is shrunk at least after its frame was halved, so that pixels stay averaged
 
 View = tuple[int, int, int, int]
@@ -28,18 +29,22 @@ View = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """One network's look at one view `x1, y1, x2, y2` of a picture, in pixels."""
+    """One network's look at one view `x1, y1, x2, y2` of a picture, in pixels; black where that is none of it."""
 
     network: Literal["short", "full"]
     view: View
 
 
 def looks(width: int, height: int, *, max_tiles: int = MAX_TILES) -> list[Scan]:
-    """Return all looks at a picture of this size: short range at the whole, full range also at tiles of a large one."""
-    whole = (0, 0, width, height)
+    """Return all looks at a picture of this size: short range at the whole, full range also at tiles of a large one.
+
+    Short range looks twice, once from farther off.
+    """
+    whole, border = (0, 0, width, height), round(BORDER * max(width, height) / (FULL_SIDE - 2 * BORDER))
+    far = (-border, -border, width + border, height + border)
     views = [whole, *tiles(width, height, max_tiles=max_tiles)]
     first = 1 if len(views) > ENOUGH_TILES else 0
-    return [Scan("short", whole), *(Scan("full", view) for view in views[first:])]
+    return [Scan("short", whole), Scan("short", far), *(Scan("full", view) for view in views[first:])]
 
 
 def tiles(width: int, height: int, *, max_tiles: int) -> list[View]:
@@ -77,10 +82,19 @@ def shrunk_views(image: Image, views: Iterable[View]) -> dict[View, Image]:
 
     shrunk = {}
     for view in views:
+        if view[0] < 0:
+            shrunk[view] = _from_afar(image)
+            continue
         times = _halvings(view) if max(image.shape[:2]) > TILED_SIDE else 0
         x1, y1, x2, y2 = (side >> times for side in view)
         shrunk[view] = _shrunk(halved(times)[y1:y2, x1:x2])
     return shrunk
+
+
+def _from_afar(image: Image) -> Image:
+    """Return a picture with a black border around it, its longer side `FULL_SIDE`."""
+    inner = _shrunk(image, side=FULL_SIDE - 2 * BORDER)
+    return np.asarray(cv2.copyMakeBorder(inner, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_CONSTANT), np.uint8)
 
 
 def _halvings(view: View) -> int:
@@ -96,8 +110,8 @@ def _half(image: Image) -> Image:
     return np.asarray(cv2.resize(image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA))
 
 
-def _shrunk(image: Image) -> Image:
+def _shrunk(image: Image, side: int = FULL_SIDE) -> Image:
     height, width = image.shape[:2]
-    scale = min(1.0, FULL_SIDE / max(height, width))
+    scale = min(1.0, side / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))

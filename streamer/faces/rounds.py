@@ -218,7 +218,7 @@ def _without_edges(moving: Mask) -> Mask:
 
 
 def _in(moving: Mask, view: View) -> bool:
-    x1, y1, x2, y2 = (value // CELL for value in view)
+    x1, y1, x2, y2 = (max(0, value) // CELL for value in view)
     return bool(moving[y1 : y2 + 1, x1 : x2 + 1].any())
 
 

@@ -226,7 +226,10 @@ def test_full_range_sees_the_whole_frame_only_where_there_are_few_tiles(
     with detector._running() as networks:
         monkeypatch.setattr(networks, "run", run)
     assert detector(np.zeros((height, width, 3), np.uint8)) == []
-    assert [shape for stream, shape in shapes if stream == "short"] == [(round(192 * height / width), 192, 3)]
+    assert [shape for stream, shape in shapes if stream == "short"] == [
+        (round(192 * height / width), 192, 3),
+        (round(112 * height / width) + 80, 192, 3),
+    ]
     assert sum(stream.startswith("full") for stream, _ in shapes) == inputs
 
 

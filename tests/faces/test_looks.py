@@ -7,7 +7,7 @@ import pytest
 from streamer import Anonymizer
 from streamer.cli.demo import free_portrait
 from streamer.faces.contrast import stretched
-from streamer.faces.looks import FULL_SIDE, looks, shrunk_views
+from streamer.faces.looks import BORDER, FULL_SIDE, looks, shrunk_views
 from streamer.types import Image
 
 
@@ -27,6 +27,11 @@ def test_each_view_is_shrunk_to_what_it_shows(size: tuple[int, int]):
     assert set(shrunk) == views
     for (x1, y1, x2, y2), small in shrunk.items():
         assert max(small.shape[:2]) == FULL_SIDE
+        if x1 < 0:
+            assert (small[:BORDER] == 0).all()
+            x, y = round(FULL_SIDE * -x1 / (x2 - x1)), round(FULL_SIDE * -y1 / (x2 - x1))
+            small = small[y:-y, x:-x]
+            x1, y1, x2, y2 = 0, 0, *size
         expected = cv2.resize(image[y1:y2, x1:x2], small.shape[1::-1], interpolation=cv2.INTER_AREA)
         assert np.abs(small.astype(int) - expected).max() <= 1
 
@@ -34,7 +39,8 @@ def test_each_view_is_shrunk_to_what_it_shows(size: tuple[int, int]):
 def test_no_detail_is_left_out_of_a_large_frame():
     dice = np.random.default_rng(0)
     image = dice.choice(np.array([0, 255], np.uint8), (1080, 1920, 1)).repeat(3, axis=2)
-    for view, small in shrunk_views(image, {look.view for look in looks(1920, 1080)}).items():
+    views = {look.view for look in looks(1920, 1080) if look.view[0] >= 0}
+    for view, small in shrunk_views(image, views).items():
         shrink = (view[2] - view[0]) / small.shape[1]
         # Of so many pixels each is the mean; of one taken here and there the deviation stays 127.5.
         assert 0.7 < small.std() / (127.5 / shrink) < 1.2
@@ -45,6 +51,27 @@ def test_a_small_frame_is_shrunk_in_one_step():
     whole = (0, 0, 640, 480)
     expected = cv2.resize(image, (192, 144), interpolation=cv2.INTER_AREA)
     np.testing.assert_array_equal(shrunk_views(image, [whole])[whole], expected)
+
+
+# Faces that fill the frame
+
+
+@pytest.mark.parametrize(("across", "along"), [(480, 480), (640, 360), (360, 640)])
+@pytest.mark.parametrize("width", [1.1, 1.3, 1.6])
+def test_a_face_cut_by_the_borders_of_the_frame_is_covered(across: int, along: int, width: float):
+    """Eyes, nose and mouth of a face so many times as wide as the shorter side."""
+    portrait, eyes = free_portrait(), np.array([264.0, 190.0])
+    scale = width * min(across, along) / 186
+    place = np.array([across, 0.4 * along]) / [2, 1] - scale * eyes
+    around = np.column_stack([scale * np.eye(2), place])
+    closer = cv2.warpAffine(portrait, around, (across, along), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    covered = Anonymizer.load(mode="cover").image(closer)
+    points = scale * np.array([[219, 192], [308, 188], [269, 245], [267, 277]]) + place  # eyes, nose, mouth
+    seen = [(x, y) for x, y in points.round().astype(int).tolist() if 10 <= x < across - 10 and 10 <= y < along - 10]
+    assert len(seen) >= 2
+    for x, y in seen:
+        here = np.s_[y - 8 : y + 8, x - 8 : x + 8]
+        assert (covered[here] != closer[here]).any(axis=2).mean() > 0.9
 
 
 # Faint pictures

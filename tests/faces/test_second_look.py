@@ -10,7 +10,7 @@ import pytest
 
 from streamer.faces.center_face import CenterFace
 from streamer.faces.detect import FaceDetector
-from streamer.faces.second_look import LIKE, LYING, MAX_LOOKS, NOTHING, QUARTERS, SURELY, VAGUE, SecondLook
+from streamer.faces.second_look import LIKE, LYING, MAX_LOOKS, NOTHING, QUARTERS, SURELY, UPRIGHT, VAGUE, SecondLook
 from streamer.types import Face, Floats, Image
 
 PATTERN = np.repeat(np.random.default_rng(0).integers(0, 255, (480, 480, 1), np.uint8), 3, axis=2)
@@ -146,10 +146,44 @@ def test_a_likeness_below_what_is_worth_knowing_is_0_and_any_other_is_exact(
     assert network.likeness(picture, found.box, least=LIKE) == network.likeness(picture, found.box) > LIKE
 
 
-def test_what_is_like_a_face_as_it_is_is_not_turned(found: Face):
-    network = Fixed(LIKE)
-    SecondLook(network)(PATTERN, [found], known=[], seconds=0.0)  # type: ignore[arg-type]
+@pytest.mark.parametrize(("likeness", "has_mesh"), [(LIKE, False), (UPRIGHT, True)])
+def test_what_is_like_a_face_as_it_is_is_not_turned(found: Face, likeness: float, has_mesh: bool):
+    network, face = Fixed(likeness), found if has_mesh else replace(found, mesh=None)
+    SecondLook(network)(PATTERN, [face], known=[], seconds=0.0)  # type: ignore[arg-type]
     assert network.tilts == [0.0]
+
+
+@pytest.mark.parametrize(("upright", "lying", "is_kept"), [(0.5, 0.7, False), (0.5, 0.55, True), (0.75, 0.9, True)])
+def test_a_mesh_on_a_head_that_is_clearly_more_like_one_when_it_is_turned_is_not_drawn_on(
+    found: Face, upright: float, lying: float, is_kept: bool
+):
+    look = SecondLook(Lying(upright, lying))  # type: ignore[arg-type]
+    (face,) = look(PATTERN, [found], known=[], seconds=0.0)
+    assert face.is_verified
+    assert (face.mesh is not None) is is_kept
+    (still,) = look(PATTERN, [found], known=[face], seconds=0.9)
+    assert (still.mesh is not None) is is_kept
+    (picture,) = look.in_picture(PATTERN, [found])
+    assert (picture.mesh is not None) is is_kept
+
+
+def test_a_head_that_hung_is_drawn_on_once_it_is_upright(found: Face):
+    network = Lying(0.5, 0.8)
+    look = SecondLook(network)  # type: ignore[arg-type]
+    hung = [look(PATTERN, [found], known=[found] if seconds else [], seconds=seconds)[0] for seconds in (0.0, 0.9, 1.8)]
+    assert [face.mesh for face in hung] == [None] * 3
+    network.upright = 0.9
+    after = [look(PATTERN, [found], known=[found], seconds=seconds)[0] for seconds in (2.0, 2.9)]
+    assert [face.mesh is None for face in after] == [True, False]
+
+
+@pytest.mark.parametrize(("score", "size", "is_kept"), [(0.45, 360, False), (0.9, 360, True), (0.35, 400, True)])
+def test_nothing_is_held_against_a_face_that_the_border_cuts_if_it_is_sure_or_fills_the_picture(
+    found: Face, score: float, size: int, is_kept: bool
+):
+    inside, cut = (replace(found, box=np.array([x, x, x + size, x + size], np.float32), score=score) for x in (40, -60))
+    assert judged(inside, 0.0) == []
+    assert judged(cut, 0.0) == ([cut] if is_kept else [])
 
 
 def test_a_mesh_on_a_head_that_hangs_upside_down_is_no_mistake(second_look: SecondLook, picture: Image, found: Face):
@@ -182,8 +216,8 @@ def test_where_a_face_is_known_nobody_looks_again(found: Face):
 
 def test_there_is_an_end_to_looking_and_what_is_left_stays_as_it_is(found: Face):
     network = Fixed(0.0)
-    step = np.float32(2 * found.size)
-    faces = [replace(found, box=found.box + n * step) for n in range(MAX_LOOKS + 1)]
+    boxes = [np.array([n, n, n + 30, n + 30], np.float32) for n in range(0, 45 * (MAX_LOOKS + 1), 45)]
+    faces = [replace(found, box=box) for box in boxes]
     kept = SecondLook(network)(PATTERN, faces, known=[], seconds=0.0)  # type: ignore[arg-type]
     assert network.tilts == [0.0, *QUARTERS] * MAX_LOOKS
     assert kept == faces[MAX_LOOKS:]
