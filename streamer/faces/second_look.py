@@ -34,9 +34,7 @@ TILTED = 30.0  # degrees; CenterFace knows few faces that lie on their side
 LYING = 0.4  # likeness: a face, if turned by `QUARTERS`; of 2,381 detections of no face 2 have it, and 8 have `LIKE`
 QUARTERS = (90.0, 180.0, 270.0)  # degrees; the detectors find heads that lie or hang, but put their eyes elsewhere
 UPRIGHT = 0.7  # likeness: of heads that hang, with a mesh, 94 had .62 at most as they are, and 40 upright ones .75
-HANGS = (
-    0.1  # likeness that turning a head by quarters adds, from which on it hangs, and its mesh is beside its features
-)
+HANGS = 0.1  # likeness that turning it by quarters adds, from which on a head hangs, and its mesh is beside its eyes
 HANGING_SECONDS = 1.0  # for which that is remembered of a place
 CUT = 0.1  # share of a box outside the picture, from which on what is unlike a face may be one: CenterFace knows none
 RECALL_SECONDS = 0.2  # for which a place where there was nothing is not looked at again: patterns stay
@@ -114,11 +112,10 @@ class SecondLook:
         Nothing is held against a face that the border of the picture cuts, if it is sure or fills the picture.
         """
         if face.mesh is None and _is_among(self._turned, face):
-            return self._upright(image, face)
-        likeness = max(self._asked(image, face, seconds), VAGUE if _may_be(face, image) else 0.0)
-        if likeness < LIKE:
+            likeness = self._upright(image, face)
+        elif (likeness := self._asked(image, face, seconds)) < LIKE:
             self._turned.append((seconds, face.box))
-        return likeness
+        return max(likeness, VAGUE if _may_be(face, image) else 0.0)
 
     def _asked(self, image: Image, face: Face, seconds: float) -> float:
         """Return the likeness, and remember a head that hangs."""

@@ -62,12 +62,14 @@ def _ass(header: bytes) -> bytes:
             if section in STYLES or section in {"[script info]", "[events]"}:
                 kept += ["", line]
             continue
+        if len(line) > LONGEST_LINE:
+            continue
         value = line.partition(":")[2].strip()
         is_drawn_by = section == "[script info]" and key in SCRIPT_INFO and SCRIPT_VALUE.fullmatch(value)
         is_style = section in STYLES and key == "style" and STYLE.fullmatch(value) and styles < MOST_STYLES
         is_first = section in STYLES | {"[events]"} and kept[-1].lower() == section
         is_order = is_first and key == "format" and FIELDS.fullmatch(value)
-        if (is_drawn_by or is_style or is_order) and len(line) <= LONGEST_LINE:
+        if is_drawn_by or is_style or is_order:
             kept.append(line)
             styles += bool(is_style)
     return "\n".join([*kept[1:], ""]).encode()

@@ -183,7 +183,9 @@ def test_nothing_is_held_against_a_face_that_the_border_cuts_if_it_is_sure_or_fi
 ):
     inside, cut = (replace(found, box=np.array([x, x, x + size, x + size], np.float32), score=score) for x in (40, -60))
     assert judged(inside, 0.0) == []
-    assert judged(cut, 0.0) == ([cut] if is_kept else [])
+    look = SecondLook(Fixed(0.0))  # type: ignore[arg-type]
+    for seconds in (0.0, 0.1):
+        assert look(PATTERN, [cut], known=[], seconds=seconds) == ([cut] if is_kept else [])
 
 
 def test_a_mesh_on_a_head_that_hangs_upside_down_is_no_mistake(second_look: SecondLook, picture: Image, found: Face):
