@@ -123,7 +123,8 @@ class FaceDetector:
         with self._running() as networks:
             taken = self._looks(image) if some is None else some
             seen = _scanned(networks, image, taken) if scanned is None else scanned
-            candidates = non_max_suppression(c for look in taken for c in seen[look])
+            filling = FILLING * min(image.shape[:2])
+            candidates = non_max_suppression((c for look in taken for c in seen[look]), filling)
             rest = candidates[MAX_MESHES:]
             doubted = [c for c in rest if c.score < SURE]  # a mesh decides about each, however many they are
             faces = self._fit(networks, image, candidates[:MAX_MESHES] + doubted)
@@ -224,17 +225,19 @@ def shared_networks(*, limit: int) -> Shared[LastingNetworks]:
     return Shared(lambda: LastingNetworks(least_score=LEAST_SCORE), limit=limit)
 
 
-def non_max_suppression(candidates: Iterable[Candidate]) -> list[Candidate]:
+def non_max_suppression(candidates: Iterable[Candidate], filling: float = math.inf) -> list[Candidate]:
     """Return the candidates that are not at the place of a better one, best score first; those say what they hide.
 
-    Sure and much larger ones stay beside better ones: in a face that fills the frame another is made out.
+    Sure ones of a width of `filling` pixels stay beside much smaller ones: in a face that fills the frame others are
+    made out.
     """
     kept: list[Candidate] = []
     for candidate in sorted(candidates, key=lambda c: c.score, reverse=True):
         ious, shares = overlaps(candidate.box, np.array([k.box for k in kept], np.float32).reshape(-1, 4))
         better = np.flatnonzero((ious > SAME_IOU) | (shares > SAME_SHARE)).tolist()
         is_other = not any(_is_same(candidate, kept[n]) for n in better)
-        if not better or (is_other and candidate.score >= SURE and _is_around(candidate, [kept[n] for n in better])):
+        fills = candidate.score >= SURE and np.ptp(candidate.box[::2]) >= filling
+        if not better or (is_other and fills and _is_around(candidate, [kept[n] for n in better])):
             kept.append(candidate)
         elif is_other:
             for n in better:

@@ -92,9 +92,10 @@ def shrunk_views(image: Image, views: Iterable[View]) -> dict[View, Image]:
 
 
 def _from_afar(image: Image) -> Image:
-    """Return a picture with a black border around it, its longer side `FULL_SIDE`."""
+    """Return a picture with a black border around it, no larger than `FULL_SIDE`."""
     inner = _shrunk(image, side=FULL_SIDE - 2 * BORDER)
-    return np.asarray(cv2.copyMakeBorder(inner, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_CONSTANT), np.uint8)
+    border = round(BORDER * max(inner.shape) / (FULL_SIDE - 2 * BORDER))  # of a small picture less
+    return np.asarray(cv2.copyMakeBorder(inner, border, border, border, border, cv2.BORDER_CONSTANT), np.uint8)
 
 
 def _halvings(view: View) -> int:

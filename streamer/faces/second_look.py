@@ -132,9 +132,10 @@ class SecondLook:
         upright, has_mesh = self._upright(image, face), face.mesh is not None
         if upright >= (UPRIGHT if has_mesh else LIKE):
             return upright, False
-        least = max(VAGUE if has_mesh and face.score >= SURE else LYING, upright + HANGS)
+        least = VAGUE if has_mesh and face.score >= SURE else LYING
         turned = max(self._network.likeness(image, face.box, degrees, least=least) for degrees in QUARTERS)
-        return (turned, has_mesh) if turned >= least else (upright, False)
+        hangs = has_mesh and turned >= max(least, upright + HANGS)
+        return (max(upright, turned), hangs) if turned >= least else (upright, False)
 
     def _upright(self, image: Image, face: Face) -> float:
         """Return the higher likeness: as the head is, or turned upright by its eyes."""

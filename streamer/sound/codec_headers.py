@@ -16,7 +16,7 @@ SCRIPT_INFO = frozenset({  # what ASS draws by
 })  # fmt: skip
 SCRIPT_VALUE = re.compile(r"[\w.+ -]{0,16}")
 # Name and font, then numbers and colours.
-STYLE = re.compile(r"[^,]{0,40},[^,]{0,40}(,[ \t]*(&H)?[-+\dA-Fa-f.]{0,12}&?[ \t]*)*")
+STYLE = re.compile(r"[^,]{0,40},[^,]{0,40}(,[ \t]*((&H|&h|0x)?[-+\dA-Fa-f.]{1,12}&?[ \t]*)?)*")
 FIELDS = re.compile(r"[A-Za-z \t]{0,16}(,[A-Za-z \t]{0,16}){0,31}")
 STYLES = frozenset({"[v4 styles]", "[v4+ styles]", "[v4++ styles]"})
 # 3GPP TS 26.245, 5.16: white, 18 points, centred at the bottom, in one font of the player's choice.
@@ -53,25 +53,25 @@ def bare_header(codec: str, header: bytes) -> bytes:
 
 def _ass(header: bytes) -> bytes:
     """Return the header of ASS subtitles with sizes, styles and the order of fields alone, as far as they read so."""
-    kept, section, styles = list[str](), "", 0
+    kept, section, styles, said = list[str](), "", 0, set[str]()
     for line in header.decode("utf-8", "replace").replace("\0", "").splitlines():
         line = line.strip("\ufeff \t")
         key = line.partition(":")[0].strip().lower()
         if line.startswith("["):
             section = line.lower()
-            if section in STYLES or section in {"[script info]", "[events]"}:
+            if section in STYLES | {"[script info]", "[events]"}:
                 kept += ["", line]
             continue
         if len(line) > LONGEST_LINE:
             continue
         value = line.partition(":")[2].strip()
-        is_drawn_by = section == "[script info]" and key in SCRIPT_INFO and SCRIPT_VALUE.fullmatch(value)
+        is_drawn_by = section == "[script info]" and key in SCRIPT_INFO - said and SCRIPT_VALUE.fullmatch(value)
         is_style = section in STYLES and key == "style" and STYLE.fullmatch(value) and styles < MOST_STYLES
         is_first = section in STYLES | {"[events]"} and kept[-1].lower() == section
         is_order = is_first and key == "format" and FIELDS.fullmatch(value)
         if is_drawn_by or is_style or is_order:
             kept.append(line)
-            styles += bool(is_style)
+            styles, said = styles + bool(is_style), said | {key}
     return "\n".join([*kept[1:], ""]).encode()
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 import struct
 
+from streamer.sound.codec_headers import MOST_BYTES
+
 LONGEST_TEXT = 4000  # bytes of what is read at a time
 # Of ASS: what follows are lines of a drawing, such as of a face; or text is cut out along them, not in a rectangle.
-DRAWN = re.compile(r"\\p[\s(+]*0*[1-9]|\\i?clip(?!\s*\((\s*[-+\d.]+\s*,){3}\s*[-+\d.]+\s*\))")
+DRAWN = re.compile(r"\\\s*(p[\s(+]*0*[1-9]|i?clip(?!\s*\((\s*[-+\d.]+\s*,){3}\s*[-+\d.]+\s*\)))")
 ASS_FIELDS = 9  # number, layer, style, name, three margins, effect, text
 ASS_EFFECT = re.compile(r"(Banner|Scroll up|Scroll down)(;\d{1,5}){1,4}")
-ASS_COMMENT = re.compile(r"\{[^\\}]*\}")  # in braces, but nothing that is done to the text
+ASS_BRACES = re.compile(r"\{[^}]*\}")  # what is done to the text, after backslashes, or a comment
 WEBVTT_SETTINGS = re.compile(rb"((vertical|line|position|size|align):[a-z\d.,%-]{1,24}[ \t]{0,2}){1,5}")
 BESIDE = frozenset({"skip_samples", "encryption_info", "mpegts_stream_id"})  # side data of a few bytes that are numbers
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -42,8 +44,8 @@ def bare_packet(codec: str, packet: bytes) -> bytes:
     if codec == "mov_text":
         return _tx3g(packet)
     if codec in TEXT:
-        text = packet if _is_text(packet, codec) else b""
-        return _ass(text) if codec == "ass" else text
+        text = packet if _is_text(packet) else b""
+        return _ass(text.decode()) if codec == "ass" else text
     if codec in {"mp1", "mp2", "mp3"}:
         return _frames(packet)
     return packet
@@ -51,25 +53,30 @@ def bare_packet(codec: str, packet: bytes) -> bytes:
 
 def may_lie_beside(kind: str, data: bytes) -> bool:
     """Return whether side data of a packet are such as hold nothing but how it is to be played; `kind` as PyAV's."""
+    if kind == "new_extradata":
+        return len(data) <= MOST_BYTES
     return kind in BESIDE or (kind == "webvtt_settings" and bool(WEBVTT_SETTINGS.fullmatch(data)))
 
 
-def _is_text(packet: bytes, codec: str) -> bool:
-    """Return whether a packet is text alone, and draws nothing."""
+def _is_text(packet: bytes) -> bool:
+    """Return whether a packet is text alone."""
     try:
         text = packet.rstrip(b"\0").decode()
     except UnicodeDecodeError:
         return False
-    return len(packet) <= LONGEST_TEXT and not CONTROL.search(text) and not (codec == "ass" and DRAWN.search(text))
+    return len(packet) <= LONGEST_TEXT and not CONTROL.search(text)
 
 
-def _ass(packet: bytes) -> bytes:
-    """Return a line of ASS without what is not shown of it: who speaks, unknown effects, comments."""
-    fields = ASS_COMMENT.sub("", packet.decode()).split(",", ASS_FIELDS - 1)
-    if len(fields) == ASS_FIELDS:
+def _ass(line: str) -> bytes:
+    """Return a line of ASS without what is not shown of it: who speaks, unknown effects, comments; b"" if it draws."""
+    *fields, text = line.split(",", ASS_FIELDS - 1)
+    shown, end, rest = text.rpartition("}")
+    text = ASS_BRACES.sub(lambda found: found[0] if "\\" in found[0] else "", shown + end) + rest
+    if len(fields) == ASS_FIELDS - 1:
         fields[3] = ""
         fields[7] = fields[7] if ASS_EFFECT.fullmatch(fields[7]) else ""
-    return ",".join(fields).encode()
+    bare = ",".join([*fields, text])
+    return b"" if DRAWN.search(bare) else bare.encode()
 
 
 def _tx3g(packet: bytes) -> bytes:
@@ -77,7 +84,7 @@ def _tx3g(packet: bytes) -> bytes:
     if len(packet) < 2:
         return b""
     end = 2 + struct.unpack_from(">H", packet)[0]
-    return packet[:end] if end <= len(packet) and _is_text(packet[2:end], "mov_text") else b""
+    return packet[:end] if end <= len(packet) and _is_text(packet[2:end]) else b""
 
 
 def _frames(packet: bytes) -> bytes:

@@ -62,7 +62,8 @@ class Converter:
     ) -> None:
         self._margins, self._size, self._aspect = margins, size, aspect or Fraction(1)
         self._shown = Fraction(1) if is_stretched(self._aspect) else self._aspect
-        self._said: Fraction | None = None  # of the first frame, by its codec: the container may know better
+        self._first: Fraction | None = None  # the same by its codec: the container may know better
+        self._now = self._aspect
         self._reformatter = VideoReformatter()
         self._orientation = EXIF[0]
 
@@ -83,29 +84,39 @@ class Converter:
         if (frame.width, frame.height) == self._size:
             stored = self._margins.cut(stored)
         stretch = self._aspect_of(frame) / self._shown
-        if stretch != 1 and max(stretch, 1 / stretch) <= MOST_STRETCHED:
+        if stretch != 1 and is_shape(stretch):
             size = squared(stored.shape[1], stored.shape[0], stretch)
             stored = np.asarray(cv2.resize(stored, size, interpolation=cv2.INTER_LINEAR), np.uint8)
         # Rows are padded where the width is no multiple of 32.
         return self._orientation.apply(np.ascontiguousarray(stored))
 
     def _aspect_of(self, frame: VideoFrame) -> Fraction:
-        """Return the aspect of the pixels of a frame: that of the first, until its codec says something else."""
-        said = frame.opaque if isinstance(frame.opaque, Fraction) and frame.opaque > 0 else None
-        self._said = self._said or said
-        return self._aspect if said is None or said == self._said else said
+        """Return the aspect of the pixels of a frame: that of the first, until its codec says something else.
+
+        That counts from a key frame on: decoders say it some frames early.
+        """
+        said = frame.opaque
+        if isinstance(said, Fraction) and is_shape(said) and is_shape(self._aspect):
+            self._first = self._first or said
+            if frame.key_frame:
+                self._now = self._aspect if said == self._first else said
+        return self._now
+
+
+def is_shape(aspect: Fraction) -> bool:
+    """Return whether pixels can be of this width over height."""
+    return aspect > 0 and max(aspect, 1 / aspect) <= MOST_STRETCHED
 
 
 def is_stretched(aspect: Fraction) -> bool:
     """Return whether pixels of this width over height are made square."""
-    longer = max(aspect, 1 / aspect)
-    return STRETCHED < longer <= MOST_STRETCHED
+    return is_shape(aspect) and max(aspect, 1 / aspect) > STRETCHED
 
 
 def squared(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
     """Return width and height of a picture in square pixels, even; nothing of it is lost."""
     one = Fraction(1)
-    return 2 * round(width * max(aspect, one) / 2), 2 * round(height * max(1 / aspect, one) / 2)
+    return max(2, 2 * round(width * max(aspect, one) / 2)), max(2, 2 * round(height * max(1 / aspect, one) / 2))
 
 
 @dataclass(frozen=True, slots=True)

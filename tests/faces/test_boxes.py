@@ -69,6 +69,16 @@ def test_a_box_that_gives_way_to_a_better_one_is_hidden_if_it_may_be_another_fac
     assert [c.hides for c in non_max_suppression([whole, inner, beside])] == [False, True]
 
 
+def test_a_sure_face_that_fills_the_frame_stays_beside_a_better_one_that_is_made_out_in_it():
+    eyes_nose_mouth = np.array([[30, 40], [70, 40], [50, 60], [50, 80]], np.float32)
+    part = Candidate(np.array([150, 150, 250, 250], np.float32), 150 + eyes_nose_mouth, 0.9)
+    whole = Candidate(np.array([0, 0, 400, 400], np.float32), 4 * eyes_nose_mouth, 0.5)
+    doubted = replace(whole, score=0.49)
+    assert [c.score for c in non_max_suppression([part, whole], 400.0)] == [0.9, 0.5]
+    assert [(c.score, c.hides) for c in non_max_suppression([part, whole], 401.0)] == [(0.9, True)]
+    assert [(c.score, c.hides) for c in non_max_suppression([part, doubted], 400.0)] == [(0.9, True)]
+
+
 def test_a_face_inside_the_oval_of_another_is_hidden_unless_it_is_that_face():
     whole, inner = face(100, 100, 50), face(110, 100, 20)
     assert [found.hides for found in drop_nested([whole, inner])] == [False]  # the same landmarks

@@ -88,7 +88,12 @@ def test_of_an_ass_header_sizes_styles_and_fields_are_kept():
 
 def test_of_styles_only_what_reads_as_one_is_kept():
     style = "Style: Default,Arial,16,&H00FFFFFF,&H000000FF&,0,-1,100,2.5,,1"
-    free = ["Style: Default,Arial,AnnExample", "Timer: AnnExample of 9 July", f"Style: {'x' * 50},Arial,16"]
+    free = [
+        "Style: Default,Arial,AnnExample",
+        "Timer: AnnExample of 9 July",
+        f"Style: {'x' * 50},Arial,16",
+        f"Style: a,b{',   ' * 60}!",
+    ]
     order = "Format: Name, Fontname, Fontsize"
     lines = ["[Script Info]", free[1], "Timer: 100.0000", "[V4+ Styles]", order, order, style, *free, *[style] * 200]
     kept = bare_header("ass", "\n".join(lines).encode()).decode().splitlines()

@@ -76,6 +76,7 @@ def test_of_subtitles_only_what_is_text_stays(codec: str):
         "{\\clip(m 0 0 l 9 9)}",
         "{\\iclip(2,m 0 0 l 9 9)}",
         "{\\clipm 0 0 l 9 9}",
+        "{\\ p1}m",
         "{\\clip(1,2,3)}",
     ],
 )
@@ -83,12 +84,14 @@ def test_what_ass_draws_is_left_out(drawn: str):
     assert bare_packet("ass", drawn.encode()) == b""
     plain = b"{\\pos(1,2)\\pbo3\\p0\\clip(0, 0,100.5,20)}text"
     assert bare_packet("ass", plain) == plain
+    for drawn_if_braces_went in (b"{\\p{x}1}m 0 0", b"{\\cl{x}ip(1,m)}"):
+        assert bare_packet("ass", drawn_if_braces_went) == drawn_if_braces_went
 
 
 @pytest.mark.parametrize(("effect", "kept"), [("Banner;20;0;50", "Banner;20;0;50"), ("AnnExample", "")])
 def test_of_a_line_of_ass_only_what_is_shown_is_kept(effect: str, kept: str):
-    line = f"7,0,Default,AnnExample,0,0,0,{effect},{{AnnExample}}so, {{\\i1}}he{{\\i0}} said"
-    assert bare_packet("ass", line.encode()).decode() == f"7,0,Default,,0,0,0,{kept},so, {{\\i1}}he{{\\i0}} said"
+    line = f"7,0,Default,AnnExample,0,0,0,{effect},{{AnnExample, Ann}}so, {{\\i1{{x}}he{{\\i0}} said}}"
+    assert bare_packet("ass", line.encode()).decode() == f"7,0,Default,,0,0,0,{kept},so, {{\\i1{{x}}he{{\\i0}} said}}"
 
 
 def test_timed_text_of_3gpp_ends_where_its_text_does():
@@ -150,6 +153,7 @@ def test_what_lies_beside_a_text_stays_behind_and_its_place_does_not(tmp_path: P
         ("webvtt_identifier", b"1", False),
         ("matroska_block_additional", b"\x00" * 8 + PICTURE, False),
         ("new_extradata", PICTURE, False),
+        ("new_extradata", b"\x12\x10", True),
     ],
 )
 def test_only_how_a_packet_is_played_may_lie_beside_it(kind: str, data: bytes, may: bool):

@@ -323,11 +323,12 @@ def joined(target: Path, *parts: Path) -> Path:
 def test_pixels_that_change_their_shape_midway_are_shown_as_they_are_meant(
     clip: Clip, tmp_path: Path, aspects: tuple[int, int], rows: int, columns: int
 ) -> None:
-    parts = [clip(f"{n}.h264", context={"sample_aspect_ratio": aspect}) for n, aspect in enumerate(aspects)]
+    made = {"options": {"bf": "3", "x264-params": "b-adapt=0"}}
+    parts = [clip(f"{n}.h264", context={"sample_aspect_ratio": aspect}, **made) for n, aspect in enumerate(aspects)]
     frames = read(joined(tmp_path / "both.h264", *parts))
     assert len({frame.image.shape for frame in frames}) == 1
     first, second = frames[:12], frames[12:]
-    assert {red_corner(frame) for frame in first} == {"top left"}
+    assert all((a.image == b.image).all() for a, b in zip(first, read(parts[0]), strict=True))
     for frame in second:
         lit = frame.image.max(axis=2) > 24
         assert abs(lit.any(axis=1).sum() - rows) <= 2
