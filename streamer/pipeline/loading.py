@@ -26,7 +26,7 @@ class Networks:
         device: Where networks run; None where there are none.
         recognizer: Ours, which chooses strangers and guards.
         attributes: What tells sex, age and skin tone.
-        reranker: Another: says whom of those tried on a person is least like, and guards; None where none are.
+        reranker: A finer one: guards as well, and says whom of those tried on a person is least like.
     """
 
     model: FaceModel | None = None
@@ -53,13 +53,8 @@ def load_networks(model: str, device: str) -> Networks:
     place = choose_device(device)
     network = prepare(load_face_model(model, place), place)
     recognizer, attributes = prepare(load_recognizer("identity"), place), prepare(load_attributes(), place)
-    reranker = prepare(load_recognizer("reranker"), place) if tries_strangers_on(network) else None
+    reranker = prepare(load_recognizer("reranker"), place)
     return Networks(network, place, recognizer, attributes, reranker)
-
-
-def tries_strangers_on(model: FaceModel) -> bool:
-    """Return whether several strangers are drawn on a person, of whom the least like is taken."""
-    return model.kind == "textures" or model.template.around == "filled"
 
 
 def in_background(load: Callable[[], Networks]) -> Callable[[], Networks]:
