@@ -30,7 +30,7 @@ _STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 12
 STEM_OUTPUTS = 64  # channels after the stem
 # Channels of `CompactRecognizer`: of the stem, and inside each block; half of MobileFaceNet's.
 COMPACT_WIDTHS = (32, 64, *(64,) * 4, 128, *(112,) * 6, 256, 160, 160)
-# Three quarters: slower, and nearer to what it is distilled from. It is asked once for each new face.
+# Three quarters: slower, and nearer to what it is distilled from. It guards, and chooses among those tried on.
 RERANKER_WIDTHS = (48, 96, *(96,) * 4, 192, *(192,) * 6, 384, 192, 192)
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1]

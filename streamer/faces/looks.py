@@ -80,14 +80,15 @@ def shrunk_views(image: Image, views: Iterable[View]) -> dict[View, Image]:
             halves.append(_half(halves[-1]))
         return halves[times]
 
-    shrunk = {}
-    for view in views:
-        if view[0] < 0:
-            shrunk[view] = _from_afar(image)
-            continue
+    def seen(view: View) -> Image:
         times = _halvings(view) if max(image.shape[:2]) > TILED_SIDE else 0
         x1, y1, x2, y2 = (side >> times for side in view)
-        shrunk[view] = _shrunk(halved(times)[y1:y2, x1:x2])
+        return _shrunk(halved(times)[y1:y2, x1:x2])
+
+    views, whole = list(views), (0, 0, image.shape[1], image.shape[0])
+    shrunk = {view: seen(view) for view in views if view[0] >= 0}
+    for far in (view for view in views if view[0] < 0):
+        shrunk[far] = _from_afar(shrunk[whole] if whole in shrunk else seen(whole))
     return shrunk
 
 
