@@ -39,6 +39,13 @@ class TextureModel(FaceModel):
             Logarithms of brightness.
         """
 
+    def coarse_shades(self, pseudonym: int) -> npt.NDArray[np.float32] | None:
+        """Return the coarse shades that a stranger is to have, whoever they are drawn on, or None for any.
+
+        `(48, 48, 3)`, log colours less those of skin (`models.textures.coarse`).
+        """
+        return None
+
     @abstractmethod
     def may_be_bearded(self, pseudonym: int) -> bool:
         """Return whether a beard would suit a stranger: a grown man."""

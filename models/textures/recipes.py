@@ -101,16 +101,16 @@ def _recipe(
 ) -> Recipe:
     wanted = np.eye(donors.ancestry.shape[1], dtype=np.float32)[ancestry]
     age, tone = float(chance.uniform(*ages)), float(chance.uniform(*tones))
-    upper = _best(_unlike(donors, female, age, tone, wanted), donors.upper, used[0], chance)
+    upper = _best(unlike(donors, female, age, tone, wanted), donors.upper, used[0], chance)
     wanted = donors.ancestry[upper]
     female, age = float(donors.female[upper]), float(donors.age[upper])
     own_tone = float(donors.tone[upper])
-    alike = _unlike(donors, female, age, own_tone, wanted, tones=LOWER_TONE)
+    alike = unlike(donors, female, age, own_tone, wanted, tones=LOWER_TONE)
     others = donors.lower & (np.arange(len(alike)) != upper)
     lower = _best(alike, others, used[1], chance, by_chance=LOWER_CHANCE)
     beards = np.maximum(np.abs(donors.beard - donors.beard[lower]) - BEARD_APART, 0) * 40
     age = (age + float(donors.age[lower])) / 2
-    near = _unlike(
+    near = unlike(
         donors, female, age, own_tone, wanted, years=SKIN_YEARS, tones=SKIN_TONE, unlike_ancestry=SKIN_ANCESTRY
     )
     others = donors.skin & (np.arange(len(near)) != upper) & (np.arange(len(near)) != lower)
@@ -121,7 +121,7 @@ def _recipe(
     return Recipe(upper, lower, skin, colour, female, age)
 
 
-def _unlike(
+def unlike(
     donors: Donors,
     female: float,
     age: float,

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from models.face_model import ANCESTRIES, Sighting, Template
 from models.texture_model import TextureModel
+from models.textures import coarse
 from models.textures.choose import choose
 from models.textures.compose import coloured, compose
 from models.textures.folds import BRIGHTEST, FARTHEST, SIZE
@@ -48,6 +49,7 @@ class TexturesConfig:
         shape_directions: How many tell whose it is.
         teeth: M, rows of teeth.
         directions: k, of light, in which features shade.
+        coarse: c, directions of coarse shades; 0 where they are left as they are.
     """
 
     size: int = 320
@@ -59,6 +61,7 @@ class TexturesConfig:
     shape_directions: int = 40
     teeth: int = 1
     directions: int = 6
+    coarse: int = 0
 
 
 class Textures(TextureModel):
@@ -87,6 +90,8 @@ class Textures(TextureModel):
     directions: Tensor  # (k, 16, 16) of light, by their deviations
     usual_light: Tensor  # (16, 16) logarithm of brightness
     light: Tensor  # (16, 16, 3) logarithm: what the light of all textures has in common, of mean 0
+    coarse_directions: Tensor  # (c, 48, 48, 3) logarithm (`models.textures.coarse`); neither is there where c is 0
+    coarse: Tensor  # (B, c): of each stranger
 
     def __init__(self, config: TexturesConfig, template: Template) -> None:
         super().__init__(config, template)
@@ -112,6 +117,9 @@ class Textures(TextureModel):
             "usual_light": ((CELLS, CELLS), torch.float32),
             "light": ((CELLS, CELLS, 3), torch.float32),
         }
+        if config.coarse:
+            shapes["coarse_directions"] = (config.coarse, coarse.SIZE, coarse.SIZE, 3), torch.float16
+            shapes["coarse"] = (config.strangers, config.coarse), torch.float16
         for name, (shape, dtype) in shapes.items():
             self.register_buffer(name, torch.zeros(shape, dtype=dtype))
         self._small_details: dict[int, npt.NDArray[np.float16]] = {}
@@ -180,6 +188,13 @@ class Textures(TextureModel):
         folded: Tensor = torch.tensordot(known.clamp(-FARTHEST, FARTHEST), self.folds.to(known), dims=1)
         folded = folded.clamp(max=BRIGHTEST)
         return folded + shaded(lights.mean(dim=3), self.shades, self.directions, self.usual_light)
+
+    def coarse_shades(self, pseudonym: int) -> npt.NDArray[np.float32] | None:
+        """Return how a stranger looks from afar, `(48, 48, 3)` logarithms without light; None from old checkpoints."""
+        if not self.config.coarse:
+            return None
+        shades = torch.tensordot(self.coarse[pseudonym].float(), self.coarse_directions.float(), dims=1)
+        return np.asarray(shades.cpu().numpy())
 
     def may_be_bearded(self, pseudonym: int) -> bool:
         """Return whether a stranger is a grown man."""

@@ -29,6 +29,7 @@ from streamer.render.cutter import shrunk
 from streamer.render.textures import mouth
 from streamer.render.textures.light import SIDE, LightReader
 from streamer.render.textures.texture_draw import TRIED_SIZE
+from streamer.training import coarse_shades
 from streamer.training.donors import Donor, Label, photo, read_donors
 from streamer.training.shading import DIRECTIONS, read_shading, without_shading
 from streamer.types import Face, Floats, Image
@@ -114,6 +115,7 @@ def train_textures(
             f"forehead, open eyes and a shut mouth"
         )
     model = _filled(mended, used, recipes, mean_light, template=base.template, donors=donors)
+    coarse_shades.give_coarse_shades(model, donors, table, recipes, points)
     model.brows.copy_(_brows(model))
     model.harmonizer.half().load_state_dict(base.harmonizer.state_dict())
     for value, found in zip((model.shades, model.directions, model.usual_light), shading.model, strict=True):
@@ -197,6 +199,7 @@ def _filled(
         shape_directions=SHAPE_DIRECTIONS,
         teeth=len(teeth),
         directions=DIRECTIONS,
+        coarse=min(coarse_shades.DIRECTIONS, len(recipes)),
     )
     model = Textures(config, template).eval()
     place = {number: row for row, number in enumerate(used)}

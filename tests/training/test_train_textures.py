@@ -148,6 +148,9 @@ def test_strangers_of_one_s_own_donors_can_be_drawn(
     assert isinstance(model, Textures)
     assert 1 <= len(model.recipes) <= 3
     assert model.texture(0).std() > 10
+    shades = model.coarse_shades(0)
+    assert shades is not None
+    assert shades.std() > 0.02
     assert model.embeddings.norm(dim=1).numpy() == pytest.approx(1, abs=1e-3)
     kept, ours = (one.harmonizer.state_dict() for one in (model, shipped))
     assert all(torch.equal(kept[name], ours[name]) for name in ours)

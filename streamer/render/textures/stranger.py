@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from models.textures import coarse
 from streamer.render.textures import eyes, mouth
 from streamer.render.textures.light import CELLS, DARK, SHADE_HUE, Light, LightReader, Tones, polygon
 from streamer.render.textures.light import LIPS as LIP_OUTLINE
@@ -122,6 +123,19 @@ def with_tones(stranger: Stranger, tones: Tones, masks: FeatureMasks) -> Strange
         even = own.lips + _held(_without_tint(paler - own.lips, 1.0), LIP_SHADES)
         levels.append(np.asarray(paler + hair * hue + lips * (redder + even - paler), np.float32))
     return replace(stranger, levels=tuple(levels))
+
+
+def with_coarse(stranger: Stranger, shades: Floats, inside: Floats) -> Stranger:
+    """Return the stranger with other coarse shades (`models.textures.coarse`).
+
+    Args:
+        stranger: Ready but for these.
+        shades: `(coarse.SIZE, coarse.SIZE, 3)`.
+        inside: `(coarse.SIZE, coarse.SIZE)` in [0, 1]: the face, in the template.
+    """
+    small = cv2.resize(stranger.levels[-1], inside.shape, interpolation=cv2.INTER_AREA)
+    change = coarse.change(shades, np.asarray(small, np.float32), inside)
+    return replace(stranger, levels=tuple(level + enlarged(change, len(level)) for level in stranger.levels))
 
 
 def _without_shine(flat: Floats) -> Floats:

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 
 from models.texture_model import TextureModel
+from models.textures import coarse
+from models.textures.regions import make_regions
 from streamer.faces.fine_mesh import FINE, FineMesh
 from streamer.render.align import MeshAligner, profile_ratio
 from streamer.render.blend import inner_face
@@ -29,7 +31,14 @@ from streamer.render.textures.finisher import Finisher
 from streamer.render.textures.harmonize import Ask, HarmonyKeeper, Shown, change, harmonize
 from streamer.render.textures.light import SIDE, LightReader, Tones, logarithm
 from streamer.render.textures.openings import as_open
-from streamer.render.textures.stranger import Stranger, enlarged, feature_masks, prepare, with_tones
+from streamer.render.textures.stranger import (
+    Stranger,
+    enlarged,
+    feature_masks,
+    prepare,
+    with_coarse,
+    with_tones,
+)
 from streamer.types import Face, Floats, Image, Track
 
 FILTERS = {
@@ -93,6 +102,7 @@ class TextureDrawer(Drawer[_Drawn]):
         points = np.array(model.template.points, np.float32)
         self._points, self._reader = points, LightReader(points)
         self._masks = feature_masks(self._reader, points)
+        self._inside = make_regions(points, coarse.SIZE).core
         self._beards = BeardReader(points, self._reader.skin)
         self._common = model.light.cpu().numpy()
         self._teeth = model.teeth.cpu().numpy()  # (M, 96)
@@ -282,9 +292,12 @@ class TextureDrawer(Drawer[_Drawn]):
         return self._textures.shading(*stacked).cpu().numpy()
 
     def _as_person(self, stranger: Stranger, view: View, number: int) -> Stranger:
-        """Return a stranger with the colours of the person's features, and a beard where they have one."""
+        """Return a stranger with colours and a beard like the person's; from afar, with shades of their own."""
         stranger = with_tones(stranger, view.tones, self._masks)
-        return with_beard(stranger, view.beard) if self._textures.may_be_bearded(number) else stranger
+        if self._textures.may_be_bearded(number):
+            stranger = with_beard(stranger, view.beard)
+        shades = self._textures.coarse_shades(number)
+        return stranger if shades is None else with_coarse(stranger, shades, self._inside)
 
     def _sketch(self, number: int) -> Stranger:
         """Return a stranger at the size at which they are tried on; their eyes are of the first that was."""

@@ -1,9 +1,11 @@
 """A stranger made ready to be drawn: features in the colours of the person's, and never darker than their own."""
 
+import cv2
 import numpy as np
 import pytest
 
 from models.checkpoint import read_checkpoint, weights_path
+from models.textures import coarse
 from streamer.render.textures.eyes import Eyeball
 from streamer.render.textures.light import CELLS, SHADE_HUE, LightReader, Tones
 from streamer.render.textures.stranger import (
@@ -13,6 +15,7 @@ from streamer.render.textures.stranger import (
     Stranger,
     feature_masks,
     prepare,
+    with_coarse,
     with_tones,
 )
 from streamer.types import Floats
@@ -109,3 +112,35 @@ def test_lips_are_masked_whole_however_thin() -> None:
     upper, lower = (points[list(pair)].mean(axis=0) * len(lips) for pair in ((0, 13), (14, 17)))
     assert all(lips[int(y), int(x)] > 0.9 for x, y in (upper, lower))
     assert lips[: len(lips) // 2].max() == 0
+
+
+def test_coarse_shades_are_the_stranger_s_whatever_the_person_s_colours_are() -> None:
+    """Brows of a person's colour are seen from near alone; from afar recognisers would go by them."""
+    side, rng = coarse.SIZE, np.random.default_rng(0)
+    inside, shades = np.ones((side, side), np.float32), np.full((side, side, 3), -0.2, np.float32)
+    shades[20:24] = -0.6
+    fine = rng.normal(0, 0.1, (2 * side, 2 * side, 1)).astype(np.float32)
+    own = np.zeros((2 * side, 2 * side, 3), np.float32)
+    dark = own.copy()
+    dark[60:70] = -1.0  # a beard, say
+    seen = []
+    for level in (own, dark):
+        level = level + fine
+        small = np.asarray(cv2.resize(level, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+        eye = Eyeball(np.zeros((4, 4, 3), np.float32), 0.2)
+        tones = Tones(grey(-1.0), grey(-0.5), 0.0)
+        stranger = Stranger(
+            (level, small), np.zeros((CELLS, CELLS, 3), np.float32), eye, tones, np.ones(96, np.float32)
+        )
+        seen.append(with_coarse(stranger, shades, inside).levels)
+
+    def from_afar(values: Floats) -> Floats:
+        return np.asarray(cv2.GaussianBlur(values, (0, 0), 3)[8:-8, 8:-8])
+
+    def from_near(values: Floats) -> Floats:
+        return np.asarray((values - cv2.GaussianBlur(values, (0, 0), 1))[76:90, :, 0].ravel())
+
+    for large, small in seen:
+        assert np.abs(from_afar(small) - from_afar(shades)).max() < 0.1
+        assert np.corrcoef(from_near(large), from_near(np.tile(fine, 3)))[0, 1] > 0.9
+    assert np.abs(seen[0][1] - seen[1][1])[8:-8, 8:-8].mean() < 0.05

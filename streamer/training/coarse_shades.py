@@ -1,0 +1,57 @@
+"""Give strangers the coarse shades of two donors who are alike (`models.textures.coarse`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+
+from models.textures import Textures, coarse
+from models.textures.recipes import Donors, Recipe, unlike
+from models.textures.regions import make_regions
+from streamer.render.textures.light import LightReader, logarithm
+from streamer.training.donors import Donor
+from streamer.types import Floats, Image
+
+DIRECTIONS = 96
+ALIKE = 2  # donors, whose mean is taken: the more, the more alike are all
+CHANCE = 1.5  # of the cost of who is unlike, at random: or all of an age would have the same
+
+
+@torch.no_grad()
+def give_coarse_shades(
+    model: Textures, donors: Sequence[Donor], table: Donors, recipes: Sequence[Recipe], points: Floats
+) -> None:
+    """Fill in the coarse shades of `model`.
+
+    Args:
+        model: With as many strangers as recipes.
+        donors: D, with crops.
+        table: The same; of use are those with a clear brow or forehead.
+        recipes: Of all strangers.
+        points: `(468, 2)` of the template.
+    """
+    reader = LightReader(points)
+    inside = make_regions(points, coarse.SIZE).core[..., None]
+    flats = np.stack([_flat(donor.crop, reader) * inside for donor in donors])
+    flats = np.stack([flats, flats[:, :, ::-1]])  # (2, D, SIZE, SIZE, 3), as they are and mirrored
+    clear = table.upper | table.skin
+    chance, shades = np.random.default_rng(0), []
+    for recipe in recipes:
+        cost = unlike(table, recipe.female, recipe.age, float(table.tone[recipe.colour]), table.ancestry[recipe.upper])
+        cost = np.where(clear, cost, np.inf) + CHANCE * chance.random(len(cost))
+        cost[[recipe.upper, recipe.lower]] += len(cost)  # if there are others
+        alike = np.argsort(cost)[:ALIKE]
+        shades.append(flats[chance.integers(2, size=len(alike)), alike].mean(axis=0))
+    directions, coordinates = coarse.principal(np.stack(shades), model.config.coarse)
+    model.coarse_directions.copy_(directions)
+    model.coarse.copy_(coordinates)
+
+
+def _flat(crop: Image, reader: LightReader) -> Floats:
+    """Return the log colours of a crop less those of skin in its light, `(SIZE, SIZE, 3)`."""
+    size = (coarse.SIZE,) * 2
+    light = cv2.resize(reader(crop).cells, size, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(logarithm(np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA))) - light, np.float32)
