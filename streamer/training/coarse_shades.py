@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -11,6 +11,8 @@ import torch
 from models.textures import Textures, coarse
 from models.textures.recipes import Donors, Recipe, unlike
 from models.textures.regions import make_regions
+from models.textures.skin import logarithm as logarithms
+from models.textures.skin import picture_of
 from streamer.render.textures.light import LightReader, logarithm
 from streamer.training.donors import Donor
 from streamer.types import Floats, Image
@@ -48,6 +50,16 @@ def give_coarse_shades(
     directions, coordinates = coarse.principal(np.stack(shades), model.config.coarse)
     model.coarse_directions.copy_(directions)
     model.coarse.copy_(coordinates)
+
+
+def from_afar(model: Textures, points: Floats) -> Iterator[Image]:
+    """Yield the small texture of each stranger, `(SMALL, SMALL, 3)` RGB, with their coarse shades."""
+    reader, inside = LightReader(points), make_regions(points, coarse.SIZE).core
+    for stranger in range(model.config.strangers):
+        texture, shades = model.small_texture(stranger), model.coarse_shades(stranger)
+        assert shades is not None
+        change = cv2.resize(coarse.change(shades, _flat(texture, reader), inside), texture.shape[1::-1])
+        yield np.asarray(picture_of(logarithms(texture.astype(np.float32)) + change) + 0.5, np.uint8)
 
 
 def _flat(crop: Image, reader: LightReader) -> Floats:

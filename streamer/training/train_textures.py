@@ -123,8 +123,8 @@ def train_textures(
     _give_shapes(model, recipes, mended, donors, base=base)
     _give_folds(model, donors, skins)
     sitters = [shrunk(picture, [face], TRIED_SIZE) for picture, face in map(photo, nearest_to_mean(model, donors))]
-    for number in range(len(recipes)):
-        model.embeddings[number] = _embedded(model, number, sitters, recognizer)
+    for number, seen in enumerate(coarse_shades.from_afar(model, points)):
+        model.embeddings[number] = _embedded(model, number, seen, sitters, recognizer)
         yield Progress("drawn", number + 1, len(recipes))
     _centre(model.embeddings)
     model.light.copy_(_common_light(model, points))
@@ -242,11 +242,15 @@ def _teeth(donors: Sequence[Donor]) -> Floats:
 
 @torch.inference_mode()
 def _embedded(
-    model: Textures, stranger: int, sitters: list[tuple[Image, list[Face], float]], recognizer: FaceRecognizer
+    model: Textures,
+    stranger: int,
+    texture: Image,
+    sitters: list[tuple[Image, list[Face], float]],
+    recognizer: FaceRecognizer,
 ) -> torch.Tensor:
     """Return the mean embedding `(E,)` of a stranger drawn on pictures of sitters; what is theirs `_centre` takes."""
     aligner = MeshAligner(np.array(model.template.points, np.float32), SMALL)
-    texture, looks = model.small_texture(stranger), []
+    looks = []
     for picture, (face,), _ in sitters:
         own = torch.from_numpy(np.array(face.mesh, np.float32))[None]
         mesh = model.reshape(own, torch.zeros(1), torch.tensor([stranger]))[0].numpy()
