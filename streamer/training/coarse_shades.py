@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from models.textures import Textures, coarse
-from models.textures.recipes import Donors, Recipe, unlike
+from models.textures.recipes import BEARD_APART, Donors, Recipe, unlike
 from models.textures.regions import make_regions
 from models.textures.skin import logarithm as logarithms
 from models.textures.skin import picture_of
@@ -19,6 +19,7 @@ from streamer.types import Floats, Image
 
 DIRECTIONS = 96
 ALIKE = 2  # donors, whose mean is taken: the more, the more alike are all
+BEARDED = 40.0  # of the cost, for a logarithm of beard more than a stranger has: who has none gets none
 CHANCE = 1.5  # of the cost of who is unlike, at random: or all of an age would have the same
 
 
@@ -43,6 +44,8 @@ def give_coarse_shades(
     chance, shades = np.random.default_rng(0), []
     for recipe in recipes:
         cost = unlike(table, recipe.female, recipe.age, float(table.tone[recipe.colour]), table.ancestry[recipe.upper])
+        own = table.beard[[recipe.upper, recipe.lower, recipe.skin]].max()
+        cost += BEARDED * np.maximum(table.beard - own - BEARD_APART, 0.0)
         cost = np.where(clear, cost, np.inf) + CHANCE * chance.random(len(cost))
         cost[[recipe.upper, recipe.lower]] += len(cost)  # if there are others
         alike = np.argsort(cost)[:ALIKE]

@@ -80,3 +80,16 @@ def test_an_earlier_checkpoint_has_none(model: Textures) -> None:
     kept = {name: value for name, value in model.state_dict().items() if not name.startswith("coarse")}
     assert old.state_dict().keys() == kept.keys()
     assert old.coarse_shades(5) is None
+
+
+def test_who_has_no_beard_gets_none(model: Textures) -> None:
+    """Or a woman who is taken for a man gets one."""
+    regions = make_regions(np.array(model.template.points, np.float32), coarse.SIZE)
+    bare = torch.nonzero((model.beard < 0.05) & (model.female < 0.5) & (model.age > 17))[:, 0].tolist()
+    dark = []
+    for shades in map(model.coarse_shades, bare):
+        assert shades is not None
+        grey = shades.mean(axis=2)
+        dark.append(max(-grey[part > 0.5].mean() for part in (regions.jaw, regions.moustache)))
+    assert len(dark) > 100
+    assert np.mean(np.array(dark) > 0.1) < 0.05
