@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -32,6 +35,30 @@ def share_cores() -> None:
     threadpool_limits(1, user_api="blas")
     if "torch" in sys.modules and threads.isdigit():  # then it has read them
         sys.modules["torch"].set_num_threads(int(threads))
+
+
+@contextmanager
+def as_scheduled() -> Iterator[None]:
+    """Keep the threads that begin meanwhile, and this one, no more urgent than this one is now.
+
+    SVT-AV1, opened by root, makes the thread that opens it and all of its own real-time ones, which every other
+    program of the machine then waits for, and so does whatever they start.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    before = _threads()
+    try:
+        yield
+    finally:
+        for thread in (_threads() - before) | {threading.get_native_id()}:
+            with suppress(OSError):  # one that has ended
+                os.sched_setscheduler(thread, policy, parameters)
+
+
+def _threads() -> set[int]:
+    return {int(thread.name) for thread in Path("/proc/self/task").iterdir()}
 
 
 def beside(there: Callable[[], There], here: Callable[[], Here]) -> tuple[There, Here]:

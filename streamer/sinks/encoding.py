@@ -17,6 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
+from streamer.cores import as_scheduled
 from streamer.errors import SinkError
 from streamer.types import Codec, Image, SafeFrame, VideoInfo
 
@@ -141,6 +142,8 @@ def _add_stream(container: OutputContainer, info: VideoInfo, *, encoder: CodecSe
     context.color_primaries, context.color_trc, context.colorspace, context.color_range = tags
     if (context.width, context.height) != (info.width, info.height):
         log.warning("%dx%d is odd: written as %dx%d", info.width, info.height, context.width, context.height)
+    with as_scheduled():
+        context.open()
     return stream
 
 

@@ -125,16 +125,17 @@ def with_tones(stranger: Stranger, tones: Tones, masks: FeatureMasks) -> Strange
     return replace(stranger, levels=tuple(levels))
 
 
-def with_coarse(stranger: Stranger, shades: Floats, inside: Floats) -> Stranger:
-    """Return the stranger with other coarse shades (`models.textures.coarse`).
+def with_coarse(stranger: Stranger, shades: Floats, inside: Floats, brows: Floats) -> Stranger:
+    """Return the stranger with other coarse shades (`models.textures.coarse`), but brows no darker than they are.
 
     Args:
         stranger: Ready but for these.
         shades: `(coarse.SIZE, coarse.SIZE, 3)`.
-        inside: `(coarse.SIZE, coarse.SIZE)` in [0, 1]: the face, in the template.
+        inside, brows: `(coarse.SIZE, coarse.SIZE)` in [0, 1]: the face, and brows, in the template.
     """
     small = cv2.resize(stranger.levels[-1], inside.shape, interpolation=cv2.INTER_AREA)
     change = coarse.change(shades, np.asarray(small, np.float32), inside)
+    change -= (brows * np.minimum(change.mean(axis=2), 0.0))[..., None]  # dark ones go ill with fair hair
     return replace(stranger, levels=tuple(level + enlarged(change, len(level)) for level in stranger.levels))
 
 

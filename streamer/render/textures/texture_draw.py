@@ -297,7 +297,7 @@ class TextureDrawer(Drawer[_Drawn]):
         if self._textures.may_be_bearded(number):
             stranger = with_beard(stranger, view.beard)
         shades = self._textures.coarse_shades(number)
-        return stranger if shades is None else with_coarse(stranger, shades, self._inside)
+        return stranger if shades is None else with_coarse(stranger, shades, self._inside, self._masks.brows)
 
     def _sketch(self, number: int) -> Stranger:
         """Return a stranger at the size at which they are tried on; their eyes are of the first that was."""

@@ -132,7 +132,7 @@ def test_coarse_shades_are_the_stranger_s_whatever_the_person_s_colours_are() ->
         stranger = Stranger(
             (level, small), np.zeros((CELLS, CELLS, 3), np.float32), eye, tones, np.ones(96, np.float32)
         )
-        seen.append(with_coarse(stranger, shades, inside).levels)
+        seen.append(with_coarse(stranger, shades, inside, np.zeros_like(inside)).levels)
 
     def from_afar(values: Floats) -> Floats:
         return np.asarray(cv2.GaussianBlur(values, (0, 0), 3)[8:-8, 8:-8])
@@ -144,3 +144,18 @@ def test_coarse_shades_are_the_stranger_s_whatever_the_person_s_colours_are() ->
         assert np.abs(from_afar(small) - from_afar(shades)).max() < 0.1
         assert np.corrcoef(from_near(large), from_near(np.tile(fine, 3)))[0, 1] > 0.9
     assert np.abs(seen[0][1] - seen[1][1])[8:-8, 8:-8].mean() < 0.05
+
+
+def test_coarse_shades_make_brows_paler_but_never_darker() -> None:
+    side = coarse.SIZE
+    brows = np.zeros((side, side), np.float32)
+    brows[16:32, 16:32] = 1
+    level = np.full((side, side, 3), -0.3, np.float32)
+    eye = Eyeball(np.zeros((4, 4, 3), np.float32), 0.2)
+    tones = Tones(grey(-1.0), grey(-0.5), 0.0)
+    stranger = Stranger((level,), np.zeros((CELLS, CELLS, 3), np.float32), eye, tones, np.ones(96, np.float32))
+    for wanted, expected in ((-0.8, -0.3), (-0.1, -0.1)):
+        shades = np.full((side, side, 3), wanted, np.float32)
+        changed = with_coarse(stranger, shades, np.ones((side, side), np.float32), brows).levels[0]
+        assert changed[24, 24] == pytest.approx(expected, abs=0.03)
+        assert changed[40, 24] == pytest.approx(wanted, abs=0.05)  # elsewhere they are as wanted
