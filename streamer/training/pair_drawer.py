@@ -106,7 +106,7 @@ class PairDrawer(TextureDrawer):
         """Return the person as a stranger is prepared, of a texture that is lit as the stranger's."""
         lit = np.exp(self._unlit(image, view) + enlarged(stranger.light, self._large.size)) - DARK
         texture = np.clip(lit, 0, 255).astype(np.uint8)
-        person = self._as_person(
+        person = self._in_their_colours(
             prepare(texture, self._points, self._common, stranger.eyeball, stranger.teeth, reader=self._reader),
             view,
             number,

@@ -17,7 +17,7 @@ from models.checkpoint import WEIGHTS
 from models.face_model import prepare
 from models.privacy import PrivacyAccountant
 from models.registry import load_as, load_face_model
-from models.textures import Textures
+from models.textures import Textures, coarse
 from models.training.inputs.drawn_pairs import MASKS, PICTURES
 from models.training.train_harmonizer import SHIPPED
 from streamer import Anonymizer
@@ -157,6 +157,19 @@ def test_the_share_of_a_stranger_brings_a_person_nearer_to_them(
     near, middle, far = (distance(one, stranger.image) for one in shares)
     assert near < middle < far
     assert near < 0.9 * far  # what is finer stays the person's
+
+
+def test_only_a_stranger_has_coarse_shades_of_others(
+    drawer: PairDrawer, person: tuple[Image, Track], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, stranger = drawn(drawer, person), drawer.as_stranger(*person, "a")
+    dark = np.full((coarse.SIZE, coarse.SIZE, 3), -0.5, np.float32)
+    monkeypatch.setattr(drawer._textures, "coarse_shades", lambda number: dark)
+    other = drawer.as_stranger(*person, "a")
+    assert stranger is not None
+    assert other is not None
+    assert distance(other, stranger.image) > 1.0
+    assert (drawn(drawer, person).image == own.image).all()
 
 
 def test_a_person_is_as_pale_as_the_flaws_say(drawer: PairDrawer, person: tuple[Image, Track]) -> None:

@@ -293,11 +293,14 @@ class TextureDrawer(Drawer[_Drawn]):
 
     def _as_person(self, stranger: Stranger, view: View, number: int) -> Stranger:
         """Return a stranger with colours and a beard like the person's; from afar, with shades of their own."""
-        stranger = with_tones(stranger, view.tones, self._masks)
-        if self._textures.may_be_bearded(number):
-            stranger = with_beard(stranger, view.beard)
+        stranger = self._in_their_colours(stranger, view, number)
         shades = self._textures.coarse_shades(number)
         return stranger if shades is None else with_coarse(stranger, shades, self._inside, self._masks.brows)
+
+    def _in_their_colours(self, stranger: Stranger, view: View, number: int) -> Stranger:
+        """Return a stranger with colours and a beard like the person's."""
+        stranger = with_tones(stranger, view.tones, self._masks)
+        return with_beard(stranger, view.beard) if self._textures.may_be_bearded(number) else stranger
 
     def _sketch(self, number: int) -> Stranger:
         """Return a stranger at the size at which they are tried on; their eyes are of the first that was."""
