@@ -19,9 +19,8 @@ LEAST, MOST = 24, 96  # strangers among whom is chosen: where nothing is known o
 LIKENESS_OF_MISFIT = (0.3, 0.12, 0.02)  # cosine that somebody may be more like who suits better by one, by leniency
 MOST_LIKE = 0.1  # cosine of features: who is more like the person is left out, if others are there
 SHAPE = 0.5  # weight of the cosine of features: embeddings are of strangers as drawn, and foretell more
-YEARS = (3.0, 0.12)  # off in age that nobody sees: at birth, and what each year of age adds
-AGE = 1.3  # weight of years that are seen
-OLDER = 1.5  # times as much as years younger count years older: wrinkles are seen first
+YEARS = (3.0, 0.08)  # off in age that nobody sees: at birth, and what each year of age adds
+AGE = 3.0  # weight of years that are seen; older or younger: drawn, strangers look some years younger than they are
 OTHER_ANCESTRY = 0.35  # share by which probabilities of ancestries differ that nobody sees
 DEGREES = 11.0  # off in skin tone that nobody sees
 SURE_MAN = (0.7, 2.5)  # likewise, whether a beard is
@@ -91,8 +90,7 @@ def misfit(model: Textures, sighting: Sighting) -> Tensor:
     years = attributes.age[:, None]
     base, slope = YEARS
     tolerance = base + slope * years
-    apart = (years - model.age) / tolerance
-    age = (torch.maximum(apart, -OLDER * apart) - 1).clamp(min=0)
+    age = ((years - model.age).abs() / tolerance - 1).clamp(min=0)
     tone = ((attributes.skin[:, None] - model.tone).abs() / DEGREES - 1).clamp(min=0)
     cost: Tensor = AGE * age + 0.8 * tone
     if attributes.ancestry is not None:

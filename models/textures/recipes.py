@@ -64,6 +64,10 @@ class Recipe:
     female: float
     age: float
 
+    def beard(self, donors: Donors) -> float:
+        """Return how bearded the stranger is, logarithm: who has but the eyes of a bearded man is not."""
+        return float(max(donors.beard[self.lower], donors.beard[self.skin]))
+
 
 def make_recipes(donors: Donors, count: int, seed: int) -> list[Recipe]:
     """Return about `count` different recipes, evenly over sex, age, tone and ancestry, the same for the same seed."""

@@ -14,6 +14,7 @@ from models.textures.regions import make_regions
 from models.textures.skin import logarithm as logarithms
 from models.textures.skin import picture_of
 from streamer.render.textures.light import LightReader, logarithm
+from streamer.render.textures.stranger import enlarged, without_tint
 from streamer.training.donors import Donor
 from streamer.types import Floats, Image
 
@@ -38,14 +39,14 @@ def give_coarse_shades(
     """
     reader = LightReader(points)
     inside = make_regions(points, coarse.SIZE).core[..., None]
-    flats = np.stack([_flat(donor.crop, reader) * inside for donor in donors])
+    skin = 1.0 - enlarged(reader.around_lips, coarse.SIZE)[..., None]
+    flats = np.stack([without_tint(_flat(donor.crop, reader), skin) * inside for donor in donors])
     flats = np.stack([flats, flats[:, :, ::-1]])  # (2, D, SIZE, SIZE, 3), as they are and mirrored
     clear = table.upper | table.skin
     chance, shades = np.random.default_rng(0), []
     for recipe in recipes:
         cost = unlike(table, recipe.female, recipe.age, float(table.tone[recipe.colour]), table.ancestry[recipe.upper])
-        own = table.beard[[recipe.upper, recipe.lower, recipe.skin]].max()
-        cost += BEARDED * np.maximum(table.beard - own - BEARD_APART, 0.0)
+        cost += BEARDED * np.maximum(table.beard - recipe.beard(table) - BEARD_APART, 0.0)
         cost = np.where(clear, cost, np.inf) + CHANCE * chance.random(len(cost))
         cost[[recipe.upper, recipe.lower]] += len(cost)  # if there are others
         alike = np.argsort(cost)[:ALIKE]

@@ -114,7 +114,7 @@ def train_textures(
             f"no stranger can be made of {len(donors)} faces: two must show even light, a clear "
             f"forehead, open eyes and a shut mouth"
         )
-    model = _filled(mended, used, recipes, mean_light, template=base.template, donors=donors)
+    model = _filled(mended, used, recipes, mean_light, template=base.template, donors=donors, table=table)
     coarse_shades.give_coarse_shades(model, donors, table, recipes, points)
     model.brows.copy_(_brows(model))
     model.harmonizer.half().load_state_dict(base.harmonizer.state_dict())
@@ -185,6 +185,7 @@ def _filled(
     *,
     template: Template,
     donors: Sequence[Donor],
+    table: Donors,
 ) -> Textures:
     """Return the model with all but what needs its pictures drawn."""
     enlarged = cv2.resize(mean_light, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
@@ -214,8 +215,7 @@ def _filled(
     model.tone.copy_(torch.tensor([mended[r.colour].tone for r in recipes]))
     ancestries = np.array([mended[r.upper].donor.label.ancestry for r in recipes], np.float32)
     model.ancestry.copy_(torch.from_numpy(ancestries))
-    beards = [max(mended[n].fitness.beard for n in (r.upper, r.lower, r.skin)) for r in recipes]
-    model.beard.copy_(torch.tensor(beards))
+    model.beard.copy_(torch.tensor([r.beard(table) for r in recipes]))
     model.teeth.copy_(torch.from_numpy(teeth))
     return model
 

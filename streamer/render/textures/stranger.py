@@ -23,6 +23,7 @@ MOST_REDDER = 0.6  # of the logarithm of each channel, by which lips change
 LIPS_SIDE = 144  # pixels of the crop in which lips are masked
 LIPS_TAKEN = 0.85  # of the difference from the person's
 SHINE = (0.05, 0.08)  # logarithm: brighter than skin by the first is shine, of which at most the second is shown
+WHITE_HAIRS = (0.0, 0.03)  # the same in brows: white hairs among dark ones glitter in a small picture
 MOST_TINT = 0.03  # logarithm: by how much the hue of parts of a face differs from that of skin, about
 DEEPEST = 0.35  # logarithm: what is darker than a shade is hair
 LIP_SHADES = 0.22  # logarithm: how much lighter or darker than all of them parts of lips are at most
@@ -91,13 +92,15 @@ def prepare(
     read = reader(texture)
     light = _light(read, common, reader)
     texture = mouth.closed(texture, points)
-    flat = _without_shine(np.log(texture.astype(np.float32) + DARK) - enlarged(light, side))
-    flat = _without_tint(flat, 1.0 - enlarged(reader.around_lips, side)[..., None])
+    flat = np.log(texture.astype(np.float32) + DARK) - enlarged(light, side)
+    brows = enlarged(reader.brows.astype(np.float32), side).clip(0.0, 1.0)[..., None]
+    flat = _held_down(flat, SHINE) + brows * (_held_down(flat, WHITE_HAIRS) - _held_down(flat, SHINE))
+    flat = without_tint(flat, 1.0 - enlarged(reader.around_lips, side)[..., None])
     sizes = [flat]
     for _ in range(levels - 1):
         sizes.append(np.asarray(cv2.resize(sizes[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)))
     tones = reader.tones(read)
-    return Stranger(tuple(sizes), light, eye, replace(tones, brows=_without_tint(tones.brows, 1.0)), teeth)
+    return Stranger(tuple(sizes), light, eye, replace(tones, brows=without_tint(tones.brows, 1.0)), teeth)
 
 
 def with_tones(stranger: Stranger, tones: Tones, masks: FeatureMasks) -> Stranger:
@@ -120,7 +123,7 @@ def with_tones(stranger: Stranger, tones: Tones, masks: FeatureMasks) -> Strange
         )
         hair = brows * np.clip(level.mean(axis=2, keepdims=True) / min(brow, -1e-3), 0.0, 1.0) ** 2
         paler = level * (1.0 + brows_paler * brows + lashes_paler * lashes)
-        even = own.lips + _held(_without_tint(paler - own.lips, 1.0), LIP_SHADES)
+        even = own.lips + _held(without_tint(paler - own.lips, 1.0), LIP_SHADES)
         levels.append(np.asarray(paler + hair * hue + lips * (redder + even - paler), np.float32))
     return replace(stranger, levels=tuple(levels))
 
@@ -139,14 +142,14 @@ def with_coarse(stranger: Stranger, shades: Floats, inside: Floats, brows: Float
     return replace(stranger, levels=tuple(level + enlarged(change, len(level)) for level in stranger.levels))
 
 
-def _without_shine(flat: Floats) -> Floats:
+def _held_down(flat: Floats, limits: tuple[float, float]) -> Floats:
     """Return log colours of skin `(S, S, 3)` without a light of its own: eyes, which are brighter, are drawn anew."""
-    start, most = SHINE
+    start, most = limits
     over = np.maximum(flat.mean(axis=2, keepdims=True) - start, 0.0)
     return np.asarray(flat - (over - _held(over, most)), np.float32)
 
 
-def _without_tint(flat: Floats, share: Floats | float) -> Floats:
+def without_tint(flat: Floats, share: Floats | float) -> Floats:
     """Return log colours less `share` of what of their hues is beyond `MOST_TINT`, but for those that shades have."""
     grey = flat.mean(axis=-1, keepdims=True)
     usual = np.clip(grey, -DEEPEST, DEEPEST) * (SHADE_HUE - 1.0)

@@ -54,6 +54,15 @@ def test_a_beard_does_not_end_around_the_mouth(donors: Donors, recipes: list[Rec
     assert np.mean(np.array(apart) < 0.1) > 0.97
 
 
+def test_who_has_but_the_eyes_of_a_bearded_man_has_no_beard(donors: Donors) -> None:
+    (bearded, *_), (bare, *_) = np.flatnonzero(donors.beard > 0.2), np.flatnonzero(donors.beard == 0)
+    usual = {"colour": bare, "female": 0.0, "age": 40.0}
+    assert Recipe(upper=bearded, lower=bare, skin=bare, **usual).beard(donors) == 0
+    for part in ("lower", "skin"):
+        recipe = Recipe(**({"upper": bare, "lower": bare, "skin": bare, part: bearded} | usual))
+        assert recipe.beard(donors) == pytest.approx(0.3)
+
+
 def test_parts_come_from_the_donors_they_should(donors: Donors) -> None:
     regions: Regions = make_regions(POINTS, 96)
     one, two, blank = (np.full((96, 96, 3), value, np.float32) for value in (1.5, 0.5, 0.02))
