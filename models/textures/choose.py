@@ -19,14 +19,15 @@ LEAST, MOST = 24, 96  # strangers among whom is chosen: where nothing is known o
 LIKENESS_OF_MISFIT = (0.3, 0.12, 0.02)  # cosine that somebody may be more like who suits better by one, by leniency
 MOST_LIKE = 0.1  # cosine of features: who is more like the person is left out, if others are there
 SHAPE = 0.5  # weight of the cosine of features: embeddings are of strangers as drawn, and foretell more
-YEARS = (3.0, 0.08)  # off in age that nobody sees: at birth, and what each year of age adds
-AGE = 3.0  # weight of years that are seen; older or younger: drawn, strangers look some years younger than they are
+YEARS = (3.0, 0.1)  # off in age that nobody sees: at birth, and what each year of age adds
+AGE = 2.0  # weight of years that are seen; older or younger: drawn, strangers look some years younger than they are
 OTHER_ANCESTRY = 0.35  # share by which probabilities of ancestries differ that nobody sees
 DEGREES = 11.0  # off in skin tone that nobody sees
 SURE_MAN = (0.7, 2.5)  # likewise, whether a beard is
 BEARD = (0.08, 0.1)  # how much darker jaw and upper lip are than cheeks, logarithm, that nobody takes for a beard; more
 BROWS = (0.25, 0.3)  # how much darker than the person's, logarithm, brows may be that nobody minds; more
 NO_BROWS, BROWS_WEIGHT = -0.03, 2.0
+CONFLICT = 12.0  # weight of sex, a beard, and childhood: all else together weighs less
 CHILD = 12.0  # years, below which sex shows little
 GROWN = (15.0, 18.0)  # years: nobody older than the second becomes somebody younger than the first, nor the reverse
 OUTLINE = 2.5  # weight of an outline that is unlike, in deviations beyond the first: features would be stretched
@@ -79,7 +80,7 @@ def conflict(model: Textures, sighting: Sighting) -> Tensor:
     beard = (1 - _step(own, SURE_MAN)) * ((model.beard - BEARD[0]) / BEARD[1]).clamp(0, 1)
     low, high = GROWN
     grown = ((years > high) & (model.age < low)) | ((years < low) & (model.age > high))
-    return 4 * sex + 4 * beard + 3 * grown
+    return CONFLICT * (sex + beard + grown)
 
 
 def misfit(model: Textures, sighting: Sighting) -> Tensor:

@@ -17,8 +17,9 @@ UNLIKE_SEX, UNLIKE_ANCESTRY = 10.0, 3.0  # what a donor of another sex or ancest
 YEARS = 4.0, 0.2  # off in age that cost 1: at birth at least, and as a share of the age
 TONE = 14.0  # degrees off that cost 1
 SKIN_YEARS, SKIN_TONE = 0.12, 60.0  # the same for those whose skin is around: wrinkles tell, a tone is given anew
+LOWER_SHARE = 1 / 3  # of the years that are seen, by nose and mouth: eyes show more of them
 SKIN_ANCESTRY = 0.5  # of what another ancestry costs: skin tells it by its tone
-LOWER_TONE = 24.0  # the same for nose and mouth
+LOWER_YEARS, LOWER_TONE = 0.12, 24.0  # the same for nose and mouth
 BEARD_APART = 0.05  # logarithm: the skin around may differ from the inner face by so much of a beard
 RECOLOURED = 25.0  # degrees: lips and lids of a darker or fairer face go ill with a skin farther off
 CHANCE, LOWER_CHANCE, SKIN_CHANCE = 1.2, 2.5, 3.0  # of the cost, at random: or the best donor would be in everybody
@@ -109,11 +110,11 @@ def _recipe(
     wanted = donors.ancestry[upper]
     female, age = float(donors.female[upper]), float(donors.age[upper])
     own_tone = float(donors.tone[upper])
-    alike = unlike(donors, female, age, own_tone, wanted, tones=LOWER_TONE)
+    alike = unlike(donors, female, age, own_tone, wanted, years=LOWER_YEARS, tones=LOWER_TONE)
     others = donors.lower & (np.arange(len(alike)) != upper)
     lower = _best(alike, others, used[1], chance, by_chance=LOWER_CHANCE)
     beards = np.maximum(np.abs(donors.beard - donors.beard[lower]) - BEARD_APART, 0) * 40
-    age = (age + float(donors.age[lower])) / 2
+    age += LOWER_SHARE * (float(donors.age[lower]) - age)
     near = unlike(
         donors, female, age, own_tone, wanted, years=SKIN_YEARS, tones=SKIN_TONE, unlike_ancestry=SKIN_ANCESTRY
     )

@@ -181,6 +181,17 @@ def test_of_whom_it_is_not_sure_that_it_is_a_man_nobody_with_a_beard_is_made(mod
     assert (model.beard[model.female < 0.5] > 0.1).float().mean() > 0.1  # men with shadows of beards there are
 
 
+@pytest.mark.parametrize("leniency", range(3))
+def test_a_man_stays_a_man_whoever_is_like_him(model: Textures, leniency: int) -> None:
+    """Also where men who suit are like him in face and features, and women are not."""
+    for twin in torch.nonzero((model.female < 0.5) & (model.age > 30))[::100, 0].tolist():
+        directions = model.shape.strangers[twin]
+        mesh = model.shape.mean + (directions @ model.shape.features).view(-1, 3)
+        person = seen(model, MAN, float(model.age[twin]), float(model.tone[twin]), model.embeddings[twin])
+        chosen = model.pseudonyms(replace(person, meshes=mesh[None], leniency=leniency), torch.arange(96))
+        assert model.female[chosen].max() < 0.5
+
+
 @pytest.mark.parametrize(("age", "others"), [(19.0, (15.0, 99.0)), (9.0, (0.0, 18.0))])
 def test_no_grown_up_becomes_a_child_nor_a_child_a_grown_up(
     model: Textures, age: float, others: tuple[float, float]
