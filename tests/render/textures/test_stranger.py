@@ -11,6 +11,7 @@ from streamer.render.textures.light import CELLS, SHADE_HUE, LightReader, Tones
 from streamer.render.textures.stranger import (
     MOST_TINT,
     SHINE,
+    WHITE_HAIRS,
     FeatureMasks,
     Stranger,
     feature_masks,
@@ -90,6 +91,18 @@ def test_what_shines_or_is_tinted_in_a_texture_is_held() -> None:
     assert level.mean(axis=2)[54, 30] < sum(SHINE) + 0.01
     shade = level[44, 64].mean() * (SHADE_HUE - 1.0)
     assert np.abs(level[44, 64] - level[44, 64].mean() - shade).max() < MOST_TINT + 0.01
+
+
+def test_white_hairs_in_brows_do_not_glitter() -> None:
+    points = np.array(read_checkpoint(weights_path("linear-refined")).template["points"], np.float32)
+    reader = LightReader(points)
+    brows = cv2.resize(reader.brows.astype(np.float32), (96, 96)) > 0.9
+    texture = np.full((96, 96, 3), (150, 115, 100), np.uint8)
+    texture[:, ::4][brows[:, ::4]] = (230, 230, 230)
+    eye = Eyeball(np.zeros((4, 4, 3), np.float32), 0.2)
+    common = np.zeros((CELLS, CELLS, 3), np.float32)
+    level = prepare(texture, points, common, eye, np.ones(96, np.float32), reader=reader, levels=1).levels[0]
+    assert level.mean(axis=2)[brows].max() < sum(WHITE_HAIRS) + 0.01 < sum(SHINE)
 
 
 def test_a_shade_of_skin_is_red_and_not_grey() -> None:
