@@ -94,7 +94,8 @@ def prepare(
     texture = mouth.closed(texture, points)
     flat = np.log(texture.astype(np.float32) + DARK) - enlarged(light, side)
     brows = enlarged(reader.brows.astype(np.float32), side).clip(0.0, 1.0)[..., None]
-    flat = _held_down(flat, SHINE) + brows * (_held_down(flat, WHITE_HAIRS) - _held_down(flat, SHINE))
+    dull = _held_down(flat, SHINE)
+    flat = dull + brows * (_held_down(flat, WHITE_HAIRS) - dull)
     flat = without_tint(flat, 1.0 - enlarged(reader.around_lips, side)[..., None])
     sizes = [flat]
     for _ in range(levels - 1):
@@ -143,7 +144,10 @@ def with_coarse(stranger: Stranger, shades: Floats, inside: Floats, brows: Float
 
 
 def _held_down(flat: Floats, limits: tuple[float, float]) -> Floats:
-    """Return log colours of skin `(S, S, 3)` without a light of its own: eyes, which are brighter, are drawn anew."""
+    """Return log colours `(S, S, 3)` with what is brighter than skin by `limits[0]` held within `limits[1]` of that.
+
+    Eyes, which are brighter, are drawn anew.
+    """
     start, most = limits
     over = np.maximum(flat.mean(axis=2, keepdims=True) - start, 0.0)
     return np.asarray(flat - (over - _held(over, most)), np.float32)
