@@ -23,6 +23,9 @@ SOFTER = 0.45  # pixels of what the network sees, the blur before a larger face 
 MARGIN = 4  # pixels around what is shrunk
 BESIDE = 5  # pixels of what the network sees, across: an eye is larger by half of that
 NEAR = 4.0  # pixels of what the network sees: how far around an eye the skin tells what light is on it
+LARGE = (1.5, 3.0)  # pixels of the frame to one of what the network sees, from which on, and where wholly, ...
+BROAD = 2.5  # ... what is added is blurred by this, in the latter: enlarged, edges of features would be smears
+MIN_BROAD = 0.3  # pixels: a smaller blur is none
 ASKED_SECONDS = 0.3  # between two times that the network is asked about a face
 SETTLED_SECONDS = 0.1  # in which two thirds of a difference from what it said before is shown
 RELIT = 0.1  # mean change of the logarithm of the light, from which on it is asked at once and shown at once
@@ -170,10 +173,21 @@ def change(
     added = network(pictures, mask)[0].permute(1, 2, 0).cpu().numpy()
     if not np.isfinite(added.sum()):
         raise FloatingPointError("the harmonizer made values that are not finite")
+    added = _broad(added, mask[0, 0].cpu().numpy(), float(to_crop[0, 0]))
     if eyes is not None:
         added = _as_around(added, np.asarray(crop(eyes, of_part), np.float32))
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(cv2.warpAffine(127.5 * added, of_part, (x2 - x1, y2 - y1), flags=how))
+
+
+def _broad(added: Floats, drawn: Floats, scale: float) -> Floats:
+    """Return `added` `(S, S, 3)` where `drawn` `(S, S)`, as smooth as it should be at that `scale` of a crop."""
+    low, high = LARGE
+    sigma = BROAD * float(np.clip((1 / scale - low) / (high - low), 0.0, 1.0))
+    if sigma < MIN_BROAD:
+        return added
+    around = cv2.GaussianBlur(drawn, (0, 0), sigma)
+    return np.asarray(cv2.GaussianBlur(added, (0, 0), sigma) * (drawn / (around + 1e-3))[..., None], np.float32)
 
 
 def crop_matrix(box: Floats) -> Floats:

@@ -116,6 +116,23 @@ class Striped(Harmonizer):
         return drawn * stripes / 127.5 + 0 * pictures
 
 
+def test_to_a_large_face_nothing_is_added_that_would_be_a_smear() -> None:
+    """Stripes of two pixels of the network's stay on a small face, and are blurred on one of three times as many."""
+    seen = {}
+    for width in (90, 270):
+        image = np.full((400, 400, 3), 100, np.uint8)
+        box, roi = np.array([60, 40, 60 + width, 40 + width], np.float32), (60, 40, 60 + width, 40 + width)
+        drawn = np.ones((width, width), np.float32)
+        harmonize(image, drawn, roi, change(image, box, drawn, roi, Striped(), CPU))
+        row = image[40 + width // 2, 60 : 60 + width].astype(float)
+        seen[width] = row[width // 8 : 3 * width // 8], row[5 * width // 8 : 7 * width // 8]
+    assert min(part.std() for part in seen[90]) > 8
+    assert max(part.std() for part in seen[270]) < 3
+    for left, right in seen.values():
+        assert left.mean() == pytest.approx(120, abs=3)
+        assert right.mean() == pytest.approx(80, abs=3)
+
+
 def test_eyes_are_lit_as_the_skin_around_them_and_not_otherwise_changed() -> None:
     image = np.full((240, 320, 3), 100, np.uint8)
     drawn, eyes = np.ones((120, 100), np.float32), np.zeros((120, 100), np.float32)
