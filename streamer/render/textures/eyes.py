@@ -1,7 +1,8 @@
 """Eyeballs of nobody, turned to where the person looks and drawn between the lids, so that lids close over them.
 
-Of the person's eyes five numbers are read: where the iris lies, across and down, how far the lids are apart, and how
-bright it is between them and how much that varies, which in the shade of a brow or in a soft frame is little.
+Of the person's eyes six numbers are read: where the iris lies, across and down, how far the lids are apart, and how
+bright it is between them, how much that varies, which in the shade of a brow or in a soft frame is little, and how
+bright the light is that mirrors there.
 """
 
 from __future__ import annotations
@@ -34,15 +35,19 @@ BROWN, DARK_IRIS, LIGHT_IRIS = (1.3, 0.95, 0.75), 0.3, 0.45  # hue, and brightne
 MUTED = 0.6  # of the hue of an iris: seen small, a vivid one stares
 PUPIL, PUPIL_GREY = 0.38, 18.0  # radius in irises, and grey level
 ROUNDNESS = 0.38  # how much darker the white is towards the corners
+THREADS, BOWL = 0.2, 0.3  # how much lighter and darker an iris' threads are, and its lower half, which light falls on
 LIMBUS = 0.3  # how much darker the ring around an iris is
-GLINT = (-0.26, -0.34, 0.16)  # where the light mirrors in an eye, and how large, in irises
+GLINT = (0.3, -0.34, 0.2)  # where light mirrors in an eye: across, if it comes from a side, down; how large; in irises
+GLINT_SIDES, GLINTING = 4.0, 0.85  # of the logarithm by which one eye is lit more, to that side; how much it is seen
+BRIGHTEST = 0.97  # quantile of the grey levels between lids, that is what mirrors the light, or else white
 BESIDE = 0.55  # cosine: only what lies beside the pupil tells the iris' colours; lids and lashes lie over the rest
-SHUT = (0.05, 0.11)  # height over width of an eye: below, it is closed; from the second on its ball is all drawn
+SHUT = (0.06, 0.11)  # height over width of an eye: below, it is closed; from the second on its ball is all drawn
 LEAST_WIDTH = 7.0  # pixels; a smaller eye is as it is in the texture
 COVERED = 0.14  # of its radius, that the upper lid covers of an iris
 MOST_RAISED = 0.3  # of its radius, that an iris is drawn higher for it
 SHADE, SHADED = 0.5, 0.13  # how dark it is beneath the upper lid, and how far down, in widths of the eye
-LASHES = 0.045  # of the eye's width: how thick the line of closed lashes is
+LASHES = 0.035  # of the eye's width: how thick the line of closed lashes is
+LASHED, LASH_GREY = 0.65, 0.4  # how much of it is seen, and how dark it is, in colours of the lid
 LEAST_SEEN = 6.0  # pixels between the lids of both eyes together that tell how bright these are
 DIMMER, FLATTER = (0.45, 1.1), (0.4, 1.05)  # times as bright, and as rich in contrast, as they would be eyes are drawn
 AROUND, GROWN = 1.25, 0.012  # times as large as between its lids is what counts to an eye, and widths of the face more
@@ -84,7 +89,10 @@ def gaze(fine: Floats) -> Floats:
 
 
 def tone(image: Image, fine: Floats) -> Floats:
-    """Return mean and deviation of the grey levels between the lids of a `(478, 3)` mesh, `(2,)`; 0 of small eyes."""
+    """Return mean, deviation and brightest of the grey levels between the lids of a `(478, 3)` mesh, `(3,)`.
+
+    0 of small eyes.
+    """
     levels = [np.zeros(0)]
     for lids in LIDS:
         points = fine[list(lids), :2]
@@ -95,7 +103,9 @@ def tone(image: Image, fine: Floats) -> Floats:
         between = smooth_polygon(points - np.array([x1, y1], np.float32), (x2 - x1, y2 - y1)) > 0.5
         levels.append(image[y1:y2, x1:x2].mean(axis=2)[between])
     seen = np.concatenate(levels)
-    return np.array([seen.mean(), seen.std()] if len(seen) >= LEAST_SEEN else [0.0, 0.0], np.float32)
+    if len(seen) < LEAST_SEEN:
+        return np.zeros(3, np.float32)
+    return np.array([seen.mean(), seen.std(), np.quantile(seen, BRIGHTEST)], np.float32)
 
 
 def eyeball(texture: Image, fine: Floats) -> Eyeball:
@@ -156,18 +166,16 @@ def _rings(seen: Floats, distance: Floats, weight: Floats) -> Floats:
 def _ball(rings: Floats, white: float, x: Floats, y: Floats) -> Floats:
     """Return a whole eyeball, `(SIDE, SIDE, 3)`, of the colours of its rings and the brightness of its white."""
     distance, angle = np.hypot(x, y), np.arctan2(y, x)
-    threads = 1.0 + 0.1 * np.sin(17 * angle + 3 * np.sin(5 * angle)) * np.exp(-(((distance - 0.65) / 0.25) ** 2))
+    threads = 1.0 + THREADS * np.sin(17 * angle + 3 * np.sin(5 * angle)) * np.exp(-(((distance - 0.65) / 0.25) ** 2))
     iris = np.stack([np.interp(distance, RINGS, rings[:, channel]) for channel in range(3)], axis=-1)
-    iris = iris * threads[..., None]
+    iris = iris * (threads * (1.0 + BOWL * np.clip(y, -1.0, 1.0)))[..., None]
     pupil = np.clip((PUPIL - distance) / 0.12 + 0.5, 0.0, 1.0)[..., None]
     iris += pupil * (PUPIL_GREY - iris)
     iris *= (1.0 - LIMBUS * np.exp(-(((distance - 0.98) / 0.12) ** 2)))[..., None]
     alpha = np.clip((1.1 - distance) / 0.2, 0.0, 1.0)[..., None]
     shading = 1.0 - ROUNDNESS * np.minimum(1.0, (x / 3.0) ** 2)[..., None]
     sclera = white * np.array(WHITE_HUE, np.float32) * shading
-    ball = sclera + alpha * (iris - sclera)
-    glint = np.exp(-((((x - GLINT[0]) ** 2 + (y - GLINT[1]) ** 2) / GLINT[2] ** 2) ** 2))
-    return np.asarray(ball + 0.7 * glint[..., None] * (1.25 * white - ball), np.float32)
+    return np.asarray(sclera + alpha * (iris - sclera), np.float32)
 
 
 def draw(
@@ -182,13 +190,16 @@ def draw(
         look: `(2, 2)` as `gaze` tells it.
         gain: `(2, 3)`, the light on each eye over that of the texture.
         start: `(2,)`, where in the frame the patch begins.
-        tone: `(2,)` of the person's eyes, as `tone` tells it.
+        tone: `(3,)` of the person's eyes, as `tone` tells it.
     """
     points = mesh[:, :2] - start
+    side = float(np.clip(GLINT_SIDES * np.log(gain[1].mean() / gain[0].mean()), -1.0, 1.0))
     widths = [float(np.linalg.norm(points[b] - points[a])) for a, b in CORNERS]
     for eye, (a, b) in enumerate(CORNERS):
         top, bottom = HEIGHTS[eye]
-        height = float(np.linalg.norm(points[top] - points[bottom]))
+        along = (points[b] - points[a]) / max(widths[eye], 1e-6)
+        axes = np.stack([along, [-along[1], along[0]]])
+        height = float((points[bottom] - points[top]) @ axes[1])  # of a new face's lids one may lie aside of the other
         shown = float(np.clip((height / max(*widths, 1e-6) - SHUT[0]) / (SHUT[1] - SHUT[0]), 0.0, 1.0))
         if widths[eye] < LEAST_WIDTH:
             continue
@@ -197,13 +208,11 @@ def draw(
             _draw_lashes(patch, lids, 1.0 - shown)
         if shown == 0.0:
             continue
-        along = (points[b] - points[a]) / widths[eye]
-        axes = np.stack([along, [-along[1], along[0]]])
         centre = (points[a] + points[b]) / 2 + look[eye] * np.array([widths[eye], max(widths)], np.float32) @ axes
         radii = ball.share * np.array([widths[eye], max(widths)], np.float32)
         bare = float((centre - points[top]) @ axes[1]) - (1.0 - COVERED) * radii[1]  # white above the iris, if positive
         centre = centre - np.clip(bare, 0.0, MOST_RAISED * radii[1]) * axes[1]
-        _draw_ball(patch, lids, ball.ball * gain[eye], (centre, axes, np.asarray(radii, np.float32)), shown, tone)
+        _draw_ball(patch, lids, ball.ball * gain[eye], (centre, axes, np.asarray(radii, np.float32)), shown, tone, side)
 
 
 def around(mesh: Floats, roi: tuple[int, int, int, int], width: float) -> Floats:
@@ -252,15 +261,27 @@ def _draw_lashes(patch: Floats, lids: Floats, strength: float) -> None:
     part = patch[y1:y2, x1:x2]
     around = cv2.dilate(between, np.ones((2 * reach + 1,) * 2, np.uint8))
     around = cv2.GaussianBlur(around, (0, 0), 0.7 * reach)
-    ring = (around < 0.05).astype(np.float32)
-    lid = (part * ring[..., None]).sum(axis=(0, 1)) / max(float(ring.sum()), 1.0)
+    beside = part[around < 0.05]
+    lid = _bare(beside if len(beside) else part.reshape(-1, 3))
     part += (strength * around)[..., None] * (lid - part)
     dark = cv2.GaussianBlur(line.astype(np.float32) / 255.0, (0, 0), 0.4 * reach)
-    part += (0.75 * strength * dark)[..., None] * (0.3 * lid - part)
+    part += (LASHED * strength * dark)[..., None] * (LASH_GREY * lid - part)
+
+
+def _bare(colours: Floats) -> Floats:
+    """Return the colour of skin among those beside an eye, `(n, 3)`: of the lighter half, since lashes are dark."""
+    grey = colours.mean(axis=1)
+    return np.asarray(colours[grey >= np.median(grey)].mean(axis=0), np.float32)
 
 
 def _draw_ball(
-    patch: Floats, lids: Floats, ball: Floats, place: tuple[Floats, Floats, Floats], shown: float, tone: Floats
+    patch: Floats,
+    lids: Floats,
+    ball: Floats,
+    place: tuple[Floats, Floats, Floats],
+    shown: float,
+    tone: Floats,
+    side: float,
 ) -> None:
     centre, axes, radii = place
     x1, y1 = np.maximum(np.floor(lids.min(axis=0)).astype(int) - 1, 0)
@@ -269,13 +290,16 @@ def _draw_ball(
         return
     x, y = np.meshgrid(np.arange(x1, x2, dtype=np.float32), np.arange(y1, y2, dtype=np.float32))
     from_centre = np.stack([x, y], axis=-1) - centre
-    where = from_centre @ axes.T / radii * RADIUS + (SIDE - 1) / 2
-    colours = cv2.remap(ball, where.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    where = from_centre @ axes.T / radii
+    in_ball = where * RADIUS + (SIDE - 1) / 2
+    colours = cv2.remap(ball, in_ball.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     alpha = smooth_polygon(lids - np.array([x1, y1], np.float32), (x2 - x1, y2 - y1))
     width = float(np.linalg.norm(lids[8] - lids[0]))
     down = _below_lid(np.stack([x, y], axis=-1) - lids[0], lids, axes)
     colours *= (1.0 - SHADE * np.clip(1.0 - down / (SHADED * width), 0.0, 1.0))[..., None]
     colours = _toned(colours, alpha, tone)
+    glint = np.exp(-((((where - [side * GLINT[0], GLINT[1]]) ** 2).sum(axis=-1) / GLINT[2] ** 2) ** 2))[..., None]
+    colours += GLINTING * glint * np.maximum(tone[2] - colours, 0.0)
     ends = np.abs((np.stack([x, y], axis=-1) - (lids[0] + lids[8]) / 2) @ axes[0]) / width
     alpha = alpha * np.clip((0.5 - ends) / CORNER, 0.0, 1.0) * shown
     part = patch[y1:y2, x1:x2]
@@ -288,7 +312,7 @@ def _toned(colours: Floats, between: Floats, tone: Floats) -> Floats:
     Args:
         colours: RGB.
         between: `(h, w)` in [0, 1], what is seen of it between the lids.
-        tone: Mean and deviation of grey levels; 0 where they are not known.
+        tone: Mean and deviation of grey levels first; 0 where they are not known.
     """
     total = float(between.sum())
     if tone[0] <= 0.0 or total < LEAST_SEEN / 2:

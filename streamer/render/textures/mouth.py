@@ -18,7 +18,8 @@ UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)  # the inner lips, im
 LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
 SHUT = (0.02, 0.05)  # of the mouth's width: below, lips touch; from the second on all between them is drawn
 LIP = 0.008  # of the texture's side: how far from the edge of a lip its colour is taken
-PARTING, PARTED = 0.018, 0.42  # of the mouth's width, how thick the line between closed lips is, and how dark
+PARTING = 0.018  # of the mouth's width, how thick the line between closed lips is
+PARTED = np.array([0.4, 0.55, 0.52], np.float32)  # how dark it is: lips are red there, too
 COARSE = (5, 6)  # colours of the person's mouth that are read, across and down: two teeth or more share one
 TEETH = (0.4, 0.7)  # brightness over that of skin, below which no teeth show, and from which on they do
 PALE = (0.55, 0.75)  # the least channel by the most: likewise; lips and tongue are red
@@ -120,7 +121,8 @@ def draw(patch: Floats, mesh: Floats, inside: Floats, *, start: Floats) -> None:
     """
     left, right = mesh[78, :2] - start, mesh[308, :2] - start
     width = float(np.linalg.norm(right - left))
-    gap = float(np.linalg.norm(mesh[13, :2] - mesh[14, :2]))
+    across = (right - left) / max(width, 1e-6)
+    gap = max(0.0, float((mesh[14, :2] - mesh[13, :2]) @ [-across[1], across[0]]))
     shown = (gap / max(width, 1e-6) - SHUT[0]) / (SHUT[1] - SHUT[0])
     if width < 4.0:
         return
@@ -135,7 +137,7 @@ def draw(patch: Floats, mesh: Floats, inside: Floats, *, start: Floats) -> None:
         return
     size = (round(min(STRIP[0], max(width, 8.0))), round(min(STRIP[1], max(gap, 4.0))))  # gaps of teeth must not alias
     inside = np.asarray(cv2.resize(inside, size, interpolation=cv2.INTER_AREA))
-    share = _to_strip(mesh[:, :2] - start, (x1, y1, x2, y2), (right - left) / width, width)
+    share = _to_strip(mesh[:, :2] - start, (x1, y1, x2, y2), across, width)
     where = (share * np.array(size, np.float32) - 0.5).astype(np.float32)
     colours = cv2.remap(inside, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     alpha = min(1.0, shown) * smooth_polygon(lips - np.array([x1, y1], np.float32), (x2 - x1, y2 - y1))
@@ -151,10 +153,10 @@ def _draw_parting(patch: Floats, line: Floats, width: float) -> None:
     if x2 - x1 < 2 or y2 - y1 < 2:
         return
     drawn = np.zeros((y2 - y1, x2 - x1), np.uint8)
-    inner = np.round((line[1:-1] - [x1, y1]) * 16).astype(np.int32)
+    inner = np.round((line - [x1, y1]) * 16).astype(np.int32)
     cv2.polylines(drawn, [inner], False, 255, max(1, round(PARTING * width)), cv2.LINE_AA, 4)
     dark = cv2.GaussianBlur(drawn.astype(np.float32) / 255.0, (0, 0), max(0.6, 0.6 * PARTING * width))
-    patch[y1:y2, x1:x2] *= (1.0 - PARTED * dark)[..., None]
+    patch[y1:y2, x1:x2] *= 1.0 - PARTED * dark[..., None]
 
 
 def _to_strip(mesh: Floats, roi: tuple[int, int, int, int], along: Floats, width: float) -> Floats:

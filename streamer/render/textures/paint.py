@@ -39,7 +39,7 @@ class Look:
         spread: Of skin about it.
         gaze: `(2, 2)` as `eyes.gaze` tells it.
         front: `(SIDE, SIDE)` in [0, 1], of the template: what lies before the face.
-        eyes: `(2,)` as `eyes.tone` tells it.
+        eyes: `(3,)` as `eyes.tone` tells it.
     """
 
     light: Floats

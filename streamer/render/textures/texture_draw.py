@@ -50,7 +50,7 @@ FILTERS = {
     "front": OneEuroConfig(min_cutoff=1.0, speed_gain=0.5),
 }
 PREPARED = 24  # strangers kept ready to be drawn: 2 MB each
-MAP_SIZE = 96  # pixels: what needs to be exact, lids and lips, is drawn by its outline
+MAP_SIZE = 256  # pixels: lips that touch are a crease in the map, which enlarged is a band
 OFFERED = 48  # strangers who suit a person, of whom some are tried on
 KEPT = 4  # of those tried on, the least like, of whom the key takes one
 TRIED_SIZE = 90.0  # pixels, the longer side of a face on which strangers are tried

@@ -31,7 +31,7 @@ def ball():
     return eyes.Eyeball(white, 0.2)
 
 
-UNKNOWN = np.zeros(2, np.float32)
+UNKNOWN = np.zeros(3, np.float32)
 
 
 def drawn(look: tuple[float, float] = (0.0, 0.0), height: float = 20.0, tone: np.ndarray = UNKNOWN):
@@ -58,16 +58,47 @@ def test_the_irises_are_drawn_there(look: float):
 @pytest.mark.parametrize(("bright", "varied"), [(0.6, 0.5), (0.8, 0.8)])
 def test_eyes_are_as_bright_and_as_rich_in_contrast_as_those_of_the_person(bright: float, varied: float):
     seen = eyes.tone(np.clip(drawn(), 0, 255).astype(np.uint8), mesh())
-    wanted = seen * np.array([bright, varied], np.float32)
+    wanted = seen * np.array([bright, varied, 0], np.float32)
     got = eyes.tone(np.clip(drawn(tone=wanted), 0, 255).astype(np.uint8), mesh())
-    assert got == pytest.approx(wanted, rel=0.15)
+    assert got[:2] == pytest.approx(wanted[:2], rel=0.15)
     assert got[0] < 0.9 * seen[0]
+
+
+@pytest.mark.parametrize(("brightest", "left", "right"), [(250.0, 1.0, 1.0), (250.0, 1.0, 1.4), (40.0, 1.0, 1.0)])
+def test_light_mirrors_in_eyes_as_brightly_as_in_the_person_s_and_on_the_side_it_comes_from(
+    brightest: float, left: float, right: float
+):
+    patch, fine = np.full((100, 220, 3), 120, np.float32), mesh()
+    gains = np.array([[left] * 3, [right] * 3], np.float32)
+    tone = np.array([150.0, 60.0, brightest], np.float32)
+    eyes.draw(patch, fine, ball(), eyes.gaze(fine), gains, np.zeros(2, np.float32), tone=tone)
+    iris = patch[40:60, 52:69, 0]  # of the left eye, whose middle is 60
+    bright = np.argwhere(iris > 160)
+    if brightest < 200:
+        assert not len(bright)  # where nothing mirrors in the person's eyes nothing does in the drawn ones
+    else:
+        assert iris.max() == pytest.approx(brightest, abs=40)
+        down, across = bright.mean(axis=0) - [10, 8]
+        assert down < -2
+        assert across > 1.5 if right > left else abs(across) < 1.0
 
 
 def test_of_eyes_of_few_pixels_nothing_is_told():
     picture = np.full((100, 220, 3), 120, np.uint8)
     assert (eyes.tone(picture, mesh() * np.float32(0.05)) == 0).all()
     assert (eyes.tone(picture, mesh() - np.float32(400)) == 0).all()  # outside the picture
+
+
+def test_closed_eyes_are_closed_though_one_lid_lies_aside_of_the_other():
+    """Lids of a new face lie so: how far they are open is told across them."""
+    fine = mesh(height=1.0)
+    for upper in UPPER:
+        fine[upper, 0] += 12
+    patch = np.full((100, 220, 3), 120, np.float32)
+    bright = eyes.Eyeball(np.full((eyes.SIDE, eyes.SIDE, 3), 250, np.float32), 0.2)
+    eyes.draw(patch, fine, bright, eyes.gaze(fine), np.ones((2, 3), np.float32), np.zeros(2, np.float32), tone=UNKNOWN)
+    assert patch.max() <= 121
+    assert patch[50, 50:70].max() < 90  # their lashes
 
 
 def test_where_small_eyes_seem_to_squint_the_mesh_is_wrong():

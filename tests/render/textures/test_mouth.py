@@ -29,8 +29,17 @@ def test_a_closed_mouth_shows_where_the_lips_meet_and_nothing_else():
     patch = drawn(0)[..., 0]
     assert patch[60, 50] < 75
     assert patch.max() <= 100
-    patch[57:64, 28:73] = 100
+    patch[56:65, 26:75] = 100
     assert (patch == 100).all()
+
+
+def test_a_mouth_is_closed_though_one_lip_lies_aside_of_the_other():
+    mesh, patch = lips(0), np.full((100, 100, 3), 100, np.float32)
+    mesh[list(mouth.LOWER[1:-1]), 0] += 8
+    mouth.draw(
+        patch, mesh, np.full((mouth.STRIP[1], mouth.STRIP[0], 3), 250, np.float32), start=np.zeros(2, np.float32)
+    )
+    assert patch.max() <= 100
 
 
 def test_between_the_lips_of_a_texture_there_is_lip():
