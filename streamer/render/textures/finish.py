@@ -1,13 +1,15 @@
-"""Makes a drawn face as soft, as pale and as noisy as its frame; a clean face in a noisy picture is a mask."""
+"""Makes a drawn face as soft, pale, noisy and uneven as its frame; a clean face in a noisy picture is a mask."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from streamer.render.textures.light import DARK
 from streamer.types import Floats
 
 MOST_BLUR = 3.0  # pixels of the frame
@@ -23,6 +25,14 @@ MIN_GRAIN, MIN_BLUR = 0.5, 0.3
 BAND = (0.8, 2.2)  # pixels: between these lie pores, and what compression leaves of noise
 MOST_PORES, PORES = 2.5, 0.6  # grey levels, and what of the difference is added: folds are seen as pores, too
 PORES_SEEN = (100.0, 200.0)  # pixels across: on smaller faces all that is as fine are features
+MOTTLES = (0.8, 1.6, 3.2, 6.4)  # pixels of a face `MOTTLED_WIDTH` wide: between each two skin is uneven in its own way
+MOTTLED_WIDTH, MOTTLED_SIDE = 160, 256  # pixels; and the side of the template, which is wider than the face
+MOST_MOTTLED = np.array([0.006, 0.004], np.float32)  # logarithms of brightness and of red over green: more is a rash
+MOTTLED = 0.5  # of what is missing that is added: lines of faces count as unevenness, too
+MOTTLE_HUE = np.array([0.5, -0.5, 0.0], np.float32)
+CYLINDER = 0.34  # of the template's side: radius of a head, on which skin is uneven
+LEAST_MOTTLED = 200  # pixels of a face, at that width, that tell how uneven it is
+FLATTEST, OF_DEVIATION = 1 / 3, 0.4307  # quantile that no feature counts in, and what it is of a normal deviation
 TILE = 512  # pixels, side of the noise that grain is cut from
 _LAPLACE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # sees noise, not edges (Immerkaer 1996)
 
@@ -101,6 +111,57 @@ def apply(
     return patch + rough[..., None] if rough.any() else patch
 
 
+def missing_mottles(below: Floats, face: Floats, inside: npt.NDArray[np.bool_]) -> Floats:
+    """Return how much more uneven `below` is than `face`, both `(h, w, 3)` float32 RGB, within `inside`.
+
+    Returns:
+        `(M, 2)`: by size, deviations of the logarithms of brightness and of red over green.
+    """
+    scale = MOTTLED_WIDTH / max(1, int(inside.any(axis=0).sum()))
+    size = tuple(max(1, round(scale * side)) for side in inside.shape[1::-1])
+    known = cv2.resize(inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    known = cv2.erode(known, np.ones((7, 7), np.uint8)) > 0
+    if known.sum() < LEAST_MOTTLED:
+        return np.zeros((len(MOTTLES) - 1, 2), np.float32)
+    how = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
+    theirs, ours = (_unevenness(np.asarray(cv2.resize(part, size, interpolation=how)), known) for part in (below, face))
+    return np.minimum(MOST_MOTTLED, MOTTLED * np.sqrt(np.maximum(theirs**2 - ours**2, 0.0)))
+
+
+def _unevenness(picture: Floats, known: npt.NDArray[np.bool_]) -> Floats:
+    """Return the deviations of the flattest third of what is `known`, `(M, 2)` (`missing_mottles`)."""
+    logs = np.log(np.maximum(picture, 0.0) + DARK)
+    blurred = [
+        cv2.GaussianBlur(cv2.merge([logs.mean(axis=2), logs[..., 0] - logs[..., 1]]), (0, 0), sigma)
+        for sigma in MOTTLES
+    ]
+    bands = np.stack([fine - coarse for fine, coarse in itertools.pairwise(blurred)])[:, known]  # (M, n, 2)
+    return np.asarray(np.quantile(np.abs(bands), FLATTEST, axis=1) / OF_DEVIATION, np.float32)
+
+
+def mottle_tiles() -> Floats:
+    """Return noise of deviation 1 of each size, `(M, MOTTLED_SIDE, MOTTLED_SIDE, 2)`.
+
+    As even noise on a cylinder, seen from the front, is: where a head turns, its cheek shows no streaks.
+    """
+    radius, middle = CYLINDER * MOTTLED_SIDE, (MOTTLED_SIDE - 1) / 2
+    y, x = np.mgrid[:MOTTLED_SIDE, :MOTTLED_SIDE].astype(np.float32)
+    around = radius * np.arcsin(np.clip((x - middle) / radius, -1.0, 1.0)) + MOTTLED_SIDE
+    noise = np.random.default_rng(0).standard_normal((MOTTLED_SIDE, 2 * MOTTLED_SIDE, 2)).astype(np.float32)
+    blurred = [cv2.GaussianBlur(noise, (0, 0), sigma) for sigma in MOTTLES]
+    tiles = []
+    for fine, coarse in itertools.pairwise(blurred):
+        band = fine - coarse
+        tiles.append(cv2.remap(band / band.std(axis=(0, 1)), around, y, cv2.INTER_LINEAR))
+    return np.asarray(tiles, np.float32)
+
+
+def mottles(deviations: Floats, tiles: Floats) -> Floats:
+    """Return what makes a face uneven by `deviations` `(M, 2)`, in the template: logarithms of colours `(S, S, 3)`."""
+    brightness, red = np.einsum("mc,mijc->cij", deviations, tiles)
+    return np.asarray(brightness[..., None] + red[..., None] * MOTTLE_HUE, np.float32)
+
+
 def _cut(tile: Floats, start: tuple[int, int], height: int, width: int) -> Floats:
     rows, columns = (np.arange(at, at + n) % TILE for at, n in zip(start, (height, width), strict=True))
     return np.asarray(tile[rows[:, None], columns])
@@ -121,7 +182,7 @@ def _band(grey: Floats) -> Floats:
 
 def _roughness(grey: Floats, known: npt.NDArray[np.bool_]) -> float:
     """Return the deviation of detail of the size of pores: of the flattest third of what is `known`."""
-    return float(np.quantile(np.abs(_band(grey)[known]), 1 / 3)) / 0.4307
+    return float(np.quantile(np.abs(_band(grey)[known]), FLATTEST)) / OF_DEVIATION
 
 
 def _hues(picture: Floats, known: npt.NDArray[np.bool_]) -> float:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -14,6 +16,24 @@ from streamer.types import Floats
 FINISH_SECONDS = 0.5  # between two looks at how soft and noisy the frame is
 STEADY = 0.6  # of softness and noise that stays at each look
 
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a track was given last.
+
+    Attributes:
+        seconds: Presentation time of the look that told it.
+        finish: How it is finished.
+        missing: As `finish.missing_mottles` tells it; None where nobody asked.
+        mottles: `finish.mottles` of that.
+    """
+
+    seconds: float
+    finish: Finish
+    missing: Floats | None
+    mottles: Floats | None
+
+
 Measure = Callable[[Floats, Floats, npt.NDArray[np.bool_]], Finish]  # as `finish.measure`
 
 
@@ -22,12 +42,13 @@ class Finisher:
 
     Args:
         measure: Tells how soft, pale and noisy a frame is.
+        is_mottled: Whether skin is made as uneven as that of the frame, too.
     """
 
-    def __init__(self, measure: Measure = finish.measure) -> None:
-        self._measure = measure
-        self._noise = finish.noise_tiles()
-        self._known: dict[int, tuple[float, Finish]] = {}
+    def __init__(self, measure: Measure = finish.measure, *, is_mottled: bool = False) -> None:
+        self._measure, self._is_mottled = measure, is_mottled
+        self._noise, self._tiles = finish.noise_tiles(), finish.mottle_tiles()
+        self._known: dict[int, _Known] = {}
 
     def reset(self) -> None:
         """Forget everyone: another stream begins."""
@@ -35,10 +56,10 @@ class Finisher:
 
     def keep_only(self, alive: set[int]) -> None:
         """Forget all tracks but those."""
-        self._known = {track: value for track, value in self._known.items() if track in alive}
+        self._known = {track: known for track, known in self._known.items() if track in alive}
 
     def __call__(self, track: int, canvas: paint.Canvas, patch: Floats, lit: Floats, seconds: float) -> Floats:
-        """Return `patch`, `(h, w, 3)` float32 RGB of a track on its canvas, as soft, pale and noisy as the frame.
+        """Return `patch`, `(h, w, 3)` float32 RGB of a track on its canvas, as soft, noisy and uneven as the frame.
 
         Args:
             track: Its number.
@@ -47,19 +68,33 @@ class Finisher:
             lit: As `paint.expected` tells it.
             seconds: Presentation time.
         """
-        wanted = self._finish(track, canvas, patch, seconds)
+        before = self._known.get(track)
+        if before is not None and 0.0 <= seconds - before.seconds < FINISH_SECONDS:
+            result = self._applied(track, canvas, patch, lit, seconds, before.finish)
+            return self._uneven(result, canvas, before.mottles)
+        below, inside = canvas.below.astype(np.float32), canvas.inside & canvas.known
+        now = self._measure(below, patch, inside)
+        now = now if before is None else before.finish.between(now, 1.0 - STEADY)
+        result = self._applied(track, canvas, patch, lit, seconds, now)
+        missing, mottles = None, None
+        if self._is_mottled:
+            missing = finish.missing_mottles(below, result, inside)
+            if before is not None and before.missing is not None:
+                missing = STEADY * before.missing + (1.0 - STEADY) * missing
+            mottles = finish.mottles(missing, self._tiles)
+        self._known[track] = _Known(seconds, now, missing, mottles)
+        return self._uneven(result, canvas, mottles)
+
+    def _uneven(self, result: Floats, canvas: paint.Canvas, mottles: Floats | None) -> Floats:
+        if mottles is None:
+            return result
+        return np.asarray(cv2.multiply(result, 1.0 + paint.warped(mottles, canvas)))
+
+    def _applied(
+        self, track: int, canvas: paint.Canvas, patch: Floats, lit: Floats, seconds: float, wanted: Finish
+    ) -> Floats:
+        """Return `patch` with that finish."""
         seed = round(seconds * 90_000) + track
         y, x = ((a + b) // 2 for a, b in zip(canvas.roi[1::-1], canvas.roi[3:1:-1], strict=True))
         start = (canvas.roi[1] - y, canvas.roi[0] - x)
         return finish.apply(patch, paint.plain(lit), wanted, noise=self._noise, seed=seed, start=start)
-
-    def _finish(self, track: int, canvas: paint.Canvas, patch: Floats, seconds: float) -> Finish:
-        """Return how soft and noisy to draw a track, looked at anew now and then."""
-        when, before = self._known.get(track, (-1.0, None))
-        if before is not None and 0.0 <= seconds - when < FINISH_SECONDS:
-            return before
-        now = self._measure(canvas.below.astype(np.float32), patch, canvas.inside & canvas.known)
-        if before is not None:
-            now = before.between(now, 1.0 - STEADY)
-        self._known[track] = seconds, now
-        return now

@@ -106,7 +106,7 @@ class TextureDrawer(Drawer[_Drawn]):
         self._beards = BeardReader(points, self._reader.skin)
         self._common = model.light.cpu().numpy()
         self._teeth = model.teeth.cpu().numpy()  # (M, 96)
-        self._finished = Finisher()
+        self._finished = Finisher(is_mottled=True)
         self._prepared: dict[int, Stranger] = {}
         self._usual_eye: eyes.Eyeball | None = None
         self._small = MeshAligner(points, SIDE)

@@ -86,3 +86,33 @@ def test_as_soft_is_as_soft_whatever_the_contrast(blur: float):
     shadowed = cv2.GaussianBlur(shadowed, (0, 0), blur)
     for frame in (soft, 128 + 0.5 * (soft - 128), shadowed):
         assert finish.measure(frame, picture(), INSIDE).blur == pytest.approx(blur / finish.SHARPER, rel=0.35)
+
+
+def test_an_uneven_frame_gets_an_uneven_face_and_an_even_one_does_not():
+    """As far as that is missing, in brightness and in hue by themselves, by size, and never a rash."""
+    tiles, smooth = finish.mottle_tiles(), np.full((finish.MOTTLED_SIDE,) * 2 + (3,), 128, np.float32)
+    inside = np.zeros((finish.MOTTLED_SIDE,) * 2, bool)
+    inside[48:208, 48:208] = True  # a face of `MOTTLED_WIDTH`
+    skin = np.array([[0.008, 0.0], [0.0, 0.0], [0.0, 0.006]], np.float32)
+    uneven = smooth * np.exp(finish.mottles(skin, tiles[:, :, ::-1]))
+    missing = finish.missing_mottles(uneven, smooth, inside)
+    assert missing.argmax(axis=0).tolist() == [0, 2]
+    assert (missing.max(axis=0) > 0.3 * finish.MOTTLED * np.array([0.008, 0.006])).all()
+    assert missing[2, 0] < 0.3 * missing[0, 0]
+    assert missing[0, 1] < 0.5 * missing[2, 1]
+    rash = finish.missing_mottles(smooth * np.exp(finish.mottles(20 * skin, tiles)), smooth, inside)
+    assert rash.max(axis=0) == pytest.approx(finish.MOST_MOTTLED)
+    made = smooth * np.exp(finish.mottles(missing, tiles))
+    assert 0 < finish.missing_mottles(uneven, made, inside).sum() < 0.98 * missing.sum()
+    assert finish.missing_mottles(uneven, uneven, inside).max() == 0
+    assert finish.missing_mottles(smooth, uneven, inside).max() == 0
+    assert finish.missing_mottles(uneven, smooth, np.zeros_like(inside)).max() == 0
+
+
+def test_a_grey_frame_gets_no_red_spots():
+    tiles, smooth = finish.mottle_tiles(), np.full((finish.MOTTLED_SIDE,) * 2 + (3,), 128, np.float32)
+    grey = smooth * np.exp(finish.mottles(np.array([[0.02, 0.0]] * 3, np.float32), tiles))
+    missing = finish.missing_mottles(grey, smooth, np.ones((finish.MOTTLED_SIDE,) * 2, bool))
+    assert missing[:, 0].min() > 0.002
+    assert missing[:, 1].max() < 1e-4
+    assert np.ptp(finish.mottles(missing, tiles), axis=2).max() < 1e-3
