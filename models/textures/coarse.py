@@ -19,17 +19,19 @@ FINE = 0.02  # of the side: what is finer stays
 FADE = 0.04  # of the side, over which they end before the outline: there hair, ears and background begin
 
 
-def change(wanted: Floats, own: Floats, inside: Floats) -> Floats:
+def change(wanted: Floats, own: Floats, inside: Floats, lips: Floats) -> Floats:
     """Return what to add to `own` for the coarse shades of `wanted`, `(SIZE, SIZE, 3)` logarithms each.
 
     Args:
         wanted, own: Without light.
         inside: `(SIZE, SIZE)` in [0, 1]: the face.
+        lips: Likewise what is around them: there hues stay, or both pairs of lips would show, blurred.
     """
     sigma = FINE * SIZE
     blurred = cv2.GaussianBlur((wanted - own) * inside[..., None], (0, 0), sigma)
     blurred /= (cv2.GaussianBlur(inside, (0, 0), sigma) + 0.05)[..., None]
     shown = np.clip(2 * cv2.GaussianBlur(inside, (0, 0), FADE * SIZE) - 1, 0, 1)
+    blurred += lips[..., None] * (blurred.mean(axis=2, keepdims=True) - blurred)
     return np.asarray(blurred * shown[..., None], np.float32)
 
 

@@ -20,7 +20,9 @@ from streamer.types import Floats, Image
 
 DIRECTIONS = 96
 ALIKE = 2  # donors, whose mean is taken: the more, the more alike are all
+UNDER_NOSE = 2  # of the mesh
 BEARDED = 40.0  # of the cost, for a logarithm of beard more than a stranger has: who has none gets none
+MOST_PLAIN = 0.15  # logarithm: what differs by more from skin where no feature is, above the mouth, is hair or shine
 CHANCE = 1.5  # of the cost of who is unlike, at random: or all of an age would have the same
 
 
@@ -40,7 +42,8 @@ def give_coarse_shades(
     reader = LightReader(points)
     inside = make_regions(points, coarse.SIZE).core[..., None]
     skin = 1.0 - enlarged(reader.around_lips, coarse.SIZE)[..., None]
-    flats = np.stack([without_tint(_flat(donor.crop, reader), skin) * inside for donor in donors])
+    plain = plain_skin(reader, points)
+    flats = np.stack([without_hair(without_tint(_flat(donor.crop, reader), skin), plain) * inside for donor in donors])
     flats = np.stack([flats, flats[:, :, ::-1]])  # (2, D, SIZE, SIZE, 3), as they are and mirrored
     clear = table.upper | table.skin
     chance, shades = np.random.default_rng(0), []
@@ -56,13 +59,26 @@ def give_coarse_shades(
     model.coarse.copy_(coordinates)
 
 
+def plain_skin(reader: LightReader, points: Floats) -> Floats:
+    """Return where skin above the lips has no feature, `(SIDE, SIDE, 1)` in [0, 1]."""
+    above = (np.arange(coarse.SIZE)[:, None] + 0.5) / coarse.SIZE < points[UNDER_NOSE, 1]
+    return np.asarray(cv2.GaussianBlur((reader.skin & above).astype(np.float32), (0, 0), 0.7)[..., None])
+
+
+def without_hair(flat: Floats, plain: Floats) -> Floats:
+    """Return log colours less those of skin without what hangs over it, `(SIZE, SIZE, 3)`, where it is `plain`."""
+    return np.asarray(flat + plain * (MOST_PLAIN * np.tanh(flat / MOST_PLAIN) - flat), np.float32)
+
+
 def from_afar(model: Textures, points: Floats) -> Iterator[Image]:
     """Yield the small texture of each stranger, `(SMALL, SMALL, 3)` RGB, with their coarse shades."""
     reader, inside = LightReader(points), make_regions(points, coarse.SIZE).core
     for stranger in range(model.config.strangers):
         texture, shades = model.small_texture(stranger), model.coarse_shades(stranger)
         assert shades is not None
-        change = cv2.resize(coarse.change(shades, _flat(texture, reader), inside), texture.shape[1::-1])
+        change = cv2.resize(
+            coarse.change(shades, _flat(texture, reader), inside, reader.around_lips), texture.shape[1::-1]
+        )
         yield np.asarray(picture_of(logarithms(texture.astype(np.float32)) + change) + 0.5, np.uint8)
 
 

@@ -15,12 +15,14 @@ from typer.testing import CliRunner
 from models.attributes.attributes import load_attributes
 from models.face_model import ANCESTRIES
 from models.registry import load_face_model
-from models.textures import Textures
+from models.textures import Textures, coarse
 from streamer.cli.main import app
 from streamer.errors import SourceError
 from streamer.faces.detect import five_points
 from streamer.faces.fine_mesh import FINE
 from streamer.render.align import MeshAligner
+from streamer.render.textures.light import LightReader
+from streamer.training.coarse_shades import plain_skin, without_hair
 from streamer.training.donors import Donor, Label, pictures, read_donors, read_labels
 from streamer.training.train_textures import nearest_to_mean
 from streamer.types import Face, Image
@@ -154,6 +156,20 @@ def test_strangers_of_one_s_own_donors_can_be_drawn(
     assert model.embeddings.norm(dim=1).numpy() == pytest.approx(1, abs=1e-3)
     kept, ours = (one.harmonizer.state_dict() for one in (model, shipped))
     assert all(torch.equal(kept[name], ours[name]) for name in ours)
+
+
+def test_hair_over_a_donor_s_forehead_is_not_a_stranger_s_shade(shipped: Textures) -> None:
+    points = np.array(shipped.template.points, np.float32)
+    plain = plain_skin(LightReader(points), points)
+    forehead, brow, chin = ((points[index] * coarse.SIZE).astype(int) for index in (69, 105, 175))
+    flat = np.full((coarse.SIZE, coarse.SIZE, 3), -0.05, np.float32)
+    for x, y in (forehead, brow, chin):
+        flat[y - 1 : y + 2, x - 1 : x + 2] = -1.0
+    bare = without_hair(flat, plain)
+    assert bare[forehead[1], forehead[0]].mean() > -0.2
+    assert bare[brow[1], brow[0]].mean() < -0.7  # brows and beards stay
+    assert bare[chin[1], chin[0]].mean() < -0.95
+    assert bare[coarse.SIZE // 4, coarse.SIZE // 2] == pytest.approx(-0.05, abs=0.01)
 
 
 def test_too_few_usable_faces_are_said_in_one_line(folder: Path, tmp_path: Path) -> None:

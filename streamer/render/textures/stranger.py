@@ -18,7 +18,7 @@ BROWS_PALER = 0.4  # times as dark as in their texture brows are drawn at least;
 BROW_REACH = 5  # cells around the brows of the mesh, past which those of some strangers reach
 BROW_HUE = 0.1  # of the logarithm, by which the hue of brows goes along with the person's hair at most
 LASHES_PALER = 0.5  # the same as of brows, of lashes and what is painted around them
-LIPS = (-0.4, 0.1), (-0.02, 0.3), (-0.05, 0.2)  # limits of the lips of a person: brightness, red over green, blue over
+LIPS = (-0.4, -0.06), (0.07, 0.3), (-0.05, 0.2)  # limits of a person's lips: brightness, red over green, blue over it
 MOST_REDDER = 0.6  # of the logarithm of each channel, by which lips change
 LIPS_SIDE = 144  # pixels of the crop in which lips are masked
 LIPS_TAKEN = 0.85  # of the difference from the person's
@@ -26,7 +26,8 @@ SHINE = (0.05, 0.08)  # logarithm: brighter than skin by the first is shine, of 
 WHITE_HAIRS = (0.0, 0.03)  # the same in brows: white hairs among dark ones glitter in a small picture
 MOST_TINT = 0.03  # logarithm: by how much the hue of parts of a face differs from that of skin, about
 DEEPEST = 0.35  # logarithm: what is darker than a shade is hair
-LIP_SHADES = 0.22  # logarithm: how much lighter or darker than all of them parts of lips are at most
+LIP_SHADES = 0.15  # logarithm: how much lighter or darker than all of them parts of lips are at most
+LIP_LINES = 0.012, 0.12  # of the side: what is finer, lines of lips, stays; logarithm: to here
 OWN_LIGHT = (-0.2, 0.25)  # of the logarithm: how much of a texture's own light may be left in it, beyond what all have
 
 
@@ -37,6 +38,7 @@ class FeatureMasks:
     brows: Floats
     lips: Floats
     lashes: Floats
+    around_lips: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ def feature_masks(reader: LightReader, points: Floats) -> FeatureMasks:
     brows = cv2.dilate(reader.brows.astype(np.float32), reach) * (1.0 - reader.eyes)
     lips = polygon(points, LIP_OUTLINE, scale=1.0, side=LIPS_SIDE).astype(np.float32)
     masks = (brows, lips, reader.lashes.astype(np.float32) * (1.0 - brows))
-    return FeatureMasks(*(np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.8), np.float32) for mask in masks))
+    brows, lips, lashes = (np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.8), np.float32) for mask in masks)
+    return FeatureMasks(brows, lips, lashes, reader.around_lips)
 
 
 def prepare(
@@ -124,22 +127,23 @@ def with_tones(stranger: Stranger, tones: Tones, masks: FeatureMasks) -> Strange
         )
         hair = brows * np.clip(level.mean(axis=2, keepdims=True) / min(brow, -1e-3), 0.0, 1.0) ** 2
         paler = level * (1.0 + brows_paler * brows + lashes_paler * lashes)
-        even = own.lips + _held(without_tint(paler - own.lips, 1.0), LIP_SHADES)
+        even = own.lips + _lip_shades(without_tint(paler - own.lips, 1.0))
         levels.append(np.asarray(paler + hair * hue + lips * (redder + even - paler), np.float32))
     return replace(stranger, levels=tuple(levels))
 
 
-def with_coarse(stranger: Stranger, shades: Floats, inside: Floats, brows: Floats) -> Stranger:
+def with_coarse(stranger: Stranger, shades: Floats, inside: Floats, masks: FeatureMasks) -> Stranger:
     """Return the stranger with other coarse shades (`models.textures.coarse`), but brows no darker than they are.
 
     Args:
         stranger: Ready but for these.
         shades: `(coarse.SIZE, coarse.SIZE, 3)`.
-        inside, brows: `(coarse.SIZE, coarse.SIZE)` in [0, 1]: the face, and brows, in the template.
+        inside: `(coarse.SIZE, coarse.SIZE)` in [0, 1]: the face, in the template.
+        masks: Features, likewise.
     """
     small = cv2.resize(stranger.levels[-1], inside.shape, interpolation=cv2.INTER_AREA)
-    change = coarse.change(shades, np.asarray(small, np.float32), inside)
-    change -= (brows * np.minimum(change.mean(axis=2), 0.0))[..., None]  # dark ones go ill with fair hair
+    change = coarse.change(shades, np.asarray(small, np.float32), inside, masks.around_lips)
+    change -= (masks.brows * np.minimum(change.mean(axis=2), 0.0))[..., None]  # dark ones go ill with fair hair
     return replace(stranger, levels=tuple(level + enlarged(change, len(level)) for level in stranger.levels))
 
 
@@ -159,6 +163,13 @@ def without_tint(flat: Floats, share: Floats | float) -> Floats:
     usual = np.clip(grey, -DEEPEST, DEEPEST) * (SHADE_HUE - 1.0)
     tint = flat - grey - usual
     return np.asarray(flat + share * (_held(tint, MOST_TINT) - tint), np.float32)
+
+
+def _lip_shades(flat: Floats) -> Floats:
+    """Return shades of lips `(S, S, 3)`, logarithms, about even, with their lines."""
+    fineness, most = LIP_LINES
+    broad = cv2.GaussianBlur(flat, (0, 0), fineness * len(flat))
+    return _held(np.asarray(broad, np.float32), LIP_SHADES) + _held(flat - broad, most)
 
 
 def _held(values: Floats, most: float) -> Floats:

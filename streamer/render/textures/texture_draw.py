@@ -295,7 +295,7 @@ class TextureDrawer(Drawer[_Drawn]):
         """Return a stranger with colours and a beard like the person's; from afar, with shades of their own."""
         stranger = self._in_their_colours(stranger, view, number)
         shades = self._textures.coarse_shades(number)
-        return stranger if shades is None else with_coarse(stranger, shades, self._inside, self._masks.brows)
+        return stranger if shades is None else with_coarse(stranger, shades, self._inside, self._masks)
 
     def _in_their_colours(self, stranger: Stranger, view: View, number: int) -> Stranger:
         """Return a stranger with colours and a beard like the person's."""

@@ -12,6 +12,7 @@ from models.textures import Textures, coarse
 from models.textures.regions import Floats, make_regions
 
 EVERYWHERE = np.ones((coarse.SIZE, coarse.SIZE), np.float32)
+NOWHERE = np.zeros_like(EVERYWHERE)
 
 
 def noise(seed: int) -> Floats:
@@ -24,11 +25,20 @@ def blurred(values: Floats, sigma: float) -> Floats:
 
 def test_coarse_shades_become_the_wanted_ones_and_finer_ones_stay() -> None:
     wanted, own = noise(0), noise(1)
-    new = own + coarse.change(wanted, own, EVERYWHERE)
+    new = own + coarse.change(wanted, own, EVERYWHERE, NOWHERE)
     inner = np.s_[8:-8, 8:-8]
     assert np.corrcoef(blurred(new, 4)[inner].ravel(), blurred(wanted, 4)[inner].ravel())[0, 1] > 0.98
     fine = [(values - blurred(values, 0.7))[inner].ravel() for values in (new, own)]
     assert np.corrcoef(*fine)[0, 1] > 0.95
+
+
+def test_lips_keep_their_hue() -> None:
+    """Two pairs of lips, one of them blurred, would both be seen."""
+    lips = NOWHERE.copy()
+    lips[30:36, 18:30] = 1
+    change = coarse.change(noise(0), noise(1), EVERYWHERE, lips)
+    assert np.ptp(change[30:36, 18:30], axis=2).max() < 1e-6
+    assert np.ptp(change[10:26, 10:38], axis=2).mean() > 0.1
 
 
 def test_what_lies_outside_the_face_changes_nothing_in_it() -> None:
@@ -37,7 +47,7 @@ def test_what_lies_outside_the_face_changes_nothing_in_it() -> None:
     wanted, own = noise(0), noise(1)
     other = wanted.copy()
     other[:, 24:] = 100
-    assert (coarse.change(wanted, own, inside) == coarse.change(other, own, inside)).all()
+    assert (coarse.change(wanted, own, inside, NOWHERE) == coarse.change(other, own, inside, NOWHERE)).all()
 
 
 def test_directions_tell_what_there_is_and_are_the_same_again() -> None:

@@ -29,7 +29,7 @@ def grey(value: float) -> Floats:
 
 
 def drawn(level: Floats, own: Tones, persons: Tones, **where: bool) -> Floats:
-    masks = FeatureMasks(*(NONE + where.get(name, False) for name in ("brows", "lips", "lashes")))
+    masks = FeatureMasks(*(NONE + where.get(name, False) for name in ("brows", "lips", "lashes", "sharp")))
     stranger = Stranger(
         (np.tile(level, (8, 8, 1)),),
         np.zeros((CELLS, CELLS, 3), np.float32),
@@ -145,7 +145,7 @@ def test_coarse_shades_are_the_stranger_s_whatever_the_person_s_colours_are() ->
         stranger = Stranger(
             (level, small), np.zeros((CELLS, CELLS, 3), np.float32), eye, tones, np.ones(96, np.float32)
         )
-        seen.append(with_coarse(stranger, shades, inside, np.zeros_like(inside)).levels)
+        seen.append(with_coarse(stranger, shades, inside, FeatureMasks(*[np.zeros_like(inside)] * 4)).levels)
 
     def from_afar(values: Floats) -> Floats:
         return np.asarray(cv2.GaussianBlur(values, (0, 0), 3)[8:-8, 8:-8])
@@ -169,6 +169,7 @@ def test_coarse_shades_make_brows_paler_but_never_darker() -> None:
     stranger = Stranger((level,), np.zeros((CELLS, CELLS, 3), np.float32), eye, tones, np.ones(96, np.float32))
     for wanted, expected in ((-0.8, -0.3), (-0.1, -0.1)):
         shades = np.full((side, side, 3), wanted, np.float32)
-        changed = with_coarse(stranger, shades, np.ones((side, side), np.float32), brows).levels[0]
+        masks = FeatureMasks(brows, *[np.zeros_like(brows)] * 3)
+        changed = with_coarse(stranger, shades, np.ones((side, side), np.float32), masks).levels[0]
         assert changed[24, 24] == pytest.approx(expected, abs=0.03)
         assert changed[40, 24] == pytest.approx(wanted, abs=0.05)  # elsewhere they are as wanted
