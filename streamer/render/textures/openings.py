@@ -24,6 +24,8 @@ LOWER_LIDS = (((7, 163, 144, 145, 153, 154, 155), (25, 110, 24, 23, 22, 26, 112)
 MOUTH, EYES = (78, 308), ((33, 133), (362, 263))  # corners
 LIPS_FOLLOW, LIDS_FOLLOW = (1.0, 1.0, 1.0, 0.8), (1.0, 0.6, 0.3)  # how far each row goes along
 CLOSED = (0.035, 0.07)  # of the mouth's width: lips so near touch; from the second on they are as far apart as seen
+ALIKE = 0.8  # times as far open as the other a small eye is at least
+WINKS = (20.0, 40.0)  # pixels across, up to which an eye is small, and from which on it may wink
 WIDEST_EYE = 0.44  # of its width: further open is a slip of the mesh, or a stare
 
 
@@ -57,7 +59,7 @@ def as_open(drawn: Floats, own: Floats) -> Floats:
     Lips that about touch are shut, and eyes do not open further than eyes do.
     """
     there, down, widths = _gaps(drawn)
-    wanted = np.maximum(_gaps(own)[0], 0.0)
+    wanted = _without_winks(np.maximum(_gaps(own)[0], 0.0), float(widths[1:].max()))
     start, full = CLOSED
     widest = np.maximum.reduceat(wanted, _FIRST)  # (3,)
     shares = np.minimum(1.0, WIDEST_EYE / np.maximum(widest, 1e-6))
@@ -66,6 +68,17 @@ def as_open(drawn: Floats, own: Floats) -> Floats:
     result = drawn.copy()
     result[_POINTS, :2] += (_SHARES * change[_EDGES])[:, None] * down[_OF[_EDGES]]
     return result
+
+
+def _without_winks(gaps: Floats, width: float) -> Floats:
+    """Return gaps `(23,)` with one eye about as far open as the other, where these are few pixels wide.
+
+    That one of two small eyes is shut is a slip of the mesh more often than a wink.
+    """
+    low, high = WINKS
+    share = ALIKE * float(np.clip((high - width) / (high - low), 0.0, 1.0))
+    mouth, left, right = np.split(gaps, _FIRST[1:])
+    return np.concatenate([mouth, np.maximum(left, share * right[::-1]), np.maximum(right, share * left[::-1])])
 
 
 def _gaps(mesh: Floats) -> tuple[Floats, Floats, Floats]:

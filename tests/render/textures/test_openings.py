@@ -59,6 +59,19 @@ def test_eyes_do_not_stare() -> None:
     assert gap(result, 159, 145, openings.EYES[0]) == pytest.approx(openings.WIDEST_EYE, abs=1e-3)
 
 
+@pytest.mark.parametrize(("size", "least"), [(0.5, 0.24), (2.0, 0.0)])
+def test_large_eyes_wink_and_of_small_ones_the_mesh_is_wrong(size: float, least: float) -> None:
+    """15 and 60 pixels wide."""
+    own, shut = mesh(0.1, 0.3), mesh(0.1, 0.0)
+    lids = [index for lids in (openings.UPPER_LIDS[0], openings.LOWER_LIDS[0]) for row in lids for index in row]
+    own[lids] = shut[lids]
+    result = openings.as_open(mesh(0.1, 0.3) * np.float32(size), own * np.float32(size))
+    assert gap(result, 159, 145, openings.EYES[0]) == pytest.approx(least, abs=1e-3)
+    assert gap(result, 386, 374, openings.EYES[1]) == pytest.approx(0.3, abs=1e-3)
+    both = openings.as_open(mesh(0.1, 0.3) * np.float32(size), shut * np.float32(size))
+    assert gap(both, 159, 145, openings.EYES[0]) == pytest.approx(0.0, abs=1e-3)
+
+
 def test_a_mesh_that_is_as_open_stays() -> None:
     own = mesh(0.2, 0.3)
     np.testing.assert_allclose(openings.as_open(own, own), own, atol=1e-3)
