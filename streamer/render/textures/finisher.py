@@ -24,13 +24,11 @@ class _Known:
     Attributes:
         seconds: Presentation time of the look that told it.
         finish: How it is finished.
-        missing: As `finish.missing_mottles` tells it; None where nobody asked.
-        mottles: `finish.mottles` of that.
+        mottles: Of its skin, as `finish.mottles` makes them; None where there are none.
     """
 
     seconds: float
     finish: Finish
-    missing: Floats | None
     mottles: Floats | None
 
 
@@ -46,8 +44,8 @@ class Finisher:
     """
 
     def __init__(self, measure: Measure = finish.measure, *, is_mottled: bool = False) -> None:
-        self._measure, self._is_mottled = measure, is_mottled
-        self._noise, self._tiles = finish.noise_tiles(), finish.mottle_tiles()
+        self._measure, self._noise = measure, finish.noise_tiles()
+        self._tiles = finish.mottle_tiles() if is_mottled else None
         self._known: dict[int, _Known] = {}
 
     def reset(self) -> None:
@@ -68,27 +66,28 @@ class Finisher:
             lit: As `paint.expected` tells it.
             seconds: Presentation time.
         """
+        known = self._known.get(track)
+        if known is not None and 0.0 <= seconds - known.seconds < FINISH_SECONDS:
+            result = self._applied(track, canvas, patch, lit, seconds, known.finish)
+        else:
+            result = self._looked(track, canvas, patch, lit, seconds)
+        mottles = self._known[track].mottles
+        return result if mottles is None else np.asarray(cv2.multiply(result, 1.0 + paint.warped(mottles, canvas)))
+
+    def _looked(self, track: int, canvas: paint.Canvas, patch: Floats, lit: Floats, seconds: float) -> Floats:
+        """Look at the frame, and return `patch` with the finish that it is to have from now on."""
         before = self._known.get(track)
-        if before is not None and 0.0 <= seconds - before.seconds < FINISH_SECONDS:
-            result = self._applied(track, canvas, patch, lit, seconds, before.finish)
-            return self._uneven(result, canvas, before.mottles)
         below, inside = canvas.below.astype(np.float32), canvas.inside & canvas.known
         now = self._measure(below, patch, inside)
         now = now if before is None else before.finish.between(now, 1.0 - STEADY)
         result = self._applied(track, canvas, patch, lit, seconds, now)
-        missing, mottles = None, None
-        if self._is_mottled:
-            missing = finish.missing_mottles(below, result, inside)
-            if before is not None and before.missing is not None:
-                missing = STEADY * before.missing + (1.0 - STEADY) * missing
-            mottles = finish.mottles(missing, self._tiles)
-        self._known[track] = _Known(seconds, now, missing, mottles)
-        return self._uneven(result, canvas, mottles)
-
-    def _uneven(self, result: Floats, canvas: paint.Canvas, mottles: Floats | None) -> Floats:
-        if mottles is None:
-            return result
-        return np.asarray(cv2.multiply(result, 1.0 + paint.warped(mottles, canvas)))
+        mottles = None
+        if self._tiles is not None:
+            mottles = finish.mottles(finish.missing_mottles(below, result, inside), self._tiles)
+            if before is not None and before.mottles is not None:
+                mottles = STEADY * before.mottles + (1.0 - STEADY) * mottles
+        self._known[track] = _Known(seconds, now, mottles)
+        return result
 
     def _applied(
         self, track: int, canvas: paint.Canvas, patch: Floats, lit: Floats, seconds: float, wanted: Finish
