@@ -16,6 +16,7 @@ from models.textures.regions import Floats
 
 SIZE = 48  # pixels, in which they are kept
 FINE = 0.02  # of the side: what is finer stays
+LIPS_HUE = 0.5  # how much of a change of hue lips take: with all of it they are made up, with none of it pale
 FADE = 0.04  # of the side, over which they end before the outline: there hair, ears and background begin
 
 
@@ -25,13 +26,13 @@ def change(wanted: Floats, own: Floats, inside: Floats, lips: Floats) -> Floats:
     Args:
         wanted, own: Without light.
         inside: `(SIZE, SIZE)` in [0, 1]: the face.
-        lips: Likewise what is around them: there hues stay, or both pairs of lips would show, blurred.
+        lips: Likewise what is around them: hues change less there, or both pairs of lips would show, blurred.
     """
     sigma = FINE * SIZE
     blurred = cv2.GaussianBlur((wanted - own) * inside[..., None], (0, 0), sigma)
     blurred /= (cv2.GaussianBlur(inside, (0, 0), sigma) + 0.05)[..., None]
     shown = np.clip(2 * cv2.GaussianBlur(inside, (0, 0), FADE * SIZE) - 1, 0, 1)
-    blurred += lips[..., None] * (blurred.mean(axis=2, keepdims=True) - blurred)
+    blurred += (1 - LIPS_HUE) * lips[..., None] * (blurred.mean(axis=2, keepdims=True) - blurred)
     return np.asarray(blurred * shown[..., None], np.float32)
 
 

@@ -13,7 +13,7 @@ from models.textures.recipes import BEARD_APART, Donors, Recipe, unlike
 from models.textures.regions import make_regions
 from models.textures.skin import logarithm as logarithms
 from models.textures.skin import picture_of
-from streamer.render.textures.light import LightReader, logarithm
+from streamer.render.textures.light import BROWS, LightReader, logarithm
 from streamer.render.textures.stranger import enlarged, without_tint
 from streamer.training.donors import Donor
 from streamer.types import Floats, Image
@@ -21,6 +21,7 @@ from streamer.types import Floats, Image
 DIRECTIONS = 96
 ALIKE = 2  # donors, whose mean is taken: the more, the more alike are all
 UNDER_NOSE = 2  # of the mesh
+BESIDE_NOSE = 0.14  # of the side, from the middle: there begins the cheek
 BEARDED = 40.0  # of the cost, for a logarithm of beard more than a stranger has: who has none gets none
 MOST_PLAIN = 0.15  # logarithm: what differs by more from skin where no feature is, above the mouth, is hair or shine
 CHANCE = 1.5  # of the cost of who is unlike, at random: or all of an age would have the same
@@ -60,9 +61,11 @@ def give_coarse_shades(
 
 
 def plain_skin(reader: LightReader, points: Floats) -> Floats:
-    """Return where skin above the lips has no feature, `(SIDE, SIDE, 1)` in [0, 1]."""
-    above = (np.arange(coarse.SIZE)[:, None] + 0.5) / coarse.SIZE < points[UNDER_NOSE, 1]
-    return np.asarray(cv2.GaussianBlur((reader.skin & above).astype(np.float32), (0, 0), 0.7)[..., None])
+    """Return where forehead, temples and cheeks have no feature, `(SIDE, SIDE, 1)` in [0, 1]: a nose has shades."""
+    y, x = (np.mgrid[: coarse.SIZE, : coarse.SIZE] + 0.5) / coarse.SIZE
+    above = y < points[UNDER_NOSE, 1]
+    beside = (np.abs(x - points[UNDER_NOSE, 0]) > BESIDE_NOSE) | (y < points[list(BROWS[0]), 1].min())
+    return np.asarray(cv2.GaussianBlur((reader.skin & above & beside).astype(np.float32), (0, 0), 0.7)[..., None])
 
 
 def without_hair(flat: Floats, plain: Floats) -> Floats:

@@ -26,7 +26,7 @@ SHINE = (0.05, 0.08)  # logarithm: brighter than skin by the first is shine, of 
 WHITE_HAIRS = (0.0, 0.03)  # the same in brows: white hairs among dark ones glitter in a small picture
 MOST_TINT = 0.03  # logarithm: by how much the hue of parts of a face differs from that of skin, about
 DEEPEST = 0.35  # logarithm: what is darker than a shade is hair
-LIP_SHADES = 0.15  # logarithm: how much lighter or darker than all of them parts of lips are at most
+LIP_SHADES = 0.18  # logarithm: how much lighter or darker than all of them parts of lips are at most
 LIP_LINES = 0.012, 0.12  # of the side: what is finer, lines of lips, stays; logarithm: to here
 OWN_LIGHT = (-0.2, 0.25)  # of the logarithm: how much of a texture's own light may be left in it, beyond what all have
 
