@@ -65,7 +65,8 @@ def plain_skin(reader: LightReader, points: Floats) -> Floats:
     y, x = (np.mgrid[: coarse.SIZE, : coarse.SIZE] + 0.5) / coarse.SIZE
     above = y < points[UNDER_NOSE, 1]
     beside = (np.abs(x - points[UNDER_NOSE, 0]) > BESIDE_NOSE) | (y < points[list(BROWS[0]), 1].min())
-    return np.asarray(cv2.GaussianBlur((reader.skin & above & beside).astype(np.float32), (0, 0), 0.7)[..., None])
+    plain = cv2.GaussianBlur((reader.skin & above & beside).astype(np.float32), (0, 0), 0.7)
+    return np.asarray(plain[..., None])
 
 
 def without_hair(flat: Floats, plain: Floats) -> Floats:

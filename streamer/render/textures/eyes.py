@@ -38,7 +38,7 @@ ROUNDNESS = 0.38  # how much darker the white is towards the corners
 THREADS, BOWL = 0.2, 0.3  # how much lighter and darker an iris' threads are, and its lower half, which light falls on
 LIMBUS = 0.3  # how much darker the ring around an iris is
 GLINT = (0.3, -0.34, 0.2)  # where light mirrors in an eye: across, if it comes from a side, down; how large; in irises
-GLINT_SIDES, GLINTING = 4.0, 0.85  # of the logarithm by which one eye is lit more, to that side; how much it is seen
+GLINTING = 0.85  # how much of it is seen
 BRIGHTEST = 0.97  # quantile of the grey levels between lids, that is what mirrors the light, or else white
 BESIDE = 0.55  # cosine: only what lies beside the pupil tells the iris' colours; lids and lashes lie over the rest
 SHUT = (0.06, 0.11)  # height over width of an eye: below, it is closed; from the second on its ball is all drawn
@@ -66,6 +66,14 @@ class Eyeball:
 
     ball: Floats
     share: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Glint:
+    """The light that mirrors in an eye: its colour `(3,)`, and from which side it comes, from -1 to 1."""
+
+    colour: Floats
+    side: float
 
 
 def gaze(fine: Floats) -> Floats:
@@ -179,7 +187,15 @@ def _ball(rings: Floats, white: float, x: Floats, y: Floats) -> Floats:
 
 
 def draw(
-    patch: Floats, mesh: Floats, ball: Eyeball, look: Floats, gain: Floats, start: Floats, *, tone: Floats
+    patch: Floats,
+    mesh: Floats,
+    ball: Eyeball,
+    look: Floats,
+    gain: Floats,
+    start: Floats,
+    *,
+    tone: Floats,
+    side: float = 0.0,
 ) -> None:
     """Draw both eyeballs between the lids of `mesh`, in place.
 
@@ -191,9 +207,9 @@ def draw(
         gain: `(2, 3)`, the light on each eye over that of the texture.
         start: `(2,)`, where in the frame the patch begins.
         tone: `(3,)` of the person's eyes, as `tone` tells it.
+        side: From -1 to 1, how far to the left or right of an iris light mirrors.
     """
     points = mesh[:, :2] - start
-    side = float(np.clip(GLINT_SIDES * np.log(gain[1].mean() / gain[0].mean()), -1.0, 1.0))
     widths = [float(np.linalg.norm(points[b] - points[a])) for a, b in CORNERS]
     for eye, (a, b) in enumerate(CORNERS):
         top, bottom = HEIGHTS[eye]
@@ -212,7 +228,10 @@ def draw(
         radii = ball.share * np.array([widths[eye], max(widths)], np.float32)
         bare = float((centre - points[top]) @ axes[1]) - (1.0 - COVERED) * radii[1]  # white above the iris, if positive
         centre = centre - np.clip(bare, 0.0, MOST_RAISED * radii[1]) * axes[1]
-        _draw_ball(patch, lids, ball.ball * gain[eye], (centre, axes, np.asarray(radii, np.float32)), shown, tone, side)
+        glint = _Glint(tone[2] * gain[eye] / gain[eye].mean(), side)
+        _draw_ball(
+            patch, lids, ball.ball * gain[eye], (centre, axes, np.asarray(radii, np.float32)), shown, tone, glint
+        )
 
 
 def around(mesh: Floats, roi: tuple[int, int, int, int], width: float) -> Floats:
@@ -281,7 +300,7 @@ def _draw_ball(
     place: tuple[Floats, Floats, Floats],
     shown: float,
     tone: Floats,
-    side: float,
+    glint: _Glint,
 ) -> None:
     centre, axes, radii = place
     x1, y1 = np.maximum(np.floor(lids.min(axis=0)).astype(int) - 1, 0)
@@ -298,8 +317,8 @@ def _draw_ball(
     down = _below_lid(np.stack([x, y], axis=-1) - lids[0], lids, axes)
     colours *= (1.0 - SHADE * np.clip(1.0 - down / (SHADED * width), 0.0, 1.0))[..., None]
     colours = _toned(colours, alpha, tone)
-    glint = np.exp(-((((where - [side * GLINT[0], GLINT[1]]) ** 2).sum(axis=-1) / GLINT[2] ** 2) ** 2))[..., None]
-    colours += GLINTING * glint * np.maximum(tone[2] - colours, 0.0)
+    from_glint = ((where - [glint.side * GLINT[0], GLINT[1]]) ** 2).sum(axis=-1) / GLINT[2] ** 2
+    colours += GLINTING * np.exp(-(from_glint**2))[..., None] * np.maximum(glint.colour - colours, 0.0)
     ends = np.abs((np.stack([x, y], axis=-1) - (lids[0] + lids[8]) / 2) @ axes[0]) / width
     alpha = alpha * np.clip((0.5 - ends) / CORNER, 0.0, 1.0) * shown
     part = patch[y1:y2, x1:x2]

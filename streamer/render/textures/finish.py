@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import dataclass
 
@@ -111,18 +112,25 @@ def apply(
     return patch + rough[..., None] if rough.any() else patch
 
 
-def missing_mottles(below: Floats, face: Floats, inside: npt.NDArray[np.bool_]) -> Floats:
-    """Return how much more uneven `below` is than `face`, both `(h, w, 3)` float32 RGB, within `inside`.
+def missing_mottles(below: Floats, face: Floats, inside: npt.NDArray[np.bool_], width: float) -> Floats:
+    """Return how much more uneven `below`, the person, is than `face`, both `(h, w, 3)` float32 RGB, within `inside`.
+
+    Args:
+        below, face, inside: As of `measure`.
+        width: Of the whole face, in pixels, however much of it is seen.
 
     Returns:
-        `(M, 2)`: by size, deviations of the logarithms of brightness and of red over green.
+        `(M, 2)`: by size, deviations of the logarithms of brightness and of red over green; 0 where little is seen.
     """
-    scale = MOTTLED_WIDTH / max(1, int(inside.any(axis=0).sum()))
+    scale = MOTTLED_WIDTH / max(width, 1.0)
+    nothing = np.zeros((len(MOTTLES) - 1, 2), np.float32)
+    if inside.sum() * scale**2 < LEAST_MOTTLED:
+        return nothing
     size = tuple(max(1, round(scale * side)) for side in inside.shape[1::-1])
     known = cv2.resize(inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     known = cv2.erode(known, np.ones((7, 7), np.uint8)) > 0
     if known.sum() < LEAST_MOTTLED:
-        return np.zeros((len(MOTTLES) - 1, 2), np.float32)
+        return nothing
     how = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
     theirs, ours = (_unevenness(np.asarray(cv2.resize(part, size, interpolation=how)), known) for part in (below, face))
     return np.minimum(MOST_MOTTLED, MOTTLED * np.sqrt(np.maximum(theirs**2 - ours**2, 0.0)))
@@ -139,6 +147,7 @@ def _unevenness(picture: Floats, known: npt.NDArray[np.bool_]) -> Floats:
     return np.asarray(np.quantile(np.abs(bands), FLATTEST, axis=1) / OF_DEVIATION, np.float32)
 
 
+@functools.cache
 def mottle_tiles() -> Floats:
     """Return noise of deviation 1 of each size, `(M, MOTTLED_SIDE, MOTTLED_SIDE, 2)`.
 

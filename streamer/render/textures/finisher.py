@@ -14,7 +14,8 @@ from streamer.render.textures.finish import Finish
 from streamer.types import Floats
 
 FINISH_SECONDS = 0.5  # between two looks at how soft and noisy the frame is
-STEADY = 0.6  # of softness and noise that stays at each look
+STEADY = 0.6  # of softness, noise and unevenness that stays at each look
+UNSEEN = 5e-4  # logarithm: mottles that are fainter are none
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class _Known:
     Attributes:
         seconds: Presentation time of the look that told it.
         finish: How it is finished.
-        mottles: Of its skin, as `finish.mottles` makes them; None where there are none.
+        mottles: Of its skin, as `finish.mottles` makes them, `(S, S, 3)`; None where there are none.
     """
 
     seconds: float
@@ -36,7 +37,7 @@ Measure = Callable[[Floats, Floats, npt.NDArray[np.bool_]], Finish]  # as `finis
 
 
 class Finisher:
-    """Makes what is drawn in one stream as soft, pale and noisy as its frames.
+    """Makes what is drawn in one stream as soft, pale, noisy and uneven as its frames.
 
     Args:
         measure: Tells how soft, pale and noisy a frame is.
@@ -44,8 +45,8 @@ class Finisher:
     """
 
     def __init__(self, measure: Measure = finish.measure, *, is_mottled: bool = False) -> None:
-        self._measure, self._noise = measure, finish.noise_tiles()
-        self._tiles = finish.mottle_tiles() if is_mottled else None
+        self._measure, self._is_mottled = measure, is_mottled
+        self._noise = finish.noise_tiles()
         self._known: dict[int, _Known] = {}
 
     def reset(self) -> None:
@@ -57,7 +58,7 @@ class Finisher:
         self._known = {track: known for track, known in self._known.items() if track in alive}
 
     def __call__(self, track: int, canvas: paint.Canvas, patch: Floats, lit: Floats, seconds: float) -> Floats:
-        """Return `patch`, `(h, w, 3)` float32 RGB of a track on its canvas, as soft, noisy and uneven as the frame.
+        """Return `patch`, `(h, w, 3)` float32 RGB of a track on its canvas, finished as the frame is.
 
         Args:
             track: Its number.
@@ -82,10 +83,9 @@ class Finisher:
         now = now if before is None else before.finish.between(now, 1.0 - STEADY)
         result = self._applied(track, canvas, patch, lit, seconds, now)
         mottles = None
-        if self._tiles is not None:
-            mottles = finish.mottles(finish.missing_mottles(below, result, inside), self._tiles)
-            if before is not None and before.mottles is not None:
-                mottles = STEADY * before.mottles + (1.0 - STEADY) * mottles
+        if self._is_mottled:
+            missing = finish.missing_mottles(below, result, inside, canvas.width)
+            mottles = _steady(finish.mottles(missing, finish.mottle_tiles()), before)
         self._known[track] = _Known(seconds, now, mottles)
         return result
 
@@ -97,3 +97,10 @@ class Finisher:
         y, x = ((a + b) // 2 for a, b in zip(canvas.roi[1::-1], canvas.roi[3:1:-1], strict=True))
         start = (canvas.roi[1] - y, canvas.roi[0] - x)
         return finish.apply(patch, paint.plain(lit), wanted, noise=self._noise, seed=seed, start=start)
+
+
+def _steady(mottles: Floats, before: _Known | None) -> Floats | None:
+    """Return `mottles` on the way from those `before`; None where they are not seen."""
+    if before is not None:
+        mottles = (1.0 - STEADY) * mottles + (0.0 if before.mottles is None else STEADY * before.mottles)
+    return mottles if np.abs(mottles).max() > UNSEEN else None

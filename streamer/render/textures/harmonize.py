@@ -169,11 +169,11 @@ def change(
     of_part = to_crop.copy()
     of_part[:, 2] += to_crop[:, :2] @ np.array([x1, y1], np.float32)
     pictures = torch.from_numpy(crop(image, to_crop)).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
-    mask = torch.from_numpy(crop(drawn, of_part)).to(device)[None, None]
-    added = network(pictures, mask)[0].permute(1, 2, 0).cpu().numpy()
+    strength = np.asarray(crop(drawn, of_part), np.float32)
+    added = network(pictures, torch.from_numpy(strength).to(device)[None, None])[0].permute(1, 2, 0).cpu().numpy()
     if not np.isfinite(added.sum()):
         raise FloatingPointError("the harmonizer made values that are not finite")
-    added = _broad(added, mask[0, 0].cpu().numpy(), float(to_crop[0, 0]))
+    added = _broad(added, strength, float(to_crop[0, 0]))
     if eyes is not None:
         added = _as_around(added, np.asarray(crop(eyes, of_part), np.float32))
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

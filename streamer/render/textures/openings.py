@@ -59,7 +59,8 @@ def as_open(drawn: Floats, own: Floats) -> Floats:
     Lips that about touch are shut, and eyes do not open further than eyes do.
     """
     there, down, widths = _gaps(drawn)
-    wanted = _without_winks(np.maximum(_gaps(own)[0], 0.0), float(widths[1:].max()))
+    seen, _, own_widths = _gaps(own)
+    wanted = _without_winks(np.maximum(seen, 0.0), own_widths)
     start, full = CLOSED
     widest = np.maximum.reduceat(wanted, _FIRST)  # (3,)
     shares = np.minimum(1.0, WIDEST_EYE / np.maximum(widest, 1e-6))
@@ -70,15 +71,17 @@ def as_open(drawn: Floats, own: Floats) -> Floats:
     return result
 
 
-def _without_winks(gaps: Floats, width: float) -> Floats:
+def _without_winks(gaps: Floats, widths: Floats) -> Floats:
     """Return gaps `(23,)` with one eye about as far open as the other, where these are few pixels wide.
 
-    That one of two small eyes is shut is a slip of the mesh more often than a wink.
+    That one of two small eyes is shut is a slip of the mesh more often than a wink. Compared in pixels: the turn of a
+    head makes the farther eye narrower, and no lower.
     """
     low, high = WINKS
-    share = ALIKE * float(np.clip((high - width) / (high - low), 0.0, 1.0))
-    mouth, left, right = np.split(gaps, _FIRST[1:])
-    return np.concatenate([mouth, np.maximum(left, share * right[::-1]), np.maximum(right, share * left[::-1])])
+    share = ALIKE * float(np.clip((high - widths[1:].max()) / (high - low), 0.0, 1.0))
+    mouth, left, right = np.split(gaps * widths[_OF], _FIRST[1:])
+    alike = np.concatenate([mouth, np.maximum(left, share * right[::-1]), np.maximum(right, share * left[::-1])])
+    return np.asarray(alike / widths[_OF], np.float32)
 
 
 def _gaps(mesh: Floats) -> tuple[Floats, Floats, Floats]:

@@ -17,6 +17,7 @@ from streamer.render.textures.light import BROWS, DARK, SHADE_HUE, SIDE, likenes
 from streamer.render.textures.stranger import Stranger, enlarged
 from streamer.types import Face, Floats, Image
 
+GLINT_SIDES = 4.0  # of the logarithm by which skin is lit more beside one eye, to that side light mirrors in them
 GAINS = (-2.0, 0.25)  # logarithm of the light on eyes over that of the texture
 SKIN_HUE = np.array([1.22, 0.97, 0.81], np.float32)  # of skin in white light
 LIGHT_HUE = 0.8  # power of the hue of lit skin over that: what is taken for the light's
@@ -141,7 +142,9 @@ def face(
     start = np.array(canvas.roi[:2], np.float32)
     more, skin = enlarged(look.light - stranger.light, SIDE), enlarged(look.light, SIDE)
     gains = np.stack([_gain(more[place], skin[place]) for place in places])
-    eyes.draw(patch, mesh, stranger.eyeball, look.gaze, gains, start, tone=look.eyes)
+    left, right = (float(skin[place].mean()) for place in places)
+    side = float(np.clip(GLINT_SIDES * (right - left), -1.0, 1.0))
+    eyes.draw(patch, mesh, stranger.eyeball, look.gaze, gains, start, tone=look.eyes, side=side)
     mouth.draw(patch, mesh, inside_mouth, start=start)
     return np.asarray(cv2.addWeighted(plain, own, patch, 1.0 - own, 0.0) if own else patch, np.float32)
 

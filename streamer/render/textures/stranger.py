@@ -33,7 +33,10 @@ OWN_LIGHT = (-0.2, 0.25)  # of the logarithm: how much of a texture's own light 
 
 @dataclass(frozen=True, slots=True)
 class FeatureMasks:
-    """Where the features of a face lie in a crop, `(SIDE, SIDE)` each in [0, 1]; lips, which are thin, finer."""
+    """Where the features of a face, and what is around lips, lie in a crop, `(SIDE, SIDE)` each in [0, 1].
+
+    Lips, which are thin, are `(LIPS_SIDE, LIPS_SIDE)`.
+    """
 
     brows: Floats
     lips: Floats
@@ -139,7 +142,7 @@ def with_coarse(stranger: Stranger, shades: Floats, inside: Floats, masks: Featu
         stranger: Ready but for these.
         shades: `(coarse.SIZE, coarse.SIZE, 3)`.
         inside: `(coarse.SIZE, coarse.SIZE)` in [0, 1]: the face, in the template.
-        masks: Features, likewise.
+        masks: Features.
     """
     small = cv2.resize(stranger.levels[-1], inside.shape, interpolation=cv2.INTER_AREA)
     change = coarse.change(shades, np.asarray(small, np.float32), inside, masks.around_lips)

@@ -1,8 +1,8 @@
 """Draw strangers that are textures: warped by the person's mesh, lit as the person is, with eyes and mouth that follow.
 
-Of the person's face come its mesh, its smooth light, where the irises are, how noisy and how sharp the frame is, and in
-a narrow rim the pixels that keep hair and jaw where they are. What a network then adds, it tells from what was drawn
-and what is around it.
+Of the person's face come its mesh, its smooth light, where the irises are and how bright eyes are, how noisy, sharp and
+uneven the frame is, and in a narrow rim the pixels that keep hair and jaw where they are. What a network then adds, it
+tells from what was drawn and what is around it.
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ class TextureDrawer(Drawer[_Drawn]):
             light.spread,
             self._steady("gaze", track.id, eyes.gaze(fine), seconds),
             self._steady("front", track.id, self._reader.front(light.skin)[..., None], seconds)[..., 0],
-            self._steady("eyes", track.id, eyes.tone(image, fine), seconds, unit=GREY),
+            self._steady("eyes", track.id, eyes.tone(image, fine)[:, None], seconds, unit=GREY)[:, 0],
         )
         seen = self._steady("mouth", track.id, mouth.coarse(image, fine), seconds, unit=GREY)
         skin = float(np.exp(enlarged(light.cells, SIDE)[self._mouth]).mean())

@@ -2,11 +2,14 @@
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from streamer.render.textures import finish
+from streamer.render.textures import finish, paint
+from streamer.render.textures.finisher import STEADY, Finisher
 
 INSIDE = np.ones((120, 120), bool)
+WIDTH = float(finish.MOTTLED_WIDTH)  # a face of as many pixels is measured as it is
 
 
 def picture():
@@ -95,24 +98,72 @@ def test_an_uneven_frame_gets_an_uneven_face_and_an_even_one_does_not():
     inside[48:208, 48:208] = True  # a face of `MOTTLED_WIDTH`
     skin = np.array([[0.008, 0.0], [0.0, 0.0], [0.0, 0.006]], np.float32)
     uneven = smooth * np.exp(finish.mottles(skin, tiles[:, :, ::-1]))
-    missing = finish.missing_mottles(uneven, smooth, inside)
+    missing = finish.missing_mottles(uneven, smooth, inside, WIDTH)
     assert missing.argmax(axis=0).tolist() == [0, 2]
     assert (missing.max(axis=0) > 0.3 * finish.MOTTLED * np.array([0.008, 0.006])).all()
     assert missing[2, 0] < 0.3 * missing[0, 0]
     assert missing[0, 1] < 0.5 * missing[2, 1]
-    rash = finish.missing_mottles(smooth * np.exp(finish.mottles(20 * skin, tiles)), smooth, inside)
+    rash = finish.missing_mottles(smooth * np.exp(finish.mottles(20 * skin, tiles)), smooth, inside, WIDTH)
     assert rash.max(axis=0) == pytest.approx(finish.MOST_MOTTLED)
     made = smooth * np.exp(finish.mottles(missing, tiles))
-    assert 0 < finish.missing_mottles(uneven, made, inside).sum() < 0.98 * missing.sum()
-    assert finish.missing_mottles(uneven, uneven, inside).max() == 0
-    assert finish.missing_mottles(smooth, uneven, inside).max() == 0
-    assert finish.missing_mottles(uneven, smooth, np.zeros_like(inside)).max() == 0
+    assert 0 < finish.missing_mottles(uneven, made, inside, WIDTH).sum() < 0.98 * missing.sum()
+    assert finish.missing_mottles(uneven, uneven, inside, WIDTH).max() == 0
+    assert finish.missing_mottles(smooth, uneven, inside, WIDTH).max() == 0
+    assert finish.missing_mottles(uneven, smooth, np.zeros_like(inside), WIDTH).max() == 0
 
 
 def test_a_grey_frame_gets_no_red_spots():
     tiles, smooth = finish.mottle_tiles(), np.full((finish.MOTTLED_SIDE,) * 2 + (3,), 128, np.float32)
     grey = smooth * np.exp(finish.mottles(np.array([[0.02, 0.0]] * 3, np.float32), tiles))
-    missing = finish.missing_mottles(grey, smooth, np.ones((finish.MOTTLED_SIDE,) * 2, bool))
+    missing = finish.missing_mottles(grey, smooth, np.ones((finish.MOTTLED_SIDE,) * 2, bool), WIDTH)
     assert missing[:, 0].min() > 0.002
     assert missing[:, 1].max() < 1e-4
     assert np.ptp(finish.mottles(missing, tiles), axis=2).max() < 1e-3
+
+
+def test_of_a_face_that_is_almost_out_of_the_frame_nothing_is_enlarged(monkeypatch: pytest.MonkeyPatch):
+    """Two columns of a face of 258 pixels are too little to tell anything, and not to be made as wide as a face."""
+    part = np.full((258, 10, 3), 128, np.float32)
+    seen = np.zeros((258, 10), bool)
+    seen[:, 7:9] = True
+    sizes = []
+    resize = cv2.resize
+    monkeypatch.setattr(cv2, "resize", lambda *a, **k: sizes.append(a[1]) or resize(*a, **k))
+    assert (finish.missing_mottles(part, part, seen, 200.0) == 0).all()
+    assert (finish.missing_mottles(part, part, np.zeros_like(seen), 200.0) == 0).all()
+    assert max((width * height for width, height in sizes), default=0) <= 258 * 10
+
+
+def canvas(below: npt.NDArray[np.uint8]) -> paint.Canvas:
+    """Where a face that fills a frame of its template's size is painted."""
+    side = len(below)
+    y, x = np.mgrid[:side, :side].astype(np.float32)
+    everywhere = np.ones((side, side), bool)
+    where = np.stack([x, y], axis=-1)
+    nowhere = np.zeros((side, side), np.float32)
+    return paint.Canvas((0, 0, side, side), below, everywhere, everywhere, nowhere, where, everywhere, WIDTH, 0.0, side)
+
+
+def test_a_finished_face_is_as_uneven_at_once_and_goes_along_with_the_frame_little_by_little():
+    """Between two looks it stays the same; skin that is even from then on does not jump, and comes to be even."""
+    side = finish.MOTTLED_SIDE
+    smooth, lit = np.full((side, side, 3), 128, np.float32), np.full((side, side, 3), np.log(136.0), np.float32)
+    skin = np.array([[0.03, 0.0]] * 3, np.float32)
+    uneven = np.round(smooth * np.exp(finish.mottles(skin, finish.mottle_tiles()))).astype(np.uint8)
+    frames = {"uneven": canvas(uneven), "even": canvas(smooth.astype(np.uint8))}
+    finisher, still = Finisher(is_mottled=True), Finisher()
+
+    def unevenness(frame: str, seconds: float) -> float:
+        """What a mottled finish adds, in grey levels: both have the same grain and pores."""
+        made = [one(1, frames[frame], smooth, lit, seconds) for one in (finisher, still)]
+        return float((made[0] - made[1]).std())
+
+    first = unevenness("uneven", 0.0)
+    assert first > 0.3
+    assert unevenness("even", 0.4) == pytest.approx(first, rel=0.1)
+    later = [unevenness("even", 0.5 * n) for n in range(1, 16)]
+    assert later[0] == pytest.approx(STEADY * first, rel=0.15)
+    assert later == sorted(later, reverse=True)
+    assert later[-1] == 0
+    finisher.reset()
+    assert unevenness("even", 0.0) == 0

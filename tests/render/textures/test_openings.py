@@ -72,6 +72,16 @@ def test_large_eyes_wink_and_of_small_ones_the_mesh_is_wrong(size: float, least:
     assert gap(both, 159, 145, openings.EYES[0]) == pytest.approx(0.0, abs=1e-3)
 
 
+def test_the_eyes_of_a_small_turned_face_are_as_open_as_they_were() -> None:
+    """The farther eye is narrower, and as many pixels high: that does not open the other one."""
+    own = mesh(0.1, 0.2) * np.float32(0.5)
+    rows = (*openings.UPPER_LIDS[1], *openings.LOWER_LIDS[1], openings.EYES[1])
+    far = [index for row in rows for index in row]
+    own[far, 0] = 65.0 + 0.6 * (own[far, 0] - 65.0)
+    result = openings.as_open(own, own)
+    assert np.abs(result - own).max() < 1e-3
+
+
 def test_a_mesh_that_is_as_open_stays() -> None:
     own = mesh(0.2, 0.3)
     np.testing.assert_allclose(openings.as_open(own, own), own, atol=1e-3)

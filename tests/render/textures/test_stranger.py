@@ -1,5 +1,7 @@
 """A stranger made ready to be drawn: features in the colours of the person's, and never darker than their own."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +11,9 @@ from models.textures import coarse
 from streamer.render.textures.eyes import Eyeball
 from streamer.render.textures.light import CELLS, SHADE_HUE, LightReader, Tones
 from streamer.render.textures.stranger import (
+    LIP_SHADES,
+    LIPS,
+    LIPS_TAKEN,
     MOST_TINT,
     SHINE,
     WHITE_HAIRS,
@@ -29,7 +34,7 @@ def grey(value: float) -> Floats:
 
 
 def drawn(level: Floats, own: Tones, persons: Tones, **where: bool) -> Floats:
-    masks = FeatureMasks(*(NONE + where.get(name, False) for name in ("brows", "lips", "lashes", "sharp")))
+    masks = FeatureMasks(*(NONE + where.get(name, False) for name in ("brows", "lips", "lashes", "around_lips")))
     stranger = Stranger(
         (np.tile(level, (8, 8, 1)),),
         np.zeros((CELLS, CELLS, 3), np.float32),
@@ -157,6 +162,44 @@ def test_coarse_shades_are_the_stranger_s_whatever_the_person_s_colours_are() ->
         assert np.abs(from_afar(small) - from_afar(shades)).max() < 0.1
         assert np.corrcoef(from_near(large), from_near(np.tile(fine, 3)))[0, 1] > 0.9
     assert np.abs(seen[0][1] - seen[1][1])[8:-8, 8:-8].mean() < 0.05
+
+
+def test_lines_of_lips_stay_and_their_shades_are_held() -> None:
+    side = 96
+    y = np.arange(side)[:, None, None]
+    fine = 0.08 * np.where(np.arange(side)[None, :, None] % 2, 1.0, -1.0)  # finer than `LIP_LINES`
+    level = (-0.2 + fine + np.where(y < side // 2, -0.5, 0.5) * np.ones((1, 1, 3))).astype(np.float32)
+    full, tones = np.ones((side, side), np.float32), Tones(grey(-1.0), grey(-0.2), 0.0)
+    masks = FeatureMasks(*[np.zeros_like(full)] * 4)
+    eye = Eyeball(np.zeros((4, 4, 3), np.float32), 0.2)
+    stranger = Stranger((level,), np.zeros((CELLS, CELLS, 3), np.float32), eye, tones, np.ones(96, np.float32))
+    lips = with_tones(stranger, tones, replace(masks, lips=full)).levels[0].mean(axis=2)
+    upper, lower = lips[8:24], lips[-24:-8]
+    assert lower.mean() - upper.mean() == pytest.approx(2 * LIP_SHADES, rel=0.05)
+    assert min(part.std() for part in (upper, lower)) > 0.05
+
+
+def test_lips_are_redder_and_darker_than_skin_whatever_is_read() -> None:
+    """Before a hidden mouth, or on a small face, nothing is: lips like skin are none."""
+    own, skin = Tones(grey(-1.0), grey(-0.3), 0.0), Tones(grey(-1.0), grey(0.0), 0.0)
+    red, green, _ = drawn(grey(-0.3), own, skin, lips=True)
+    assert red - green == pytest.approx(LIPS_TAKEN * LIPS[1][0], abs=0.01)
+    assert (red + green) / 2 < 0
+
+
+def test_the_hue_of_lips_goes_less_along_with_coarse_shades() -> None:
+    side = coarse.SIZE
+    nothing, full = np.zeros((side, side), np.float32), np.ones((side, side), np.float32)
+    eye, tones = Eyeball(np.zeros((4, 4, 3), np.float32), 0.2), Tones(grey(-1.0), grey(-0.5), 0.0)
+    level = np.zeros((side, side, 3), np.float32)
+    stranger = Stranger((level,), np.zeros((CELLS, CELLS, 3), np.float32), eye, tones, np.ones(96, np.float32))
+    shades = np.tile(np.array([0.1, -0.2, -0.2], np.float32), (side, side, 1))
+    hues = []
+    for around in (nothing, full):
+        masks = FeatureMasks(nothing, nothing, nothing, around)
+        red, green, _ = with_coarse(stranger, shades, full, masks).levels[0][24, 24]
+        hues.append(red - green)
+    assert hues[1] == pytest.approx(coarse.LIPS_HUE * hues[0], abs=0.01)
 
 
 def test_coarse_shades_make_brows_paler_but_never_darker() -> None:
