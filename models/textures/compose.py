@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from models.textures.regions import Floats, Regions
-from models.textures.skin import picture_of
+from models.textures.skin import held, picture_of
 
 EYE_TONE = 0.35  # share of a change of skin colour that the eyes go along with: their own colour is not the skin's
 FINE, PORES = 0.006, 0.045  # of the side: pores and hairs are finer; logarithm: they are no stronger than this
@@ -35,12 +35,7 @@ def compose(upper: Floats, lower: Floats, skin: Floats, regions: Regions, *, age
 def _blank(grey: Floats, lined: float) -> Floats:
     """Return pores and a share of the lines of skin `(S, S)`, and no blotches: those suit their own face alone."""
     pores, lines = (cv2.GaussianBlur(grey, (0, 0), scale * len(grey)) for scale in (FINE, BROAD))
-    return _held(grey - pores, PORES) + np.float32(lined) * _held(np.minimum(pores - lines + FAINT, 0), LINES)
-
-
-def _held(values: Floats, most: float) -> Floats:
-    """Return `values` within `most` of 0, softly: a plateau has an edge that one sees."""
-    return np.asarray(most * np.tanh(values / most), np.float32)
+    return held(grey - pores, PORES) + np.float32(lined) * held(np.minimum(pores - lines + FAINT, 0), LINES)
 
 
 def coloured(detail: Floats, colour: Floats, own: Floats, mean_light: Floats, regions: Regions) -> Floats:

@@ -37,6 +37,11 @@ class Skin:
     colour: Floats
 
 
+def held(values: Floats, most: float) -> Floats:
+    """Return `values` within `most` of 0, softly: a plateau has an edge that one sees."""
+    return np.asarray(most * np.tanh(values / most), np.float32)
+
+
 def logarithm(picture: Floats) -> Floats:
     """Return the logarithm of a picture of 0 to 255."""
     return np.asarray(np.log(picture.astype(np.float32) + OFFSET), np.float32)

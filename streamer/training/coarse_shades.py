@@ -11,8 +11,8 @@ import torch
 from models.textures import Textures, coarse
 from models.textures.recipes import BEARD_APART, Donors, Recipe, unlike
 from models.textures.regions import make_regions
+from models.textures.skin import held, picture_of
 from models.textures.skin import logarithm as logarithms
-from models.textures.skin import picture_of
 from streamer.render.textures.light import BROWS, LightReader, logarithm
 from streamer.render.textures.stranger import enlarged, without_tint
 from streamer.training.donors import Donor
@@ -71,7 +71,7 @@ def plain_skin(reader: LightReader, points: Floats) -> Floats:
 
 def without_hair(flat: Floats, plain: Floats) -> Floats:
     """Return log colours less those of skin without what hangs over it, `(SIZE, SIZE, 3)`, where it is `plain`."""
-    return np.asarray(flat + plain * (MOST_PLAIN * np.tanh(flat / MOST_PLAIN) - flat), np.float32)
+    return np.asarray(flat + plain * (held(flat, MOST_PLAIN) - flat), np.float32)
 
 
 def from_afar(model: Textures, points: Floats) -> Iterator[Image]:

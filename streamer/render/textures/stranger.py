@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from models.textures import coarse
+from models.textures.skin import held
 from streamer.render.textures import eyes, mouth
 from streamer.render.textures.light import CELLS, DARK, SHADE_HUE, Light, LightReader, Tones, polygon
 from streamer.render.textures.light import LIPS as LIP_OUTLINE
@@ -157,7 +158,7 @@ def _held_down(flat: Floats, limits: tuple[float, float]) -> Floats:
     """
     start, most = limits
     over = np.maximum(flat.mean(axis=2, keepdims=True) - start, 0.0)
-    return np.asarray(flat - (over - _held(over, most)), np.float32)
+    return np.asarray(flat - (over - held(over, most)), np.float32)
 
 
 def without_tint(flat: Floats, share: Floats | float) -> Floats:
@@ -165,19 +166,14 @@ def without_tint(flat: Floats, share: Floats | float) -> Floats:
     grey = flat.mean(axis=-1, keepdims=True)
     usual = np.clip(grey, -DEEPEST, DEEPEST) * (SHADE_HUE - 1.0)
     tint = flat - grey - usual
-    return np.asarray(flat + share * (_held(tint, MOST_TINT) - tint), np.float32)
+    return np.asarray(flat + share * (held(tint, MOST_TINT) - tint), np.float32)
 
 
 def _lip_shades(flat: Floats) -> Floats:
     """Return shades of lips `(S, S, 3)`, logarithms, about even, with their lines."""
     fineness, most = LIP_LINES
     broad = cv2.GaussianBlur(flat, (0, 0), fineness * len(flat))
-    return _held(np.asarray(broad, np.float32), LIP_SHADES) + _held(flat - broad, most)
-
-
-def _held(values: Floats, most: float) -> Floats:
-    """Return `values` within `most` of 0, softly."""
-    return np.asarray(most * np.tanh(values / most), np.float32)
+    return held(np.asarray(broad, np.float32), LIP_SHADES) + held(flat - broad, most)
 
 
 def _hue(colour: Floats) -> Floats:
