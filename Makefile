@@ -20,9 +20,8 @@ CANDIDATES := $(or $(PYTHON),python3.12 python3.11 python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PINNED := pyproject.toml constraints.txt
-# One thread of torch in each of the two: with more than there are cores, threads wait for each other's turn. In the order
-# of tests/conftest.py, which has what takes longest first: so both end at about the same time.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# One thread of torch in each of the two: with more than there are cores, threads wait for each other's turn.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 INSTALL := $(BIN)/python -m pip install --no-compile --disable-pip-version-check -c constraints.txt
 # On every core; pip compiles on one. What is no Python of this version is left out, as by pip; and what nothing here
 # imports, half of it all.

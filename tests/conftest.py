@@ -81,12 +81,10 @@ def is_waiting(path: Path) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what talks to processes, peers and browsers: it waits more than it works. Begin with slow files."""
+    """Mark as slow what talks to processes, peers and browsers: it waits more than it works."""
     for item in items:
         if is_waiting(item.path):
             item.add_marker("slow")
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (not is_waiting(item.path), item.path not in slow))  # long ones last leave a core idle
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
