@@ -46,7 +46,7 @@ def test_a_run_that_was_cut_ends_bit_for_bit_where_one_that_was_not_does(
 
 
 def test_the_losses_fall(config: AttributeTrainConfig) -> None:
-    reports = list(train(dataclasses.replace(config, steps=60, warm_up=3, report_every=20)))[1:]
+    reports = list(train(dataclasses.replace(config, steps=15, warm_up=3, report_every=5)))[1:]
     assert reports[-1].losses["age"] < reports[0].losses["age"]
     assert reports[-1].losses["skin"] < reports[0].losses["skin"]
     assert reports[-1].losses["ancestry"] < reports[0].losses["ancestry"]

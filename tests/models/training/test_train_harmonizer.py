@@ -71,7 +71,7 @@ def test_people_come_nearer_to_their_photos(config: HarmonizerTrainConfig) -> No
 @pytest.mark.slow
 def test_strangers_are_changed_less_the_more_that_costs(config: HarmonizerTrainConfig, tmp_path: Path) -> None:
     def change(keep: float) -> float:
-        run = dataclasses.replace(config, steps=12, report_every=12, keep=keep, run=tmp_path / f"{keep}")
+        run = dataclasses.replace(config, steps=6, report_every=6, keep=keep, run=tmp_path / f"{keep}")
         return list(train(run))[-1].losses["keep"]
 
     assert change(20.0) < 0.7 * change(0.0)
