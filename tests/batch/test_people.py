@@ -1,6 +1,7 @@
 """One person becomes one stranger in all parts of a video: who is glanced at, how parts agree, what damage does."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -127,16 +128,17 @@ def test_what_is_only_covered_or_has_one_part_is_not_glanced_at(tmp_path: Path) 
         assert work.total == len(expected)
 
 
-@pytest.fixture
-def arguments(tmp_path: Path) -> tuple[str | Path, ...]:
+@pytest.fixture(scope="module")
+def arguments(tmp_path_factory: pytest.TempPathFactory) -> tuple[str | Path, ...]:
     """What draws a video in two parts: in the first a person comes before another, in the second after them."""
     if not SHARED_CLIPS.is_dir():
         pytest.skip("needs the clips of ../shared")
-    (tmp_path / "key").write_bytes(bytes(range(32)))
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "key").write_bytes(bytes(range(32)))
     people = [pictures_of(SHARED_CLIPS / name) for name in PORTRAITS]
     order = [*people[0][:8], *people[1][:8], *people[1][8:], *people[0][8:]]
-    clip = encode_clip(tmp_path / "two.mp4", pts=range(32), pictures=order, size=order[0].shape[1::-1], options=KEYS)
-    return (clip, "--key", tmp_path / "key", "--device", "cpu", *IN_PARTS)
+    clip = encode_clip(folder / "two.mp4", pts=range(32), pictures=order, size=order[0].shape[1::-1], options=KEYS)
+    return (clip, "--key", folder / "key", "--device", "cpu", *IN_PARTS)
 
 
 def pictures_of(clip: Path) -> list[Image]:
@@ -146,10 +148,18 @@ def pictures_of(clip: Path) -> list[Image]:
         return [np.ascontiguousarray(frame.to_ndarray(format="rgb24")[::2, ::2]) for frame in every]
 
 
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """Whom people become in each part, in the order in which they come; the real thing, watched."""
-    parts: list[list[int]] = []
+@dataclass(frozen=True)
+class Whole:
+    """An output that was made at once, and whom people became in each part, in the order in which they came."""
+
+    out: Path
+    drawn: list[list[int]]
+
+
+@pytest.fixture(scope="module")
+def whole(arguments: tuple[str | Path, ...], tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """What comes of the video; the real thing, watched."""
+    made = Whole(tmp_path_factory.mktemp("whole") / "out", [])
     remember: Callable[..., None] = Pseudonyms._remember
     watched: list[Pseudonyms] = []
 
@@ -157,32 +167,30 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
         if self._known:
             if self not in watched:
                 watched.append(self)
-                parts.append([])
-            parts[-1].append(stranger)
+                made.drawn.append([])
+            made.drawn[-1].append(stranger)
         remember(self, track, person=person, stranger=stranger)
 
-    monkeypatch.setattr(Pseudonyms, "_remember", remembered)
-    return parts
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Pseudonyms, "_remember", remembered)
+        result = batch("run", *arguments, "--out", made.out)
+    assert result.exit_code == 0, result.output
+    return made
 
 
 @pytest.mark.slow
-def test_two_people_become_the_same_two_strangers_in_every_part(
-    arguments: tuple[str | Path, ...], tmp_path: Path, drawn: list[list[int]]
-) -> None:
-    result = batch("run", *arguments, "--out", tmp_path / "out")
-    assert result.exit_code == 0, result.output
-    first, second = (list(dict.fromkeys(part)) for part in drawn)
+def test_two_people_become_the_same_two_strangers_in_every_part(whole: Whole) -> None:
+    first, second = (list(dict.fromkeys(part)) for part in whole.drawn)
     assert first == second[::-1]
     assert len(set(first)) == 2
-    assert records(tmp_path / "out")[-1]["counts"]["faces_generated"] == 32
-    assert "embedding" not in (tmp_path / "out" / "manifest.jsonl").read_text()
+    assert records(whole.out)[-1]["counts"]["faces_generated"] == 32
+    assert "embedding" not in (whole.out / "manifest.jsonl").read_text()
 
 
 @pytest.mark.slow
 def test_after_an_interruption_people_become_whom_they_became_before(
-    arguments: tuple[str | Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str | Path, ...], whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert batch("run", *arguments, "--out", tmp_path / "expected").exit_code == 0
     add = Manifest.add
 
     def interrupted(self: Manifest, *record: dict[str, object]) -> None:
@@ -195,18 +203,17 @@ def test_after_an_interruption_people_become_whom_they_became_before(
         assert batch("run", *arguments, "--out", tmp_path / "out").exit_code != 0
     assert [record["kind"] for record in records(tmp_path / "out")] == ["archive", "source", "part"]
     assert batch("run", *arguments, "--out", tmp_path / "out").exit_code == 0
-    assert frames_of(tmp_path / "out" / "two.mp4") == frames_of(tmp_path / "expected" / "two.mp4")
+    assert frames_of(tmp_path / "out" / "two.mp4") == frames_of(whole.out / "two.mp4")
 
 
 @pytest.mark.slow
 def test_ray_draws_the_same_strangers_with_however_many_workers(
-    arguments: tuple[str | Path, ...], tmp_path: Path
+    arguments: tuple[str | Path, ...], whole: Whole, tmp_path: Path
 ) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install ray")
-    assert batch("run", *arguments, "--out", tmp_path / "here").exit_code == 0
     result = batch("run", *arguments, "--out", tmp_path / "ray", "--engine", "ray", "--workers", "2")
     assert result.exit_code == 0, result.output
-    assert frames_of(tmp_path / "ray" / "two.mp4") == frames_of(tmp_path / "here" / "two.mp4")
+    assert frames_of(tmp_path / "ray" / "two.mp4") == frames_of(whole.out / "two.mp4")
 
 
 @pytest.mark.slow
