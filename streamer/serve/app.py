@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 WEB = Path(__file__).parent / "web"
 FILES = {"/": "index.html"} | {f"/{file.name}": file.name for file in WEB.iterdir() if file.name != "index.html"}
 KEEPALIVE_SECONDS = 15.0
+LINGER_SECONDS = 10.0  # for which more of a request is read that was refused: hung up on at once, nobody reads why
 RETRY_SECONDS = 10  # that a client who found no room is told to wait
 SOON_SECONDS = 2  # that one is who came too early
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -321,7 +322,7 @@ async def started(access: Access, server: Server) -> web.AppRunner:
     app.add_routes(server.routes())
     context = access.ssl_context()
     # aiohttp also closes who has not sent all the head of a request by then. Its log would show secret addresses.
-    runner = web.AppRunner(app, keepalive_timeout=KEEPALIVE_SECONDS, access_log=None)
+    runner = web.AppRunner(app, keepalive_timeout=KEEPALIVE_SECONDS, lingering_time=LINGER_SECONDS, access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, access.host, access.port, ssl_context=context).start()

@@ -106,6 +106,7 @@ def test_a_body_that_is_too_large_is_refused_whole_or_in_chunks() -> None:
 
 def test_who_sends_a_byte_a_second_is_cut_off_and_others_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app_module, "KEEPALIVE_SECONDS", 2.0)
+    monkeypatch.setattr(app_module, "LINGER_SECONDS", 1.0)
     monkeypatch.setattr(access_module, "BODY_SECONDS", 2.0)
     head = b"POST /offer HTTP/1.1\r\nHost: localhost:%d\r\nContent-Length: 1000\r\n\r\n"
 
