@@ -132,7 +132,7 @@ def test_who_sends_a_byte_a_second_is_cut_off_and_others_are_served(monkeypatch:
         async with serving() as server:
             port = int(server.url.rpartition(":")[2])
             async with asyncio.timeout(PATIENCE_SECONDS):
-                slow = [dribble(port, b"GET / HT"), dribble(port, head % port)]
+                slow = [dribble(port, b"GET / HTTP/1.1\r\nX-Slow: "), dribble(port, head % port)]
                 one, other, *_ = await asyncio.gather(*slow, *(status(server, "GET", "/healthz") for _ in range(20)))
             assert b"200" not in one
             assert b"408" in other
