@@ -33,6 +33,14 @@ BORDERS = (0, 1), (0, -1), (1, 0), (-1, 0)
 
 
 @dataclass(frozen=True)
+class Scene:
+    """A clip of entries, and of each of its frames the entry and `(4,)` where the face is; None while it is empty."""
+
+    clip: Path
+    boxes: list[tuple[int, Floats | None]]
+
+
+@dataclass(frozen=True)
 class Onset:
     """One frame in which someone is entering: which entry, the how many-th frame that counts, and what is kept."""
 
@@ -55,19 +63,21 @@ def entries(count: int, seed: int = 0) -> list[Shot]:
     return shots
 
 
-def onsets(shots: list[Shot], anonymizer: Anonymizer) -> list[Onset]:
+def rendered(shots: list[Shot], clip: Path) -> Scene:
+    """Write the clip of some entries."""
+    render_clip(clip, tuple(part for shot in shots for part in (EMPTY, shot)))
+    return Scene(clip, list(face_boxes(clip, shots)))
+
+
+def onsets(scene: Scene, anonymizer: Anonymizer) -> list[Onset]:
     """Return every frame that counts, of a clip that no codec touches after the anonymizer."""
-    with tempfile.TemporaryDirectory() as folder:
-        clip = Path(folder) / "entries.mp4"
-        render_clip(clip, tuple(part for shot in shots for part in (EMPTY, shot)))
-        boxes = list(face_boxes(clip, shots))
-        found: list[Onset] = []
-        for pair in OwnPairs(clip, anonymizer):
-            entry, box = boxes[pair.before.index]
-            if box is not None and share_in_view(box) >= IN_VIEW:
-                assert pair.after is not None
-                step = sum(onset.entry == entry for onset in found)
-                found.append(Onset(entry, step, detail_kept(pair.before.image, pair.after, box)))
+    found: list[Onset] = []
+    for pair in OwnPairs(scene.clip, anonymizer):
+        entry, box = scene.boxes[pair.before.index]
+        if box is not None and share_in_view(box) >= IN_VIEW:
+            assert pair.after is not None
+            step = sum(onset.entry == entry for onset in found)
+            found.append(Onset(entry, step, detail_kept(pair.before.image, pair.after, box)))
     return found
 
 
@@ -103,7 +113,8 @@ def main() -> None:
     anonymizer = Anonymizer.load(
         mode=options.mode, policy=options.policy, delay_seconds=options.delay_ms / 1000, device="cpu"
     )
-    found = onsets(entries(options.entries), anonymizer)
+    with tempfile.TemporaryDirectory() as folder:
+        found = onsets(rendered(entries(options.entries), Path(folder) / "entries.mp4"), anonymizer)
     shown = [onset for onset in found if onset.kept > UNCOVERED]
     print(f"{options.entries} entries, {len(found)} frames with {IN_VIEW:.0%} of the face, {len(shown)} show it")
     for onset in shown:

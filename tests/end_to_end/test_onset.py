@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from benchmarks.onset import entries, onsets
+from benchmarks.onset import Scene, entries, onsets, rendered
 from streamer.evaluate.measures.coverage import UNCOVERED
 from streamer.faces.detect import FaceDetector, Scanned
 from streamer.faces.looks import Scan
@@ -28,10 +28,17 @@ class LateDetector(FaceDetector):
         return faces if self.seen > LATE else []
 
 
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    return rendered(entries(ENTRIES), tmp_path_factory.mktemp("onset") / "entries.mp4")
+
+
 @pytest.mark.parametrize("delay", [LIVE_DELAY, 0.0])
-def test_a_person_who_is_found_late_is_covered_by_the_delay(delay: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_person_who_is_found_late_is_covered_by_the_delay(
+    scene: Scene, delay: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stream_module, "FaceDetector", LateDetector)
-    found = onsets(entries(ENTRIES), Anonymizer.load(mode="cover", delay_seconds=delay, device="cpu"))
+    found = onsets(scene, Anonymizer.load(mode="cover", delay_seconds=delay, device="cpu"))
     assert {onset.entry for onset in found} == set(range(ENTRIES))
     shown = [onset for onset in found if onset.kept > UNCOVERED]
     assert bool(shown) == (delay == 0), shown
