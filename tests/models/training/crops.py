@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -76,13 +78,9 @@ def encoder_config(folder: Path) -> EncoderTrainConfig:
     config, trained = generator_config(folder), folder / "generator"
     if not trained.exists():
         trained.mkdir()
-        from models.training.inputs.dataset import open_crops
-
-        with joined_ranks() as ranks:
-            GeneratorTrainer(config, open_crops(config.data, config.size), ranks).ship(trained)
+        for name, content in _untrained().items():
+            (folder / name).write_bytes(content)
         torch.manual_seed(0)
-        torch.save(calibrated(MobileFaceNet()).state_dict(), folder / "mobilefacenet.pt")
-        save_file(calibrated(CompactRecognizer()).state_dict(), folder / "compact.safetensors")
     return EncoderTrainConfig(
         data=config.data,
         generator=trained / "generator.safetensors",
@@ -97,11 +95,29 @@ def encoder_config(folder: Path) -> EncoderTrainConfig:
     )
 
 
+@functools.cache
+def _untrained() -> dict[str, bytes]:
+    """Return the files that an encoder is trained with, by their names; made once."""
+    from models.training.inputs.dataset import open_crops
+
+    with tempfile.TemporaryDirectory() as name, torch.random.fork_rng(devices=()):
+        config, trained = generator_config(Path(name)), Path(name) / "generator"
+        trained.mkdir()
+        with joined_ranks() as ranks:
+            GeneratorTrainer(config, open_crops(config.data, config.size), ranks).ship(trained)
+        torch.manual_seed(0)
+        torch.save(calibrated(MobileFaceNet()).state_dict(), trained.with_name("mobilefacenet.pt"))
+        save_file(calibrated(CompactRecognizer()).state_dict(), trained.with_name("compact.safetensors"))
+        config.data[0].unlink()
+        files = (path for path in Path(name).rglob("*") if path.is_file())
+        return {str(path.relative_to(name)): path.read_bytes() for path in files}
+
+
 def identity_config(folder: Path) -> IdentityTrainConfig:
     """Return a short run of the recogniser on the same crops."""
     if not (folder / "teacher.pt").exists():
+        (folder / "teacher.pt").write_bytes(_untrained()["mobilefacenet.pt"])
         torch.manual_seed(0)
-        torch.save(calibrated(MobileFaceNet()).state_dict(), folder / "teacher.pt")
     return IdentityTrainConfig(
         data=generator_config(folder).data,
         teacher=folder / "teacher.pt",
