@@ -7,6 +7,8 @@ and whose lower edge the lower one, from corner to corner.
 
 from __future__ import annotations
 
+import functools
+
 import cv2
 import numpy as np
 
@@ -27,6 +29,9 @@ TOOTH = 0.6  # power of the ratio in which columns of teeth are shown: dark line
 MIDDLE = slice(28, 68)  # columns of a strip whose teeth stand in front
 FEWEST, EVENLY = 8, 0.8  # rows of a strip with teeth, which are about as bright as its brightest
 WHITE, GREY = 75.0, 0.65  # grey level of teeth in a donor's picture, at least, and their least channel by their most
+SIDES, SIDES_DARK = 0.58, 0.7  # of the way to the corners, from where on it is darker there, and by how much at them
+ABOVE, ABOVE_DARK = 0.35, 0.3  # of the way down, as far as the upper lip throws a shadow, and how dark it begins
+BELOW, BELOW_DARK = 0.25, 0.3  # likewise of the lower lip, upwards: a tongue or teeth lie deeper than lips
 BESIDE = 0.5  # logarithm: what is darker than teeth by more is none
 
 
@@ -59,7 +64,18 @@ def inside(coarse: Floats, teeth: Floats, skin: float) -> Floats:
     """
     smooth = np.clip(cv2.resize(coarse, STRIP, interpolation=cv2.INTER_CUBIC), 0.0, 255.0)
     white = _step(smooth.min(axis=2) / max(skin, 1.0), TEETH) * _pale(smooth)
-    return np.asarray(smooth * (1.0 + white * (teeth**TOOTH - 1.0))[..., None], np.float32)
+    return np.asarray(smooth * (_depth() * (1.0 + white * (teeth**TOOTH - 1.0)))[..., None], np.float32)
+
+
+@functools.cache
+def _depth() -> Floats:
+    """Return how much light reaches each place of a strip, `(40, 96)`: none of a mouth is as light as its middle."""
+    width, height = STRIP
+    aside = _step(np.abs(np.linspace(-1.0, 1.0, width, dtype=np.float32)), (SIDES, 1.0))
+    down = np.linspace(0.0, 1.0, height, dtype=np.float32)
+    above, below = (_step(way, (0.0, reach)) for way, reach in ((down, ABOVE), (1.0 - down, BELOW)))
+    rows = (1.0 - ABOVE_DARK * (1.0 - above)) * (1.0 - BELOW_DARK * (1.0 - below))
+    return np.asarray(rows[:, None] * (1.0 - SIDES_DARK * aside**2 * (3.0 - 2.0 * aside)), np.float32)
 
 
 def _pale(colours: Floats) -> Floats:

@@ -102,6 +102,14 @@ def test_teeth_are_drawn_where_it_is_white_and_neither_red_nor_dark(colour: tupl
     assert (np.ptp(row) > 0.3 * row.mean()) == toothed
 
 
+def test_a_mouth_is_darkest_at_its_corners_and_darker_beneath_lips_than_in_its_middle():
+    grey = inside(seen((190, 180, 165))).mean(axis=2)
+    middle = grey[18:22, 36:60].mean()
+    assert grey[20, [2, -3]].max() < 0.5 * middle
+    for row in (1, -2):
+        assert 0.6 * middle < grey[row, 36:60].mean() < 0.85 * middle
+
+
 def test_a_gap_between_the_teeth_of_the_person_is_lost():
     """It is a mark by which people are known."""
     whole, with_gap = (seen((190, 180, 165), gap=gap) for gap in (None, (30, 15, 12)))
