@@ -89,12 +89,16 @@ def without_shine(detail: Floats, regions: Regions) -> Floats:
 
 
 def without_shadows(detail: Floats, regions: Regions) -> Floats:
-    """Return `detail` with what is dark at nose and folds as pale as where no studio lights it; beards stay."""
-    share, most = SHADOW
+    """Return `detail` with what is dark at nose and folds as pale as where no studio lights it; beards stay.
+
+    Nostrils stay as well: no light reaches into them, and without them a nose has a shadow below and no opening.
+    """
+    stays, most = SHADOW
     grey = np.minimum(detail.mean(axis=-1), 0)
-    paler = most * np.tanh(share * grey / most)
+    paler = most * np.tanh(stays * grey / most)
     bearded = cv2.GaussianBlur(np.maximum(regions.jaw, regions.moustache), (0, 0), FINE * len(detail))
-    return np.asarray(detail + (regions.plain * (1 - bearded) * (paler - grey))[..., None], np.float32)
+    share = regions.plain * (1 - bearded) * (1 - regions.nostrils)
+    return np.asarray(detail + (share * (paler - grey))[..., None], np.float32)
 
 
 def without_patches(detail: Floats, regions: Regions) -> Floats:

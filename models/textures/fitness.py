@@ -54,7 +54,8 @@ def judge(texture: Texture, skin: Skin, mesh: Floats, regions: Regions) -> Fitne
     """
     size = len(texture.detail)
     grey = cv2.GaussianBlur(texture.detail.mean(axis=-1), (0, 0), 0.01 * size)
-    uneven = np.abs(grey - grey[:, ::-1]) * regions.skin
+    uneven = np.abs(grey - grey[:, ::-1])
+    skin_alone = regions.skin * (1 - regions.nostrils)
     light = skin.light.mean(axis=-1)
     side_light = _mean(np.abs(light - light[:, ::-1]), regions.skin)
     evenly_lit = _turn(mesh) < MOST_TURN and side_light < MOST_SIDE_LIGHT and _tint(texture, regions) < MOST_TINT
@@ -64,19 +65,19 @@ def judge(texture: Texture, skin: Skin, mesh: Floats, regions: Regions) -> Fitne
     shut = _span(mesh, 13, 14) < MOST_MOUTH_OPENING * _span(mesh, 61, 291)
     shut &= _span(mesh, 61, 291) < MOST_SMILE * _span(mesh, 33, 263)
     smooth = texture.detail.mean(axis=-1)
-    fine = (smooth - cv2.GaussianBlur(smooth, (0, 0), 0.006 * size))[regions.cheeks > 0.5].std()
+    fine = (smooth - cv2.GaussianBlur(smooth, (0, 0), 0.006 * size))[
+        regions.cheeks * (1 - regions.nostrils) > 0.5
+    ].std()
     clear_skin = _mean(clear, regions.forehead) > LEAST_CLEAR and _mean(clear, _sides(regions)) > LEAST_CLEAR_SIDES
     return Fitness(
         upper=bool(
             evenly_lit
             and eyes_ahead
             and _mean(clear, above) > LEAST_CLEAR_BROWS
-            and _mean(uneven, regions.upper * regions.skin) < MOST_ASYMMETRY
+            and _mean(uneven, regions.upper * skin_alone) < MOST_ASYMMETRY
         ),
-        lower=bool(evenly_lit and shut and _mean(uneven, regions.lower * regions.skin) < MOST_ASYMMETRY),
-        skin=bool(
-            evenly_lit and clear_skin and fine > LEAST_SHARPNESS and _mean(uneven, regions.skin) < MOST_ASYMMETRY
-        ),
+        lower=bool(evenly_lit and shut and _mean(uneven, regions.lower * skin_alone) < MOST_ASYMMETRY),
+        skin=bool(evenly_lit and clear_skin and fine > LEAST_SHARPNESS and _mean(uneven, skin_alone) < MOST_ASYMMETRY),
         beard=beard(texture.detail, regions),
     )
 

@@ -234,18 +234,21 @@ def draw(
         )
 
 
-def around(mesh: Floats, roi: tuple[int, int, int, int], width: float) -> Floats:
+def around(
+    mesh: Floats, roi: tuple[int, int, int, int], width: float, outlines: tuple[tuple[int, ...], ...] = LIDS
+) -> Floats:
     """Return how much each pixel of a part of the frame belongs to an eye with its lids, `(h, w)` in [0, 1].
 
     Args:
         mesh: `(468, 3)` of the face, in pixels of the frame.
         roi: `x1, y1, x2, y2` of the part.
         width: Of the face, in pixels.
+        outlines: Points of the mesh around each, if it is about other openings.
     """
     x1, y1, x2, y2 = roi
     mask = np.zeros((y2 - y1, x2 - x1), np.uint8)
-    for lids in LIDS:
-        points = mesh[list(lids), :2] - np.array([x1, y1], np.float32)
+    for outline in outlines:
+        points = mesh[list(outline), :2] - np.array([x1, y1], np.float32)
         middle = points.mean(axis=0)
         hull = cv2.convexHull(np.asarray(middle + AROUND * (points - middle), np.float32))
         cv2.fillPoly(mask, [np.round(hull * 16).astype(np.int32)], 255, shift=4)

@@ -148,7 +148,7 @@ def change(
     network: Harmonizer,
     device: torch.device,
     *,
-    eyes: Floats | None = None,
+    openings: Floats | None = None,
 ) -> Floats:
     """Return what to add to a part of `image`, `(h, w, 3)` grey levels, so that a face drawn into it belongs there.
 
@@ -159,7 +159,8 @@ def change(
         roi: The part.
         network: Prepared, on `device`.
         device: Where pictures go.
-        eyes: `(h, w)` in [0, 1], how much each pixel of the part belongs to an eye: they are lit as the skin around is.
+        openings: `(h, w)` in [0, 1], how much each pixel of the part belongs to an eye or a nostril: lit as the skin
+            around is.
 
     Raises:
         FloatingPointError: If the network makes values that are not finite.
@@ -174,8 +175,8 @@ def change(
     if not np.isfinite(added.sum()):
         raise FloatingPointError("the harmonizer made values that are not finite")
     added = _broad(added, strength, float(to_crop[0, 0]))
-    if eyes is not None:
-        added = _as_around(added, np.asarray(crop(eyes, of_part), np.float32))
+    if openings is not None:
+        added = _as_around(added, np.asarray(crop(openings, of_part), np.float32))
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(cv2.warpAffine(127.5 * added, of_part, (x2 - x1, y2 - y1), flags=how))
 

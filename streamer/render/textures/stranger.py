@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from models.textures import coarse
+from models.textures.regions import NOSTRILS
 from models.textures.skin import held
 from streamer.render.textures import eyes, mouth
 from streamer.render.textures.light import CELLS, DARK, SHADE_HUE, Light, LightReader, Tones, polygon
@@ -29,12 +30,14 @@ MOST_TINT = 0.03  # logarithm: by how much the hue of parts of a face differs fr
 DEEPEST = 0.35  # logarithm: what is darker than a shade is hair
 LIP_SHADES = 0.18  # logarithm: how much lighter or darker than all of them parts of lips are at most
 LIP_LINES = 0.012, 0.12  # of the side: what is finer, lines of lips, stays; logarithm: to here
+NOSTRILS_REACH = 1.5  # times as large as they are is what is not made paler for those of others
+NOSTRILS_DARK, NOSTRILS_EDGE = 0.75, 0.006  # logarithm: how much darker than skin they are at most; of the side
 OWN_LIGHT = (-0.2, 0.25)  # of the logarithm: how much of a texture's own light may be left in it, beyond what all have
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureMasks:
-    """Where the features of a face, and what is around lips, lie in a crop, `(SIDE, SIDE)` each in [0, 1].
+    """Where the features of a face, and what is around lips and nostrils, lie in a crop, `(SIDE, SIDE)` each in [0, 1].
 
     Lips, which are thin, are `(LIPS_SIDE, LIPS_SIDE)`.
     """
@@ -43,6 +46,7 @@ class FeatureMasks:
     lips: Floats
     lashes: Floats
     around_lips: Floats
+    nostrils: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,8 @@ def feature_masks(reader: LightReader, points: Floats) -> FeatureMasks:
     lips = polygon(points, LIP_OUTLINE, scale=1.0, side=LIPS_SIDE).astype(np.float32)
     masks = (brows, lips, reader.lashes.astype(np.float32) * (1.0 - brows))
     brows, lips, lashes = (np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.8), np.float32) for mask in masks)
-    return FeatureMasks(brows, lips, lashes, reader.around_lips)
+    nostrils = np.any([polygon(points, one, scale=NOSTRILS_REACH) for one in NOSTRILS], axis=0).astype(np.float32)
+    return FeatureMasks(brows, lips, lashes, reader.around_lips, cv2.GaussianBlur(nostrils, (0, 0), 0.8))
 
 
 def prepare(
@@ -104,11 +109,21 @@ def prepare(
     dull = _held_down(flat, SHINE)
     flat = dull + brows * (_held_down(flat, WHITE_HAIRS) - dull)
     flat = without_tint(flat, 1.0 - enlarged(reader.around_lips, side)[..., None])
+    flat = _with_soft_nostrils(flat, points)
     sizes = [flat]
     for _ in range(levels - 1):
         sizes.append(np.asarray(cv2.resize(sizes[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)))
     tones = reader.tones(read)
     return Stranger(tuple(sizes), light, eye, replace(tones, brows=without_tint(tones.brows, 1.0)), teeth)
+
+
+def _with_soft_nostrils(flat: Floats, points: Floats) -> Floats:
+    """Return log colours `(S, S, 3)` with nostrils held: seen small, or from above, black ones are ink."""
+    side = len(flat)
+    mask = np.any([polygon(points, one, scale=NOSTRILS_REACH, side=side) for one in NOSTRILS], axis=0)
+    soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), NOSTRILS_EDGE * side)
+    dark = np.minimum(flat.mean(axis=2), 0.0)
+    return np.asarray(flat + (soft * (held(dark, NOSTRILS_DARK) - dark))[..., None], np.float32)
 
 
 def with_tones(stranger: Stranger, tones: Tones, masks: FeatureMasks) -> Stranger:
@@ -147,7 +162,9 @@ def with_coarse(stranger: Stranger, shades: Floats, inside: Floats, masks: Featu
     """
     small = cv2.resize(stranger.levels[-1], inside.shape, interpolation=cv2.INTER_AREA)
     change = coarse.change(shades, np.asarray(small, np.float32), inside, masks.around_lips)
-    change -= (masks.brows * np.minimum(change.mean(axis=2), 0.0))[..., None]  # dark ones go ill with fair hair
+    grey = change.mean(axis=2)
+    change -= (masks.brows * np.minimum(grey, 0.0))[..., None]  # dark ones go ill with fair hair
+    change -= (masks.nostrils * np.maximum(grey, 0.0))[..., None]  # others lie elsewhere: a rim of light around them
     return replace(stranger, levels=tuple(level + enlarged(change, len(level)) for level in stranger.levels))
 
 

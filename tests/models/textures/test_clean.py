@@ -1,6 +1,7 @@
 """Mending: what light, hair and background do to a picture goes, what the face is stays. On painted faces."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from models.registry import load_face_model
@@ -89,13 +90,15 @@ def test_shine_is_held_down(regions: Regions) -> None:
     assert picture[shine].mean() < 1.25 * SKIN.mean()
 
 
-def test_a_nose_lit_from_above_loses_the_black_beneath_it_and_brows_stay_dark(regions: Regions) -> None:
+def on_the_nose(regions: Regions) -> npt.NDArray[np.bool_]:
+    return (regions.lower > 0.9) & (regions.lips < 0.01) & (regions.nostrils < 0.01)
+
+
+def test_a_nose_lit_from_above_loses_the_black_on_it_and_brows_stay_dark(regions: Regions) -> None:
     crop = painted(regions)
-    x, y = POINTS[2] * SIZE
-    rows, columns = np.mgrid[:SIZE, :SIZE]
-    beneath = np.hypot(columns - x, 2 * (rows - y)) < 8
-    crop[beneath] *= 0.25
-    before, after = (np.log(picture[beneath].mean() / SKIN.mean()) for picture in (crop, mended(crop, regions)))
+    black = on_the_nose(regions) & (np.arange(SIZE)[:, None] > POINTS[1, 1] * SIZE)
+    crop[black] *= 0.25
+    before, after = (np.log(picture[black].mean() / SKIN.mean()) for picture in (crop, mended(crop, regions)))
     assert before < -1.2
     assert -0.75 < after < -0.4
     brows = (regions.brows > 0.9) & (regions.core > 0.9)
@@ -128,3 +131,13 @@ def test_hair_over_the_tail_of_a_brow_is_replaced_by_the_other(regions: Regions)
     tail = (detail[..., 0] < 0) & left
     assert np.abs(mended_brows - detail)[tail].mean() < 0.3 * np.abs(haired - detail)[tail].mean()
     np.testing.assert_allclose(without_hair(detail, regions), detail, atol=0.02)
+
+
+def test_a_shadow_beside_the_nose_becomes_paler_and_nostrils_stay_dark(regions: Regions) -> None:
+    crop = painted(regions)
+    nostrils, shadow = regions.nostrils > 0.9, on_the_nose(regions)
+    crop[nostrils] *= 0.2
+    crop[shadow] *= 0.4
+    picture = mended(crop, regions)
+    assert picture[nostrils].mean() < 0.3 * SKIN.mean()
+    assert picture[shadow].mean() > 0.5 * SKIN.mean()

@@ -138,7 +138,7 @@ def test_eyes_are_lit_as_the_skin_around_them_and_not_otherwise_changed() -> Non
     drawn, eyes = np.ones((120, 100), np.float32), np.zeros((120, 100), np.float32)
     eyes[40:60, 10:36] = eyes[40:60, 64:90] = 1.0
     box, roi = np.array([100, 60, 200, 180], np.float32), (100, 60, 200, 180)
-    harmonize(image, drawn, roi, change(image, box, drawn, roi, Striped(), CPU, eyes=eyes))
+    harmonize(image, drawn, roi, change(image, box, drawn, roi, Striped(), CPU, openings=eyes))
     left, right = image[105:115, 114:132].astype(float), image[105:115, 168:186].astype(float)
     assert left.mean() == pytest.approx(120, abs=2)
     assert right.mean() == pytest.approx(80, abs=2)

@@ -8,6 +8,7 @@ import pytest
 
 from models.checkpoint import read_checkpoint, weights_path
 from models.textures import coarse
+from models.textures.regions import make_regions
 from streamer.render.textures.eyes import Eyeball
 from streamer.render.textures.light import CELLS, SHADE_HUE, LightReader, Tones
 from streamer.render.textures.stranger import (
@@ -15,6 +16,7 @@ from streamer.render.textures.stranger import (
     LIPS,
     LIPS_TAKEN,
     MOST_TINT,
+    NOSTRILS_DARK,
     SHINE,
     WHITE_HAIRS,
     FeatureMasks,
@@ -34,7 +36,9 @@ def grey(value: float) -> Floats:
 
 
 def drawn(level: Floats, own: Tones, persons: Tones, **where: bool) -> Floats:
-    masks = FeatureMasks(*(NONE + where.get(name, False) for name in ("brows", "lips", "lashes", "around_lips")))
+    masks = FeatureMasks(
+        *(NONE + where.get(name, False) for name in ("brows", "lips", "lashes", "around_lips", "nostrils"))
+    )
     stranger = Stranger(
         (np.tile(level, (8, 8, 1)),),
         np.zeros((CELLS, CELLS, 3), np.float32),
@@ -123,6 +127,21 @@ def test_a_shade_of_skin_is_red_and_not_grey() -> None:
     assert red > green > blue
 
 
+def test_nostrils_are_dark_and_no_ink() -> None:
+    """As black as they are in some pictures, they are lines of ink seen from above or small."""
+    points = np.array(read_checkpoint(weights_path("linear-refined")).template["points"], np.float32)
+    nostrils = make_regions(points, 320).nostrils
+    texture = np.full((320, 320, 3), (150, 115, 100), np.uint8)
+    texture[nostrils > 0.5] = 4
+    eye = Eyeball(np.zeros((4, 4, 3), np.float32), 0.2)
+    common = np.zeros((CELLS, CELLS, 3), np.float32)
+    level = prepare(texture, points, common, eye, np.ones(96, np.float32), reader=LightReader(points), levels=1).levels[
+        0
+    ]
+    darkest = float(np.median(level.mean(axis=2)[nostrils > 0.95]))
+    assert -NOSTRILS_DARK - 0.15 < darkest < -0.6
+
+
 def test_lips_are_masked_whole_however_thin() -> None:
     """A mask as coarse as the light's would give them half of their colour."""
     points = np.array(read_checkpoint(weights_path("linear-refined")).template["points"], np.float32)
@@ -150,7 +169,7 @@ def test_coarse_shades_are_the_stranger_s_whatever_the_person_s_colours_are() ->
         stranger = Stranger(
             (level, small), np.zeros((CELLS, CELLS, 3), np.float32), eye, tones, np.ones(96, np.float32)
         )
-        seen.append(with_coarse(stranger, shades, inside, FeatureMasks(*[np.zeros_like(inside)] * 4)).levels)
+        seen.append(with_coarse(stranger, shades, inside, FeatureMasks(*[np.zeros_like(inside)] * 5)).levels)
 
     def from_afar(values: Floats) -> Floats:
         return np.asarray(cv2.GaussianBlur(values, (0, 0), 3)[8:-8, 8:-8])
@@ -170,7 +189,7 @@ def test_lines_of_lips_stay_and_their_shades_are_held() -> None:
     fine = 0.08 * np.where(np.arange(side)[None, :, None] % 2, 1.0, -1.0)  # finer than `LIP_LINES`
     level = (-0.2 + fine + np.where(y < side // 2, -0.5, 0.5) * np.ones((1, 1, 3))).astype(np.float32)
     full, tones = np.ones((side, side), np.float32), Tones(grey(-1.0), grey(-0.2), 0.0)
-    masks = FeatureMasks(*[np.zeros_like(full)] * 4)
+    masks = FeatureMasks(*[np.zeros_like(full)] * 5)
     eye = Eyeball(np.zeros((4, 4, 3), np.float32), 0.2)
     stranger = Stranger((level,), np.zeros((CELLS, CELLS, 3), np.float32), eye, tones, np.ones(96, np.float32))
     lips = with_tones(stranger, tones, replace(masks, lips=full)).levels[0].mean(axis=2)
@@ -196,10 +215,27 @@ def test_the_hue_of_lips_goes_less_along_with_coarse_shades() -> None:
     shades = np.tile(np.array([0.1, -0.2, -0.2], np.float32), (side, side, 1))
     hues = []
     for around in (nothing, full):
-        masks = FeatureMasks(nothing, nothing, nothing, around)
+        masks = FeatureMasks(nothing, nothing, nothing, around, nothing)
         red, green, _ = with_coarse(stranger, shades, full, masks).levels[0][24, 24]
         hues.append(red - green)
     assert hues[1] == pytest.approx(coarse.LIPS_HUE * hues[0], abs=0.01)
+
+
+def test_coarse_shades_throw_no_rim_of_light_around_nostrils() -> None:
+    side = coarse.SIZE
+    nothing, full = np.zeros((side, side), np.float32), np.ones((side, side), np.float32)
+    eye, tones = Eyeball(np.zeros((4, 4, 3), np.float32), 0.2), Tones(grey(-1.0), grey(-0.5), 0.0)
+    level, nostrils = np.zeros((side, side, 3), np.float32), nothing.copy()
+    level[24:26, 20:24] = -0.7
+    nostrils[22:28, 18:26] = 1
+    stranger = Stranger((level,), np.zeros((CELLS, CELLS, 3), np.float32), eye, tones, np.ones(96, np.float32))
+    shades = np.zeros((side, side, 3), np.float32)  # of people whose nostrils lie elsewhere
+    brightest = []
+    for mask in (nothing, nostrils):
+        changed = with_coarse(stranger, shades, full, FeatureMasks(nothing, nothing, nothing, nothing, mask)).levels[0]
+        brightest.append(changed[22:28, 18:26].max())
+    assert brightest[0] > 0.05
+    assert brightest[1] < 0.01
 
 
 def test_coarse_shades_make_brows_paler_but_never_darker() -> None:
@@ -212,7 +248,7 @@ def test_coarse_shades_make_brows_paler_but_never_darker() -> None:
     stranger = Stranger((level,), np.zeros((CELLS, CELLS, 3), np.float32), eye, tones, np.ones(96, np.float32))
     for wanted, expected in ((-0.8, -0.3), (-0.1, -0.1)):
         shades = np.full((side, side, 3), wanted, np.float32)
-        masks = FeatureMasks(brows, *[np.zeros_like(brows)] * 3)
+        masks = FeatureMasks(brows, *[np.zeros_like(brows)] * 4)
         changed = with_coarse(stranger, shades, np.ones((side, side), np.float32), masks).levels[0]
         assert changed[24, 24] == pytest.approx(expected, abs=0.03)
         assert changed[40, 24] == pytest.approx(wanted, abs=0.05)  # elsewhere they are as wanted
