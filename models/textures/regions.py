@@ -19,7 +19,8 @@ LEFT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
 RIGHT_BROW = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
 NOSE = (168, 193, 245, 188, 174, 217, 126, 142, 129, 98, 97, 2, 326, 327, 358, 371, 355, 437, 399, 412, 465, 417)
-NOSTRILS = ((64, 166, 79, 239, 238, 20, 242, 99, 60, 240, 98), (294, 392, 309, 459, 458, 250, 462, 328, 290, 460, 327))
+NOSTRIL_OUTLINES = ((64, 166, 79, 239, 238, 20, 242, 99, 60, 240, 98),
+                    (294, 392, 309, 459, 458, 250, 462, 328, 290, 460, 327))
 # fmt: on
 BROW_REACH = 0.028  # of the side: how far hair of a brow reaches past the mesh's brow
 EYE_REACH = 0.035  # lids and lashes, past the corners and edges of the eye
@@ -108,7 +109,7 @@ def make_regions(points: Floats, size: int) -> Regions:
         brows=wide_brows,
         jaw=skin * (y > corner + 0.02 * size),
         moustache=skin * ((y > pixels[2, 1] + 0.02 * size) & (y < corner) & (x > left) & (x < right)),
-        nostrils=_soft(grown(np.maximum(*(_polygon(pixels, one, size) for one in NOSTRILS)), 0.006), 0.006),
+        nostrils=_soft(grown(np.maximum(*(_polygon(pixels, one, size) for one in NOSTRIL_OUTLINES)), 0.006), 0.006),
         features=_soft(grown(np.maximum(upper, lower), 0.025), FEATHER),
         inner=_soft(np.maximum.reduce([upper, lower, _polygon(pixels, FACE_OVAL, size, scale=INNER)]), INNER_FEATHER),
         below=_below(points, size),

@@ -14,6 +14,7 @@ Scores = npt.NDArray[np.floating[Any]]
 Indices = npt.NDArray[np.int64]
 
 PERMUTATIONS = 2000  # enough for the second digit of the range's ends; the least p-value is 1 in 2,001
+AT_ONCE = 50  # of them: of many people more would fill memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,10 @@ def _order(scores: Scores, rng: np.random.Generator) -> Indices:
 
 def _shuffled(guesses: Indices, truth: Indices, rng: np.random.Generator) -> tuple[Figure, float]:
     """Return the rate of right guesses when it is shuffled who is shown, and the p-value of the rate without."""
-    rates = (guesses == rng.permuted(np.tile(truth, (PERMUTATIONS, 1)), axis=1)).mean(axis=1)
+    copies = np.tile(truth, (AT_ONCE, 1))
+    rates = np.concatenate(
+        [(guesses == rng.permuted(copies, axis=1)).mean(axis=1) for _ in range(PERMUTATIONS // AT_ONCE)]
+    )
     low, high = np.percentile(rates, (2.5, 97.5))
     reached = int((rates >= (guesses == truth).mean()).sum())
     people = 1 + max(int(guesses.max()), int(truth.max()))

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from models.textures import coarse
-from models.textures.regions import NOSTRILS
+from models.textures.regions import NOSTRIL_OUTLINES
 from models.textures.skin import held
 from streamer.render.textures import eyes, mouth
 from streamer.render.textures.light import CELLS, DARK, SHADE_HUE, Light, LightReader, Tones, polygon
@@ -75,7 +75,9 @@ def feature_masks(reader: LightReader, points: Floats) -> FeatureMasks:
     lips = polygon(points, LIP_OUTLINE, scale=1.0, side=LIPS_SIDE).astype(np.float32)
     masks = (brows, lips, reader.lashes.astype(np.float32) * (1.0 - brows))
     brows, lips, lashes = (np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.8), np.float32) for mask in masks)
-    nostrils = np.any([polygon(points, one, scale=NOSTRILS_REACH) for one in NOSTRILS], axis=0).astype(np.float32)
+    nostrils = np.any([polygon(points, one, scale=NOSTRILS_REACH) for one in NOSTRIL_OUTLINES], axis=0).astype(
+        np.float32
+    )
     return FeatureMasks(brows, lips, lashes, reader.around_lips, cv2.GaussianBlur(nostrils, (0, 0), 0.8))
 
 
@@ -120,7 +122,7 @@ def prepare(
 def _with_soft_nostrils(flat: Floats, points: Floats) -> Floats:
     """Return log colours `(S, S, 3)` with nostrils held: seen small, or from above, black ones are ink."""
     side = len(flat)
-    mask = np.any([polygon(points, one, scale=NOSTRILS_REACH, side=side) for one in NOSTRILS], axis=0)
+    mask = np.any([polygon(points, one, scale=NOSTRILS_REACH, side=side) for one in NOSTRIL_OUTLINES], axis=0)
     soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), NOSTRILS_EDGE * side)
     dark = np.minimum(flat.mean(axis=2), 0.0)
     return np.asarray(flat + (soft * (held(dark, NOSTRILS_DARK) - dark))[..., None], np.float32)

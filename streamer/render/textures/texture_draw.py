@@ -17,7 +17,7 @@ import torch
 
 from models.texture_model import TextureModel
 from models.textures import coarse
-from models.textures.regions import NOSTRILS, make_regions
+from models.textures.regions import NOSTRIL_OUTLINES, make_regions
 from streamer.faces.fine_mesh import FINE, FineMesh
 from streamer.render.align import MeshAligner, profile_ratio
 from streamer.render.blend import inner_face
@@ -359,16 +359,20 @@ class TextureDrawer(Drawer[_Drawn]):
         *,
         follow: Callable[[Ask], Floats] | None = None,
     ) -> None:
-        """Make a face that was drawn so strongly belong into `image`, in place; its eyes are only lit and softened,
-        and its nostrils only lit.
+        """Make a face that was drawn so strongly belong into `image`, in place.
 
-        `follow` tells what is to be added, and is told how to ask the network; without, that is asked.
+        Eyes are only lit and softened, nostrils only lit. `follow` tells what is to be added, and is told how to ask
+        the network; without, that is asked.
         """
-        assert face.mesh is not None  # it was drawn
-        around = eyes.around(face.mesh, canvas.roi, canvas.width)
-        network = self._textures.harmonizer
-        openings = cv2.max(around, eyes.around(face.mesh, canvas.roi, canvas.width, NOSTRILS))
-        ask = partial(change, image, face.box, strength, canvas.roi, network, self._device, openings=openings)
+        mesh = face.mesh
+        assert mesh is not None  # it was drawn
+        around = eyes.around(mesh, canvas.roi, canvas.width)
+
+        def ask() -> Floats:
+            openings = cv2.max(around, eyes.around(mesh, canvas.roi, canvas.width, NOSTRIL_OUTLINES))
+            network = self._textures.harmonizer
+            return change(image, face.box, strength, canvas.roi, network, self._device, openings=openings)
+
         harmonize(image, strength, canvas.roi, follow(ask) if follow else ask())
         eyes.soften(image, strength * around, canvas.roi, canvas.width)
 

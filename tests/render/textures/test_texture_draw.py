@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,11 +23,13 @@ from streamer.render.align import outline
 from streamer.render.blend import inner_face
 from streamer.render.conceal import conceal_box, conceal_polygon
 from streamer.render.pseudonym import Pseudonyms
+from streamer.render.textures import texture_draw
+from streamer.render.textures.harmonize import change
 from streamer.render.textures.painted_draw import PaintedFaceDrawer
 from streamer.render.textures.texture_draw import TextureDrawer
 from streamer.settings import Settings
 from streamer.sources.file_source import open_source
-from streamer.types import Face, Frame, Image, Track
+from streamer.types import Face, Floats, Frame, Image, Track
 from tests.render.textures.strangers import strangers
 
 KEY = bytes(32)
@@ -198,3 +201,23 @@ def test_the_pipeline_draws_with_a_model_of_textures(frame: Frame):
     with Anonymizer(strangers(), torch.device("cpu"), Settings(key=KEY)) as anonymizer:
         safe = anonymizer.picture(frame)
     assert [report.tier for report in safe.faces] == ["generated"]
+
+
+def test_the_harmonizer_leaves_eyes_and_nostrils_alone(
+    frame: Frame, face: Face, network: FineMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def watched(*about: Any, openings: Floats) -> Floats:  # noqa: ANN401 - passed on
+        asked.append((about[3], openings))
+        return change(*about, openings=openings)
+
+    monkeypatch.setattr(texture_draw, "change", watched)
+    device, model = torch.device("cpu"), strangers()
+    pseudonyms = Pseudonyms(model, device, key=KEY, recognizer=None, mechanism=None, accountant=PrivacyAccountant())
+    drawn(TextureDrawer(model, device, pseudonyms=pseudonyms, network=network), frame.image, face)
+    assert face.mesh is not None
+    (x1, y1, *_), openings = asked[-1]
+    for points, is_open in (((159, 145), True), ((75, 60), True), ((305, 290), True), ((4, 5), False), ((50,), False)):
+        x, y = face.mesh[list(points), :2].mean(axis=0) - (x1, y1)
+        assert (openings[round(y), round(x)] > 0.5) == is_open, points
