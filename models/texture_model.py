@@ -17,7 +17,6 @@ class TextureModel(FaceModel):
 
     harmonizer: Harmonizer  # makes drawn faces belong to their frames
     light: Tensor  # (16, 16, 3), what the log light of all textures has in common
-    teeth: Tensor  # (M, 96), how bright rows of teeth are from corner to corner of a mouth, by what is around each
 
     @abstractmethod
     def texture(self, pseudonym: int) -> npt.NDArray[np.uint8]:

@@ -47,7 +47,6 @@ class TexturesConfig:
         embedding: E, values of the recogniser's embedding.
         expressions: How many directions of the mesh tell what a face does.
         shape_directions: How many tell whose it is.
-        teeth: M, rows of teeth.
         directions: k, of light, in which features shade.
         coarse: c, directions of coarse shades; 0 where they are left as they are.
     """
@@ -59,7 +58,6 @@ class TexturesConfig:
     embedding: int = 128
     expressions: int = 6
     shape_directions: int = 40
-    teeth: int = 1
     directions: int = 6
     coarse: int = 0
 
@@ -82,7 +80,6 @@ class Textures(TextureModel):
     beard: Tensor  # (B,) logarithm: how much darker jaw and upper lip are than cheeks
     brows: Tensor  # (B,) logarithm: how much darker brows are than skin, below 0 (`models.textures.skin.brow_darkness`)
     embeddings: Tensor  # (B, E) unit, of each stranger as drawn, less the mean of all
-    teeth: Tensor  # (M, 96): how bright rows of teeth are from corner to corner of a mouth, by what is around each
     folds: Tensor  # (e, 160, 160): what a deviation of each expression does to skin, logarithm of brightness
     neutral: Tensor  # (e,): expressions of a face at rest
     deviation: Tensor  # (e,): of expressions
@@ -108,7 +105,6 @@ class Textures(TextureModel):
             "beard": ((config.strangers,), torch.float32),
             "brows": ((config.strangers,), torch.float32),
             "embeddings": ((config.strangers, config.embedding), torch.float32),
-            "teeth": ((config.teeth, 96), torch.float32),
             "folds": ((config.expressions, SIZE, SIZE), torch.float16),
             "neutral": ((config.expressions,), torch.float32),
             "deviation": ((config.expressions,), torch.float32),

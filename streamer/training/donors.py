@@ -37,7 +37,6 @@ class Label:
         ancestry: Probability of each of `ANCESTRIES`; None where neither is told.
         unfit: What is not to be used: "u" eyes and brows, "l" nose and mouth, "s" the skin.
         fit: Letters of those that are, whatever is measured.
-        mouth: Whether the inside of the mouth is, when it is open.
         person: Who it is, where others show the same; of them is learnt what faces do.
     """
 
@@ -46,7 +45,6 @@ class Label:
     ancestry: tuple[float, ...] | None = None
     unfit: str = ""
     fit: str = ""
-    mouth: bool = False
     person: str = ""
 
 
@@ -71,7 +69,7 @@ class Donor:
 
 
 def read_labels(path: Path) -> dict[str, Label]:
-    """Return the labels of a CSV file `file,sex,age,ancestry,unfit,fit,mouth,person`, by file.
+    """Return the labels of a CSV file `file,sex,age,ancestry,unfit,fit,person`, by file.
 
     Raises:
         SourceError: If it cannot be read, or a line is not understood.
@@ -89,12 +87,10 @@ def read_labels(path: Path) -> dict[str, Label]:
             if not set(unfit + fit) <= set(PARTS):
                 raise ValueError(f"{unfit}, {fit}: no parts")
             ancestry = _ancestry(row.get("ancestry") or "")
-            labels[row["file"]] = Label(
-                female, float(row["age"]), ancestry, unfit, fit, row.get("mouth") == "1", person
-            )
+            labels[row["file"]] = Label(female, float(row["age"]), ancestry, unfit, fit, person)
         except (KeyError, ValueError, TypeError) as error:
             raise SourceError(
-                f"{path}: line {number} is not file,sex,age,ancestry,unfit,fit,mouth,person "
+                f"{path}: line {number} is not file,sex,age,ancestry,unfit,fit,person "
                 f"with sex female or male, age in years, an ancestry of {', '.join(ANCESTRIES)}, and parts of {PARTS}"
             ) from error
     return labels

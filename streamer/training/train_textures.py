@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -13,7 +13,7 @@ import torch
 
 from models.attributes.attributes import AttributeNet
 from models.face_model import Template
-from models.identity.recognizer import IDENTITY_CROP_SIZE, IDENTITY_LANDMARKS, FaceRecognizer
+from models.identity.recognizer import FaceRecognizer
 from models.textures import Textures, TexturesConfig, folds
 from models.textures.clean import Texture, clean
 from models.textures.fit_shapes import fit_expression, fit_features
@@ -23,15 +23,11 @@ from models.textures.regions import Regions, make_regions
 from models.textures.shape import outline_spans
 from models.textures.skin import SMALL, Skin, brow_darkness, logarithm, picture_of, read_skin
 from streamer.errors import SourceError
-from streamer.render.align import MeshAligner, SimilarityAligner
-from streamer.render.blend import paste
-from streamer.render.cutter import shrunk
-from streamer.render.textures import mouth
 from streamer.render.textures.light import SIDE, LightReader
-from streamer.render.textures.texture_draw import TRIED_SIZE
 from streamer.training import coarse_shades
-from streamer.training.donors import Donor, Label, photo, read_donors
+from streamer.training.donors import Donor, Label, estimated, read_donors
 from streamer.training.shading import DIRECTIONS, read_shading, without_shading
+from streamer.training.sitters import Sitters, dealt_out, recognition, sexes_and_tones
 from streamer.types import Face, Floats, Image
 
 SIZE = 320  # pixels: a face fills two thirds of a texture, about what it has in a picture of 384
@@ -39,7 +35,6 @@ QUALITY = 95  # of 100, of the pictures in the checkpoint
 EXPRESSIONS = 6  # directions of the mesh that tell what a face does
 SHAPE_DIRECTIONS = 40  # that tell whose it is
 MANY = 200  # faces, from which on those of identity are found anew
-MOUTHS = 26  # rows of teeth that are kept
 DISTINCT = 0.5  # times the mean of two donors' features: about the mean, no nose or mouth looks out of place
 LEAST_DISTINCT = 0.6  # times as far as usual everybody's features move those of the mean, which are like all
 EVERY = 10  # strangers between two whose light is read: all are lit alike
@@ -90,7 +85,7 @@ def train_textures(
         base: Whose template and harmonizer are taken; also what faces do, if no labels name people of whom there are
             several pictures, and how they differ, if there are fewer than `MANY`.
         recognizer: Tells how alike strangers and people are: that of the runs.
-        attributes: Estimates the labels of pictures that have none.
+        attributes: Estimates the labels of pictures that have none, and how old strangers look.
         strangers: How many to make, at most.
 
     Raises:
@@ -122,10 +117,7 @@ def train_textures(
         value.copy_(found)
     _give_shapes(model, recipes, mended, donors, base=base)
     _give_folds(model, donors, skins)
-    sitters = [shrunk(picture, [face], TRIED_SIZE) for picture, face in map(photo, nearest_to_mean(model, donors))]
-    for number, seen in enumerate(coarse_shades.from_afar(model, points)):
-        model.embeddings[number] = _embedded(model, number, seen, sitters, recognizer)
-        yield Progress("drawn", number + 1, len(recipes))
+    yield from _look_at(model, Sitters(model, donors, points), recognizer, attributes)
     _centre(model.embeddings)
     model.light.copy_(_common_light(model, points))
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -190,7 +182,6 @@ def _filled(
     """Return the model with all but what needs its pictures drawn."""
     enlarged = cv2.resize(mean_light, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
     encoded = [_encoded(mended[number].texture, enlarged) for number in used]
-    teeth = _teeth(donors)
     config = TexturesConfig(
         size=SIZE,
         donors=len(used),
@@ -198,7 +189,6 @@ def _filled(
         strangers=len(recipes),
         expressions=EXPRESSIONS,
         shape_directions=SHAPE_DIRECTIONS,
-        teeth=len(teeth),
         directions=DIRECTIONS,
         coarse=min(coarse_shades.DIRECTIONS, len(recipes)),
     )
@@ -216,7 +206,6 @@ def _filled(
     ancestries = np.array([mended[r.upper].donor.label.ancestry for r in recipes], np.float32)
     model.ancestry.copy_(torch.from_numpy(ancestries))
     model.beard.copy_(torch.tensor([r.beard(table) for r in recipes]))
-    model.teeth.copy_(torch.from_numpy(teeth))
     return model
 
 
@@ -232,48 +221,22 @@ def _encoded(texture: Texture, mean_light: Floats) -> Image:
     return np.asarray(written, np.uint8).ravel()
 
 
-def _teeth(donors: Sequence[Donor]) -> Floats:
-    """Return the rows of teeth `(M, 96)` in the mouths that the labels name, or of all; even ones where none show."""
-    named = [donor for donor in donors if donor.label.mouth] or donors
-    found = [mouth.teeth_in(mouth.strip(donor.picture, donor.fine)) for donor in named]
-    rows = [row for row in found if row is not None]
-    return np.stack(rows[:MOUTHS]) if rows else np.ones((1, mouth.STRIP[0]), np.float32)
+def _look_at(
+    model: Textures, sitters: Sitters, recognizer: FaceRecognizer, attributes: AttributeNet
+) -> Iterator[Progress]:
+    """Fill in how old strangers look, and how like one another; lines go with the age, so that comes first."""
 
+    def age(picture: Image, face: Face) -> torch.Tensor:
+        return torch.tensor(estimated(picture, face, attributes).age)
 
-@torch.inference_mode()
-def _embedded(
-    model: Textures,
-    stranger: int,
-    texture: Image,
-    sitters: list[tuple[Image, list[Face], float]],
-    recognizer: FaceRecognizer,
-) -> torch.Tensor:
-    """Return the mean embedding `(E,)` of a stranger drawn on pictures of sitters; what is theirs `_centre` takes."""
-    aligner = MeshAligner(np.array(model.template.points, np.float32), SMALL)
-    looks = []
-    for picture, (face,), _ in sitters:
-        own = torch.from_numpy(np.array(face.mesh, np.float32))[None]
-        mesh = model.reshape(own, torch.zeros(1), torch.tensor([stranger]))[0].numpy()
-        drawn = picture.copy()
-        paste(drawn, picture, texture, face=face, drawn=replace(face, mesh=mesh), aligner=aligner)
-        looks.append(_embed(drawn, face, recognizer))
-    return torch.stack(looks).mean(dim=0)
-
-
-@torch.no_grad()
-def nearest_to_mean(model: Textures, donors: Sequence[Donor]) -> list[Donor]:
-    """Return the woman and the man nearest to the mean in shape: all strangers are drawn on them to be compared."""
-    aligned, _ = model.shape.aligned(torch.from_numpy(np.stack([_mesh(donor) for donor in donors])))
-    order = (aligned - model.shape.mean).square().sum(dim=(1, 2)).argsort().tolist()
-    nearest = {donors[row].label.female > 0.5: donors[row] for row in reversed(order)}
-    return [nearest[sex] for sex in sorted(nearest)]
-
-
-def _embed(picture: Image, face: Face, recognizer: FaceRecognizer) -> torch.Tensor:
-    landmarks = np.array(IDENTITY_LANDMARKS, np.float32) / IDENTITY_CROP_SIZE
-    crop = SimilarityAligner(landmarks, IDENTITY_CROP_SIZE).crop(picture, face)
-    embedded: torch.Tensor = recognizer(torch.from_numpy(crop)[None].permute(0, 3, 1, 2).float() / 127.5 - 1)[0]
-    return embedded
+    count, seen = len(model.age), torch.zeros_like(model.age)
+    for number, look in enumerate(sitters.looks(age)):
+        seen[number] = look
+        yield Progress("looked at", number + 1, count)
+    model.age.copy_(dealt_out(model.age, seen, sexes_and_tones(model)))
+    for number, look in enumerate(sitters.looks(recognition(recognizer))):
+        model.embeddings[number] = look
+        yield Progress("drawn", number + 1, count)
 
 
 def _centre(embeddings: torch.Tensor) -> None:

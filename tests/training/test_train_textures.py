@@ -24,13 +24,13 @@ from streamer.render.align import MeshAligner
 from streamer.render.textures.light import LightReader
 from streamer.training.coarse_shades import plain_skin, without_hair
 from streamer.training.donors import Donor, Label, pictures, read_donors, read_labels
-from streamer.training.train_textures import nearest_to_mean
+from streamer.training.sitters import dealt_out, nearest_to_mean
 from streamer.types import Face, Image
 
 pytestmark = pytest.mark.slow
 
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"  # US Navy, public domain
-HEADER = "file,sex,age,ancestry,unfit,fit,mouth\n"
+HEADER = "file,sex,age,ancestry,unfit,fit\n"
 DONORS = (3, 400, 801, 1202, 1603)  # strangers we ship: evenly lit faces of nobody, as donors should be
 
 
@@ -124,15 +124,15 @@ def test_labels_that_nobody_gave_are_estimated(shipped: Textures, tmp_path: Path
 )
 def test_a_label_that_is_not_understood_is_named(line: str, tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
-    path.write_text(f"{HEADER}b.png,male,4,african,s,l,1\n{line}\n")
+    path.write_text(f"{HEADER}b.png,male,4,african,s,l\n{line}\n")
     with pytest.raises(SourceError, match="line 3 "):
         read_labels(path)
 
 
 def test_labels_say_what_may_be_used(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
-    path.write_text(f"{HEADER}b.png,male,4,african,s,l,1\n")
-    assert read_labels(path) == {"b.png": Label(0.0, 4.0, (0.0, 1.0, 0.0, 0.0), "s", "l", mouth=True)}
+    path.write_text(f"{HEADER}b.png,male,4,african,s,l\n")
+    assert read_labels(path) == {"b.png": Label(0.0, 4.0, (0.0, 1.0, 0.0, 0.0), "s", "l")}
 
 
 def train(*arguments: object) -> tuple[int, str]:
@@ -199,3 +199,15 @@ def test_strangers_are_compared_on_the_woman_and_the_man_who_are_nearest_to_the_
     people = [donor(female, longer) for female in (0.0, 1.0) for longer in (1.3, 1.05, 1.2)]
     assert [one.name for one in nearest_to_mean(shipped, people)] == ["0.0 1.05", "1.0 1.05"]
     assert [one.name for one in nearest_to_mean(shipped, people[:3])] == ["0.0 1.05"]
+
+
+def test_ages_go_to_those_of_a_group_who_look_it_and_labels_decide_where_looks_do_not() -> None:
+    ages, one = torch.tensor([60.0, 20.0, 40.0, 8.0]), torch.zeros(4, dtype=torch.int64)
+    assert dealt_out(ages, torch.tensor([30.0, 36.0, 44.0, 20.0]), one).tolist() == [20.0, 40.0, 60.0, 8.0]
+    assert dealt_out(ages, torch.zeros(4), one).tolist() == ages.tolist()
+    assert dealt_out(ages, torch.tensor([30.0, 36.0, 44.0, 20.0]), torch.tensor([0, 0, 1, 1])).tolist() == [
+        20,
+        60,
+        40,
+        8,
+    ]

@@ -1,8 +1,8 @@
 """The inside of an open mouth, drawn between the lips and nowhere else.
 
 What shows there, teeth, tongue or the dark, is as in the person's mouth, so coarsely that no tooth of theirs can be
-told; where it is teeth, they are a stranger's. A mouth's inside is held as a strip whose upper edge is the upper lip
-and whose lower edge the lower one, from corner to corner.
+told; where it is teeth, they are a stranger's, made up (`models.textures.teeth`). A mouth's inside is held as a strip
+whose upper edge is the upper lip and whose lower edge the lower one, from corner to corner.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import functools
 import cv2
 import numpy as np
 
-from streamer.render.textures.light import DARK
+from models.textures.teeth import DOWN, HEIGHT, WIDTH, Teeth
 from streamer.types import Floats, Image
 
-STRIP = (96, 40)  # pixels, width and height of a strip
+STRIP = (WIDTH, 40)  # pixels, width and height of a strip
 UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)  # the inner lips, image-left first
 LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
 SHUT = (0.02, 0.05)  # of the mouth's width: below, lips touch; from the second on all between them is drawn
@@ -25,14 +25,18 @@ PARTED = np.array([0.4, 0.55, 0.52], np.float32)  # how dark it is: lips are red
 COARSE = (5, 6)  # colours of the person's mouth that are read, across and down: two teeth or more share one
 TEETH = (0.4, 0.7)  # brightness over that of skin, below which no teeth show, and from which on they do
 PALE = (0.55, 0.75)  # the least channel by the most: likewise; lips and tongue are red
-TOOTH = 0.6  # power of the ratio in which columns of teeth are shown: dark lines, seen small, are a comb; none, a bar
-MIDDLE = slice(28, 68)  # columns of a strip whose teeth stand in front
-FEWEST, EVENLY = 8, 0.8  # rows of a strip with teeth, which are about as bright as its brightest
-WHITE, GREY = 75.0, 0.65  # grey level of teeth in a donor's picture, at least, and their least channel by their most
+BEHIND = 0.6  # times as dark as it is read is what is no tooth: colours of so few places mix with those of lips
+DEEP = np.array([0.33, 0.2, 0.2], np.float32)  # times as bright as skin, what lies behind where nothing but teeth shows
+LENGTH = 0.19  # of the mouth's width, of front teeth; longer ones are drawn where more of white is seen
+UNDER_LIP = 0.2  # of their length, that the upper lip covers where the lower one covers their edges
+ENDING = (0.83, 0.95)  # of the way down: edges of teeth are seen if these end before, and not if they end after
+FILLING = (0.7, 1.0)  # times `LENGTH`: likewise, of white that is so tall they are seen in any case
+CLEAR = 0.6  # rows of white in a column, from which on there are teeth
+LEAST_WHITE = 0.3  # rows, below which nothing tells where teeth are
+TOP = 0.08  # of the way down, in which teeth begin
 SIDES, SIDES_DARK = 0.58, 0.7  # of the way to the corners, from where on it is darker there, and by how much at them
 ABOVE, ABOVE_DARK = 0.35, 0.3  # of the way down, as far as the upper lip throws a shadow, and how dark it begins
 BELOW, BELOW_DARK = 0.25, 0.3  # likewise of the lower lip, upwards: a tongue or teeth lie deeper than lips
-BESIDE = 0.5  # logarithm: what is darker than teeth by more is none
 
 
 def strip(image: Image, mesh: Floats) -> Image:
@@ -54,17 +58,84 @@ def coarse(image: Image, mesh: Floats) -> Floats:
     return np.asarray(seen + _pale(closed)[..., None] * (closed - seen), np.float32)
 
 
-def inside(coarse: Floats, teeth: Floats, skin: float) -> Floats:
-    """Return the inside of a mouth, `(40, 96, 3)` float32 RGB.
+def inside(coarse: Floats, teeth: Teeth, *, skin: float, gap: float) -> Floats:
+    """Return the inside of a mouth, `(40, 96, 3)` float32 RGB; nothing of one that is shut.
 
     Args:
         coarse: As `coarse` returns it.
-        teeth: `(96,)`, as `teeth_in` returns them, of whoever is drawn.
+        teeth: Of whoever is drawn.
         skin: Grey level of the skin around, over which teeth are white.
+        gap: How far the lips are apart, in widths of the mouth.
     """
-    smooth = np.clip(cv2.resize(coarse, STRIP, interpolation=cv2.INTER_CUBIC), 0.0, 255.0)
-    white = _step(smooth.min(axis=2) / max(skin, 1.0), TEETH) * _pale(smooth)
-    return np.asarray(smooth * (_depth() * (1.0 + white * (teeth**TOOTH - 1.0)))[..., None], np.float32)
+    if gap <= SHUT[0]:
+        return np.zeros((*STRIP[::-1], 3), np.float32)
+    white = _step(coarse.min(axis=2) / max(skin, 1.0), TEETH) * _pale(coarse)  # (6, 5)
+    behind = _behind(coarse, white, skin)
+    shade, covers = _placed(teeth, white, gap)
+    clear = _across(np.clip(white.sum(axis=0) / CLEAR, 0.0, 1.0)[None])
+    colours = _across(_tooth_colours(coarse, white)[None]) * np.exp(shade)[..., None]
+    shown = behind + (covers * clear)[..., None] * (colours - behind)
+    return np.asarray(shown * _depth()[..., None], np.float32)
+
+
+def _tooth_colours(coarse: Floats, white: Floats) -> Floats:
+    """Return the colour of the teeth in each column of a mouth, `(5, 3)`: where few are seen, that of all."""
+    seen = white[..., None]
+    of_all = (coarse * seen).sum(axis=(0, 1)) / max(float(white.sum()), 1e-3)
+    own = (coarse * seen).sum(axis=0) / np.maximum(seen.sum(axis=0), 1e-3)
+    return np.asarray(of_all + np.minimum(seen.sum(axis=0), 1.0) * (own - of_all), np.float32)
+
+
+def _behind(coarse: Floats, white: Floats, skin: float) -> Floats:
+    """Return what a mouth shows but teeth, `(40, 96, 3)`: behind these lies what is seen beside them."""
+    other = (1.0 - white)[..., None]
+    near = cv2.GaussianBlur(np.concatenate([coarse * other, other], axis=2), (0, 0), 1.0)
+    known = _step(near[..., 3:], (0.0, 0.35))
+    beside = DEEP * skin + known * (near[..., :3] / np.maximum(near[..., 3:], 1e-3) - DEEP * skin)
+    filled = (beside + other * (coarse - beside)).astype(np.float32)
+    return np.asarray(BEHIND * np.clip(cv2.resize(filled, STRIP, interpolation=cv2.INTER_CUBIC), 0.0, 255.0))
+
+
+def _placed(teeth: Teeth, white: Floats, gap: float) -> tuple[Floats, Floats]:
+    """Return shade and cover of teeth where a mouth is `white` `(6, 5)`, `(40, 96)` each.
+
+    If they end above the lower lip, they hang from there; else the lips cover both of their ends.
+    """
+    first, last = _white_rows(white)
+    down = ((np.arange(STRIP[1], dtype=np.float32) + 0.5) / STRIP[1])[:, None]
+    tall = (last - first) * gap
+    length = np.maximum(LENGTH, tall)
+    ends = np.maximum(1.0 - _step(last, ENDING), _step(tall / LENGTH, FILLING))
+    hanging = 1.0 - (last - down) * gap / length
+    place = hanging + (1.0 - ends) * (UNDER_LIP + (down - first) * gap / length - hanging)
+    rows = np.clip(place, 0.0, DOWN) / DOWN * HEIGHT - 0.5
+    columns = np.broadcast_to(np.arange(WIDTH, dtype=np.float32), rows.shape)
+    where = np.stack([columns, rows], axis=-1).astype(np.float32)
+    shade, covers = (
+        cv2.remap(of, where, None, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE) for of in (teeth.shade, teeth.covers)
+    )
+    return shade, covers * np.clip((down - first) / TOP + 1.0, 0.0, 1.0)
+
+
+def _white_rows(white: Floats) -> tuple[Floats, Floats]:
+    """Return where in each column of a strip white begins and ends, `(96,)` each, of the way down."""
+    amount = white.sum(axis=0)
+    if amount.max() < LEAST_WHITE:
+        return np.zeros(STRIP[0], np.float32), np.ones(STRIP[0], np.float32)
+    middle = ((np.arange(len(white)) + 0.5) @ white) / np.maximum(amount, 1e-3)
+    edges = np.clip(np.stack([middle - amount / 2, middle + amount / 2]) / len(white), 0.0, 1.0)
+    sure = np.minimum(amount, 1.0)
+    usual = (edges * sure).sum(axis=1, keepdims=True) / sure.sum()
+    edges = _across(usual + sure * (edges - usual))
+    sigma = STRIP[0] / COARSE[0] / 2
+    first, last = cv2.GaussianBlur(edges, (6 * int(sigma) + 1, 1), sigma, borderType=cv2.BORDER_REPLICATE)
+    return first, last
+
+
+def _across(columns: Floats) -> Floats:
+    """Return the values of columns of a mouth `(r, 5)` or `(r, 5, 3)` at each of a strip, `(r, 96)` or `(r, 96, 3)`."""
+    wide = cv2.resize(columns.astype(np.float32), (STRIP[0], len(columns)), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(wide)
 
 
 @functools.cache
@@ -84,19 +155,6 @@ def _pale(colours: Floats) -> Floats:
 
 def _step(values: Floats, ends: tuple[float, float]) -> Floats:
     return np.asarray(np.clip((values - ends[0]) / (ends[1] - ends[0]), 0.0, 1.0))
-
-
-def teeth_in(strip: Image) -> Floats | None:
-    """Return how bright each column of a row of teeth is by what is around it, `(96,)`; None where none are seen."""
-    least, most = (channel(strip, axis=2).astype(np.float32) for channel in (np.min, np.max))
-    rows, greys = (np.median(part[:, MIDDLE], axis=1) for part in (least, least / np.maximum(most, 1.0)))
-    seen = (rows > max(WHITE, EVENLY * float(rows.max()))) & (greys > GREY)
-    if seen.sum() < FEWEST:
-        return None
-    columns = np.log(least[seen] + DARK).mean(axis=0)[None]
-    columns = np.maximum(columns, np.median(columns[:, MIDDLE]) - BESIDE)  # beside the teeth is nothing to see
-    around = cv2.GaussianBlur(columns, (0, 0), STRIP[0] / COARSE[0] / 2, borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(np.exp(columns - around)[0], np.float32)
 
 
 def closed(texture: Image, points: Floats) -> Image:
@@ -126,6 +184,13 @@ def _along(texture: Image, x: Floats, y: Floats) -> Floats:
     return np.asarray(cv2.blur(cv2.remap(texture, where, None, cv2.INTER_LINEAR).astype(np.float32), (5, 1)))
 
 
+def gap(mesh: Floats) -> float:
+    """Return how far the lips of a mesh `(468, 2 or 3)` are apart in their middle, in widths of the mouth."""
+    along = mesh[308, :2] - mesh[78, :2]
+    down = float((mesh[14, :2] - mesh[13, :2]) @ [-along[1], along[0]])
+    return max(0.0, down / max(float(along @ along), 1e-12))
+
+
 def draw(patch: Floats, mesh: Floats, inside: Floats, *, start: Floats) -> None:
     """Draw a mouth's inside between the lips of `mesh`, in place.
 
@@ -135,11 +200,10 @@ def draw(patch: Floats, mesh: Floats, inside: Floats, *, start: Floats) -> None:
         inside: `(40, 96, 3)` float32 RGB, in the light of the patch.
         start: `(2,)`, where in the frame the patch begins.
     """
-    left, right = mesh[78, :2] - start, mesh[308, :2] - start
-    width = float(np.linalg.norm(right - left))
-    across = (right - left) / max(width, 1e-6)
-    gap = max(0.0, float((mesh[14, :2] - mesh[13, :2]) @ [-across[1], across[0]]))
-    shown = (gap / max(width, 1e-6) - SHUT[0]) / (SHUT[1] - SHUT[0])
+    across = mesh[308, :2] - mesh[78, :2]
+    width = float(np.linalg.norm(across))
+    across = across / max(width, 1e-6)
+    shown = (gap(mesh) - SHUT[0]) / (SHUT[1] - SHUT[0])
     if width < 4.0:
         return
     if shown < 1.0:
@@ -151,7 +215,10 @@ def draw(patch: Floats, mesh: Floats, inside: Floats, *, start: Floats) -> None:
     x2, y2 = np.minimum(np.ceil(lips.max(axis=0)).astype(int) + 2, patch.shape[1::-1])
     if x2 - x1 < 2 or y2 - y1 < 2:
         return
-    size = (round(min(STRIP[0], max(width, 8.0))), round(min(STRIP[1], max(gap, 4.0))))  # gaps of teeth must not alias
+    size = (
+        round(min(STRIP[0], max(width, 8.0))),
+        round(min(STRIP[1], max(gap(mesh) * width, 4.0))),
+    )  # gaps of teeth must not alias
     inside = np.asarray(cv2.resize(inside, size, interpolation=cv2.INTER_AREA))
     share = _to_strip(mesh[:, :2] - start, (x1, y1, x2, y2), across, width)
     where = (share * np.array(size, np.float32) - 0.5).astype(np.float32)

@@ -10,6 +10,7 @@ import numpy as np
 from models.textures import coarse
 from models.textures.regions import NOSTRIL_OUTLINES
 from models.textures.skin import held
+from models.textures.teeth import Teeth
 from streamer.render.textures import eyes, mouth
 from streamer.render.textures.light import CELLS, DARK, SHADE_HUE, Light, LightReader, Tones, polygon
 from streamer.render.textures.light import LIPS as LIP_OUTLINE
@@ -58,14 +59,14 @@ class Stranger:
         light: `(CELLS, CELLS, 3)`, in which the texture was lit.
         eyeball: Of either eye.
         tones: Of the features.
-        teeth: `(96,)` (`mouth.teeth_in`).
+        teeth: A row of them.
     """
 
     levels: tuple[Floats, ...]
     light: Floats
     eyeball: eyes.Eyeball
     tones: Tones
-    teeth: Floats
+    teeth: Teeth
 
 
 def feature_masks(reader: LightReader, points: Floats) -> FeatureMasks:
@@ -86,7 +87,7 @@ def prepare(
     points: Floats,
     common: Floats,
     eye: eyes.Eyeball,
-    teeth: Floats,
+    teeth: Teeth,
     *,
     reader: LightReader,
     levels: int = LEVELS,
@@ -98,7 +99,7 @@ def prepare(
         points: `(468, 2)` in the unit square.
         common: `(CELLS, CELLS, 3)`: what the light of all textures has in common.
         eye: Theirs.
-        teeth: Theirs, `(96,)`.
+        teeth: Theirs.
         reader: Of the template.
         levels: Sizes to keep it in.
     """

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from models.texture_model import TextureModel
-from models.textures import coarse
+from models.textures import coarse, teeth
 from models.textures.regions import NOSTRIL_OUTLINES, make_regions
 from streamer.faces.fine_mesh import FINE, FineMesh
 from streamer.render.align import MeshAligner, profile_ratio
@@ -105,7 +105,6 @@ class TextureDrawer(Drawer[_Drawn]):
         self._inside = make_regions(points, coarse.SIZE).core
         self._beards = BeardReader(points, self._reader.skin)
         self._common = model.light.cpu().numpy()
-        self._teeth = model.teeth.cpu().numpy()  # (M, 96)
         self._finished = Finisher(is_mottled=True)
         self._prepared: dict[int, Stranger] = {}
         self._usual_eye: eyes.Eyeball | None = None
@@ -265,7 +264,7 @@ class TextureDrawer(Drawer[_Drawn]):
         if prepared is None:
             texture = self._textures.texture(number)
             eye = eyes.eyeball(texture, self._network(texture, self._template_mesh(len(texture))))
-            prepared = prepare(texture, self._points, self._common, eye, self._teeth_of(number), reader=self._reader)
+            prepared = prepare(texture, self._points, self._common, eye, teeth.row(number), reader=self._reader)
         self._prepared[number] = prepared  # to the end, as the last that was asked for
         if len(self._prepared) > PREPARED:
             del self._prepared[next(iter(self._prepared))]
@@ -308,11 +307,8 @@ class TextureDrawer(Drawer[_Drawn]):
         if self._usual_eye is None:
             self._usual_eye = eyes.eyeball(texture, self._network(texture, self._template_mesh(len(texture))))
         return prepare(
-            texture, self._points, self._common, self._usual_eye, self._teeth_of(number), reader=self._reader, levels=1
+            texture, self._points, self._common, self._usual_eye, teeth.row(number), reader=self._reader, levels=1
         )
-
-    def _teeth_of(self, number: int) -> Floats:
-        return np.asarray(self._teeth[number % len(self._teeth)])
 
     def _template_mesh(self, side: int) -> Floats:
         return np.pad(self._points * side, ((0, 0), (0, 1))).astype(np.float32)
@@ -339,7 +335,7 @@ class TextureDrawer(Drawer[_Drawn]):
             canvas,
             stranger,
             view.look,
-            mouth.inside(view.mouth[0], stranger.teeth, view.mouth[1]),
+            mouth.inside(view.mouth[0], stranger.teeth, skin=view.mouth[1], gap=mouth.gap(mesh)),
             lit=lit,
             mesh=mesh,
             places=self._eyes,

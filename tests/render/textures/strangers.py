@@ -38,7 +38,6 @@ class Strangers(TextureModel):
         self.pictures = [_picture(points, skin) for skin in SKINS]
         light = np.mean([LightReader(points)(picture).cells for picture in self.pictures], axis=0)
         self.register_buffer("light", torch.from_numpy(light - light.mean(axis=(0, 1))))
-        self.register_buffer("teeth", torch.ones(1, 96))
         torch.manual_seed(0)
         self.harmonizer = Harmonizer()  # fresh: it adds next to nothing
 
