@@ -45,6 +45,7 @@ class Frame:
         is_context: Whether it is searched only for what it tells of the frames around it, and is not written.
         is_letterboxed: Whether it came in another shape than the first, so that what it shows lies elsewhere.
         is_first: Whether somebody else sends from here on, in a picture of another shape.
+        is_damaged: Whether a part of it was lost, and guessed: no face can be found in it for sure.
     """
 
     image: Image = field(repr=False)
@@ -54,6 +55,7 @@ class Frame:
     is_context: bool = False
     is_letterboxed: bool = False
     is_first: bool = False
+    is_damaged: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image", read_only(self.image))

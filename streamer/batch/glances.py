@@ -56,7 +56,7 @@ def _decoded(
             frames = frames_of(stream.codec_context, packet)
         except av.FFmpegError:
             continue
-        yield from (frame for frame in frames if frame.pts is not None)
+        yield from (frame for frame in frames if frame.pts is not None and not frame.is_corrupt)
 
 
 def _few(

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BUSY_ROUNDS = 2  # in a row, from which on the next frame is taken to need one, too
+DAMAGED = "damaged"  # the reason why a frame is not searched
 MAX_FAILURES = 100  # frames in a row that could not be searched; then something is broken for good
 
 
@@ -223,6 +224,8 @@ class FaceAnonymizer:
             self._renderer.forget(stream)
 
     def _searched(self, frame: Frame, asked: Settings, search: Callable[[Frame], TrackedFrame]) -> TrackedFrame:
+        if frame.is_damaged:
+            return TrackedFrame(frame, (), starts_scene=False, failed=DAMAGED)
         try:
             seen = search(replace(frame, image=stretched(frame.image)))
             return replace(seen, frame=frame, asked=asked)

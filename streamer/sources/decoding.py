@@ -29,6 +29,9 @@ UNSPECIFIED = 2
 MAX_RATE = 240  # frames per second; more is the frequency of the clock, as of raw DV, and a codec knows better
 BLANK_GREY = 24
 STRETCHED, MOST_STRETCHED = Fraction(3, 2), 16  # pixels so oblong hide faces from detectors; more is a mistake
+MOST_DAMAGED = (
+    300  # frames after a damaged one without a key frame: streams without those refresh in another way by then
+)
 NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
@@ -42,6 +45,25 @@ def frames_of(context: VideoCodecContext, packet: Packet[Any] | None) -> list[Vi
     for frame in frames:
         frame.opaque = context.sample_aspect_ratio  # PyAV hands it on in no other way
     return frames
+
+
+class Damage:
+    """Tells of frames of `frames_of`, one after the other, whether they may show what is damaged.
+
+    What was lost a decoder guesses, from what is beside it and was before it: half of a face, say, where the rest is
+    of another frame. Such a frame says so; those that follow from it, up to the next key frame, do not.
+    """
+
+    def __init__(self) -> None:
+        self._left = 0  # frames that may follow from a damaged one
+
+    def __call__(self, frame: VideoFrame) -> bool:
+        """Return whether a frame is, or follows from one that is."""
+        if frame.is_corrupt:
+            self._left = MOST_DAMAGED
+        else:
+            self._left = 0 if frame.key_frame else max(0, self._left - 1)
+        return self._left > 0
 
 
 class Converter:
@@ -186,6 +208,8 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
 def describe(frame: VideoFrame, stream: VideoStream, margins: Margins = NO_MARGINS) -> VideoInfo:
     """Return what is known of a video, given its first frame and what is cut off it."""
     aspect = stream.sample_aspect_ratio or Fraction(1)
+    if not is_shape(aspect):  # faces are looked for in square pixels then, and so nobody else is told of oblong ones
+        aspect = Fraction(1)
     width, height = frame.width - margins.left - margins.right, frame.height - margins.top - margins.bottom
     notes: tuple[str, ...] = ()
     if is_stretched(aspect):

@@ -27,6 +27,7 @@ from streamer.sources.address import Transport, live_address
 from streamer.sources.clock import Activity, Clock, common_start, is_timed, longest_wait
 from streamer.sources.decoding import (
     Converter,
+    Damage,
     describe,
     frames_of,
     is_of_shape,
@@ -136,13 +137,14 @@ class VideoSource:
     Attributes:
         info: Known at once, because the first frame is decoded on opening.
         corrupt_packets: Packets that could not be read or decoded so far.
+        damaged_frames: Frames that are damaged so far, or follow from one that is.
         interlaced_frames: Frames that were deinterlaced so far.
         start: Seconds that were subtracted from every time.
         audio_streams: How many it has; what becomes of them is the sink's affair.
     """
 
     def __init__(self, path: Path | Recording, container: InputContainer | None = None) -> None:
-        self.corrupt_packets = self.interlaced_frames = self._sent = self._decoded = 0
+        self.corrupt_packets = self.damaged_frames = self.interlaced_frames = self._sent = self._decoded = 0
         self._activity, self._has_threads = Activity(), True
         self._from_seconds, self._begins_within = 0.0, False
         self._path = path
@@ -228,6 +230,8 @@ class VideoSource:
             self._container.close()
         if self.corrupt_packets:
             log.warning("%s: %d packets could not be decoded", self._path, self.corrupt_packets)
+        if self.damaged_frames:
+            log.warning("%s: %d frames are damaged, and covered whole", self._path, self.damaged_frames)
 
     def _notes(self, info: VideoInfo, *, is_cut: bool) -> Iterator[str]:
         if self.interlaced_frames:
@@ -355,7 +359,7 @@ class VideoSource:
         return frame
 
     def _convert(self, decoded: Iterator[VideoFrame]) -> Iterator[Frame]:
-        info, level = self.info, logging.WARNING
+        info, level, damage = self.info, logging.WARNING, Damage()
         step = 1 / (info.time_base * (info.rate or DEFAULT_RATE))
         clock = Clock(
             info.time_base,
@@ -377,7 +381,9 @@ class VideoSource:
                 log.log(level, "frame %d is %dx%d: letterboxed", index, image.shape[1], image.shape[0])
                 level = logging.DEBUG
                 image = letterbox(image, info.width, info.height)
-            yield Frame(image, index, pts, info.time_base, is_letterboxed=is_letterboxed)
+            is_damaged = damage(frame)
+            self.damaged_frames += is_damaged
+            yield Frame(image, index, pts, info.time_base, is_letterboxed=is_letterboxed, is_damaged=is_damaged)
 
 
 def _with_next(frames: Iterator[VideoFrame]) -> Iterator[tuple[VideoFrame, VideoFrame | None]]:

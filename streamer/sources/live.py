@@ -30,7 +30,16 @@ from streamer.backoff import Backoff
 from streamer.errors import SourceError
 from streamer.sources.address import Address
 from streamer.sources.clock import LiveClock
-from streamer.sources.decoding import Converter, blank, describe, frames_of, is_of_shape, letterbox, video_stream
+from streamer.sources.decoding import (
+    Converter,
+    Damage,
+    blank,
+    describe,
+    frames_of,
+    is_of_shape,
+    letterbox,
+    video_stream,
+)
 from streamer.sources.deinterlace import deinterlaced
 from streamer.sources.pacing import SOUND_RATE, SoundTap
 from streamer.types import Frame, Image, VideoInfo
@@ -164,8 +173,8 @@ class Connection:
             self._put(converter.rgb(frame), seconds)
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-        """Yield whole frames; one that lacks what came before it is left out, because it may show half a face."""
-        failures = 0
+        """Yield whole frames; what is damaged, or lacks what came before it, is left out: it may show half a face."""
+        failures, damage = 0, Damage()
         sound = container.streams.audio[:1]
         resampler = AudioResampler(format="fltp", layout="stereo", rate=SOUND_RATE)
         for packet in container.demux(stream, *sound):
@@ -189,7 +198,9 @@ class Connection:
                     raise SourceError(f"{failures} packets in a row could not be decoded") from error
                 continue
             failures = 0
-            yield from frames
+            whole = [frame for frame in frames if not damage(frame)]
+            self.corrupt_packets += len(frames) - len(whole)
+            yield from whole
 
     def _hear(self, packet: Packet[AudioStream], resampler: AudioResampler) -> None:
         tap = self.heard

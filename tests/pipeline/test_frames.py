@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -16,6 +17,7 @@ from models.private_encoder.private_encoder import PrivateEncoder, PrivateEncode
 from streamer.errors import AnonymizerError, SourceError
 from streamer.pipeline.anonymizer import Anonymizer
 from streamer.pipeline.runner import QUEUE_LENGTH, protect
+from streamer.pipeline.stream import DAMAGED, MAX_FAILURES
 from streamer.render.draw import choose_device
 from streamer.settings import Settings
 from streamer.types import Frame, Image, VideoInfo
@@ -47,6 +49,15 @@ class Listed:
 def test_every_frame_comes_out_once_and_in_order(coverer: Anonymizer) -> None:
     safe = list(protect(Listed(np.zeros((60, 80, 3), np.uint8), 30), coverer))
     assert [(frame.index, frame.pts) for frame in safe] == [(index, index) for index in range(30)]
+
+
+def test_damaged_frames_are_covered_whole_however_many_they_are(coverer: Anonymizer) -> None:
+    """No face is found for sure where half of it is of another frame."""
+    image = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+    frames = (replace(frame_of(image, index), is_damaged=0 < index < 2 * MAX_FAILURES) for index in range(300))
+    safe = list(coverer.frames(frames))
+    assert [frame.failed for frame in safe] == [DAMAGED if 0 < n < 2 * MAX_FAILURES else "" for n in range(300)]
+    assert np.abs(safe[1].image.astype(int) - image).mean() > 20
 
 
 def test_an_error_of_the_source_reaches_the_consumer_after_the_frames_before_it(coverer: Anonymizer) -> None:

@@ -28,6 +28,7 @@ from streamer.sources.decoding import BLANK_GREY
 from streamer.sources.file_source import open_source
 from streamer.sources.live import LiveSource
 from streamer.types import Frame
+from tests.clips import damaged_clip
 from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.end_to_end.rtsp_servers import ffmpeg_listening, free_port, needs_ffmpeg, needs_rtsp_server, rtsp_server
 
@@ -157,6 +158,24 @@ def test_who_joins_between_two_key_frames_waits_for_the_next_as_long_as_somethin
             assert (source.info.width, source.info.height) == (64, 48)
             assert source.corrupt_packets == 0
     assert "is gone" not in caplog.text
+
+
+def test_frames_of_which_a_part_was_lost_are_left_out_up_to_the_next_key_frame(tmp_path: Path) -> None:
+    content = damaged_clip(tmp_path / "clip.mkv", at=3, key_frames=6, frames=12).read_bytes()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def send() -> None:
+            with suppress(OSError), listening.accept()[0] as connection:
+                connection.sendall(content)
+                connection.recv(1)  # until it is left
+
+        threading.Thread(target=send, daemon=True).start()
+        url = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
+        with LiveSource(Address("lossy", url, "matroska", ({},))) as source:
+            last = time.monotonic() + PATIENCE_SECONDS
+            while source.corrupt_packets < 3 and time.monotonic() < last:
+                time.sleep(0.02)
+            assert source.corrupt_packets == 3
 
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
