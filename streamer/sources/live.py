@@ -159,7 +159,7 @@ class Connection:
 
     def _receive(self, container: InputContainer) -> None:
         stream = video_stream(container, self._address.label)
-        stream.thread_type = "SLICE"  # threads by frame would each hold one back
+        stream.thread_type = "NONE"  # threads by frame would each hold one back, those by slice hide what is damaged
         self.audio_streams = len(container.streams.audio)
         converter = Converter(aspect=stream.sample_aspect_ratio)
         is_recording = container.duration is not None and self._address.format is None

@@ -160,14 +160,17 @@ def test_who_joins_between_two_key_frames_waits_for_the_next_as_long_as_somethin
     assert "is gone" not in caplog.text
 
 
-def test_frames_of_which_a_part_was_lost_are_left_out_up_to_the_next_key_frame(tmp_path: Path) -> None:
+def test_frames_of_which_a_part_was_lost_are_left_out_up_to_the_next_key_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_source, "OPEN_SECONDS", 1.0)  # it is called again once it has ended
+    monkeypatch.setattr(live_source, "STALL_SECONDS", 1.0)
     content = damaged_clip(tmp_path / "clip.mkv", at=3, key_frames=6, frames=12).read_bytes()
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def send() -> None:
             with suppress(OSError), listening.accept()[0] as connection:
                 connection.sendall(content)
-                connection.recv(1)  # until it is left
 
         threading.Thread(target=send, daemon=True).start()
         url = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
