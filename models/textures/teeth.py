@@ -16,11 +16,12 @@ from models.textures.regions import Floats
 ROWS = 32  # different ones
 WIDTH, HEIGHT = 96, 48  # values of a row, across and down
 DOWN = 1.3  # of the length of a front tooth, as far down as a row is held: below it there is none
+FRONT = slice(WIDTH // 4, 3 * WIDTH // 4)  # columns that are as bright, in the mean, as what is read of teeth
 WIDTHS = (0.132, 0.1, 0.092, 0.07, 0.05)  # of the mouth's width, from the middle outwards
 LENGTHS = (1.0, 0.92, 0.97, 0.9, 0.84)  # of the length of a front tooth, likewise
 MIDDLE, WIDER, LONGER, WHITER = 0.008, 0.04, 0.02, 0.04  # deviations from one stranger, and tooth, to another
 ROUND, ROUNDER = 0.13, 3.5  # how much shorter a tooth is at its sides, and the power by which it becomes so
-GAP, GAP_WIDTH = 0.4, 0.007  # logarithm: how dark it is between two teeth; half of how wide, in widths of the mouth
+GAP, GAP_WIDTH = 0.28, 0.007  # logarithm: how dark it is between two teeth; half of how wide, in widths of the mouth
 AT_GUMS, AT_EDGE, AT_SIDES, ASIDE = 0.16, 0.1, 0.1, 0.3  # logarithm: what is darker; the last by widths of the mouth
 EDGE = 0.05  # of a tooth's length, in which it ends
 SOFT = 0.8  # values, the blur of it all
@@ -31,7 +32,7 @@ class Teeth:
     """A row of teeth.
 
     Attributes:
-        shade: `(HEIGHT, WIDTH)` logarithm of brightness.
+        shade: `(HEIGHT, WIDTH)` logarithm of brightness, over that of the front teeth in the mean.
         covers: `(HEIGHT, WIDTH)` in [0, 1], where there is tooth.
     """
 
@@ -61,7 +62,8 @@ def _row(seed: int) -> Teeth:
             shade[:, here], covers[:, here] = tooth.shade + white - ASIDE * start, tooth.covers
             start += width
     shade, covers = (np.asarray(cv2.GaussianBlur(values, (0, 0), SOFT)) for values in (shade, covers))
-    return Teeth(shade, covers)
+    mean = float((np.exp(shade) * covers)[:, FRONT].sum() / covers[:, FRONT].sum())
+    return Teeth(shade - np.float32(np.log(mean)), covers)
 
 
 def _tooth(way: Floats, down: Floats, width: float, length: float) -> Teeth:

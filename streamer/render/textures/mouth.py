@@ -25,13 +25,15 @@ PARTED = np.array([0.4, 0.55, 0.52], np.float32)  # how dark it is: lips are red
 COARSE = (5, 6)  # colours of the person's mouth that are read, across and down: two teeth or more share one
 TEETH = (0.4, 0.7)  # brightness over that of skin, below which no teeth show, and from which on they do
 PALE = (0.55, 0.75)  # the least channel by the most: likewise; lips and tongue are red
+LESS_RED = (0.97, 1.1)  # times as red over green skin is: likewise, whatever the light
 BEHIND = 0.6  # times as dark as it is read is what is no tooth: colours of so few places mix with those of lips
 DEEP = np.array([0.33, 0.2, 0.2], np.float32)  # times as bright as skin, what lies behind where nothing but teeth shows
 LENGTH = 0.19  # of the mouth's width, of front teeth; longer ones are drawn where more of white is seen
+HIDDEN = 0.1  # of their length, that the lower lip covers of teeth that reach down to it
 UNDER_LIP = 0.2  # of their length, that the upper lip covers where the lower one covers their edges
 ENDING = (0.83, 0.95)  # of the way down: edges of teeth are seen if these end before, and not if they end after
 FILLING = (0.7, 1.0)  # times `LENGTH`: likewise, of white that is so tall they are seen in any case
-CLEAR = 0.6  # rows of white in a column, from which on there are teeth
+CLEAR = (0.2, 0.6)  # the whitest of a column, up to which it shows no teeth, and from which on it does
 LEAST_WHITE = 0.3  # rows, below which nothing tells where teeth are
 TOP = 0.08  # of the way down, in which teeth begin
 SIDES, SIDES_DARK = 0.58, 0.7  # of the way to the corners, from where on it is darker there, and by how much at them
@@ -58,24 +60,31 @@ def coarse(image: Image, mesh: Floats) -> Floats:
     return np.asarray(seen + _pale(closed)[..., None] * (closed - seen), np.float32)
 
 
-def inside(coarse: Floats, teeth: Teeth, *, skin: float, gap: float) -> Floats:
+def inside(coarse: Floats, teeth: Teeth, *, skin: Floats, gap: float) -> Floats:
     """Return the inside of a mouth, `(40, 96, 3)` float32 RGB; nothing of one that is shut.
 
     Args:
         coarse: As `coarse` returns it.
         teeth: Of whoever is drawn.
-        skin: Grey level of the skin around, over which teeth are white.
+        skin: `(3,)` RGB of the skin around: teeth are as bright, and less red.
         gap: How far the lips are apart, in widths of the mouth.
     """
     if gap <= SHUT[0]:
         return np.zeros((*STRIP[::-1], 3), np.float32)
-    white = _step(coarse.min(axis=2) / max(skin, 1.0), TEETH) * _pale(coarse)  # (6, 5)
-    behind = _behind(coarse, white, skin)
+    white = _white(coarse, skin)
+    behind = _behind(coarse, white, float(skin.mean()))
     shade, covers = _placed(teeth, white, gap)
-    clear = _across(np.clip(white.sum(axis=0) / CLEAR, 0.0, 1.0)[None])
+    clear = _across(_step(white.max(axis=0), CLEAR)[None])
     colours = _across(_tooth_colours(coarse, white)[None]) * np.exp(shade)[..., None]
     shown = behind + (covers * clear)[..., None] * (colours - behind)
     return np.asarray(shown * _depth()[..., None], np.float32)
+
+
+def _white(coarse: Floats, skin: Floats) -> Floats:
+    """Return where teeth show, `(6, 5)` in [0, 1]: what is bright, and pale or, in warm light, less red than skin."""
+    bright = _step(coarse.min(axis=2) / max(float(skin.min()), 1.0), TEETH)
+    red, of_skin = (colours[..., 0] / np.maximum(colours[..., 1], 1.0) for colours in (coarse, skin))
+    return np.asarray(bright * np.maximum(_pale(coarse), _step(of_skin / np.maximum(red, 1e-3), LESS_RED)))
 
 
 def _tooth_colours(coarse: Floats, white: Floats) -> Floats:
@@ -105,8 +114,9 @@ def _placed(teeth: Teeth, white: Floats, gap: float) -> tuple[Floats, Floats]:
     down = ((np.arange(STRIP[1], dtype=np.float32) + 0.5) / STRIP[1])[:, None]
     tall = (last - first) * gap
     length = np.maximum(LENGTH, tall)
-    ends = np.maximum(1.0 - _step(last, ENDING), _step(tall / LENGTH, FILLING))
-    hanging = 1.0 - (last - down) * gap / length
+    reaching = _step(last, ENDING)
+    ends = np.maximum(1.0 - reaching, _step(tall / LENGTH, FILLING))
+    hanging = 1.0 - HIDDEN * reaching - (last - down) * gap / length
     place = hanging + (1.0 - ends) * (UNDER_LIP + (down - first) * gap / length - hanging)
     rows = np.clip(place, 0.0, DOWN) / DOWN * HEIGHT - 0.5
     columns = np.broadcast_to(np.arange(WIDTH, dtype=np.float32), rows.shape)

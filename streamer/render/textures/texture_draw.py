@@ -29,7 +29,7 @@ from streamer.render.textures import eyes, mouth, paint
 from streamer.render.textures.beard import Beard, BeardReader, with_beard
 from streamer.render.textures.finisher import Finisher
 from streamer.render.textures.harmonize import Ask, HarmonyKeeper, Shown, change, harmonize
-from streamer.render.textures.light import SIDE, LightReader, Tones, logarithm
+from streamer.render.textures.light import DARK, SIDE, LightReader, Tones, logarithm
 from streamer.render.textures.openings import as_open
 from streamer.render.textures.stranger import (
     Stranger,
@@ -66,7 +66,7 @@ class View:
         face: The person's, with exact lips and lids.
         look: Of the person.
         fine: `(F, 2)`, by what lips and lids differ from the mesh that found the face.
-        mouth: What can be seen in the person's (`mouth.coarse`), and the grey level of the skin around.
+        mouth: What can be seen in the person's (`mouth.coarse`), and the colour `(3,)` of the skin around.
         tones: Of the person's features.
         beard: The person's.
     """
@@ -74,7 +74,7 @@ class View:
     face: Face
     look: paint.Look
     fine: Floats
-    mouth: tuple[Floats, float]
+    mouth: tuple[Floats, Floats]
     tones: Tones
     beard: Beard
 
@@ -250,7 +250,7 @@ class TextureDrawer(Drawer[_Drawn]):
             self._steady("eyes", track.id, eyes.tone(image, fine)[:, None], seconds, unit=GREY)[:, 0],
         )
         seen = self._steady("mouth", track.id, mouth.coarse(image, fine), seconds, unit=GREY)
-        skin = float(np.exp(enlarged(light.cells, SIDE)[self._mouth]).mean())
+        skin = np.maximum(np.exp(enlarged(light.cells, SIDE)[self._mouth]) - DARK, 1.0)
         if track.id in self._made:  # a beard and the colours of features stay as they were seen first
             known = self._made[track.id].view
             tones, beard = known.tones, known.beard

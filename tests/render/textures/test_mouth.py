@@ -81,14 +81,15 @@ def seen(colour: tuple[int, int, int], *, gap: tuple[int, int, int] | None = Non
     return image
 
 
+SKIN = np.array([170.0, 130.0, 110.0], np.float32)
 WHITE, RED, BLACK = (190, 180, 165), (180, 80, 80), (40, 15, 12)
 
 
 def inside(picture: np.ndarray, gap: float = 24):
-    return mouth.inside(mouth.coarse(picture, lips(gap)), row(1), skin=130.0, gap=mouth.gap(lips(gap)))
+    return mouth.inside(mouth.coarse(picture, lips(gap)), row(1), skin=SKIN, gap=mouth.gap(lips(gap)))
 
 
-@pytest.mark.parametrize(("colour", "times"), [(BLACK, mouth.BEHIND), (RED, mouth.BEHIND), (WHITE, 0.85)])
+@pytest.mark.parametrize(("colour", "times"), [(BLACK, mouth.BEHIND), (RED, mouth.BEHIND), (WHITE, 1.0)])
 def test_a_mouth_shows_what_that_of_the_person_does_and_what_is_no_tooth_darker(
     colour: tuple[int, int, int], times: float
 ):
@@ -99,7 +100,17 @@ def test_a_mouth_shows_what_that_of_the_person_does_and_what_is_no_tooth_darker(
 @pytest.mark.parametrize(("colour", "toothed"), [(BLACK, False), (RED, False), (WHITE, True)])
 def test_teeth_are_drawn_where_it_is_white_and_neither_red_nor_dark(colour: tuple[int, int, int], toothed: bool):
     across = inside(seen(colour))[20, 32:64].mean(axis=1)
-    assert (np.ptp(across) > 0.2 * across.mean()) == toothed
+    assert (np.ptp(across) > 0.12 * across.mean()) == toothed
+
+
+def test_teeth_in_warm_light_are_teeth_and_a_tongue_on_dark_skin_is_none():
+    """There teeth are as yellow as lips are elsewhere, and here a tongue is as pale as skin elsewhere."""
+    warm, dark = np.array([210.0, 120.0, 50.0], np.float32), np.array([105.0, 72.0, 55.0], np.float32)
+    for colour, skin, toothed in (((215, 150, 80), warm, True), ((170, 100, 100), dark, False)):
+        picture = mouth.coarse(seen(colour), lips(24))
+        found = mouth.inside(picture, row(1), skin=skin, gap=0.6)[14:26, 36:60]
+        times = 1.0 if toothed else mouth.BEHIND
+        np.testing.assert_allclose(found.mean(axis=(0, 1)), times * np.array(colour), rtol=0.2)
 
 
 def test_teeth_that_are_seen_to_end_do_so_at_once_and_where_they_do():
