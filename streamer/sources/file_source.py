@@ -369,6 +369,7 @@ class VideoSource:
             longest_wait=longest_wait(self._container),
         )
         for index, (frame, after) in enumerate(_with_next(decoded)):
+            is_damaged = damage(frame)
             pts = clock.time(frame.pts, after.pts if after else None, duration=frame.duration)
             if pts * info.time_base < self._from_seconds:
                 continue
@@ -381,7 +382,6 @@ class VideoSource:
                 log.log(level, "frame %d is %dx%d: letterboxed", index, image.shape[1], image.shape[0])
                 level = logging.DEBUG
                 image = letterbox(image, info.width, info.height)
-            is_damaged = damage(frame)
             self.damaged_frames += is_damaged
             yield Frame(image, index, pts, info.time_base, is_letterboxed=is_letterboxed, is_damaged=is_damaged)
 

@@ -274,9 +274,13 @@ def test_bytes_damaged_in_the_middle_cost_no_frame_of_h264(clip: Clip) -> None:
 
 def test_frames_of_which_a_part_was_lost_are_damaged_up_to_the_next_key_frame(tmp_path: Path) -> None:
     """What the decoder puts there is of other frames: half a face may be left where none is found."""
-    with open_source(damaged_clip(tmp_path / "clip.mkv", at=13, key_frames=10, frames=30)) as source:
+    path = damaged_clip(tmp_path / "clip.mkv", at=13, key_frames=10, frames=30)
+    with open_source(path) as source:
         assert [frame.index for frame in source if frame.is_damaged] == list(range(13, 20))
         assert source.damaged_frames == 7
+    with open_source(path) as source:
+        source.skip_to(1.5)  # what is skipped was damaged
+        assert [frame.seconds for frame in source if frame.is_damaged] == [1.5, 1.6, 1.7, 1.8, 1.9]
 
 
 def test_frames_without_their_keyframe_still_count(clip: Clip) -> None:

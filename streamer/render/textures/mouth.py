@@ -225,10 +225,8 @@ def draw(patch: Floats, mesh: Floats, inside: Floats, *, start: Floats) -> None:
     x2, y2 = np.minimum(np.ceil(lips.max(axis=0)).astype(int) + 2, patch.shape[1::-1])
     if x2 - x1 < 2 or y2 - y1 < 2:
         return
-    size = (
-        round(min(STRIP[0], max(width, 8.0))),
-        round(min(STRIP[1], max(gap(mesh) * width, 4.0))),
-    )  # gaps of teeth must not alias
+    high = gap(mesh) * width
+    size = (round(min(STRIP[0], max(width, 8.0))), round(min(STRIP[1], max(high, 4.0))))  # gaps of teeth must not alias
     inside = np.asarray(cv2.resize(inside, size, interpolation=cv2.INTER_AREA))
     share = _to_strip(mesh[:, :2] - start, (x1, y1, x2, y2), across, width)
     where = (share * np.array(size, np.float32) - 0.5).astype(np.float32)
