@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -368,7 +368,8 @@ class VideoSource:
             activity=self._activity,
             longest_wait=longest_wait(self._container),
         )
-        for index, (frame, after) in enumerate(_with_next(decoded)):
+        for index, (frame, after) in enumerate(pairwise(chain(decoded, (None,)))):
+            assert frame is not None  # that is after the last
             is_damaged = damage(frame)
             pts = clock.time(frame.pts, after.pts if after else None, duration=frame.duration)
             if pts * info.time_base < self._from_seconds:
@@ -384,15 +385,6 @@ class VideoSource:
                 image = letterbox(image, info.width, info.height)
             self.damaged_frames += is_damaged
             yield Frame(image, index, pts, info.time_base, is_letterboxed=is_letterboxed, is_damaged=is_damaged)
-
-
-def _with_next(frames: Iterator[VideoFrame]) -> Iterator[tuple[VideoFrame, VideoFrame | None]]:
-    """Yield each frame with the one after it."""
-    frame = next(frames, None)
-    while frame is not None:
-        after = next(frames, None)
-        yield frame, after
-        frame = after
 
 
 def _open_container(path: Path | Recording) -> InputContainer:

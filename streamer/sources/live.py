@@ -101,8 +101,7 @@ class Connection:
         self._newest: Arrival | None = None
         self._missed = 0
         self._left = threading.Event()
-        name = f"receive {address.label}"
-        self.thread = threading.Thread(target=self._work, args=(container,), daemon=True, name=name)
+        self.thread = threading.Thread(None, self._work, f"receive {address.label}", (container,), daemon=True)
         self.thread.start()
         _connections.add(self)
 
@@ -162,8 +161,7 @@ class Connection:
         stream.thread_type = "NONE"  # threads by frame would each hold one back, those by slice hide what is damaged
         self.audio_streams = len(container.streams.audio)
         converter = Converter(aspect=stream.sample_aspect_ratio)
-        is_recording = container.duration is not None and self._address.format is None
-        start = 0.0
+        is_recording, start = container.duration is not None and self._address.format is None, 0.0
         for frame in deinterlaced(self._decoded(container, stream), self._address.label):
             seconds = None if frame.pts is None or not frame.time_base else float(frame.pts * frame.time_base)
             if self.info is None:
@@ -175,9 +173,8 @@ class Connection:
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
         """Yield whole frames; what is damaged, or lacks what came before it, is left out: it may show half a face."""
         failures, damage = 0, Damage()
-        sound = container.streams.audio[:1]
         resampler = AudioResampler(format="fltp", layout="stereo", rate=SOUND_RATE)
-        for packet in container.demux(stream, *sound):
+        for packet in container.demux(stream, *container.streams.audio[:1]):
             if self._left.is_set():
                 return
             if packet.stream is not stream:

@@ -1,7 +1,7 @@
 """The inside of an open mouth, drawn between the lips and nowhere else.
 
 What shows there, teeth, tongue or the dark, is as in the person's mouth, so coarsely that no tooth of theirs can be
-told; where it is teeth, they are a stranger's, made up (`models.textures.teeth`). A mouth's inside is held as a strip
+told; where it is teeth, they are a stranger's, made up (`models.teeth`). A mouth's inside is held as a strip
 whose upper edge is the upper lip and whose lower edge the lower one, from corner to corner.
 """
 
@@ -12,7 +12,7 @@ import functools
 import cv2
 import numpy as np
 
-from models.textures.teeth import DOWN, HEIGHT, WIDTH, Teeth
+from models.teeth import DOWN, HEIGHT, WIDTH, Teeth
 from streamer.types import Floats, Image
 
 STRIP = (WIDTH, 40)  # pixels, width and height of a strip

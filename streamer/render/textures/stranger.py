@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from models.teeth import Teeth
 from models.textures import coarse
 from models.textures.regions import NOSTRIL_OUTLINES
 from models.textures.skin import held
-from models.textures.teeth import Teeth
 from streamer.render.textures import eyes, mouth
 from streamer.render.textures.light import CELLS, DARK, SHADE_HUE, Light, LightReader, Tones, polygon
 from streamer.render.textures.light import LIPS as LIP_OUTLINE

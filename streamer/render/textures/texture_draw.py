@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 import torch
 
+from models import teeth
 from models.texture_model import TextureModel
-from models.textures import coarse, teeth
+from models.textures import coarse
 from models.textures.regions import NOSTRIL_OUTLINES, make_regions
 from streamer.faces.fine_mesh import FINE, FineMesh
 from streamer.render.align import MeshAligner, profile_ratio

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from models.textures.teeth import row
+from models.teeth import row
 from streamer.render.textures import mouth
 
 

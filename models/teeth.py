@@ -8,10 +8,10 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
+import numpy.typing as npt
 
-from models.textures.regions import Floats
+Floats = npt.NDArray[np.float32]
 
 ROWS = 32  # different ones
 WIDTH, HEIGHT = 96, 48  # values of a row, across and down
@@ -24,7 +24,7 @@ ROUND, ROUNDER = 0.13, 3.5  # how much shorter a tooth is at its sides, and the 
 GAP, GAP_WIDTH = 0.28, 0.007  # logarithm: how dark it is between two teeth; half of how wide, in widths of the mouth
 AT_GUMS, AT_EDGE, AT_SIDES, ASIDE = 0.16, 0.1, 0.1, 0.3  # logarithm: what is darker; the last by widths of the mouth
 EDGE = 0.05  # of a tooth's length, in which it ends
-SOFT = 0.8  # values, the blur of it all
+BLUR = np.array([0.25, 0.5, 0.25], np.float32)  # of it all, across and down
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,15 @@ def _row(seed: int) -> Teeth:
             tooth = _tooth(way[here], down, width, length)
             shade[:, here], covers[:, here] = tooth.shade + white - ASIDE * start, tooth.covers
             start += width
-    shade, covers = (np.asarray(cv2.GaussianBlur(values, (0, 0), SOFT)) for values in (shade, covers))
+    shade, covers = _blurred(shade), _blurred(covers)
     mean = float((np.exp(shade) * covers)[:, FRONT].sum() / covers[:, FRONT].sum())
     return Teeth(shade - np.float32(np.log(mean)), covers)
+
+
+def _blurred(values: Floats) -> Floats:
+    wide = np.pad(values, 1, mode="edge")
+    down = np.stack([wide[n : n + HEIGHT] for n in range(3)], axis=-1) @ BLUR
+    return np.asarray(np.stack([down[:, n : n + WIDTH] for n in range(3)], axis=-1) @ BLUR, np.float32)
 
 
 def _tooth(way: Floats, down: Floats, width: float, length: float) -> Teeth:

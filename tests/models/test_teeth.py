@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.textures.teeth import DOWN, HEIGHT, WIDTH, row
+from models.teeth import DOWN, HEIGHT, WIDTH, row
 
 NECKS = HEIGHT // 3
 
