@@ -152,14 +152,16 @@ def packets_of(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
         return list(found.values())
 
 
-def damaged_clip(path: Path, *, at: int, key_frames: int, frames: int) -> Path:
-    """Encode H.264 in slices, of noise, with a key frame now and then; a part of the frame `at` is lost."""
+def damaged_clip(path: Path, *, at: int, key_frames: int, frames: int, b_frames: int = 0, whole: bool = False) -> Path:
+    """Encode H.264 in slices, of noise; a part of the packet `at` is lost, or the `whole` of it."""
     noise = np.random.default_rng(0).integers(0, 255, (frames, 240, 320, 3), np.uint8)
-    options = {"g": str(key_frames), "bf": "0", "x264-params": "slices=4:scenecut=0"}
+    options = {"g": str(key_frames), "bf": str(b_frames), "x264-params": "slices=4:scenecut=0:b-adapt=0"}
     encode_clip(path, pts=range(frames), size=(320, 240), pictures=list(noise), options=options)
     data = bytearray(path.read_bytes())
     with av.open(str(path)) as container:
-        start, size = [(packet.pos, packet.size) for packet in container.demux(video=0)][at]
-    data[start + size // 2 : start + size // 2 + 400] = bytes(400)
+        payload = [bytes(packet) for packet in container.demux(video=0)][at]
+    start, size = data.index(payload), len(payload)
+    first, length = (start, size) if whole else (start + size // 2, 400)
+    data[first : first + length] = bytes(length)
     path.write_bytes(data)
     return path

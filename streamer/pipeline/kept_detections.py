@@ -84,7 +84,7 @@ class KeptDetections:
                     entry = _entry(seen)
                     digest.update(entry)
                     file.write(entry)
-                    is_whole = is_whole and not seen.failed
+                    is_whole = is_whole and (seen.frame.is_damaged or not seen.failed)
                     yield seen
                 file.write(digest.digest())
             self.check()

@@ -162,6 +162,12 @@ class FaceAnonymizer:
         last: tuple[Frame, Settings] | None = None
         try:
             for frame, asked, scanned in self._scanned(frames):
+                if frame.is_damaged:  # what was searched in part before it is searched whole, as at the end
+                    if last is not None and self._rounds.is_open:
+                        yield self._searched(*last, self._look_everywhere)
+                    last, self._rounds.last = None, -math.inf
+                    yield self._searched(frame, asked, self._follow)
+                    continue
                 if self._rounds.leaves(frame.image, frame.seconds) and last is not None:
                     yield self._searched(*last, self._look_everywhere)
                 last = frame, asked
@@ -186,6 +192,7 @@ class FaceAnonymizer:
             try:
                 for frame in frames:
                     asked, is_busy = self.settings, self._rounds_in_a_row >= BUSY_ROUNDS
+                    is_busy = is_busy and not frame.is_damaged
                     scanned = helper.submit(self.detector.scan, stretched(frame.image)) if is_busy else None
                     if before is not None:
                         yield before
@@ -312,7 +319,7 @@ class FaceAnonymizer:
         if seen.asked is not None and seen.asked is not settings:
             settings = settings.stricter(seen.asked)
         misfit = self._always.misfit(frame, settings)
-        if reason := seen.failed or misfit:
+        if reason := DAMAGED if frame.is_damaged else seen.failed or misfit:
             return self._slate(frame, reason)
         try:
             return self._hidden(seen, settings)

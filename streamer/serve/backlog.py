@@ -1,4 +1,4 @@
-"""What a peer has sent and was not decoded yet: of bounded length, also on a machine that is too slow to decode it."""
+"""What a peer has sent and was not decoded yet: of bounded length, and decoded to whole frames alone."""
 
 from __future__ import annotations
 
@@ -6,15 +6,49 @@ import queue
 import threading
 from typing import Any
 
-from aiortc import RTCRtpReceiver
+import av
+from aiortc import RTCRtpReceiver, codecs
+from aiortc.codecs.h264 import H264Decoder
 from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+from av.frame import Frame
+from av.video.frame import VideoFrame
+
+from streamer.sources.decoding import Damage
 
 MAX_FRAMES = 30  # a second of video; what waits longer is of no use live
 START_CODE = b"\0\0\1"  # before each NAL unit of H.264
 IDR, PARAMETERS = 5, 7  # types of NAL units with which decoding can begin
 
 Waiting = tuple[RTCRtpCodecParameters, JitterFrame]
+
+
+class WholeDecoder(H264Decoder):
+    """Leaves out frames that are damaged, or follow from such; aiortc then asks for one that needs no other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.codec.thread_type = "NONE"  # by slice, damage is not told
+        self._damage = Damage()
+
+    def decode(self, encoded_frame: JitterFrame) -> list[Frame]:
+        """Return the whole frames.
+
+        Raises:
+            av.FFmpegError: If a frame is damaged.
+        """
+        try:
+            frames = [frame for frame in super().decode(encoded_frame) if isinstance(frame, VideoFrame)]
+        except av.FFmpegError:
+            self._damage.lost()
+            raise
+        whole: list[Frame] = [frame for frame, is_damaged in self._damage.told(frames) if not is_damaged]
+        if any(frame.is_corrupt for frame in frames):
+            raise av.InvalidDataError(av.error.tag_to_code(b"INDA"), "a part of the frame was lost")
+        return whole
+
+
+setattr(codecs, H264Decoder.__name__, WholeDecoder)  # aiortc offers no other way
 
 
 def bound_backlog(receiver: RTCRtpReceiver) -> None:

@@ -20,7 +20,7 @@ from streamer.pipeline.runner import protect
 from streamer.pipeline.tiers import LACK_OF_TIME
 from streamer.serve.relief import SIDES, Relief
 from streamer.sources.clock import LiveClock
-from streamer.sources.decoding import Converter, Damage
+from streamer.sources.decoding import Converter
 from streamer.sources.live import TIME_BASE
 from streamer.sources.pacing import KeepsNewest, Mailbox
 from streamer.tally import Tally
@@ -69,7 +69,6 @@ class Received(KeepsNewest):
         self.max_side = SIDES[0]  # pixels; a larger picture is made smaller
         self.side = 0  # of what came last
         self.sender = 0  # the how many-th sends now
-        self._damage = Damage()
         self._mailbox = Mailbox[Arrived]()
         self._count = 0
         self._ticks, self._clock = _Unwrapped(), LiveClock(TIME_BASE)
@@ -84,15 +83,12 @@ class Received(KeepsNewest):
         self.close()
 
     def put(self, frame: VideoFrame, at: float, captured: float) -> None:
-        """Leave a frame, with the times of its `ArrivalTimes`; one that nobody took, or that is damaged, is dropped."""
-        if self._damage(frame):
-            return
+        """Leave a frame, with the times of its `ArrivalTimes`; one that nobody took is dropped."""
         self._mailbox.put(Arrived(frame, ArrivalTimes(self._count, at, captured, self.sender)))
         self._count += 1
 
     def begin(self) -> None:
         """Say that what comes from now on is somebody else's."""
-        self._damage = Damage()
         self.sender += 1
 
     def close(self) -> None:

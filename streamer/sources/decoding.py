@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -14,7 +15,7 @@ from av.packet import Packet
 from av.sidedata.sidedata import SideData, SideDataContainer
 from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
@@ -29,6 +30,7 @@ UNSPECIFIED = 2
 MAX_RATE = 240  # frames per second; more is the frequency of the clock, as of raw DV, and a codec knows better
 BLANK_GREY = 24
 STRETCHED, MOST_STRETCHED = Fraction(3, 2), 16  # pixels so oblong hide faces from detectors; more is a mistake
+MOST_WAITING = 17  # frames: more B frames in a row no encoder makes
 MOST_DAMAGED = (
     300  # frames after a damaged one without a key frame: streams without those refresh in another way by then
 )
@@ -48,22 +50,44 @@ def frames_of(context: VideoCodecContext, packet: Packet[Any] | None) -> list[Vi
 
 
 class Damage:
-    """Tells of frames of `frames_of`, one after the other, whether they may show what is damaged.
+    """Tells which frames of `frames_of` may show what is damaged.
 
     What was lost a decoder guesses, from what is beside it and was before it: half of a face, say, where the rest is
-    of another frame. Such a frame says so; those that follow from it, up to the next key frame, do not.
+    of another frame. Such a frame says so, if it is of H.264 or MPEG and decoded by no threads by slice; those that
+    follow from it, up to the next key frame, do not.
     """
 
     def __init__(self) -> None:
-        self._left = 0  # frames that may follow from a damaged one
+        self._left = 0  # frames that may follow from what is damaged
+        self._since: int | None = None  # when a packet was lost: an older key frame may be shown later
 
-    def __call__(self, frame: VideoFrame) -> bool:
-        """Return whether a frame is, or follows from one that is."""
-        if frame.is_corrupt:
-            self._left = MOST_DAMAGED
-        else:
-            self._left = 0 if frame.key_frame else max(0, self._left - 1)
-        return self._left > 0
+    def lost(self, packet: Packet[Any] | None = None) -> None:
+        """Say that a packet could not be decoded."""
+        self._left, self._since = MOST_DAMAGED, packet.pts if packet else None
+
+    def told(self, frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame, bool]]:
+        """Yield frames in the order in which they are shown, and whether each is damaged, or follows from what is.
+
+        Some follow from the one after them as well (B frames), and wait for that.
+        """
+        waiting: list[VideoFrame] = []
+        for frame in frames:
+            waiting.append(frame)
+            if frame.pict_type != PictureType.B or len(waiting) == MOST_WAITING:
+                yield from self._told(waiting)
+                waiting = []
+        yield from self._told(waiting)
+
+    def _told(self, frames: Sequence[VideoFrame]) -> Iterator[tuple[VideoFrame, bool]]:
+        """Yield frames that may follow from the last of them; that is the only one that may be a key frame."""
+        is_torn = any(frame.is_corrupt for frame in frames)
+        is_damaged = is_torn or self._left > 0
+        for frame in frames[:-1]:
+            yield frame, is_damaged
+        for frame in frames[-1:]:
+            is_new = frame.key_frame and (self._since is None or frame.pts is None or frame.pts > self._since)
+            self._left = MOST_DAMAGED if is_torn else 0 if is_new else max(0, self._left - len(frames))
+            yield frame, self._left > 0
 
 
 class Converter:

@@ -145,7 +145,7 @@ class VideoSource:
 
     def __init__(self, path: Path | Recording, container: InputContainer | None = None) -> None:
         self.corrupt_packets = self.damaged_frames = self.interlaced_frames = self._sent = self._decoded = 0
-        self._activity, self._has_threads = Activity(), True
+        self._activity, self._damage, self._has_threads = Activity(), Damage(), True
         self._from_seconds, self._begins_within = 0.0, False
         self._path = path
         self._lock, self._closed = Lock(), False  # closing under a running read would crash the process
@@ -261,7 +261,7 @@ class VideoSource:
             raise SourceError(f"cannot deinterlace {self._path}: {error.strerror}") from error
 
     def _decode(self) -> Iterator[VideoFrame]:
-        failures = known = 0
+        failures, known, packet = 0, 0, None
         packets, is_over = self._packets(), False
         while not is_over:
             try:
@@ -278,6 +278,7 @@ class VideoSource:
                     continue
                 failures += 1
                 self._count_failure(error, failures)
+                self._damage.lost(packet)
                 packets = self._packets()  # a generator that raised is over
                 continue
             failures = 0
@@ -359,7 +360,7 @@ class VideoSource:
         return frame
 
     def _convert(self, decoded: Iterator[VideoFrame]) -> Iterator[Frame]:
-        info, level, damage = self.info, logging.WARNING, Damage()
+        info, level = self.info, logging.WARNING
         step = 1 / (info.time_base * (info.rate or DEFAULT_RATE))
         clock = Clock(
             info.time_base,
@@ -368,10 +369,10 @@ class VideoSource:
             activity=self._activity,
             longest_wait=longest_wait(self._container),
         )
-        for index, (frame, after) in enumerate(pairwise(chain(decoded, (None,)))):
-            assert frame is not None  # that is after the last
-            is_damaged = damage(frame)
-            pts = clock.time(frame.pts, after.pts if after else None, duration=frame.duration)
+        for index, (now, after) in enumerate(pairwise(chain(self._damage.told(decoded), (None,)))):
+            assert now is not None  # that is after the last
+            frame, is_damaged = now
+            pts = clock.time(frame.pts, after[0].pts if after else None, duration=frame.duration)
             if pts * info.time_base < self._from_seconds:
                 continue
             try:

@@ -100,7 +100,7 @@ class Connection:
         self._changed = threading.Condition()
         self._newest: Arrival | None = None
         self._missed = 0
-        self._left = threading.Event()
+        self._left, self._damage = threading.Event(), Damage()
         self.thread = threading.Thread(None, self._work, f"receive {address.label}", (container,), daemon=True)
         self.thread.start()
         _connections.add(self)
@@ -162,7 +162,7 @@ class Connection:
         self.audio_streams = len(container.streams.audio)
         converter = Converter(aspect=stream.sample_aspect_ratio)
         is_recording, start = container.duration is not None and self._address.format is None, 0.0
-        for frame in deinterlaced(self._decoded(container, stream), self._address.label):
+        for frame in deinterlaced(self._whole(container, stream), self._address.label):
             seconds = None if frame.pts is None or not frame.time_base else float(frame.pts * frame.time_base)
             if self.info is None:
                 self.info, start = describe(frame, stream), time.monotonic() - (seconds or 0.0)
@@ -170,9 +170,15 @@ class Connection:
                 self._left.wait(start + seconds - time.monotonic())
             self._put(converter.rgb(frame), seconds)
 
-    def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    def _whole(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
         """Yield whole frames; what is damaged, or lacks what came before it, is left out: it may show half a face."""
-        failures, damage = 0, Damage()
+        for frame, is_damaged in self._damage.told(self._decoded(container, stream)):
+            if not is_damaged:
+                yield frame
+            self._heard, self.corrupt_packets = time.monotonic(), self.corrupt_packets + frame.is_corrupt
+
+    def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+        failures = 0
         resampler = AudioResampler(format="fltp", layout="stereo", rate=SOUND_RATE)
         for packet in container.demux(stream, *container.streams.audio[:1]):
             if self._left.is_set():
@@ -189,15 +195,13 @@ class Connection:
             except av.FFmpegError as error:
                 if self.info is None:  # it was joined between two key frames
                     continue
-                failures += 1
-                self.corrupt_packets += 1
+                failures, self.corrupt_packets = failures + 1, self.corrupt_packets + 1
+                self._damage.lost(packet)
                 if failures > MAX_FAILURES:
                     raise SourceError(f"{failures} packets in a row could not be decoded") from error
                 continue
             failures = 0
-            whole = [frame for frame in frames if not damage(frame)]
-            self.corrupt_packets += len(frames) - len(whole)
-            yield from whole
+            yield from frames
 
     def _hear(self, packet: Packet[AudioStream], resampler: AudioResampler) -> None:
         tap = self.heard
@@ -379,13 +383,8 @@ class LiveSource:
         is_letterboxed = not is_of_shape(image, width, height)
         if image.shape[:2] != (height, width):
             image = letterbox(image, width, height)
-        return Frame(
-            image,
-            self._index,
-            self._clock.tick(arrival.seconds, arrival.arrived),
-            TIME_BASE,
-            is_letterboxed=is_letterboxed,
-        )
+        pts = self._clock.tick(arrival.seconds, arrival.arrived)
+        return Frame(image, self._index, pts, TIME_BASE, is_letterboxed=is_letterboxed)
 
 
 def _measured_rate(connection: Connection, first: Arrival) -> Fraction | None:

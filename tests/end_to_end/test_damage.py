@@ -10,6 +10,10 @@ from itertools import cycle
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+import pytest
+
+from streamer.sources.file_source import open_source
+from tests.clips import damaged_clip
 from tests.end_to_end.damage import CLIPS, FRAMES, damaged, make_clips, work
 from tests.end_to_end.patience import PATIENCE_SECONDS
 
@@ -74,3 +78,33 @@ def test_no_damaged_file_crashes_hangs_or_loses_frames_in_silence(tmp_path: Path
     assert {outcome.written for outcome in found if outcome.name in CLIPS} == {FRAMES}
     ends = [outcome.end for outcome in found]
     assert min(ends.count("done"), ends.count("error")) > 50, "the damage is too little or too much to tell anything"
+
+
+def test_frames_of_which_a_part_was_lost_are_damaged_up_to_the_next_key_frame(tmp_path: Path) -> None:
+    """What the decoder puts there is of other frames: half a face may be left where none is found."""
+    path = damaged_clip(tmp_path / "clip.mkv", at=13, key_frames=10, frames=30)
+    with open_source(path) as source:
+        assert [frame.index for frame in source if frame.is_damaged] == list(range(13, 20))
+        assert source.damaged_frames == 7
+    with open_source(path) as source:
+        source.skip_to(1.5)  # what is skipped was damaged
+        assert [frame.seconds for frame in source if frame.is_damaged] == [1.5, 1.6, 1.7, 1.8, 1.9]
+
+
+def test_frames_that_are_shown_before_the_one_they_follow_from_are_damaged_with_it(tmp_path: Path) -> None:
+    """The fifth packet is that of frame 8, of which those before it are made: they come after it."""
+    path = damaged_clip(tmp_path / "clip.mkv", at=5, key_frames=20, frames=40, b_frames=3)
+    with open_source(path) as source:
+        assert [frame.index for frame in source if frame.is_damaged] == list(range(5, 20))
+
+
+@pytest.mark.parametrize(("b_frames", "wrong"), [(0, set(range(6, 20))), (3, {5, 6, 7, *range(9, 20)})])
+def test_frames_that_follow_from_a_packet_that_is_lost_are_damaged(
+    tmp_path: Path, b_frames: int, wrong: set[int]
+) -> None:
+    """Others that were not shown yet are taken for damaged, too."""
+    path = damaged_clip(tmp_path / "clip.mkv", at=5, key_frames=20, frames=40, b_frames=b_frames, whole=True)
+    with open_source(path) as source:
+        damaged = {round(10 * frame.seconds) for frame in source if frame.is_damaged}
+        assert source.corrupt_packets == 1
+    assert wrong <= damaged <= set(range(1, 20))

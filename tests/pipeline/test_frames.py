@@ -20,7 +20,7 @@ from streamer.pipeline.runner import QUEUE_LENGTH, protect
 from streamer.pipeline.stream import DAMAGED, MAX_FAILURES
 from streamer.render.draw import choose_device
 from streamer.settings import Settings
-from streamer.types import Frame, Image, VideoInfo
+from streamer.types import Frame, Image, TrackedFrame, VideoInfo
 from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.pipeline.framed import frame_of
 
@@ -58,6 +58,14 @@ def test_damaged_frames_are_covered_whole_however_many_they_are(coverer: Anonymi
     safe = list(coverer.frames(frames))
     assert [frame.failed for frame in safe] == [DAMAGED if 0 < n < 2 * MAX_FAILURES else "" for n in range(300)]
     assert np.abs(safe[1].image.astype(int) - image).mean() > 20
+
+
+def test_a_damaged_frame_is_covered_whole_though_it_was_searched(coverer: Anonymizer) -> None:
+    """As where what was found is kept from a time when nobody knew."""
+    one = coverer.begin_stream("a")
+    frame = frame_of(np.full((60, 80, 3), 90, np.uint8), 0)
+    assert one.render(TrackedFrame(replace(frame, is_damaged=True), (), starts_scene=True)).failed == DAMAGED
+    one.close()
 
 
 def test_an_error_of_the_source_reaches_the_consumer_after_the_frames_before_it(coverer: Anonymizer) -> None:

@@ -1,6 +1,7 @@
 """A stream that is late is not searched in every frame, and nothing is lost by it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from streamer.faces.detect import FaceDetector, Scanned
 from streamer.faces.looks import Scan
 from streamer.pipeline import stream as streams
 from streamer.pipeline.anonymizer import Anonymizer
-from streamer.pipeline.stream import FaceAnonymizer
+from streamer.pipeline.stream import DAMAGED, FaceAnonymizer
 from streamer.types import Face, Frame, Image, Policy
 
 RATE = 30
@@ -151,6 +152,14 @@ def test_a_frame_that_failed_is_made_up_for_in_the_next(portrait: Image, monkeyp
     seen = list(stream.ahead(numbered([portrait] * 9)))
     assert detector.asked == [0, 6, 7, 8]
     assert [bool(tracked.failed) for tracked in seen] == [False] * 6 + [True] + [False] * 2
+
+
+def test_the_last_frame_before_what_is_damaged_is_searched_whole(portrait: Image):
+    stream, detector = stream_of(covering())
+    frames = [replace(frame, is_damaged=frame.index > 2) for frame in numbered([portrait] * 5)]
+    seen = list(stream.ahead(frames))
+    assert detector.asked == [0, 2]
+    assert [tracked.failed for tracked in seen] == [""] * 3 + [DAMAGED] * 2
 
 
 def test_a_busy_stream_is_scanned_a_frame_ahead_with_the_same_result(portrait: Image, monkeypatch: pytest.MonkeyPatch):

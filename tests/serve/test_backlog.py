@@ -9,6 +9,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from aiortc import codecs
 from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from av.video.frame import VideoFrame
@@ -58,6 +59,25 @@ def test_a_frame_that_needs_no_other_is_known_as_the_encoder_says(codec: str, en
     told = [begins_anew(RTCRtpCodecParameters(f"video/{codec}", 90_000), bytes(packet)) for packet in packets]
     assert told == [packet.is_keyframe for packet in packets]
     assert set(told) == {True, False}
+
+
+def test_frames_of_which_a_part_was_lost_are_left_out_up_to_the_next_key_frame():
+    """Their decoder puts there what it has: half of a face, where the rest is of another frame."""
+    encoder = av.CodecContext.create("libx264", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.framerate = 320, 240, "yuv420p", 10
+    encoder.options = {"g": "6", "bf": "0", "tune": "zerolatency", "x264-params": "slices=4:scenecut=0"}
+    pictures = np.random.default_rng(0).integers(0, 255, (12, 240, 320, 3), np.uint8)
+    decoder = codecs.get_decoder(RTCRtpCodecParameters("video/H264", 90_000))
+    came = []
+    for number, packet in enumerate(p for image in pictures for p in encoder.encode(frame_of(image))):
+        data = bytearray(bytes(packet))
+        if number == 3:
+            data[len(data) // 2 : len(data) // 2 + 400] = b"U" * 400
+            with pytest.raises(av.InvalidDataError):
+                decoder.decode(JitterFrame(bytes(data), number))
+        else:
+            came += [number for _ in decoder.decode(JitterFrame(bytes(data), number))]
+    assert came == [0, 1, 2, 6, 7, 8, 9, 10, 11]
 
 
 def frame_of(image: np.ndarray) -> VideoFrame:

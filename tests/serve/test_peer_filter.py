@@ -5,16 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 
 from streamer.serve.peer_filter import TICKS, Received
 from streamer.types import Frame
-from tests.clips import damaged_clip
 
 PAUSE = 0.15  # seconds from one arrival to the next
 RATE = 90_000  # ticks of RTP a second
@@ -49,18 +46,3 @@ def test_a_clock_that_keeps_time_counts_and_may_begin_anew() -> None:
 def test_the_first_frame_of_a_new_sender_is_said_to_be_that() -> None:
     frames = taken([n * RATE // 7 for n in range(6)], new_sender_at=3)
     assert [frame.is_first for frame in frames] == [n == 3 for n in range(6)]
-
-
-def test_a_frame_of_which_a_part_was_lost_is_dropped_with_those_that_follow_from_it(tmp_path: Path) -> None:
-    """Its decoder puts there what it has: half of a face, where the rest is of another frame."""
-    path = damaged_clip(tmp_path / "clip.mkv", at=3, key_frames=6, frames=12)
-    received = Received()
-    incoming, came = iter(received), []
-    with av.open(str(path)) as container:
-        for number, frame in enumerate(container.decode(video=0)):
-            received.put(frame, 100 + number * PAUSE, 0.0)
-            if number not in (3, 4, 5):
-                came.append(next(incoming))
-    received.close()
-    assert len(came) == 9
-    assert next(incoming, None) is None

@@ -16,7 +16,7 @@ import pytest
 
 from streamer.errors import SourceError
 from streamer.sources.file_source import open_source
-from tests.clips import RED, damaged_clip, encode_clip, picture, seconds_of, start_of
+from tests.clips import RED, encode_clip, picture, seconds_of, start_of
 from tests.end_to_end.patience import PATIENCE_SECONDS
 from tests.sources.reading import JPEG_EXIF, read, red_corner
 
@@ -270,17 +270,6 @@ def test_bytes_damaged_in_the_middle_cost_no_frame_of_h264(clip: Clip) -> None:
     path.write_bytes(data)
     frames = read(path)
     assert [frame.pts for frame in frames] == list(range(0, 3000, 100))
-
-
-def test_frames_of_which_a_part_was_lost_are_damaged_up_to_the_next_key_frame(tmp_path: Path) -> None:
-    """What the decoder puts there is of other frames: half a face may be left where none is found."""
-    path = damaged_clip(tmp_path / "clip.mkv", at=13, key_frames=10, frames=30)
-    with open_source(path) as source:
-        assert [frame.index for frame in source if frame.is_damaged] == list(range(13, 20))
-        assert source.damaged_frames == 7
-    with open_source(path) as source:
-        source.skip_to(1.5)  # what is skipped was damaged
-        assert [frame.seconds for frame in source if frame.is_damaged] == [1.5, 1.6, 1.7, 1.8, 1.9]
 
 
 def test_frames_without_their_keyframe_still_count(clip: Clip) -> None:
