@@ -191,8 +191,8 @@ class FaceAnonymizer:
         with ThreadPoolExecutor(1) as helper:
             try:
                 for frame in frames:
-                    asked, is_busy = self.settings, self._rounds_in_a_row >= BUSY_ROUNDS
-                    is_busy = is_busy and not frame.is_damaged
+                    asked = self.settings
+                    is_busy = self._rounds_in_a_row >= BUSY_ROUNDS and not frame.is_damaged
                     scanned = helper.submit(self.detector.scan, stretched(frame.image)) if is_busy else None
                     if before is not None:
                         yield before

@@ -31,9 +31,7 @@ MAX_RATE = 240  # frames per second; more is the frequency of the clock, as of r
 BLANK_GREY = 24
 STRETCHED, MOST_STRETCHED = Fraction(3, 2), 16  # pixels so oblong hide faces from detectors; more is a mistake
 MOST_WAITING = 17  # frames: more B frames in a row no encoder makes
-MOST_DAMAGED = (
-    300  # frames after a damaged one without a key frame: streams without those refresh in another way by then
-)
+MOST_DAMAGED = 300  # frames without a key frame after a damaged one: streams that have none have refreshed by then
 NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
