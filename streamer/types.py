@@ -46,6 +46,8 @@ class Frame:
         is_letterboxed: Whether it came in another shape than the first, so that what it shows lies elsewhere.
         is_first: Whether somebody else sends from here on, in a picture of another shape.
         is_damaged: Whether a part of it was lost, and guessed: no face can be found in it for sure.
+        is_own: Whether nobody will write to the memory of `image`. Otherwise it is copied: cameras fill the same again
+            while a frame is still held back, and faces would be covered where they were.
     """
 
     image: Image = field(repr=False)
@@ -56,9 +58,11 @@ class Frame:
     is_letterboxed: bool = False
     is_first: bool = False
     is_damaged: bool = False
+    is_own: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "image", read_only(self.image))
+        object.__setattr__(self, "image", read_only(self.image if self.is_own else self.image.copy()))
+        object.__setattr__(self, "is_own", True)
 
     @property
     def seconds(self) -> float:

@@ -1,5 +1,6 @@
 """Values that hold arrays: not to be changed, nor shown in a log, nor compared pixel by pixel by accident."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -25,10 +26,13 @@ def test_no_array_of_a_value_can_be_written_to(value: object):
     assert names
 
 
-def test_whose_array_it_was_may_still_write_to_it():
+def test_whose_array_it_was_may_fill_it_again_and_the_frame_stays_what_it_was():
     mine = IMAGE.copy()
-    Frame(mine, 0, 0, Fraction(1))
+    frame, shared = Frame(mine, 0, 0, Fraction(1)), Frame(mine, 0, 0, Fraction(1), is_own=True)
     mine[:] = 0
+    assert (frame.image == 171).all()
+    assert not shared.image.any()
+    assert replace(frame, index=1).image.base is frame.image.base
 
 
 @pytest.mark.parametrize("value", values(), ids=lambda value: type(value).__name__)

@@ -101,7 +101,7 @@ def _of_grey(array: Image) -> Given:
 
 def _of_colour(array: Image, order: Order) -> Given:
     rgb = np.ascontiguousarray(array[..., :3] if order == "rgb" else array[..., 2::-1])
-    alpha = np.ascontiguousarray(array[..., 3]) if array.shape[2] == 4 else None
+    alpha = array[..., 3].copy() if array.shape[2] == 4 else None
 
     def back(safe: Image, safe_alpha: Image | None) -> Image:
         colour = safe if order == "rgb" else safe[..., ::-1]

@@ -43,7 +43,7 @@ def key_frames(path: Path, *, start: Fraction, end: Fraction | None) -> Iterator
             for index, decoded in enumerate(_decoded(container, stream, start, end)):
                 assert decoded.pts is not None
                 assert stream.time_base is not None
-                yield Frame(converter.rgb(decoded), index, decoded.pts, stream.time_base)
+                yield Frame(converter.rgb(decoded), index, decoded.pts, stream.time_base, is_own=True)
     except (av.FFmpegError, SourceError) as error:  # what is wrong is said when the part is done
         log.debug("%s: no more key frames are read: %s", path, type(error).__name__)
 

@@ -27,6 +27,8 @@ MAX_BYTES = 64 << 20  # of a frame: larger ones may not be held back for as long
 LEISURE_BYTES = 16 << 20  # of a frame: larger ones may not be held back for `LEISURE_SECONDS` at 60 a second
 CELL = 8  # pixels: the side of a square that moves or not
 SUDDEN = 25.0  # grey levels, of the mean of 3x3 cells, from one frame to the next: somebody is there who was not
+UNLIKE = 15.0  # grey levels, of the mean of 3x3 cells: how much a place differs from what it showed, pixel by pixel
+SPARSE = 4  # pixels between two that are compared so
 UNSTEADY = 0.1  # sizes of a known face, off a steady turn of the camera: then it is not on its way between two looks
 MOTION = 8.0  # grey levels, of the mean of a cell: noise stays below
 SWEPT = 0.2  # share of the cells: when more move at once, it is the camera that does, which tells nothing
@@ -65,6 +67,7 @@ class Rounds:
         self._seconds, self._step = -math.inf, 0.0
         self._reference: Floats | None = None  # the cells of the last round
         self._before: Floats | None = None  # the cells of the frame before
+        self._shown: Image | None = None  # some of its pixels
         self._turn = STILL  # by how many pixels the camera turned, from one frame to the next, at the last round
         self._astray = STILL  # by how many it turned otherwise since then
 
@@ -82,7 +85,7 @@ class Rounds:
         was_open = self.is_open
         self._step, self._seconds = seconds - self._seconds, seconds
         is_cut, taken = self._cuts(image), looks(width, height)
-        goes_on = 0 <= self._step <= LONGEST_STEP and not is_cut and taken == self._looks
+        goes_on = 0 < self._step <= LONGEST_STEP and not is_cut and taken == self._looks
         self._looks = taken
         if not goes_on or image.nbytes > MAX_BYTES:
             self.last, self._reference, self._before = -math.inf, None, None
@@ -99,6 +102,7 @@ class Rounds:
         """
         cells, pause = _cells(image) if self._delay else None, self._pause(image)
         before, self._before = self._before, cells
+        shown, self._shown = self._shown, _some_pixels(image) if self._delay else None
         if cells is None or before is None or self._reference is None:
             self._begin(seconds, cells, STILL)
             return None
@@ -108,7 +112,8 @@ class Rounds:
             self._begin(seconds, cells, turn)
             return None
         sudden = _sudden(cells, before, turn)
-        sudden = _without_bodies(sudden.copy(), known) | _without_edges(_without_faces(sudden, known))
+        others = sudden | _unlike(self._shown, shown, cells.shape) if not turn.any() else sudden
+        sudden = _without_bodies(sudden.copy(), known) | _without_edges(_without_faces(others, known))
         some = self._in_doubt(cells, self._reference, sudden, seconds, known=known, doubted=doubted)
         shakes = any(np.linalg.norm(self._astray) > UNSTEADY * face.size for face in known)
         if len(some) == len(self._looks) or shakes:
@@ -149,6 +154,20 @@ def _cells(image: Image) -> Floats:
     sparse = np.ascontiguousarray(image[::2, ::2, 1])
     size = max(1, image.shape[1] // CELL), max(1, image.shape[0] // CELL)
     return np.asarray(cv2.resize(sparse, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _some_pixels(image: Image) -> Image:
+    return np.ascontiguousarray(image[::SPARSE, ::SPARSE])
+
+
+def _unlike(shown: Image, before: Image, shape: tuple[int, ...]) -> Mask:
+    """Return which cells, of `shape`, show something else than before in whichever colour, be it as bright as that.
+
+    Args:
+        shown, before: `_some_pixels` of two frames of a camera that is still.
+    """
+    change = cv2.resize(cv2.absdiff(shown, before), shape[::-1], interpolation=cv2.INTER_AREA).max(axis=2)
+    return np.asarray(cv2.blur(change.astype(np.float32) - np.median(change), (3, 3)) > UNLIKE)
 
 
 def _moving(cells: Floats, before: Floats, known: Sequence[Face], *, hurries: bool) -> Mask:

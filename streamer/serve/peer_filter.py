@@ -107,7 +107,7 @@ class Received(KeepsNewest):
                 self._ticks.last = None
                 self._clock.restart()
             pts = self._clock.tick(self._ticks(arrived.frame.pts), arrived.arrival.at)
-            yield Frame(image, arrived.arrival.index, pts, TIME_BASE, is_first=is_first)
+            yield Frame(image, arrived.arrival.index, pts, TIME_BASE, is_first=is_first, is_own=True)
 
     def arrival(self, index: int) -> ArrivalTimes:
         """Return when the frame came that had this index; asked in order."""

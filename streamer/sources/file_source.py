@@ -385,7 +385,9 @@ class VideoSource:
                 level = logging.DEBUG
                 image = letterbox(image, info.width, info.height)
             self.damaged_frames += is_damaged
-            yield Frame(image, index, pts, info.time_base, is_letterboxed=is_letterboxed, is_damaged=is_damaged)
+            yield Frame(
+                image, index, pts, info.time_base, is_letterboxed=is_letterboxed, is_damaged=is_damaged, is_own=True
+            )
 
 
 def _open_container(path: Path | Recording) -> InputContainer:

@@ -384,7 +384,7 @@ class LiveSource:
         if image.shape[:2] != (height, width):
             image = letterbox(image, width, height)
         pts = self._clock.tick(arrival.seconds, arrival.arrived)
-        return Frame(image, self._index, pts, TIME_BASE, is_letterboxed=is_letterboxed)
+        return Frame(image, self._index, pts, TIME_BASE, is_letterboxed=is_letterboxed, is_own=True)
 
 
 def _measured_rate(connection: Connection, first: Arrival) -> Fraction | None:

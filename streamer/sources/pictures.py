@@ -67,7 +67,7 @@ class PictureSource:
                 self.corrupt_packets += 1
                 log.warning("picture %d left out: %s", index, error)
                 continue
-            yield Frame(image, index, index, PICTURE_SECONDS)
+            yield Frame(image, index, index, PICTURE_SECONDS, is_own=True)
 
 
 def _name(picture: Path, opened: Path) -> str:

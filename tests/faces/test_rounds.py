@@ -107,6 +107,23 @@ def test_so_it_is_beside_a_known_face_and_before_its_body():
     assert list(taken([*still, blink], delay=0.5, known=[face(160, 80, 40)])) == [None, [], [], []]
 
 
+def test_also_who_is_as_bright_as_what_was_there():
+    still = np.full((240, 320, 3), 120, np.uint8)
+    somebody = still.copy()
+    somebody[100:148, 200:240] = (170, 120, 70)  # skin before grey
+    somebody[100:148, 240:248] = (70, 120, 170)
+    for picture in (somebody, np.ascontiguousarray(somebody[:, ::-1])):
+        assert list(taken([still] * 3 + [picture], known=[face(160, 80, 40)]))[-1] is None
+    assert list(taken([still] * 4, known=[face(160, 80, 40)]))[-1] == []
+
+
+def test_frames_that_all_have_the_same_time_are_all_looked_at():
+    rounds, image = Rounds(0.5), scene(SMALL)
+    for _ in range(5):
+        rounds.leaves(image, 1.0)
+        assert rounds.due(image, 1.0, known=[face(160, 80, 40)], doubted=[]) is None
+
+
 def pan(*steps: int) -> list[Image]:
     """Return what a camera sees that turns by so many pixels from one frame to the next."""
     coarse = np.random.default_rng(3).integers(60, 190, (10, 50, 3), np.uint8)

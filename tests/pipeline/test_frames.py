@@ -51,6 +51,21 @@ def test_every_frame_comes_out_once_and_in_order(coverer: Anonymizer) -> None:
     assert [(frame.index, frame.pts) for frame in safe] == [(index, index) for index in range(30)]
 
 
+def test_a_camera_may_fill_the_same_array_again_while_its_frames_are_held_back(coverer: Anonymizer, hopper: Image):
+    pictures = [np.ascontiguousarray(hopper[:300, x : x + 300]) for x in range(0, 200, 20)]
+
+    def filled() -> Iterator[Frame]:
+        array = np.empty_like(pictures[0])
+        for index, picture in enumerate(pictures):
+            array[:] = picture
+            yield frame_of(array, index)
+
+    own = [safe.image for safe in coverer.frames(map(frame_of, pictures, range(len(pictures))))]
+    shared = [safe.image for safe in coverer.frames(filled())]
+    assert all((a == b).all() for a, b in zip(own, shared, strict=True))
+    assert all((safe != picture).any() for safe, picture in zip(shared, pictures, strict=True))
+
+
 def test_damaged_frames_are_covered_whole_however_many_they_are(coverer: Anonymizer) -> None:
     """No face is found for sure where half of it is of another frame."""
     image = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
