@@ -113,7 +113,7 @@ class Sighting:
 
     Attributes:
         crops: `(N, 3, S, S)` RGB in [-1, 1].
-        meshes: `(N, 468, 3)` in any unit, where they are known.
+        meshes: `(N, 468, 3)` in pixels of the frame, where they are known.
         embeddings: `(N, E)` unit, of the recogniser that we ship, where there is one.
         attributes: Sex, age, skin tone and ancestry, where somebody looked.
         leniency: How little strangers may suit for being less like: 0 as a rule, 1 where all who suit are too like, 2

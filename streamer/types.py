@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from fractions import Fraction
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar
@@ -58,11 +58,10 @@ class Frame:
     is_letterboxed: bool = False
     is_first: bool = False
     is_damaged: bool = False
-    is_own: bool = False
+    is_own: InitVar[bool] = False
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "image", read_only(self.image if self.is_own else self.image.copy()))
-        object.__setattr__(self, "is_own", True)
+    def __post_init__(self, is_own: bool) -> None:
+        object.__setattr__(self, "image", read_only(self.image if is_own else self.image.copy()))
 
     @property
     def seconds(self) -> float:

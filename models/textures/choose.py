@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,6 +24,11 @@ SHAPE = 0.5  # weight of the cosine of features: embeddings are of strangers as 
 YEARS = (3.0, 0.1)  # off in age that nobody sees: at birth, and what each year of age adds
 AGE = 2.0  # weight of years that are seen; older or younger: drawn, strangers look some years younger than they are
 OTHER_ANCESTRY = 0.35  # share by which probabilities of ancestries differ that nobody sees
+LINES = (0.0012, 0.0015, 0.0015)  # logarithm, by which lines of forehead, eyes and cheeks differ visibly
+MORE_LINES, FEWER_LINES, MOST_LINES = 20.0, 1.5, 3.0  # weights of more lines than the person has, and of fewer; at most
+LINED = 0.5, 0.005  # of the person's lines that a stranger is to have: some are noise, hair, glasses; at most
+OLDER = (40.0, 60.0)  # years, from which on fewer lines are seen more, and more of them less: soft pictures show none
+LINES_SEEN = (100.0, 200.0)  # pixels across, as of pores
 DEGREES = 11.0  # off in skin tone that nobody sees
 SURE_MAN = (0.7, 2.5)  # likewise, whether a beard is
 BEARD = (0.08, 0.1)  # how much darker jaw and upper lip are than cheeks, logarithm, that nobody takes for a beard; more
@@ -43,7 +50,8 @@ def choose(model: Textures, sighting: Sighting, seeds: Tensor) -> Tensor:
         seeds: `(N,)` non-negative int64, one per person and key; of one person any number, for as many strangers.
     """
     unsuited = misfit(model, sighting) + _unfitting(model, sighting) + _browed(model, sighting)  # (N, B)
-    cost = LIKENESS_OF_MISFIT[sighting.leniency] * unsuited + LIKENESS_OF_MISFIT[0] * conflict(model, sighting)
+    visible = conflict(model, sighting) + _lined(model, sighting)
+    cost = LIKENESS_OF_MISFIT[sighting.leniency] * unsuited + LIKENESS_OF_MISFIT[0] * visible
     candidates = [_candidates(*row) for row in zip(cost, _likeness(model, sighting), strict=True)]
     if len(candidates) == 1:
         candidates *= len(seeds)
@@ -117,10 +125,34 @@ def _browed(model: Textures, sighting: Sighting) -> Tensor:
 
     Nothing is known of a person on whom none are seen.
     """
-    crops = ((sighting.crops.float() + 1) * 127.5).permute(0, 2, 3, 1).cpu().numpy()
-    own = torch.tensor([brow_darkness(crop, model.small_regions) for crop in crops]).to(model.brows)
+    own = torch.tensor([brow_darkness(crop, model.small_regions) for crop in _pictures(sighting)]).to(model.brows)
     darker = (own[:, None] - model.brows - BROWS[0]) / BROWS[1]
     return BROWS_WEIGHT * darker.clamp(0, 1) * (own < NO_BROWS)[:, None]
+
+
+def _lined(model: Textures, sighting: Sighting) -> Tensor:
+    """Return how much more lined each stranger's skin is than each person's, or less where that is old: `(N, B)`.
+
+    `misfit` asks for people of like age, but a network that sees few pixels takes smooth women of 27 for 40.
+    """
+    none = model.female.new_zeros(len(sighting.crops), len(model.female))
+    if sighting.attributes is None or sighting.meshes is None:
+        return none
+    spans = sighting.meshes[..., :2].amax(dim=1) - sighting.meshes[..., :2].amin(dim=1)
+    seen, old = _step(spans.amax(dim=1), LINES_SEEN)[:, None], _step(sighting.attributes.age, OLDER)[:, None]
+    if not seen.any():
+        return none
+    own = torch.from_numpy(np.stack([model.line_reader(crop) for crop in _pictures(sighting)])).to(model.lines)[:, None]
+    unit = own.new_tensor(LINES)
+    share, most = LINED
+    more = ((model.lines - own) / unit).clamp(0, MOST_LINES).mean(dim=2)
+    fewer = (((share * own).clamp(max=most) - model.lines) / unit).clamp(0, MOST_LINES).mean(dim=2)
+    return seen * (MORE_LINES * (1 - old) * more + FEWER_LINES * old * fewer)
+
+
+def _pictures(sighting: Sighting) -> npt.NDArray[np.float32]:
+    """Return the crops as `(N, S, S, 3)` RGB, 0 to 255."""
+    return np.asarray(((sighting.crops.float() + 1) * 127.5).permute(0, 2, 3, 1).cpu().numpy())
 
 
 def _step(values: Tensor, ends: tuple[float, float]) -> Tensor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from models.textures.regions import Floats, Regions
+from models.textures.regions import Floats, Regions, grown, make_regions
 
 OFFSET = 6.0  # of 255, added before the logarithm: noise in the dark must not weigh most
 SMALL = 80  # pixels: the light is read at this size
@@ -19,6 +19,10 @@ TOLERANCE = 1.6  # deviations of the residual at which a pixel counts for less t
 LEAST_DEVIATION = 0.05  # logarithm; even light leaves less, and must not make freckles outliers
 BANDS = (0.2, 0.1, 0.05)  # of the side: the light is followed down to this scale
 HAIR = 0.25  # of where brows may be, that is surely hair
+LINES_SIDE = 160  # pixels: lines are read at this size
+FINE = (0.006, 0.012)  # of the side: lines are broader than the first, and finer than the second
+DEEPEST_LINE = 0.15  # logarithm: what is darker is hair
+LEAST_SKIN = 30  # pixels of skin, among which lines are looked for at least
 LACK = 0.1  # share of skin nearby, below which the coarser band is kept
 
 
@@ -86,6 +90,38 @@ def brow_darkness(crop: Floats, small: Regions) -> float:
     shrunk = cv2.resize(crop, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
     rest = (logarithm(shrunk) - read_skin(shrunk, small).light).mean(axis=-1)
     return min(0.0, float(np.quantile(rest[small.brows > 0.5], HAIR)))
+
+
+class LineReader:
+    """Reads how lined skin is.
+
+    Args:
+        points: `(468, 2)` of the template, in the unit square.
+    """
+
+    def __init__(self, points: Floats) -> None:
+        regions, self._small = make_regions(points, LINES_SIDE), make_regions(points, SMALL)
+        around = (regions.brows, 0.012), (regions.eyes, 0.03), (regions.lips, 0.03), (regions.nostrils, 0.02)
+        features = np.maximum.reduce([grown(mask, reach) for mask, reach in around])
+        skin = cv2.erode(regions.core, np.ones((9, 9))) * (1 - features)
+        rows = np.arange(LINES_SIDE)[:, None] / LINES_SIDE
+        eyes, lids, mouth = points[[33, 263], 1].mean() - 0.03, points[[33, 263], 1].mean() + 0.13, points[61, 1]
+        parts = regions.forehead > 0.5, (rows > eyes) & (rows < lids), (rows > lids) & (rows < mouth)
+        self._parts = [np.asarray(skin * part, np.float32) for part in parts]
+
+    def __call__(self, crop: Floats) -> Floats:
+        """Return how dark lines are in the mean, on forehead, around eyes and on cheeks: `(3,)`, logarithm over skin.
+
+        Args:
+            crop: `(S, S, 3)` RGB, 0 to 255; lines of faces of less than 100 pixels are not seen.
+        """
+        crop = cv2.resize(crop, (LINES_SIDE, LINES_SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+        skin = read_skin(crop, self._small)
+        grey = (logarithm(crop) - skin.light).mean(axis=2)
+        fine, broad = (cv2.GaussianBlur(grey, (0, 0), scale * LINES_SIDE) for scale in FINE)
+        dark = np.clip(broad - fine, 0.0, DEEPEST_LINE)
+        weights = [part * skin.weight for part in self._parts]
+        return np.array([(dark * weight).sum() / max(weight.sum(), LEAST_SKIN) for weight in weights], np.float32)
 
 
 def _fit(logarithms: Floats, small: Regions) -> tuple[Floats, Floats]:

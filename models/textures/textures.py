@@ -28,7 +28,7 @@ from models.textures.folds import BRIGHTEST, FARTHEST, SIZE
 from models.textures.regions import Floats, Regions, make_regions
 from models.textures.shades import CELLS, shaded
 from models.textures.shape import StrangerShape
-from models.textures.skin import SMALL, logarithm
+from models.textures.skin import SMALL, LineReader, logarithm
 from models.unets.harmonizer import Harmonizer
 
 GROWN = 17.0  # years, from which on men may have beards
@@ -79,6 +79,9 @@ class Textures(TextureModel):
     ancestry: Tensor  # (B, 4) probabilities of `ANCESTRIES`
     beard: Tensor  # (B,) logarithm: how much darker jaw and upper lip are than cheeks
     brows: Tensor  # (B,) logarithm: how much darker brows are than skin, below 0 (`models.textures.skin.brow_darkness`)
+    lines: (
+        Tensor  # (B, 3) logarithm: how dark lines of forehead, eyes and cheeks are (`models.textures.skin.LineReader`)
+    )
     embeddings: Tensor  # (B, E) unit, of each stranger as drawn, less the mean of all
     folds: Tensor  # (e, 160, 160): what a deviation of each expression does to skin, logarithm of brightness
     neutral: Tensor  # (e,): expressions of a face at rest
@@ -104,6 +107,7 @@ class Textures(TextureModel):
             "ancestry": ((config.strangers, len(ANCESTRIES)), torch.float32),
             "beard": ((config.strangers,), torch.float32),
             "brows": ((config.strangers,), torch.float32),
+            "lines": ((config.strangers, 3), torch.float32),
             "embeddings": ((config.strangers, config.embedding), torch.float32),
             "folds": ((config.expressions, SIZE, SIZE), torch.float16),
             "neutral": ((config.expressions,), torch.float32),
@@ -204,6 +208,11 @@ class Textures(TextureModel):
     def small_regions(self) -> Regions:
         """The regions of a texture at `SMALL`, at which skin is read."""
         return make_regions(np.array(self.template.points, np.float32), SMALL)
+
+    @cached_property
+    def line_reader(self) -> LineReader:
+        """Reads how lined the skin of a crop of the template is."""
+        return LineReader(np.array(self.template.points, np.float32))
 
     @cached_property
     def _enlarged_light(self) -> Floats:

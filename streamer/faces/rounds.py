@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -44,6 +45,18 @@ STILL: Floats = np.zeros(2, np.float32)
 Mask = npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What of a frame is compared with the next: its cells, and some of its pixels."""
+
+    cells: Floats
+    pixels: Image
+
+    @classmethod
+    def of(cls, image: Image) -> _Seen:
+        return cls(_cells(image), np.ascontiguousarray(image[::SPARSE, ::SPARSE]))
+
+
 class Rounds:
     """The looks at one stream; for one thread at a time.
 
@@ -55,10 +68,12 @@ class Rounds:
         last: When it was last looked everywhere, in seconds.
         rest: Seconds after a look in which only a round is due, whatever is in doubt: where looks take longer than
             there is time for, frames between them are worth more. Not with so little delay that it hurries.
+        is_startled: Whether the newest frame, which is no round, shows something else than the one before in a place as
+            broad as a face, though perhaps as bright: hands and clothes do, and whoever is there for a moment.
     """
 
     def __init__(self, delay_seconds: float) -> None:
-        self.last, self.rest = -math.inf, 0.0
+        self.last, self.rest, self.is_startled = -math.inf, 0.0, False
         self._stirred = -math.inf  # when it was last looked where something moved, or everywhere
         self._delay = delay_seconds
         self._hurries = delay_seconds < PATIENT_SECONDS
@@ -66,8 +81,7 @@ class Rounds:
         self._looks: list[Scan] = []
         self._seconds, self._step = -math.inf, 0.0
         self._reference: Floats | None = None  # the cells of the last round
-        self._before: Floats | None = None  # the cells of the frame before
-        self._shown: Image | None = None  # some of its pixels
+        self._before: _Seen | None = None  # of the frame before
         self._turn = STILL  # by how many pixels the camera turned, from one frame to the next, at the last round
         self._astray = STILL  # by how many it turned otherwise since then
 
@@ -100,20 +114,19 @@ class Rounds:
             known: Where faces surely are: they and their bodies may move.
             doubted: Where something may be a face, or was lost.
         """
-        cells, pause = _cells(image) if self._delay else None, self._pause(image)
-        before, self._before = self._before, cells
-        shown, self._shown = self._shown, _some_pixels(image) if self._delay else None
-        if cells is None or before is None or self._reference is None:
-            self._begin(seconds, cells, STILL)
+        seen, pause = _Seen.of(image) if self._delay else None, self._pause(image)
+        before, self._before, self.is_startled = self._before, seen, False
+        if seen is None or before is None or self._reference is None:
+            self._begin(seconds, seen.cells if seen else None, STILL)
             return None
-        turn = _turn(cells, before)
+        cells, turn = seen.cells, _turn(seen.cells, before.cells)
         self._astray = self._astray + turn - self._turn
         if seconds - self.last + self._step > pause + 1e-6:
             self._begin(seconds, cells, turn)
             return None
-        sudden = _sudden(cells, before, turn)
-        others = sudden | _unlike(self._shown, shown, cells.shape) if not turn.any() else sudden
-        sudden = _without_bodies(sudden.copy(), known) | _without_edges(_without_faces(others, known))
+        sudden = _sudden(cells, before.cells, turn)
+        self.is_startled = not turn.any() and bool(_without_edges(_without_faces(_unlike(seen, before), known)).any())
+        sudden = _without_bodies(sudden.copy(), known) | _without_edges(_without_faces(sudden, known))
         some = self._in_doubt(cells, self._reference, sudden, seconds, known=known, doubted=doubted)
         shakes = any(np.linalg.norm(self._astray) > UNSTEADY * face.size for face in known)
         if len(some) == len(self._looks) or shakes:
@@ -128,6 +141,7 @@ class Rounds:
         """Return the looks where something came, moves or may be a face, unless it was looked a moment ago."""
         next_frame = seconds + self._step - 1e-6
         if next_frame - self.last <= self.rest and not self._hurries:
+            self.is_startled = False
             return []
         boxes = [_around(face) for face in doubted]
         some = [look for look in self._looks if any(_meet(look.view, box) for box in boxes)]
@@ -156,17 +170,10 @@ def _cells(image: Image) -> Floats:
     return np.asarray(cv2.resize(sparse, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _some_pixels(image: Image) -> Image:
-    return np.ascontiguousarray(image[::SPARSE, ::SPARSE])
-
-
-def _unlike(shown: Image, before: Image, shape: tuple[int, ...]) -> Mask:
-    """Return which cells, of `shape`, show something else than before in whichever colour, be it as bright as that.
-
-    Args:
-        shown, before: `_some_pixels` of two frames of a camera that is still.
-    """
-    change = cv2.resize(cv2.absdiff(shown, before), shape[::-1], interpolation=cv2.INTER_AREA).max(axis=2)
+def _unlike(seen: _Seen, before: _Seen) -> Mask:
+    """Return which cells show something else than before in whichever colour, be it as bright; of a still camera."""
+    apart = cv2.absdiff(seen.pixels, before.pixels)
+    change = cv2.resize(apart, seen.cells.shape[::-1], interpolation=cv2.INTER_AREA).max(axis=2)
     return np.asarray(cv2.blur(change.astype(np.float32) - np.median(change), (3, 3)) > UNLIKE)
 
 

@@ -177,7 +177,7 @@ class SmallFaces:
         height, width = image.shape[:2]
         size, step = (width, height), seconds - self._seconds
         self._seconds = seconds
-        if self._cuts(image) or size != self._size or not 0 <= step <= BREAK_SECONDS:
+        if self._cuts(image) or size != self._size or not 0 < step <= BREAK_SECONDS:
             self._begin(size)
             self._began = seconds
             return 0.0

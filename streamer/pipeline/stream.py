@@ -22,11 +22,11 @@ import numpy as np
 from streamer.errors import AnonymizerError
 from streamer.faces.center_face import CenterFace
 from streamer.faces.contrast import stretched
-from streamer.faces.detect import LEAST_SCORE, FaceDetector, Scanned
+from streamer.faces.detect import LEAST_SCORE, SURE, FaceDetector, Scanned
 from streamer.faces.following import Following
 from streamer.faces.rounds import Rounds
 from streamer.faces.second_look import SecondLook
-from streamer.faces.small_faces import SmallFaces
+from streamer.faces.small_faces import SmallFaces, joined
 from streamer.faces.track import START_SCORE, FaceTracker, alone
 from streamer.pipeline.always import AlwaysCovered
 from streamer.pipeline.assembly import Loaded, keeper_of, traits_of
@@ -81,6 +81,7 @@ class FaceAnonymizer:
         self._rounds, self._following = Rounds(0.0), Following()
         self._failures = 0
         self._rounds_in_a_row = 0
+        self._glanced = -math.inf  # when it was last looked for who came all of a sudden, in seconds
         self._forget(stream)
 
     @property
@@ -234,7 +235,7 @@ class FaceAnonymizer:
         if frame.is_damaged:
             return TrackedFrame(frame, (), starts_scene=False, failed=DAMAGED)
         try:
-            seen = search(replace(frame, image=stretched(frame.image)))
+            seen = search(replace(frame, image=stretched(frame.image), is_own=True))
             return replace(seen, frame=frame, asked=asked)
         except Exception as error:  # whatever it was: a frame that was not searched is not shown
             self._rounds.last = -math.inf
@@ -244,6 +245,11 @@ class FaceAnonymizer:
         image, seconds, since = frame.image, frame.seconds, self._rounds.last
         known, doubted = self.tracker.verified(seconds), self.tracker.doubted(seconds, since=since)
         due = self._rounds.due(image, seconds, known=known, doubted=doubted)
+        scan: Callable[[], Scanned] | None = scanned.result if scanned else None
+        if due is not None and self._rounds.is_startled and abs(seconds - self._glanced) > self._rounds.rest:
+            found = scan() if scan else self.detector.scan(image)
+            scan, self._glanced = lambda: found, seconds
+            due = None if _came(found, [*known, *doubted]) else due
         self._rounds_in_a_row = self._rounds_in_a_row + 1 if due is None else 0
         followed = self.tracker.steady(seconds, since=since)
         if due is not None and self._draws:  # a drawn face needs its mesh in every frame
@@ -252,17 +258,17 @@ class FaceAnonymizer:
                 return self._tracked(frame, self._small.in_frame(image, partial(list, faces), seconds=seconds))
         if due is None or self._draws:
             self._rounds.last, begun = seconds, time.perf_counter()
-            seen = self._look_everywhere(frame, scanned)
+            seen = self._look_everywhere(frame, scan)
             if self._frame_seconds is not None:  # live: at most half of the time goes into looking
                 self._rounds.rest = 2 * (time.perf_counter() - begun)
             self._following.begin(seen.tracks)
             return seen
-        search = partial(self.detector, image, due) if due else list[Face]
+        search = partial(self.detector, image, due, scan and scan()) if due else list[Face]
         return self._tracked(frame, self._small.in_frame(image, search, followed=followed, seconds=seconds))
 
-    def _look_everywhere(self, frame: Frame, scanned: Future[Scanned] | None = None) -> TrackedFrame:
+    def _look_everywhere(self, frame: Frame, scanned: Callable[[], Scanned] | None = None) -> TrackedFrame:
         def search() -> list[Face]:
-            return self.detector(frame.image, scanned=scanned.result()) if scanned else self.detector(frame.image)
+            return self.detector(frame.image, scanned=scanned()) if scanned else self.detector(frame.image)
 
         return self._tracked(frame, self._small.in_frame(frame.image, search, seconds=frame.seconds))
 
@@ -366,3 +372,9 @@ def _reports(tracks: Iterable[Track], choices: dict[int, Choice], cover: Cover) 
     """Return what is seen in the place of each track: of a face that is drawn under its cover, that."""
     shown = {n: cover if one.tier == "generated" and one.reason else one.tier for n, one in choices.items()}
     return tuple(FaceReport(t.id, shown[t.id], choices[t.id].reason, t.face.box) for t in tracks)
+
+
+def _came(scanned: Scanned, there: Sequence[Face]) -> bool:
+    """Return whether somebody is surely seen who is none of `there`; what is in doubt can wait for the next round."""
+    _, new = joined(there, [one for some in scanned.values() for one in some])
+    return any(one.score >= SURE for one in new)

@@ -66,7 +66,7 @@ class Excerpts(Wrapper["VideoSource"]):
             is_context = not span.start <= frame.seconds < end
             index = self._next - is_context
             self._next += not is_context
-            yield replace(frame, pts=frame.pts + shift, index=index, is_context=is_context)
+            yield replace(frame, pts=frame.pts + shift, index=index, is_context=is_context, is_own=True)
 
 
 def spread(seconds: float, *, within: Span) -> tuple[Span, ...]:

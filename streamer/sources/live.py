@@ -310,7 +310,7 @@ class LiveSource:
                 yield frame
             elif not self._closed.is_set():
                 self._index += 1
-                yield Frame(self._blank_image, self._index, self._clock.now(), TIME_BASE)
+                yield Frame(self._blank_image, self._index, self._clock.now(), TIME_BASE, is_own=True)
 
     def _described(self, connection: Connection) -> VideoInfo:
         """Return what the first pictures say: size, colours, and how many come in a second."""

@@ -118,6 +118,9 @@ def train_textures(
     _give_shapes(model, recipes, mended, donors, base=base)
     _give_folds(model, donors, skins)
     yield from _look_at(model, Sitters(model, donors, points), recognizer, attributes)
+    for number in range(len(model.lines)):
+        model.lines[number] = torch.from_numpy(model.line_reader(model.texture(number).astype(np.float32)))
+        yield Progress("read the lines of", number + 1, len(model.lines))
     _centre(model.embeddings)
     model.light.copy_(_common_light(model, points))
     out.parent.mkdir(parents=True, exist_ok=True)

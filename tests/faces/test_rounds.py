@@ -112,9 +112,12 @@ def test_also_who_is_as_bright_as_what_was_there():
     somebody = still.copy()
     somebody[100:148, 200:240] = (170, 120, 70)  # skin before grey
     somebody[100:148, 240:248] = (70, 120, 170)
-    for picture in (somebody, np.ascontiguousarray(somebody[:, ::-1])):
-        assert list(taken([still] * 3 + [picture], known=[face(160, 80, 40)]))[-1] is None
-    assert list(taken([still] * 4, known=[face(160, 80, 40)]))[-1] == []
+    rounds, startled = Rounds(0.5), []
+    for n, picture in enumerate([still, still, somebody, somebody, np.ascontiguousarray(somebody[:, ::-1])]):
+        rounds.leaves(picture, n / RATE)
+        rounds.due(picture, n / RATE, known=[face(160, 80, 40)], doubted=[])
+        startled.append(rounds.is_startled)
+    assert startled == [False, False, True, False, True]
 
 
 def test_frames_that_all_have_the_same_time_are_all_looked_at():

@@ -159,6 +159,14 @@ def test_a_place_is_looked_at_again_after_the_detector_failed():
     assert len(network.looks) == 2
 
 
+def test_every_place_is_looked_at_in_frames_that_all_have_the_same_time():
+    network = Recording([])
+    small, image = SmallFaces(Search(), network), np.zeros((480, 640, 3), np.uint8)  # type: ignore[arg-type]
+    for _ in range(5):
+        small.in_frame(image, list, seconds=1.0)
+    assert len(network.looks) == 5
+
+
 def fails() -> list[Face]:
     raise AnonymizerError("MediaPipe did not run")
 

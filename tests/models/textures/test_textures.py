@@ -236,3 +236,22 @@ def test_the_brows_of_fair_people_do_not_become_dark(model: Textures) -> None:
     ]
     assert model.brows[chosen[0]].min() > model.brows.max() - 0.6
     assert model.brows[chosen[0]].mean() > model.brows[chosen[1]].mean()
+
+
+def test_whose_skin_is_smooth_becomes_nobody_with_lines_where_these_are_seen(model: Textures) -> None:
+    """Whatever age the network says: of a woman of 40, whose own skin is all that differs."""
+    smooth = model.texture(int((model.lines.mean(dim=1) + (model.female < 0.5)).argmin())).astype(np.float32)
+    rows = np.arange(len(smooth))[:, None, None]
+    lined = smooth * (1 - 0.15 * (rows % 10 < 2))
+    assert (model.line_reader(lined) > model.line_reader(smooth) + 0.002).all()
+    crops = [torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 127.5 - 1 for crop in (smooth, lined)]
+    points = torch.tensor(model.template.points)[None]
+    lines = []
+    for side in (400.0, 60.0):
+        meshes = torch.cat([side * points, torch.zeros(1, 468, 1)], dim=2)
+        person = replace(seen(model, WOMAN, 40.0, 40.0), meshes=meshes)
+        chosen = [model.pseudonyms(replace(person, crops=crop), torch.arange(24)) for crop in crops]
+        lines.append([float(model.lines[some].mean()) for some in chosen])
+    (near_smooth, near_lined), (far_smooth, far_lined) = lines
+    assert near_smooth < 0.8 * near_lined
+    assert abs(far_smooth - far_lined) < 0.1 * far_lined
