@@ -15,6 +15,7 @@ from models.pretrained.imported import load_recognizer
 from streamer.consent.cohort import SHIPPED_COHORT, Cohort, load_cohort
 from streamer.consent.entries import ConsentList
 from streamer.consent.judge import ConsentJudge
+from streamer.consent.others import Network, has_another
 from streamer.consent.quality import FaceReader, recognizer_id
 from streamer.types import Image, Track
 
@@ -53,10 +54,16 @@ class ConsentContext:
 
 
 class ConsentFilter:
-    """The decisions of one stream."""
+    """The decisions of one stream.
 
-    def __init__(self, keeping: ConsentContext) -> None:
+    Args:
+        keeping: Whose consent holds.
+        network: Looks for others at the place of whoever is to stay visible, in each frame.
+    """
+
+    def __init__(self, keeping: ConsentContext, network: Network) -> None:
         self._judge, self._reader = ConsentJudge(keeping.consents, keeping.crowd), keeping.reader
+        self._network = network
         self._looked: dict[int, float] = {}
         self._shown: set[int] = set()  # who was visible in the last frame
 
@@ -75,7 +82,9 @@ class ConsentFilter:
             is_due = not 0 <= seconds - self._looked.get(track.id, float("-inf")) < LOOK_SECONDS
             if is_due or track.id in self._shown:
                 self._looked[track.id] = seconds
-                self._judge.observe(track.id, self._reader(image, track.face), seconds=seconds)
+                alone = self._judge.observe(track.id, self._reader(image, track.face), seconds=seconds)
+                if alone.name and has_another(image, track.face, self._network):
+                    self._judge.doubt(track.id, seconds=seconds)
         decisions = self._judge.decide(seen, seconds=seconds)
         self._shown = {track.id for track in seen if decisions[track.id].name}
         return set(self._shown)

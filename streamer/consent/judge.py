@@ -2,7 +2,8 @@
 
 What it takes to be visible: `NEEDED` good sightings in a row over at least `NEEDED_SECONDS`, each of them like one
 enrolled person: over the threshold, clear of every stranger of the crowd, clear of every other enrolled person. One
-sighting that says otherwise covers at once, and all begins anew; so does a track that coasted.
+sighting that says otherwise covers at once, and all begins anew; so does a track that coasted. In a frame in which a
+track is not looked at it is covered.
 
 Measured with the shipped `identity`, a threshold of .65 and a crowd of 3,619 synthetic faces, a photo a decision,
 before what strangers share was taken out of its embeddings (`models.training.fits.shared`). Sightings of a track are
@@ -43,9 +44,10 @@ log = logging.getLogger(__name__)
 
 NEEDED = 5  # sightings
 NEEDED_SECONDS = 0.5  # longer than most slips of a tracker, and than the blink or blur that makes a face another's
-FRESH_SECONDS = 0.2  # how long a sighting counts; six frames at 30 a second
+FRESH_SECONDS = 0.2  # between two sightings in a row; six frames at 30 a second
 
 UNKNOWN, AMBIGUOUS, WAITING, STALE = "unknown", "ambiguous", "not sure yet", "not looked at"
+OTHER = "another face lies on it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +120,16 @@ class ConsentJudge:
             self._evidence[track_id] = _Evidence(name, before.count + 1, before.since, seconds, "")
         return self._of(track_id, seconds)
 
+    def doubt(self, track_id: int, *, seconds: float) -> None:
+        """Cover a track in this frame, since another face lies on it, and begin anew."""
+        self._evidence[track_id] = _Evidence(None, 0, seconds, seconds, OTHER)
+
     def decide(self, tracks: Sequence[Track], *, seconds: float) -> dict[int, Decision]:
         """Return what is done to each track of a frame, by id; a change is logged.
 
         Tracks that are gone or not seen in this frame are forgotten, and must be looked at anew. Nobody is in two
-        places: two tracks that are both taken for one person are both covered.
+        places: two tracks that are both taken for one person are both covered, and what was known of them no longer
+        counts: who of them goes may be the one who agreed, with somebody else in the place of the other.
         """
         seen = {track.id for track in tracks if track.missed_seconds == 0}
         self._evidence = {track: evidence for track, evidence in self._evidence.items() if track in seen}
@@ -131,6 +138,7 @@ class ConsentJudge:
         for track, decision in decisions.items():
             if decision.name and claims[decision.name] > 1:
                 decisions[track] = Decision(None, AMBIGUOUS)
+                self._evidence[track] = replace(self._evidence[track], count=1, since=self._evidence[track].seen)
         self._say(decisions)
         return decisions
 
@@ -138,7 +146,7 @@ class ConsentJudge:
         evidence = self._evidence.get(track_id)
         if evidence is not None and evidence.reason:
             return Decision(None, evidence.reason)
-        if evidence is None or evidence.name is None or not 0 <= seconds - evidence.seen <= FRESH_SECONDS:
+        if evidence is None or evidence.name is None or evidence.seen != seconds:
             return Decision(None, STALE)
         if evidence.count < NEEDED or evidence.seen - evidence.since < NEEDED_SECONDS:
             return Decision(None, WAITING)

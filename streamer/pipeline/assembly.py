@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from models.face_model import FaceModel
     from models.texture_model import TextureModel
     from streamer.consent.filter import ConsentContext, ConsentFilter
+    from streamer.faces.center_face import CenterFace
     from streamer.render.drawer import Drawer
     from streamer.render.guard import Guard
     from streamer.render.traits import TraitReader
@@ -82,13 +83,13 @@ def drawer_of(loaded: Loaded, known: Sequence[KnownPerson] = (), *, is_live: boo
     return drawer(model, device, pseudonyms=pseudonyms)
 
 
-def keeper_of(keeping: ConsentContext | None) -> ConsentFilter | None:
-    """Return what knows who agreed to be seen, where somebody did."""
+def keeper_of(keeping: ConsentContext | None, network: CenterFace) -> ConsentFilter | None:
+    """Return what knows who agreed to be seen, where somebody did, and looks by `network` for others before them."""
     if keeping is None:
         return None
     from streamer.consent.filter import ConsentFilter
 
-    return ConsentFilter(keeping)
+    return ConsentFilter(keeping, network)
 
 
 def guard_of(loaded: Loaded) -> Guard | None:

@@ -77,7 +77,7 @@ class FaceAnonymizer:
         self.detector, self._network = FaceDetector(loaded.turns.detectors), CenterFace(loaded.turns.small_faces)
         self._small, self._look_again = SmallFaces(loaded.search, self._network), SecondLook(self._network)
         self.tracker = FaceTracker(self._start_score)
-        self._keeper = keeper_of(loaded.keeping)
+        self._keeper = keeper_of(loaded.keeping, self._network)
         self._rounds, self._following = Rounds(0.0), Following()
         self._failures = 0
         self._rounds_in_a_row = 0

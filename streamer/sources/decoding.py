@@ -32,6 +32,7 @@ BLANK_GREY = 24
 STRETCHED, MOST_STRETCHED = Fraction(3, 2), 16  # pixels so oblong hide faces from detectors; more is a mistake
 MOST_WAITING = 17  # frames: more B frames in a row no encoder makes
 MOST_DAMAGED = 300  # frames without a key frame after a damaged one: streams that have none have refreshed by then
+FOLLOWING = (PictureType.P, PictureType.B)  # frames that follow from others; decoders that tell no type say none
 NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
@@ -52,11 +53,12 @@ class Damage:
 
     What was lost a decoder guesses, from what is beside it and was before it: half of a face, say, where the rest is
     of another frame. Such a frame says so, if it is of H.264 or MPEG and decoded by no threads by slice; those that
-    follow from it, up to the next key frame, do not.
+    follow from it, up to the next key frame, do not. Nor does video that begins between two key frames, of MPEG-4 or
+    H.263 say: its first frames are drawn on grey, where they change it.
     """
 
     def __init__(self) -> None:
-        self._left = 0  # frames that may follow from what is damaged
+        self._left, self._begins = 0, True  # frames that may follow from what is damaged; whether none came so far
         self._since: int | None = None  # when a packet was lost: an older key frame may be shown later
 
     def lost(self, packet: Packet[Any] | None = None) -> None:
@@ -79,6 +81,10 @@ class Damage:
     def _told(self, frames: Sequence[VideoFrame]) -> Iterator[tuple[VideoFrame, bool]]:
         """Yield frames that may follow from the last of them; that is the only one that may be a key frame."""
         is_torn = any(frame.is_corrupt for frame in frames)
+        if frames and self._begins:
+            self._begins = False
+            if frames[-1].pict_type in FOLLOWING and not frames[-1].key_frame:
+                self._left = MOST_DAMAGED
         is_damaged = is_torn or self._left > 0
         for frame in frames[:-1]:
             yield frame, is_damaged

@@ -202,7 +202,7 @@ class VideoSource:
             if not self._closed:
                 self._reopen()
                 self._stream.thread_type = "AUTO" if self._has_threads else "NONE"
-        self._sent = self._decoded = 0
+        self._sent, self._decoded, self._damage = 0, 0, Damage()
         self._frames = self._convert(self._whole())
 
     def _seek(self, seconds: float) -> bool:
@@ -216,7 +216,7 @@ class VideoSource:
                 self._container.seek(int((seconds + self.start) * av.time_base))
         except av.FFmpegError:
             return False
-        self._begins_within, self._sent, self._decoded = True, 0, 0
+        self._begins_within, self._sent, self._decoded, self._damage = True, 0, 0, Damage()
         whole = self._whole()
         first = next(whole, None)
         if first is None or first.time is None or first.time - self.start > seconds:

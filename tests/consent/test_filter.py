@@ -3,6 +3,7 @@
 import itertools
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -201,9 +202,28 @@ def test_a_track_that_goes_over_to_somebody_else_is_covered_at_once():
     crowd = Cohort(0.6, np.zeros((1, 2), np.float32))
     people = ConsentList((Person("Ann", date.max, ann),), {})
     for jump, place in itertools.product(range(25, 31), (250, 300)):  # whenever the last look was, in her place or not
-        keeper = ConsentFilter(ConsentContext(people, crowd, read))  # type: ignore[arg-type]
+        keeper = ConsentFilter(ConsentContext(people, crowd, read), lambda *_: [])  # type: ignore[arg-type]
         shown = []
         for n in range(jump + 1):
             at = ANN if n < jump else face(place, 100, 200)
             shown.append(keeper.visible(NOISE, [Track(1, at, 0.0)], n / 30))
         assert shown[-2:] == [{1}, set()]
+
+
+@pytest.mark.slow
+def test_a_photograph_before_somebody_who_agreed_covers_them(clip: Path, portrait: Path, tmp_path: Path):
+    """It is so small that the detectors of the frame see the larger face alone."""
+    keeping = ConsentContext.load(enrolled(tmp_path, portrait), key=KEY, camera=None)
+    stream = Anonymizer.load(mode="cover", device="cpu", keeping=keeping).begin_stream()
+    with open_source(str(clip)) as source:
+        frames = list(source)
+    (before,) = [stream(frame) for frame in frames[:25]][-1].faces
+    x1, y1, x2, y2 = before.box.round().astype(int)
+    assert before.tier == "kept"
+    side = round(0.25 * (x2 - x1))
+    photograph = cv2.resize(frames[24].image[y1:y2, x1:x2], (side, round(side * (y2 - y1) / (x2 - x1))))[:, ::-1]
+    left, top = x1 + round(0.1 * (x2 - x1)), y1 + round(0.55 * (y2 - y1))  # on a cheek
+    for frame in frames[25:29]:
+        image = frame.image.copy()
+        image[top : top + len(photograph), left : left + side] = photograph
+        assert [found.tier for found in stream(replace(frame, image=image)).faces] == ["mosaic"]

@@ -145,9 +145,29 @@ def test_after_a_moment_of_poor_sightings_a_good_one_suffices_and_after_a_longer
         assert stream.judge.observe(1, sighting(ANN), seconds=stream.seconds + gap).name == name
 
 
-@pytest.mark.parametrize(("later", "reason"), [(FRESH_SECONDS * 0.9, ""), (FRESH_SECONDS * 1.1, "not looked at")])
-def test_a_decision_does_not_outlast_its_last_sighting_for_long(sure: Stream, later: float, reason: str):
-    assert sure.judge.decide([track()], seconds=sure.seconds + later)[1].reason == reason
+def test_a_decision_holds_for_the_frame_of_its_sighting_alone(sure: Stream):
+    assert sure.judge.decide([track()], seconds=sure.seconds)[1].name == "Ann"
+    assert sure.judge.decide([track()], seconds=sure.seconds + 0.01)[1] == Decision(None, "not looked at")
+
+
+def test_who_takes_the_place_of_the_one_of_two_that_went_is_covered(sure: Stream):
+    """Somebody in a mirror goes, and a stranger comes in their own place: nobody has looked at them yet."""
+    for _ in range(NEEDED):
+        sure.seconds += STEP
+        for number in (1, 2):
+            sure.judge.observe(number, sighting(ANN), seconds=sure.seconds)
+        sure.judge.decide([track(1), track(2)], seconds=sure.seconds)
+    sure.seconds += STEP
+    assert sure.judge.decide([track(1)], seconds=sure.seconds)[1].name is None
+    sure.judge.observe(1, sighting(ANN), seconds=sure.seconds)
+    assert sure.judge.decide([track(1)], seconds=sure.seconds)[1] == Decision(None, "not sure yet")
+
+
+def test_a_face_on_another_covers_it_at_once_and_all_begins_anew(sure: Stream):
+    sure.judge.doubt(1, seconds=sure.seconds)
+    assert sure.judge.decide([track()], seconds=sure.seconds)[1] == Decision(None, "another face lies on it")
+    assert sure.sees(*[ANN] * (NEEDED - 1)).name is None
+    assert sure.sees(ANN).name == "Ann"
 
 
 def test_time_that_goes_backwards_begins_anew(sure: Stream):

@@ -10,10 +10,11 @@ from itertools import cycle
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+import av
 import pytest
 
 from streamer.sources.file_source import open_source
-from tests.clips import damaged_clip
+from tests.clips import damaged_clip, encode_clip
 from tests.end_to_end.damage import CLIPS, FRAMES, damaged, make_clips, work
 from tests.end_to_end.patience import PATIENCE_SECONDS
 
@@ -108,3 +109,18 @@ def test_frames_that_follow_from_a_packet_that_is_lost_are_damaged(
         damaged = {round(10 * frame.seconds) for frame in source if frame.is_damaged}
         assert source.corrupt_packets == 1
     assert wrong <= damaged <= set(range(1, 20))
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("mpeg4", "avi"), ("flv", "flv"), ("h263p", "avi"), ("wmv2", "avi")])
+def test_what_is_drawn_before_the_first_key_frame_is_damaged(codec: str, suffix: str, tmp_path: Path) -> None:
+    """Such decoders begin with any frame, on grey: a face grows out of it that no detector knows at first."""
+    whole, cut = tmp_path / f"whole.{suffix}", tmp_path / f"cut.{suffix}"
+    encode_clip(whole, pts=range(30), codec=codec, options={"g": "10", "sc_threshold": "1000000000"})
+    with av.open(str(whole)) as source, av.open(str(cut), "w") as sink:
+        stream = sink.add_stream_from_template(source.streams.video[0])
+        for packet in list(source.demux(video=0))[1:]:
+            packet.stream = stream
+            sink.mux(packet)
+    for path, wrong in ((whole, 0), (cut, 9)):
+        with open_source(path) as source:
+            assert [frame.index for frame in source if frame.is_damaged] == list(range(wrong))
