@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LEAST, MOST = 24, 96  # strangers among whom is chosen: where nothing is known of their likeness, and where it is
 LIKENESS_OF_MISFIT = (0.3, 0.12, 0.02)  # cosine that somebody may be more like who suits better by one, by leniency
+SUITED = 0.5  # of that, when those to try on are picked from those who suit: the least like suit least
 MOST_LIKE = 0.1  # cosine of features: who is more like the person is left out, if others are there
 SHAPE = 0.5  # weight of the cosine of features: embeddings are of strangers as drawn, and foretell more
 YEARS = (3.0, 0.1)  # off in age that nobody sees: at birth, and what each year of age adds
@@ -49,13 +50,18 @@ def choose(model: Textures, sighting: Sighting, seeds: Tensor) -> Tensor:
         sighting: Of N people; without attributes any stranger suits, without embeddings none is too like them.
         seeds: `(N,)` non-negative int64, one per person and key; of one person any number, for as many strangers.
     """
-    unsuited = misfit(model, sighting) + _unfitting(model, sighting) + _browed(model, sighting)  # (N, B)
-    visible = conflict(model, sighting) + _lined(model, sighting)
-    cost = LIKENESS_OF_MISFIT[sighting.leniency] * unsuited + LIKENESS_OF_MISFIT[0] * visible
+    brows = LIKENESS_OF_MISFIT[sighting.leniency] * _browed(model, sighting)
+    visible = LIKENESS_OF_MISFIT[0] * (conflict(model, sighting) + _lined(model, sighting))
+    cost = unsuited(model, sighting) + brows + visible  # (N, B)
     candidates = [_candidates(*row) for row in zip(cost, _likeness(model, sighting), strict=True)]
     if len(candidates) == 1:
         candidates *= len(seeds)
     return torch.stack([some[seed % len(some)] for some, seed in zip(candidates, seeds.tolist(), strict=True)])
+
+
+def unsuited(model: Textures, sighting: Sighting) -> Tensor:
+    """Return what it costs, as a cosine, that each stranger suits each person little, `(N, B)`; leniency makes less."""
+    return LIKENESS_OF_MISFIT[sighting.leniency] * (misfit(model, sighting) + _unfitting(model, sighting))
 
 
 def _candidates(cost: Tensor, like: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 A stranger's are those of two people who are alike, and neither those of whose features they have, which look odd on
 another's head, nor such as the person's own colours would make them, by which recognisers go. Finer ones, lashes,
-nostrils, folds and pores, stay.
+nostrils, folds and pores, stay, and so do lips: others beside them, blurred, are a smear.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from models.textures.regions import Floats
 
 SIZE = 48  # pixels, in which they are kept
 FINE = 0.02  # of the side: what is finer stays
-LIPS_HUE = 0.5  # how much of a change of hue lips take: with all of it they are made up, with none of it pale
+AROUND = 4.0  # pixels, the blur of what is added around lips, which is added to these
 FADE = 0.04  # of the side, over which they end before the outline: there hair, ears and background begin
 
 
@@ -26,14 +26,21 @@ def change(wanted: Floats, own: Floats, inside: Floats, lips: Floats) -> Floats:
     Args:
         wanted, own: Without light.
         inside: `(SIZE, SIZE)` in [0, 1]: the face.
-        lips: Likewise what is around them: hues change less there, or both pairs of lips would show, blurred.
+        lips: Likewise these and what is close to them: there is added what is added around.
     """
     sigma = FINE * SIZE
     blurred = cv2.GaussianBlur((wanted - own) * inside[..., None], (0, 0), sigma)
     blurred /= (cv2.GaussianBlur(inside, (0, 0), sigma) + 0.05)[..., None]
     shown = np.clip(2 * cv2.GaussianBlur(inside, (0, 0), FADE * SIZE) - 1, 0, 1)
-    blurred += (1 - LIPS_HUE) * lips[..., None] * (blurred.mean(axis=2, keepdims=True) - blurred)
-    return np.asarray(blurred * shown[..., None], np.float32)
+    return _filled(np.asarray(blurred * shown[..., None], np.float32), lips)
+
+
+def _filled(values: Floats, where: Floats) -> Floats:
+    """Return `(SIZE, SIZE, 3)` values, `where` `(SIZE, SIZE)` is 1 the mean of those around."""
+    kept = 1 - where
+    around = cv2.GaussianBlur(values * kept[..., None], (0, 0), AROUND)
+    around /= (cv2.GaussianBlur(kept, (0, 0), AROUND) + 1e-3)[..., None]
+    return np.asarray(values + where[..., None] * (around - values), np.float32)
 
 
 def principal(shades: Floats, count: int) -> tuple[Tensor, Tensor]:

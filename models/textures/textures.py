@@ -22,7 +22,7 @@ from torch import Tensor
 from models.face_model import ANCESTRIES, Sighting, Template
 from models.texture_model import TextureModel
 from models.textures import coarse
-from models.textures.choose import choose
+from models.textures.choose import SUITED, choose, unsuited
 from models.textures.compose import coloured, compose
 from models.textures.folds import BRIGHTEST, FARTHEST, SIZE
 from models.textures.regions import Floats, Regions, make_regions
@@ -160,10 +160,13 @@ class Textures(TextureModel):
         return choose(self, sighting, seeds)
 
     def foretold(self, sighting: Sighting, pseudonyms: Tensor) -> Tensor | None:
-        """See `FaceModel.foretold`: of embeddings, which tell who is more like a person than others, not how much."""
+        """See `FaceModel.foretold`: of embeddings, which tell who is more like a person than others, not how much.
+
+        Who suits less counts as more like, or of all who suit at all those would come first who suit least.
+        """
         if sighting.embeddings is None:
             return None
-        return self.embeddings[pseudonyms] @ sighting.embeddings[0]
+        return self.embeddings[pseudonyms] @ sighting.embeddings[0] + SUITED * unsuited(self, sighting)[0, pseudonyms]
 
     def lookalikes(self, pseudonyms: Tensor) -> Tensor:
         """Return whose eyes each of `(N,)` strangers has, `(N,)`."""

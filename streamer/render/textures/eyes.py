@@ -33,13 +33,14 @@ WHITE, WHITES, WHITE_HUE = (40.0, 0.56), (72.0, 142.0), (1.02, 1.0, 0.98)  # gre
 FAIR = (150.0, 190.0)  # grey level of skin, from which on irises may be light, and from which on they are as they are
 BROWN, DARK_IRIS, LIGHT_IRIS = (1.3, 0.95, 0.75), 0.3, 0.45  # hue, and brightness over that of the white, at most
 MUTED = 0.6  # of the hue of an iris: seen small, a vivid one stares
-PUPIL, PUPIL_GREY = 0.38, 18.0  # radius in irises, and grey level
+PUPIL, PUPIL_EDGE, PUPIL_GREY = 0.38, 0.12, 18.0  # radius and soft edge in irises, and grey level
+BROWNED = 0.68  # of its radius: about there an iris tells how bright it is
 ROUNDNESS = 0.38  # how much darker the white is towards the corners
 THREADS, BOWL = 0.2, 0.3  # how much lighter and darker an iris' threads are, and its lower half, which light falls on
 LIMBUS = 0.3  # how much darker the ring around an iris is
 GLINT = (0.3, -0.34, 0.2)  # where light mirrors in an eye: across, if it comes from a side, down; how large; in irises
 GLINTING = 0.85  # how much of it is seen
-BRIGHTEST = 0.97  # quantile of the grey levels between lids, that is what mirrors the light, or else white
+BRIGHTEST = 0.998  # quantile of the grey levels between lids, that is what mirrors the light, or else white
 BESIDE = 0.55  # cosine: only what lies beside the pupil tells the iris' colours; lids and lashes lie over the rest
 SHUT = (0.06, 0.11)  # height over width of an eye: below, it is closed; from the second on its ball is all drawn
 LEAST_WIDTH = 7.0  # pixels; a smaller eye is as it is in the texture
@@ -119,7 +120,7 @@ def tone(image: Image, fine: Floats) -> Floats:
 def eyeball(texture: Image, fine: Floats) -> Eyeball:
     """Return the eyeball of a texture in which the mesh `fine` `(478, 3)` lies; both eyes have the same."""
     pixels = texture.astype(np.float32)
-    y, x = (np.mgrid[:SIDE, :SIDE].astype(np.float32) - (SIDE - 1) / 2) / RADIUS
+    y, x = _places()
     distance = np.hypot(x, y)
     rings, shares = np.zeros((len(RINGS), 4), np.float32), []
     for eye, (a, b) in enumerate(CORNERS):
@@ -134,6 +135,27 @@ def eyeball(texture: Image, fine: Floats) -> Eyeball:
     skin = np.median([pixels[tuple(np.clip(fine[n, 1::-1], 0, len(texture) - 1).astype(int))] for n in CHEEKS], axis=0)
     share = float(np.clip(np.mean(shares), *IRIS_SHARE))
     return Eyeball(_ball(_natural(rings[:, :3] / rings[:, 3:], skin), _white(skin), x, y), share)
+
+
+def browned(eye: Eyeball, share: float) -> Eyeball:
+    """Return an eyeball whose iris is `share` of the way to a brown one, in [0, 1]."""
+    distance = np.hypot(*_places())
+    iris = _iris(distance) * np.clip((distance - PUPIL) / PUPIL_EDGE + 0.5, 0.0, 1.0)
+    grey = eye.ball.mean(axis=2)
+    white, usual = float(grey[0, SIDE // 2]), float(grey[np.abs(distance - BROWNED) < BROWNED / 3].mean())
+    brown = (grey * min(1.0, DARK_IRIS * white / max(usual, 1.0)))[..., None] * np.array(BROWN, np.float32)
+    return Eyeball(np.asarray(eye.ball + (share * iris)[..., None] * (brown - eye.ball), np.float32), eye.share)
+
+
+def _places() -> tuple[Floats, Floats]:
+    """Return how far down and across from the middle of a kept eyeball pixels lie, `(SIDE, SIDE)` each, in irises."""
+    down, across = (np.mgrid[:SIDE, :SIDE].astype(np.float32) - (SIDE - 1) / 2) / RADIUS
+    return down, across
+
+
+def _iris(distance: Floats) -> Floats:
+    """Return how much of what lies so far from the middle, in irises, is iris or pupil, in [0, 1]."""
+    return np.asarray(np.clip((1.1 - distance) / 0.2, 0.0, 1.0), np.float32)
 
 
 def _white(skin: Floats) -> float:
@@ -177,10 +199,10 @@ def _ball(rings: Floats, white: float, x: Floats, y: Floats) -> Floats:
     threads = 1.0 + THREADS * np.sin(17 * angle + 3 * np.sin(5 * angle)) * np.exp(-(((distance - 0.65) / 0.25) ** 2))
     iris = np.stack([np.interp(distance, RINGS, rings[:, channel]) for channel in range(3)], axis=-1)
     iris = iris * (threads * (1.0 + BOWL * np.clip(y, -1.0, 1.0)))[..., None]
-    pupil = np.clip((PUPIL - distance) / 0.12 + 0.5, 0.0, 1.0)[..., None]
+    pupil = np.clip((PUPIL - distance) / PUPIL_EDGE + 0.5, 0.0, 1.0)[..., None]
     iris += pupil * (PUPIL_GREY - iris)
     iris *= (1.0 - LIMBUS * np.exp(-(((distance - 0.98) / 0.12) ** 2)))[..., None]
-    alpha = np.clip((1.1 - distance) / 0.2, 0.0, 1.0)[..., None]
+    alpha = _iris(distance)[..., None]
     shading = 1.0 - ROUNDNESS * np.minimum(1.0, (x / 3.0) ** 2)[..., None]
     sclera = white * np.array(WHITE_HUE, np.float32) * shading
     return np.asarray(sclera + alpha * (iris - sclera), np.float32)

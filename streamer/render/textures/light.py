@@ -31,6 +31,7 @@ SEEN = 0.02, 0.98  # quantiles of the log colours of skin, between which its lig
 ENOUGH_SKIN = 60  # pixels of it that tell these
 STRAND = 5  # pixels down that hair hangs at least; the bows of glasses do not, and are painted over with the glasses
 HAIR = 0.25  # of the brow's surface, that is surely hair
+AROUND_LIPS = 1.6  # times as large as lips are they with the skin that they shade
 LASHES = (1.0, 1.6)  # of an eye's size: between these lie lashes, and what is painted around them
 BROW_GAP = 0.02  # of the crop's side between brows and what may
 SIDES = 0.2  # of the oval's radius: how deep it may lie at the sides
@@ -101,7 +102,7 @@ class LightReader:
         self.skin = self.face & ~np.any(features, axis=0)  # (SIDE, SIDE)
         self.eyes = np.any([polygon(points, eye, scale=1.3) for eye in EYES], axis=0)
         self.brows = np.any([polygon(points, brow, scale=0.9) for brow in BROWS], axis=0)
-        self.around_lips = cv2.GaussianBlur(polygon(points, LIPS, scale=1.3).astype(np.float32), (0, 0), 1.0)
+        self.around_lips = cv2.GaussianBlur(polygon(points, LIPS, scale=AROUND_LIPS).astype(np.float32), (0, 0), 1.0)
         self.lips = polygon(points, LIPS, scale=1.0) & ~polygon(points, INNER_LIPS, scale=1.0)
         eyes, around = (np.any([polygon(points, eye, scale=scale) for eye in EYES], axis=0) for scale in LASHES)
         self.lashes = around & ~eyes & ~self.brows

@@ -12,7 +12,7 @@ import functools
 import cv2
 import numpy as np
 
-from models.teeth import DOWN, HEIGHT, WIDTH, Teeth
+from models.teeth import DOWN, FRONT, HEIGHT, WIDTH, Teeth
 from streamer.types import Floats, Image
 
 STRIP = (WIDTH, 40)  # pixels, width and height of a strip
@@ -29,14 +29,16 @@ LESS_RED = (0.97, 1.1)  # times as red over green skin is: likewise, whatever th
 BEHIND = 0.6  # times as dark as it is read is what is no tooth: colours of so few places mix with those of lips
 DEEP = np.array([0.33, 0.2, 0.2], np.float32)  # times as bright as skin, what lies behind where nothing but teeth shows
 LENGTH = 0.19  # of the mouth's width, of front teeth; longer ones are drawn where more of white is seen
-HIDDEN = 0.1  # of their length, that the lower lip covers of teeth that reach down to it
+HIDDEN = 0.2  # of their length, that the lower lip covers of teeth that reach down to it
 UNDER_LIP = 0.2  # of their length, that the upper lip covers where the lower one covers their edges
-ENDING = (0.83, 0.95)  # of the way down: edges of teeth are seen if these end before, and not if they end after
+ENDING = (0.7, 0.82)  # of the way down: edges of teeth are seen if these end before, and not if they end after
 FILLING = (0.7, 1.0)  # times `LENGTH`: likewise, of white that is so tall they are seen in any case
 CLEAR = (0.2, 0.6)  # the whitest of a column, up to which it shows no teeth, and from which on it does
 LEAST_WHITE = 0.3  # rows, below which nothing tells where teeth are
 TOP = 0.08  # of the way down, in which teeth begin
-SIDES, SIDES_DARK = 0.58, 0.7  # of the way to the corners, from where on it is darker there, and by how much at them
+AT_LIP = (0.2, 0.4)  # of the way down: teeth seen to begin before the first reach the upper lip, from the second on not
+ALONG = 0.4  # of how unevenly white begins and ends along a mouth that is drawn: some of it is light and shadow
+SIDES, SIDES_DARK = 0.58, 0.5  # of the way to the corners, from where on it is darker there, and by how much at them
 ABOVE, ABOVE_DARK = 0.35, 0.3  # of the way down, as far as the upper lip throws a shadow, and how dark it begins
 BELOW, BELOW_DARK = 0.25, 0.3  # likewise of the lower lip, upwards: a tongue or teeth lie deeper than lips
 
@@ -111,6 +113,7 @@ def _placed(teeth: Teeth, white: Floats, gap: float) -> tuple[Floats, Floats]:
     If they end above the lower lip, they hang from there; else the lips cover both of their ends.
     """
     first, last = _white_rows(white)
+    first = first * _step(first, AT_LIP)
     down = ((np.arange(STRIP[1], dtype=np.float32) + 0.5) / STRIP[1])[:, None]
     tall = (last - first) * gap
     length = np.maximum(LENGTH, tall)
@@ -138,7 +141,9 @@ def _white_rows(white: Floats) -> tuple[Floats, Floats]:
     usual = (edges * sure).sum(axis=1, keepdims=True) / sure.sum()
     edges = _across(usual + sure * (edges - usual))
     sigma = STRIP[0] / COARSE[0] / 2
-    first, last = cv2.GaussianBlur(edges, (6 * int(sigma) + 1, 1), sigma, borderType=cv2.BORDER_REPLICATE)
+    edges = cv2.GaussianBlur(edges, (6 * int(sigma) + 1, 1), sigma, borderType=cv2.BORDER_REPLICATE)
+    middle = edges[:, FRONT].mean(axis=1, keepdims=True)
+    first, last = middle + np.float32(ALONG) * (edges - middle)
     return first, last
 
 

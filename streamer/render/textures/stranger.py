@@ -19,12 +19,13 @@ from streamer.types import Floats, Image
 LEVELS = 3  # sizes a stranger is kept in, each half the one before
 BROWS_PALER = 0.4  # times as dark as in their texture brows are drawn at least; never darker: that is a smear of shade
 BROW_REACH = 5  # cells around the brows of the mesh, past which those of some strangers reach
+BROWN_EYED = (-0.55, -0.3)  # logarithm of brows over skin: who has darker ones has brown eyes, with paler ones any
 BROW_HUE = 0.1  # of the logarithm, by which the hue of brows goes along with the person's hair at most
 LASHES_PALER = 0.5  # the same as of brows, of lashes and what is painted around them
 LIPS = (-0.4, -0.06), (0.07, 0.3), (-0.05, 0.2)  # limits of a person's lips: brightness, red over green, blue over it
 MOST_REDDER = 0.6  # of the logarithm of each channel, by which lips change
 LIPS_SIDE = 144  # pixels of the crop in which lips are masked
-LIPS_TAKEN = 0.85  # of the difference from the person's
+LIPS_TAKEN = 0.45  # of the difference from the person's
 SHINE = (0.05, 0.08)  # logarithm: brighter than skin by the first is shine, of which at most the second is shown
 WHITE_HAIRS = (0.0, 0.03)  # the same in brows: white hairs among dark ones glitter in a small picture
 MOST_TINT = 0.03  # logarithm: by how much the hue of parts of a face differs from that of skin, about
@@ -73,13 +74,18 @@ def feature_masks(reader: LightReader, points: Floats) -> FeatureMasks:
     """Return where features lie in the template `points` `(468, 2)` of `reader`."""
     reach = np.ones((BROW_REACH, BROW_REACH), np.uint8)
     brows = cv2.dilate(reader.brows.astype(np.float32), reach) * (1.0 - reader.eyes)
-    lips = polygon(points, LIP_OUTLINE, scale=1.0, side=LIPS_SIDE).astype(np.float32)
-    masks = (brows, lips, reader.lashes.astype(np.float32) * (1.0 - brows))
-    brows, lips, lashes = (np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.8), np.float32) for mask in masks)
+    masks = (brows, reader.lashes.astype(np.float32) * (1.0 - brows))
+    brows, lashes = (np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.8), np.float32) for mask in masks)
     nostrils = np.any([polygon(points, one, scale=NOSTRILS_REACH) for one in NOSTRIL_OUTLINES], axis=0).astype(
         np.float32
     )
-    return FeatureMasks(brows, lips, lashes, reader.around_lips, cv2.GaussianBlur(nostrils, (0, 0), 0.8))
+    return FeatureMasks(brows, lip_mask(points), lashes, reader.around_lips, cv2.GaussianBlur(nostrils, (0, 0), 0.8))
+
+
+def lip_mask(points: Floats) -> Floats:
+    """Return where lips and what is between them lie in the template `points` `(468, 2)`, `(LIPS_SIDE, LIPS_SIDE)`."""
+    lips = polygon(points, LIP_OUTLINE, scale=1.0, side=LIPS_SIDE).astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(lips, (0, 0), 0.8), np.float32)
 
 
 def prepare(
@@ -111,7 +117,8 @@ def prepare(
     brows = enlarged(reader.brows.astype(np.float32), side).clip(0.0, 1.0)[..., None]
     dull = _held_down(flat, SHINE)
     flat = dull + brows * (_held_down(flat, WHITE_HAIRS) - dull)
-    flat = without_tint(flat, 1.0 - enlarged(reader.around_lips, side)[..., None])
+    lips = cv2.resize(lip_mask(points), (side, side), interpolation=cv2.INTER_LINEAR)
+    flat = without_tint(flat, 1.0 - lips[..., None])
     flat = _with_soft_nostrils(flat, points)
     sizes = [flat]
     for _ in range(levels - 1):
@@ -132,7 +139,8 @@ def _with_soft_nostrils(flat: Floats, points: Floats) -> Floats:
 def with_tones(stranger: Stranger, tones: Tones, masks: FeatureMasks) -> Stranger:
     """Return the stranger with features in the person's colours: what is around them stays the person's.
 
-    Brows and lashes are no darker than `tones` says, brows have the hue of the hair, lips are no more made up.
+    Brows and lashes are no darker than `tones` says, brows have the hue of the hair, lips are no more made up, and with
+    dark hair eyes are brown, whatever the person's are.
     """
     own = stranger.tones
     brow, lash = float(own.brows.mean()), own.lashes
@@ -151,7 +159,9 @@ def with_tones(stranger: Stranger, tones: Tones, masks: FeatureMasks) -> Strange
         paler = level * (1.0 + brows_paler * brows + lashes_paler * lashes)
         even = own.lips + _lip_shades(without_tint(paler - own.lips, 1.0))
         levels.append(np.asarray(paler + hair * hue + lips * (redder + even - paler), np.float32))
-    return replace(stranger, levels=tuple(levels))
+    low, high = BROWN_EYED
+    brown = float(np.clip((high - tones.brows.mean()) / (high - low), 0.0, 1.0))
+    return replace(stranger, levels=tuple(levels), eyeball=eyes.browned(stranger.eyeball, brown))
 
 
 def with_coarse(stranger: Stranger, shades: Floats, inside: Floats, masks: FeatureMasks) -> Stranger:

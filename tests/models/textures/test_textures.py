@@ -103,6 +103,22 @@ def test_where_all_who_suit_are_like_a_person_others_will_do(model: Textures) ->
     assert (np.diff(np.mean(unsuited, axis=0)) > 0).all()
 
 
+def test_of_those_that_suit_those_are_tried_on_that_suit_more(model: Textures) -> None:
+    """And are less like than most: by likeness alone they would suit least."""
+    by_likeness, tried, likeness = [], [], []
+    for twin in range(100, 2000, 100):
+        person = seen(model, WOMAN, 30.0, 30.0, model.embeddings[twin])
+        offered = torch.unique(model.pseudonyms(person, torch.arange(48)))
+        cosines, foretold = model.embeddings[offered] @ model.embeddings[twin], model.foretold(person, offered)
+        assert foretold is not None
+        costs = misfit(model, person)[0, offered]
+        by_likeness.append(float(costs[cosines.argsort()[:12]].mean()))
+        tried.append(float(costs[foretold.argsort()[:12]].mean()))
+        likeness.append(float(cosines[foretold.argsort()[:12]].mean() - cosines.mean()))
+    assert np.mean(tried) < 0.75 * np.mean(by_likeness)
+    assert np.mean(likeness) < -0.02
+
+
 def test_beards_suit_grown_men(model: Textures) -> None:
     allowed = [n for n in range(0, 2000, 10) if model.may_be_bearded(n)]
     assert 20 < len(allowed) < 120

@@ -124,6 +124,26 @@ def test_teeth_that_are_seen_to_end_do_so_at_once_and_where_they_do():
     assert (np.diff(grey) < -0.25 * np.ptp(grey)).any()
 
 
+def test_teeth_end_less_unevenly_than_is_seen_of_them():
+    """One half of a mouth lies in shadow: without teeth it would be a black wedge."""
+    picture = seen(BLACK)
+    white = (picture == BLACK).all(axis=2)
+    white[62:, :50] = white[55:, 50:] = False
+    picture[white] = WHITE
+    grey = inside(picture).mean(axis=2)
+    left, right = ((grey[:, part] > 90).mean(axis=0).mean() for part in (np.s_[30:42], np.s_[54:66]))
+    assert left > 0.3
+    assert 0.0 < left - right < 0.18  # of what is seen .3
+
+
+def test_teeth_reach_the_upper_lip_though_its_shadow_hides_where_they_begin():
+    picture = seen(WHITE)
+    shadow = (picture == WHITE).all(axis=2)
+    shadow[51:] = False
+    picture[shadow] = BLACK
+    assert inside(picture)[1, 40:56].mean() > 90
+
+
 def test_the_edges_of_teeth_lie_behind_the_lower_lip_where_a_narrow_mouth_is_white_throughout():
     grey = inside(seen(WHITE), gap=4).mean(axis=2)
     assert grey[-2, 44:52].mean() > 0.65 * grey[20, 44:52].mean()

@@ -9,7 +9,7 @@ import pytest
 from models.checkpoint import read_checkpoint, weights_path
 from models.textures import coarse
 from models.textures.regions import make_regions
-from streamer.render.textures.eyes import Eyeball
+from streamer.render.textures.eyes import RADIUS, SIDE, Eyeball
 from streamer.render.textures.light import CELLS, SHADE_HUE, LightReader, Tones
 from streamer.render.textures.stranger import (
     LIP_SHADES,
@@ -42,7 +42,7 @@ def drawn(level: Floats, own: Tones, persons: Tones, **where: bool) -> Floats:
     stranger = Stranger(
         (np.tile(level, (8, 8, 1)),),
         np.zeros((CELLS, CELLS, 3), np.float32),
-        Eyeball(np.zeros((4, 4, 3), np.float32), 0.2),
+        Eyeball(np.zeros((SIDE, SIDE, 3), np.float32), 0.2),
         own,
         np.ones(96, np.float32),
     )
@@ -67,10 +67,10 @@ def test_lashes_are_no_more_made_up_than_the_person_s(persons: float, expected: 
     assert drawn(grey(-0.6), own, wanted, lashes=True).mean() == pytest.approx(expected, abs=0.01)
 
 
-def test_painted_lips_become_as_pale_as_the_person_s() -> None:
+def test_painted_lips_become_paler_on_who_has_pale_ones_and_keep_some_of_their_own() -> None:
     painted, pale = np.array([0.1, -0.4, -0.3], np.float32), np.array([-0.05, -0.12, -0.08], np.float32)
     seen = drawn(painted, Tones(grey(-1.0), painted, 0.0), Tones(grey(-1.0), pale, 0.0), lips=True)
-    assert np.abs(seen - pale).max() < 0.1
+    assert seen == pytest.approx(painted + LIPS_TAKEN * (pale - painted), abs=0.03)
 
 
 def test_what_hides_a_mouth_does_not_colour_lips() -> None:
@@ -94,7 +94,7 @@ def test_what_shines_or_is_tinted_in_a_texture_is_held() -> None:
     skin = np.full((96, 96, 3), (120, 90, 75), np.uint8)
     stained = skin.copy()
     stained[50:58, 26:34], stained[40:48, 60:68] = (220, 190, 170), (90, 90, 110)  # shine, and a blue shade
-    eye = Eyeball(np.zeros((4, 4, 3), np.float32), 0.2)
+    eye = Eyeball(np.zeros((SIDE, SIDE, 3), np.float32), 0.2)
     common = np.zeros((CELLS, CELLS, 3), np.float32)
     level = prepare(stained, points, common, eye, np.ones(96, np.float32), reader=reader, levels=1).levels[0]
     assert level.mean(axis=2)[54, 30] < sum(SHINE) + 0.01
@@ -108,7 +108,7 @@ def test_white_hairs_in_brows_do_not_glitter() -> None:
     brows = cv2.resize(reader.brows.astype(np.float32), (96, 96)) > 0.9
     texture = np.full((96, 96, 3), (150, 115, 100), np.uint8)
     texture[:, ::4][brows[:, ::4]] = (230, 230, 230)
-    eye = Eyeball(np.zeros((4, 4, 3), np.float32), 0.2)
+    eye = Eyeball(np.zeros((SIDE, SIDE, 3), np.float32), 0.2)
     common = np.zeros((CELLS, CELLS, 3), np.float32)
     level = prepare(texture, points, common, eye, np.ones(96, np.float32), reader=reader, levels=1).levels[0]
     assert level.mean(axis=2)[brows].max() < sum(WHITE_HAIRS) + 0.01 < sum(SHINE)
@@ -119,7 +119,7 @@ def test_a_shade_of_skin_is_red_and_not_grey() -> None:
     points = np.array(read_checkpoint(weights_path("linear-refined")).template["points"], np.float32)
     texture = np.full((96, 96, 3), (200, 160, 140), np.uint8)
     texture[40:48, 60:68] = (150, 120, 105)  # the same hue
-    eye = Eyeball(np.zeros((4, 4, 3), np.float32), 0.2)
+    eye = Eyeball(np.zeros((SIDE, SIDE, 3), np.float32), 0.2)
     common = np.zeros((CELLS, CELLS, 3), np.float32)
     reader = LightReader(points)
     level = prepare(texture, points, common, eye, np.ones(96, np.float32), reader=reader, levels=1).levels[0]
@@ -133,7 +133,7 @@ def test_nostrils_are_dark_and_no_ink() -> None:
     nostrils = make_regions(points, 320).nostrils
     texture = np.full((320, 320, 3), (150, 115, 100), np.uint8)
     texture[nostrils > 0.5] = 4
-    eye = Eyeball(np.zeros((4, 4, 3), np.float32), 0.2)
+    eye = Eyeball(np.zeros((SIDE, SIDE, 3), np.float32), 0.2)
     common = np.zeros((CELLS, CELLS, 3), np.float32)
     level = prepare(texture, points, common, eye, np.ones(96, np.float32), reader=LightReader(points), levels=1).levels[
         0
@@ -164,7 +164,7 @@ def test_coarse_shades_are_the_stranger_s_whatever_the_person_s_colours_are() ->
     for level in (own, dark):
         level = level + fine
         small = np.asarray(cv2.resize(level, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
-        eye = Eyeball(np.zeros((4, 4, 3), np.float32), 0.2)
+        eye = Eyeball(np.zeros((SIDE, SIDE, 3), np.float32), 0.2)
         tones = Tones(grey(-1.0), grey(-0.5), 0.0)
         stranger = Stranger(
             (level, small), np.zeros((CELLS, CELLS, 3), np.float32), eye, tones, np.ones(96, np.float32)
@@ -190,7 +190,7 @@ def test_lines_of_lips_stay_and_their_shades_are_held() -> None:
     level = (-0.2 + fine + np.where(y < side // 2, -0.5, 0.5) * np.ones((1, 1, 3))).astype(np.float32)
     full, tones = np.ones((side, side), np.float32), Tones(grey(-1.0), grey(-0.2), 0.0)
     masks = FeatureMasks(*[np.zeros_like(full)] * 5)
-    eye = Eyeball(np.zeros((4, 4, 3), np.float32), 0.2)
+    eye = Eyeball(np.zeros((SIDE, SIDE, 3), np.float32), 0.2)
     stranger = Stranger((level,), np.zeros((CELLS, CELLS, 3), np.float32), eye, tones, np.ones(96, np.float32))
     lips = with_tones(stranger, tones, replace(masks, lips=full)).levels[0].mean(axis=2)
     upper, lower = lips[8:24], lips[-24:-8]
@@ -206,25 +206,38 @@ def test_lips_are_redder_and_darker_than_skin_whatever_is_read() -> None:
     assert (red + green) / 2 < 0
 
 
-def test_the_hue_of_lips_goes_less_along_with_coarse_shades() -> None:
+def test_lips_keep_their_own_shades_in_those_of_the_skin_around() -> None:
     side = coarse.SIZE
-    nothing, full = np.zeros((side, side), np.float32), np.ones((side, side), np.float32)
-    eye, tones = Eyeball(np.zeros((4, 4, 3), np.float32), 0.2), Tones(grey(-1.0), grey(-0.5), 0.0)
+    nothing, lips = np.zeros((side, side), np.float32), np.zeros((side, side), np.float32)
+    lips[28:36, 16:32] = 1
+    eye, tones = Eyeball(np.zeros((SIDE, SIDE, 3), np.float32), 0.2), Tones(grey(-1.0), grey(-0.5), 0.0)
     level = np.zeros((side, side, 3), np.float32)
     stranger = Stranger((level,), np.zeros((CELLS, CELLS, 3), np.float32), eye, tones, np.ones(96, np.float32))
-    shades = np.tile(np.array([0.1, -0.2, -0.2], np.float32), (side, side, 1))
-    hues = []
-    for around in (nothing, full):
-        masks = FeatureMasks(nothing, nothing, nothing, around, nothing)
-        red, green, _ = with_coarse(stranger, shades, full, masks).levels[0][24, 24]
-        hues.append(red - green)
-    assert hues[1] == pytest.approx(coarse.LIPS_HUE * hues[0], abs=0.01)
+    shades = np.full((side, side, 3), 0.1, np.float32)
+    shades[28:36, 16:32] = (0.1, -0.6, -0.6)  # another's
+    changed = with_coarse(stranger, shades, nothing + 1, FeatureMasks(nothing, nothing, nothing, lips, nothing))
+    assert changed.levels[0][32, 24] == pytest.approx(np.full(3, 0.1), abs=0.1)
+
+
+@pytest.mark.parametrize(("brows", "is_brown"), [(-0.8, True), (-0.2, False)])
+def test_who_has_dark_brows_has_brown_eyes(brows: float, is_brown: bool) -> None:
+    down, across = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+    ball = np.full((SIDE, SIDE, 3), 120, np.float32)
+    ball[np.hypot(down, across) < 1.1 * RADIUS] = (70, 80, 110)
+    own, levels = Tones(grey(-0.9), grey(-0.3), 0.0), (np.zeros((8, 8, 3), np.float32),)
+    stranger = Stranger(
+        levels, np.zeros((CELLS, CELLS, 3), np.float32), Eyeball(ball, 0.2), own, np.ones(96, np.float32)
+    )
+    iris = with_tones(stranger, Tones(grey(brows), grey(-0.3), 0.0), FeatureMasks(*[NONE] * 5)).eyeball.ball
+    red, _, blue = iris[SIDE // 2, SIDE // 2 + round(0.7 * RADIUS)]
+    assert (red > blue) == is_brown
+    assert iris[0] == pytest.approx(ball[0])
 
 
 def test_coarse_shades_throw_no_rim_of_light_around_nostrils() -> None:
     side = coarse.SIZE
     nothing, full = np.zeros((side, side), np.float32), np.ones((side, side), np.float32)
-    eye, tones = Eyeball(np.zeros((4, 4, 3), np.float32), 0.2), Tones(grey(-1.0), grey(-0.5), 0.0)
+    eye, tones = Eyeball(np.zeros((SIDE, SIDE, 3), np.float32), 0.2), Tones(grey(-1.0), grey(-0.5), 0.0)
     level, nostrils = np.zeros((side, side, 3), np.float32), nothing.copy()
     level[24:26, 20:24] = -0.7
     nostrils[22:28, 18:26] = 1
@@ -243,7 +256,7 @@ def test_coarse_shades_make_brows_paler_but_never_darker() -> None:
     brows = np.zeros((side, side), np.float32)
     brows[16:32, 16:32] = 1
     level = np.full((side, side, 3), -0.3, np.float32)
-    eye = Eyeball(np.zeros((4, 4, 3), np.float32), 0.2)
+    eye = Eyeball(np.zeros((SIDE, SIDE, 3), np.float32), 0.2)
     tones = Tones(grey(-1.0), grey(-0.5), 0.0)
     stranger = Stranger((level,), np.zeros((CELLS, CELLS, 3), np.float32), eye, tones, np.ones(96, np.float32))
     for wanted, expected in ((-0.8, -0.3), (-0.1, -0.1)):
