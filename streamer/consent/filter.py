@@ -19,7 +19,7 @@ from streamer.consent.others import Network, has_another
 from streamer.consent.quality import FaceReader, recognizer_id
 from streamer.types import Image, Track
 
-LOOK_SECONDS = 0.09  # between two looks at a track that is covered; well within `consent_judge.FRESH_SECONDS`
+LOOK_SECONDS = 0.09  # between two looks at a track that is covered; well within `judge.FRESH_SECONDS`
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class ConsentFilter:
 
     Args:
         keeping: Whose consent holds.
-        network: Looks for others at the place of whoever is to stay visible, in each frame.
+        network: Looks for others at the place of whoever is to stay visible, in each frame; closed with this.
     """
 
     def __init__(self, keeping: ConsentContext, network: Network) -> None:
@@ -66,6 +66,10 @@ class ConsentFilter:
         self._network = network
         self._looked: dict[int, float] = {}
         self._shown: set[int] = set()  # who was visible in the last frame
+
+    def close(self) -> None:
+        """Release the network."""
+        self._network.close()
 
     def visible(self, image: Image, tracks: Sequence[Track], seconds: float) -> set[int]:
         """Return the ids of the tracks that stay visible in this frame.
@@ -78,13 +82,15 @@ class ConsentFilter:
         """
         seen = [track for track in tracks if track.missed_seconds == 0 and track.face.mesh is not None]
         self._looked = {track.id: self._looked[track.id] for track in seen if track.id in self._looked}
+        looked = set[int]()
         for track in seen:
             is_due = not 0 <= seconds - self._looked.get(track.id, float("-inf")) < LOOK_SECONDS
             if is_due or track.id in self._shown:
+                looked.add(track.id)
                 self._looked[track.id] = seconds
                 alone = self._judge.observe(track.id, self._reader(image, track.face), seconds=seconds)
                 if alone.name and has_another(image, track.face, self._network):
                     self._judge.doubt(track.id, seconds=seconds)
         decisions = self._judge.decide(seen, seconds=seconds)
-        self._shown = {track.id for track in seen if decisions[track.id].name}
+        self._shown = {number for number in looked if decisions[number].name}
         return set(self._shown)

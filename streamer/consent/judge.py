@@ -135,10 +135,10 @@ class ConsentJudge:
         self._evidence = {track: evidence for track, evidence in self._evidence.items() if track in seen}
         decisions = {track.id: self._of(track.id, seconds) for track in tracks}
         claims = Counter(evidence.name for evidence in self._evidence.values() if evidence.name)
-        for track, decision in decisions.items():
-            if decision.name and claims[decision.name] > 1:
+        for track, evidence in self._evidence.items():
+            if evidence.name and claims[evidence.name] > 1:
                 decisions[track] = Decision(None, AMBIGUOUS)
-                self._evidence[track] = replace(self._evidence[track], count=1, since=self._evidence[track].seen)
+                self._evidence[track] = replace(evidence, count=1, since=evidence.seen)
         self._say(decisions)
         return decisions
 

@@ -6,23 +6,33 @@ They are too small for the detectors, which see the whole frame, and would be co
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
-from streamer.faces.center_face import GRAIN
+from streamer.faces.contrast import stretched
 from streamer.faces.detect import Candidate
 from streamer.types import Face, Image
 
-SIDE = 640  # pixels, the longer side of what the network is shown: a face of a fifth of the other is seen in it
+SIDE = 640  # pixels, of what the network is shown, always as large: a face of a fifth of the other is seen in it
 AROUND = 0.1  # of the face's size on every side
 PART = 0.45  # of its size, below which what is seen is another: of faces of 6 clips, 197 looks, nothing is
 LEAST = 0.2  # score
 
-View = tuple[int, int, int, int]
-Network = Callable[[Image, View, tuple[int, int]], Sequence[Candidate]]  # as `streamer.faces.center_face.CenterFace`
+View = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels
+
+
+class Network(Protocol):
+    """Finds faces in a part of a frame, as `streamer.faces.center_face.CenterFace` does."""
+
+    def __call__(self, image: Image, view: View, shape: tuple[int, int], /) -> Sequence[Candidate]:
+        """Return the faces in `view`, shrunk or enlarged to `shape`."""
+
+    def close(self) -> None:
+        """Release what it needs."""
 
 
 def has_another(image: Image, face: Face, network: Network) -> bool:
-    """Return whether another face lies on a face, or close beside it.
+    """Return whether another face lies on a face, or close beside it; of what cannot be looked at, that one does.
 
     Args:
         image: `(H, W, 3)` uint8 RGB, the frame.
@@ -32,12 +42,9 @@ def has_another(image: Image, face: Face, network: Network) -> bool:
     Raises:
         AnonymizerError: When it fails.
     """
-    margin = AROUND * face.size
-    x1, y1 = (max(0, math.floor(at - margin)) for at in face.box[:2])
-    x2, y2 = (min(side, math.ceil(at + margin)) for at, side in zip(face.box[2:], image.shape[1::-1], strict=True))
-    if x2 - x1 < 2 or y2 - y1 < 2:
-        return False
-    scale = SIDE / max(x2 - x1, y2 - y1)
-    height, width = (math.ceil(scale * side / GRAIN) * GRAIN for side in (y2 - y1, x2 - x1))
-    seen = network(image, (x1, y1, x2, y2), (height, width))
+    side = math.ceil((1 + 2 * AROUND) * face.size)
+    x, y = (math.floor(middle - side / 2) for middle in (face.box[:2] + face.box[2:]) / 2)
+    if side < 2 or x + side <= 0 or y + side <= 0 or x >= image.shape[1] or y >= image.shape[0]:
+        return True
+    seen = network(stretched(image), (x, y, x + side, y + side), (SIDE, SIDE))
     return any(one.score >= LEAST and float((one.box[2:] - one.box[:2]).max()) < PART * face.size for one in seen)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from models.privacy import GaussianMechanism, PrivacyAccountant
+from streamer.faces.center_face import CenterFace
 from streamer.faces.small_faces import Search
 from streamer.pipeline.loading import Networks
 from streamer.pipeline.turns import Turns
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from models.face_model import FaceModel
     from models.texture_model import TextureModel
     from streamer.consent.filter import ConsentContext, ConsentFilter
-    from streamer.faces.center_face import CenterFace
     from streamer.render.drawer import Drawer
     from streamer.render.guard import Guard
     from streamer.render.traits import TraitReader
@@ -83,13 +83,13 @@ def drawer_of(loaded: Loaded, known: Sequence[KnownPerson] = (), *, is_live: boo
     return drawer(model, device, pseudonyms=pseudonyms)
 
 
-def keeper_of(keeping: ConsentContext | None, network: CenterFace) -> ConsentFilter | None:
-    """Return what knows who agreed to be seen, where somebody did, and looks by `network` for others before them."""
-    if keeping is None:
+def keeper_of(loaded: Loaded) -> ConsentFilter | None:
+    """Return what knows who agreed to be seen, where somebody did; to be closed with what draws."""
+    if loaded.keeping is None:
         return None
     from streamer.consent.filter import ConsentFilter
 
-    return ConsentFilter(keeping, network)
+    return ConsentFilter(loaded.keeping, CenterFace(loaded.turns.small_faces))
 
 
 def guard_of(loaded: Loaded) -> Guard | None:

@@ -77,7 +77,7 @@ class FaceAnonymizer:
         self.detector, self._network = FaceDetector(loaded.turns.detectors), CenterFace(loaded.turns.small_faces)
         self._small, self._look_again = SmallFaces(loaded.search, self._network), SecondLook(self._network)
         self.tracker = FaceTracker(self._start_score)
-        self._keeper = keeper_of(loaded.keeping, self._network)
+        self._keeper = keeper_of(loaded)
         self._rounds, self._following = Rounds(0.0), Following()
         self._failures = 0
         self._rounds_in_a_row = 0
@@ -131,9 +131,11 @@ class FaceAnonymizer:
         self._network.close()
 
     def stop_drawing(self) -> None:
-        """Release what draws."""
+        """Release what draws, and what tells who stays visible."""
         if self._renderer is not None:
             self._renderer.close()
+        if self._keeper is not None:
+            self._keeper.close()
 
     def __call__(self, frame: Frame) -> SafeFrame:
         """Return `frame` with every face that it shows by itself replaced or covered; see `detect` for errors."""

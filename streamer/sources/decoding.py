@@ -32,7 +32,7 @@ BLANK_GREY = 24
 STRETCHED, MOST_STRETCHED = Fraction(3, 2), 16  # pixels so oblong hide faces from detectors; more is a mistake
 MOST_WAITING = 17  # frames: more B frames in a row no encoder makes
 MOST_DAMAGED = 300  # frames without a key frame after a damaged one: streams that have none have refreshed by then
-FOLLOWING = (PictureType.P, PictureType.B)  # frames that follow from others; decoders that tell no type say none
+FOLLOWING = (PictureType.P, PictureType.B, PictureType.S, PictureType.SP)  # frames that follow from others
 NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
 

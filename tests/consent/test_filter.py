@@ -19,7 +19,9 @@ from streamer.consent.cohort import Cohort
 from streamer.consent.entries import ConsentList, Person
 from streamer.consent.filter import ConsentContext, ConsentFilter
 from streamer.consent.quality import Observation
+from streamer.faces.detect import Candidate
 from streamer.pipeline.anonymizer import Anonymizer
+from streamer.pipeline.runner import protect
 from streamer.sources.file_source import open_source
 from streamer.types import Face, Frame, Image, SafeFrame, Track, TrackedFrame
 
@@ -76,6 +78,16 @@ def test_an_enrolled_person_is_covered_first_and_then_stays_as_they_are(clip: Pa
     image, safe = frames[-1]
     assert [face.tier for face in safe.faces] == ["kept"]
     assert (image == safe.image).all()
+
+
+@pytest.mark.slow
+def test_who_agreed_stays_visible_when_all_is_searched_and_some_is_still_to_be_shown(
+    clip: Path, portrait: Path, tmp_path: Path
+):
+    keeping = ConsentContext.load(enrolled(tmp_path, portrait), key=KEY, camera=None)
+    with open_source(str(clip)) as source:
+        frames = list(protect(source, Anonymizer.load(mode="cover", device="cpu", keeping=keeping)))
+    assert {face.tier for frame in frames[-10:] for face in frame.faces} == {"kept"}
 
 
 @pytest.mark.slow
@@ -193,6 +205,16 @@ def test_without_anybody_to_be_kept_a_face_that_hides_another_is_hidden_as_any()
     assert [report.tier for report in b.faces] == ["mosaic"]
 
 
+class SeesNobody:
+    """A network that finds no face."""
+
+    def __call__(self, *_: object) -> list[Candidate]:
+        return []
+
+    def close(self) -> None:
+        """Release nothing."""
+
+
 def test_a_track_that_goes_over_to_somebody_else_is_covered_at_once():
     ann, stranger = np.eye(2, dtype=np.float32)
 
@@ -202,7 +224,7 @@ def test_a_track_that_goes_over_to_somebody_else_is_covered_at_once():
     crowd = Cohort(0.6, np.zeros((1, 2), np.float32))
     people = ConsentList((Person("Ann", date.max, ann),), {})
     for jump, place in itertools.product(range(25, 31), (250, 300)):  # whenever the last look was, in her place or not
-        keeper = ConsentFilter(ConsentContext(people, crowd, read), lambda *_: [])  # type: ignore[arg-type]
+        keeper = ConsentFilter(ConsentContext(people, crowd, read), SeesNobody())  # type: ignore[arg-type]
         shown = []
         for n in range(jump + 1):
             at = ANN if n < jump else face(place, 100, 200)

@@ -163,6 +163,15 @@ def test_who_takes_the_place_of_the_one_of_two_that_went_is_covered(sure: Stream
     assert sure.judge.decide([track(1)], seconds=sure.seconds)[1] == Decision(None, "not sure yet")
 
 
+def test_of_two_that_are_taken_for_one_person_either_must_be_confirmed_anew(sure: Stream):
+    for _ in range(NEEDED - 1):  # who comes is not confirmed, yet: how often they were seen counts as little
+        sure.seconds += STEP
+        for number in (1, 2):
+            sure.judge.observe(number, sighting(ANN), seconds=sure.seconds)
+        sure.judge.decide([track(1), track(2)], seconds=sure.seconds)
+    assert sure.sees(ANN, number=2) == Decision(None, "not sure yet")
+
+
 def test_a_face_on_another_covers_it_at_once_and_all_begins_anew(sure: Stream):
     sure.judge.doubt(1, seconds=sure.seconds)
     assert sure.judge.decide([track()], seconds=sure.seconds)[1] == Decision(None, "another face lies on it")

@@ -40,7 +40,8 @@ THREADS, BOWL = 0.2, 0.3  # how much lighter and darker an iris' threads are, an
 LIMBUS = 0.3  # how much darker the ring around an iris is
 GLINT = (0.3, -0.34, 0.2)  # where light mirrors in an eye: across, if it comes from a side, down; how large; in irises
 GLINTING = 0.85  # how much of it is seen
-BRIGHTEST = 0.998  # quantile of the grey levels between lids, that is what mirrors the light, or else white
+BRIGHTEST = 0.998  # quantile of the grey levels between lids, that is what mirrors the light, or else white, ...
+BRIGHTER = 2.0  # ... below which at least so many pixels are: one alone is noise
 BESIDE = 0.55  # cosine: only what lies beside the pupil tells the iris' colours; lids and lashes lie over the rest
 SHUT = (0.06, 0.11)  # height over width of an eye: below, it is closed; from the second on its ball is all drawn
 LEAST_WIDTH = 7.0  # pixels; a smaller eye is as it is in the texture
@@ -114,7 +115,9 @@ def tone(image: Image, fine: Floats) -> Floats:
     seen = np.concatenate(levels)
     if len(seen) < LEAST_SEEN:
         return np.zeros(3, np.float32)
-    return np.array([seen.mean(), seen.std(), np.quantile(seen, BRIGHTEST)], np.float32)
+    return np.array(
+        [seen.mean(), seen.std(), np.quantile(seen, min(BRIGHTEST, 1.0 - BRIGHTER / len(seen)))], np.float32
+    )
 
 
 def eyeball(texture: Image, fine: Floats) -> Eyeball:

@@ -140,7 +140,7 @@ def with_tones(stranger: Stranger, tones: Tones, masks: FeatureMasks) -> Strange
     """Return the stranger with features in the person's colours: what is around them stays the person's.
 
     Brows and lashes are no darker than `tones` says, brows have the hue of the hair, lips are no more made up, and with
-    dark hair eyes are brown, whatever the person's are.
+    dark brows eyes are brown, whatever the person's are.
     """
     own = stranger.tones
     brow, lash = float(own.brows.mean()), own.lashes

@@ -213,10 +213,10 @@ def test_lips_keep_their_own_shades_in_those_of_the_skin_around() -> None:
     eye, tones = Eyeball(np.zeros((SIDE, SIDE, 3), np.float32), 0.2), Tones(grey(-1.0), grey(-0.5), 0.0)
     level = np.zeros((side, side, 3), np.float32)
     stranger = Stranger((level,), np.zeros((CELLS, CELLS, 3), np.float32), eye, tones, np.ones(96, np.float32))
-    shades = np.full((side, side, 3), 0.1, np.float32)
-    shades[28:36, 16:32] = (0.1, -0.6, -0.6)  # another's
+    shades = np.full((side, side, 3), 0.3, np.float32)
+    shades[28:36, 16:32] = (0.3, -0.6, -0.6)  # another's
     changed = with_coarse(stranger, shades, nothing + 1, FeatureMasks(nothing, nothing, nothing, lips, nothing))
-    assert changed.levels[0][32, 24] == pytest.approx(np.full(3, 0.1), abs=0.1)
+    assert changed.levels[0][32, 24] == pytest.approx(np.full(3, 0.3), abs=0.15)
 
 
 @pytest.mark.parametrize(("brows", "is_brown"), [(-0.8, True), (-0.2, False)])
