@@ -162,11 +162,13 @@ class Textures(TextureModel):
     def foretold(self, sighting: Sighting, pseudonyms: Tensor) -> Tensor | None:
         """See `FaceModel.foretold`: of embeddings, which tell who is more like a person than others, not how much.
 
-        Who suits less counts as more like, or of all who suit at all those would come first who suit least.
+        Who suits less counts as more like, or of all who suit at all those would come first who suit least; not where
+        somebody was found too like already.
         """
         if sighting.embeddings is None:
             return None
-        return self.embeddings[pseudonyms] @ sighting.embeddings[0] + SUITED * unsuited(self, sighting)[0, pseudonyms]
+        likeness = self.embeddings[pseudonyms] @ sighting.embeddings[0]
+        return likeness if sighting.leniency else likeness + SUITED * unsuited(self, sighting)[0, pseudonyms]
 
     def lookalikes(self, pseudonyms: Tensor) -> Tensor:
         """Return whose eyes each of `(N,)` strangers has, `(N,)`."""

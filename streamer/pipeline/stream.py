@@ -222,6 +222,8 @@ class FaceAnonymizer:
             AnonymizerError: As `detect`.
         """
         self._forget(stream)
+        if self._keeper is not None:
+            self._keeper.close()
         self._keeper = None  # a look at one picture is not enough to show somebody
         return self.render(self._described(self._searched(frame, self.settings, self._look)))
 

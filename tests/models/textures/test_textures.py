@@ -115,6 +115,7 @@ def test_of_those_that_suit_those_are_tried_on_that_suit_more(model: Textures) -
         by_likeness.append(float(costs[cosines.argsort()[:12]].mean()))
         tried.append(float(costs[foretold.argsort()[:12]].mean()))
         likeness.append(float(cosines[foretold.argsort()[:12]].mean() - cosines.mean()))
+        assert torch.equal(model.foretold(replace(person, leniency=1), offered), cosines)  # who suits were too like
     assert np.mean(tried) < 0.75 * np.mean(by_likeness)
     assert np.mean(likeness) < -0.02
 
