@@ -11,14 +11,13 @@ from typing import Protocol
 
 from streamer.faces.contrast import stretched
 from streamer.faces.detect import Candidate
+from streamer.faces.looks import View
 from streamer.types import Face, Image
 
 SIDE = 640  # pixels, of what the network is shown, always as large: a face of a fifth of the other is seen in it
 AROUND = 0.1  # of the face's size on every side
 PART = 0.45  # of its size, below which what is seen is another: of faces of 6 clips, 197 looks, nothing is
 LEAST = 0.2  # score
-
-View = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels
 
 
 class Network(Protocol):

@@ -7,6 +7,7 @@ bright the light is that mirrors there.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import cv2
@@ -150,6 +151,7 @@ def browned(eye: Eyeball, share: float) -> Eyeball:
     return Eyeball(np.asarray(eye.ball + (share * iris)[..., None] * (brown - eye.ball), np.float32), eye.share)
 
 
+@functools.cache
 def _places() -> tuple[Floats, Floats]:
     """Return how far down and across from the middle of a kept eyeball pixels lie, `(SIDE, SIDE)` each, in irises."""
     down, across = (np.mgrid[:SIDE, :SIDE].astype(np.float32) - (SIDE - 1) / 2) / RADIUS
