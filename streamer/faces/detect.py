@@ -130,14 +130,18 @@ class FaceDetector:
             faces = self._fit(networks, image, candidates[:MAX_MESHES] + doubted)
         return drop_nested(faces) + [without_mesh(c, c.score) for c in rest if c.score >= SURE]
 
-    def scan(self, image: Image) -> Scanned:
+    def scan(self, image: Image, some: Sequence[Scan] | None = None) -> Scanned:
         """Return what each look at `image` shows; for a thread beside the one that calls this detector otherwise.
+
+        Args:
+            image: As of a call.
+            some: As of a call.
 
         Raises:
             AnonymizerError: When MediaPipe fails, or this is closed.
         """
         with self._running(self._scanning) as networks:
-            return _scanned(networks, image, self._looks(image))
+            return _scanned(networks, image, self._looks(image) if some is None else some)
 
     def _looks(self, image: Image) -> list[Scan]:
         return looks(image.shape[1], image.shape[0], max_tiles=self.max_tiles)

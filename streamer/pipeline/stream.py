@@ -21,8 +21,8 @@ import numpy as np
 
 from streamer.errors import AnonymizerError
 from streamer.faces.center_face import CenterFace
-from streamer.faces.contrast import stretched
 from streamer.faces.detect import LEAST_SCORE, SURE, FaceDetector, Scanned
+from streamer.faces.disguise import Disguises, stretched
 from streamer.faces.following import Following
 from streamer.faces.rounds import Rounds
 from streamer.faces.second_look import SecondLook
@@ -76,6 +76,7 @@ class FaceAnonymizer:
         self._traits: TraitReader | None = None
         self.detector, self._network = FaceDetector(loaded.turns.detectors), CenterFace(loaded.turns.small_faces)
         self._small, self._look_again = SmallFaces(loaded.search, self._network), SecondLook(self._network)
+        self._disguises = Disguises(self._network)
         self.tracker = FaceTracker(self._start_score)
         self._keeper = keeper_of(loaded)
         self._rounds, self._following = Rounds(0.0), Following()
@@ -280,6 +281,7 @@ class FaceAnonymizer:
         if self.settings.policy != "strict":  # which covers what may be a face, whatever else says
             known = self.tracker.verified(frame.seconds)
             faces = self._look_again(frame.image, faces, known=known, seconds=frame.seconds)
+        faces = self._disguises.in_frame(frame.image, faces, self.detector, seconds=frame.seconds)
         tracks = self.tracker.update(faces, frame.seconds, frame.image)
         return TrackedFrame(frame, tuple(tracks), self.tracker.starts_scene)
 
@@ -290,6 +292,7 @@ class FaceAnonymizer:
     def _look(self, frame: Frame) -> TrackedFrame:
         faces = self._small.in_picture(frame.image, self.detector(frame.image), self.detector)
         faces = self._look_again.in_picture(frame.image, faces)
+        faces = self._disguises.in_picture(frame.image, faces, self.detector)
         return TrackedFrame(frame, tuple(alone(faces, self._start_score)), starts_scene=True)
 
     def _described(self, seen: TrackedFrame) -> TrackedFrame:

@@ -143,7 +143,7 @@ class Scripted:
     def __call__(self, image: Image, scanned: object = None) -> list[Face]:
         return list(next(self._script))
 
-    def scan(self, image: Image) -> dict[object, object]:
+    def scan(self, image: Image, some: object = None) -> dict[object, object]:
         return {}
 
 

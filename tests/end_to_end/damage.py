@@ -152,7 +152,7 @@ class OneFace:
         box = np.array([0.3, 0.2, 0.7, 0.8], np.float32) * np.array([width, height] * 2, np.float32)
         return [Face(box, at * np.array([width, height], np.float32), None, 0.99)]
 
-    def scan(self, _: Image) -> Scanned:
+    def scan(self, _: Image, some: object = None) -> Scanned:
         return {}
 
     def close(self) -> None:

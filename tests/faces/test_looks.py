@@ -1,14 +1,19 @@
 """What MediaPipe's detectors look at, and how it is shrunk for them."""
 
+from contextlib import closing
+from fractions import Fraction
+
 import cv2
 import numpy as np
 import pytest
 
 from streamer import Anonymizer
 from streamer.cli.demo import free_portrait
-from streamer.faces.contrast import stretched
+from streamer.faces.center_face import CenterFace
+from streamer.faces.detect import FaceDetector
+from streamer.faces.disguise import Disguises, stretched
 from streamer.faces.looks import BORDER, FULL_SIDE, looks, shrunk_views
-from streamer.types import Image
+from streamer.types import Frame, Image
 
 
 def slope(width: int, height: int) -> Image:
@@ -100,3 +105,49 @@ def test_a_faint_picture_keeps_its_order_of_brightness():
     seen = stretched(ramp)
     assert np.ptp(seen) > 150
     assert (np.diff(seen[:, 0, 0].astype(int)) >= 0).all()
+
+
+# What hides a face from detectors, and from nobody else
+
+FACE = np.s_[131:240, 139:255]  # of `small_portrait`, brow to chin
+
+
+def small_portrait() -> Image:
+    return np.asarray(cv2.resize(free_portrait(), None, fx=0.75, fy=0.75, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def behind(picture: Image, kind: str, pitch: int, width: int) -> Image:
+    """Return a picture behind dark lines so wide and so far apart."""
+    y, x = np.indices(picture.shape[:2])
+    across, along = (x, y) if kind == "bars" else (x + y, x - y)
+    return np.where(((across % pitch < width) | (along % pitch < width))[..., None], np.uint8(40), picture)
+
+
+@pytest.mark.parametrize(
+    ("kind", "pitch", "width"), [("bars", 28, 6), ("bars", 28, 9), ("bars", 17, 6), ("fence", 39, 6)]
+)
+def test_a_face_behind_a_net_is_covered(kind: str, pitch: int, width: int):
+    netted = behind(small_portrait(), kind, pitch, width)
+    covered = Anonymizer.load(mode="cover").image(netted)
+    assert (covered[FACE] != netted[FACE]).any(axis=2).mean() > 0.9
+
+
+def test_a_net_before_a_video_is_looked_through_from_its_first_frame_on():
+    netted = behind(small_portrait(), "bars", 28, 6)
+    frames = (Frame(netted.copy(), n, n, Fraction(1, 25)) for n in range(20))
+    for safe in Anonymizer.load(mode="cover").frames(frames):
+        assert (safe.image[FACE] != netted[FACE]).any(axis=2).mean() > 0.9
+
+
+def test_a_negative_shows_whom_the_picture_shows():
+    with FaceDetector() as detector, closing(CenterFace()) as network:
+        (face,) = Disguises(network).in_picture(255 - small_portrait(), [], detector)
+    assert face.is_verified
+    assert np.abs((face.box[:2] + face.box[2:]) / 2 - (197, 187)).max() < 20
+
+
+def test_what_is_found_without_a_disguise_is_not_found_twice():
+    portrait = small_portrait()
+    with FaceDetector() as detector, closing(CenterFace()) as network:
+        known = detector(portrait)
+        assert Disguises(network).in_picture(portrait, known, detector) == known

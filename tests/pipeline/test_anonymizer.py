@@ -118,7 +118,7 @@ def test_beta_may_be_an_integer(anonymizer: Anonymizer, hopper: Image) -> None:
 
 def test_a_doubtful_face_is_covered_not_drawn(anonymizer: Anonymizer, hopper: Image, face: Face) -> None:
     stream = Anonymizer(anonymizer.model, anonymizer.device, Settings(policy="strict")).begin_stream()
-    stream.detector = lambda image: [replace(face, score=0.4)]  # type: ignore[assignment]
+    stream.detector = Finds(replace(face, score=0.4))  # type: ignore[assignment]
     (report,) = stream(frame_of(np.full_like(hopper, 128))).faces  # where no network sees one
     assert (report.tier, report.reason) == ("mosaic", "doubtful")
 
@@ -131,7 +131,7 @@ def test_a_turned_face_is_drawn_but_for_a_profile(
     mesh = face.mesh.copy()
     mesh[1, :2] = mesh[234, :2] + share * (mesh[454, :2] - mesh[234, :2])  # the tip of the nose
     stream = anonymizer.begin_stream()
-    stream.detector = lambda image: [replace(face, mesh=mesh)]  # type: ignore[assignment]
+    stream.detector = Finds(replace(face, mesh=mesh))  # type: ignore[assignment]
     (report,) = stream(frame_of(hopper)).faces
     assert (report.tier, report.reason) == (tier, "" if tier == "generated" else "turned")
 
@@ -144,6 +144,19 @@ def test_faces_too_small_to_draw_are_covered(anonymizer: Anonymizer, hopper: Ima
     for report in anonymizer.picture(frame_of(image)).faces:
         assert report.tier == "mosaic"
         assert report.reason in ("small", "no mesh")
+
+
+class Finds:
+    """A detector that finds one face, always."""
+
+    def __init__(self, face: Face) -> None:
+        self._face = face
+
+    def __call__(self, image: Image) -> list[Face]:
+        return [self._face]
+
+    def scan(self, image: Image, some: object = None) -> dict[object, object]:
+        return {}
 
 
 class Broken:
@@ -259,7 +272,7 @@ def test_a_pattern_that_only_one_network_takes_for_a_face_is_covered_by_strict_a
     points = np.array([[125, 90], [155, 90], [140, 105], [128, 120], [152, 120]], np.float32)
     one = Anonymizer.load(mode="cover", policy=policy, device="cpu").begin_stream()
     one.detector.close()
-    one.detector = lambda image: [Face(box, points, None, 0.6)]  # type: ignore[assignment]
+    one.detector = Finds(Face(box, points, None, 0.6))  # type: ignore[assignment]
     seen = one.detect(frame_of(np.repeat(grey, 3, axis=2)))
     assert not seen.failed
     assert sum(track.is_confirmed for track in seen.tracks) == covered

@@ -1,6 +1,6 @@
 """A stream that is late is not searched in every frame, and nothing is lost by it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -35,9 +35,10 @@ class Counting(FaceDetector):
         self.asked.append(int(image[0, 0, 0]))
         return super().__call__(image, some, scanned)
 
-    def scan(self, image: Image) -> Scanned:
-        self.scanned.append(int(image[0, 0, 0]))
-        return super().scan(image)
+    def scan(self, image: Image, some: Sequence[Scan] | None = None) -> Scanned:
+        if some is None:
+            self.scanned.append(int(image[0, 0, 0]))
+        return super().scan(image, some)
 
 
 @pytest.fixture(scope="module")
@@ -198,9 +199,9 @@ def test_a_frame_whose_scan_failed_is_said_to_be_unsearched(portrait: Image, mon
     stream, detector = stream_of(covering("strict"))
     scan = Counting.scan
 
-    def fails_once(self: Counting, image: Image) -> Scanned:
-        found = scan(self, image)
-        if self.scanned == [3, 4]:
+    def fails_once(self: Counting, image: Image, some: Sequence[Scan] | None = None) -> Scanned:
+        found = scan(self, image, some)
+        if some is None and self.scanned == [3, 4]:
             raise RuntimeError("out of memory")
         return found
 

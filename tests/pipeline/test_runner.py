@@ -42,7 +42,7 @@ class FirstFrameOnly:
         found, self.faces = self.faces, []
         return found
 
-    def scan(self, image: Image) -> dict[object, object]:
+    def scan(self, image: Image, some: object = None) -> dict[object, object]:
         """Return what no look shows."""
         return {}
 

@@ -138,6 +138,9 @@ def test_no_more_pictures_than_detectors_are_searched_at_once(monkeypatch: pytes
             full.wait()  # until all there may be are at work
             return []
 
+        def scan(self, image: Image, some: object = None) -> dict[object, object]:
+            return {}
+
         def close(self) -> None:
             made.remove(self)
 
@@ -170,6 +173,9 @@ def test_who_is_at_work_when_it_is_closed_finishes_and_frees_its_detector(
             at_work.set()
             assert go_on.wait(PATIENCE_SECONDS)
             return []
+
+        def scan(self, image: Image, some: object = None) -> dict[object, object]:
+            return {}
 
         def close(self) -> None:
             closed.set()
