@@ -275,13 +275,15 @@ class FaceAnonymizer:
         def search() -> list[Face]:
             return self.detector(frame.image, scanned=scanned()) if scanned else self.detector(frame.image)
 
-        return self._tracked(frame, self._small.in_frame(frame.image, search, seconds=frame.seconds))
+        faces = self._small.in_frame(frame.image, search, seconds=frame.seconds)
+        return self._tracked(frame, faces, is_everywhere=True)
 
-    def _tracked(self, frame: Frame, faces: list[Face]) -> TrackedFrame:
+    def _tracked(self, frame: Frame, faces: list[Face], *, is_everywhere: bool = False) -> TrackedFrame:
         if self.settings.policy != "strict":  # which covers what may be a face, whatever else says
             known = self.tracker.verified(frame.seconds)
             faces = self._look_again(frame.image, faces, known=known, seconds=frame.seconds)
-        faces = self._disguises.in_frame(frame.image, faces, self.detector, seconds=frame.seconds)
+        if is_everywhere:  # or known faces would be found once more, in worse places
+            faces = self._disguises.in_frame(frame.image, faces, self.detector, seconds=frame.seconds)
         tracks = self.tracker.update(faces, frame.seconds, frame.image)
         return TrackedFrame(frame, tuple(tracks), self.tracker.starts_scene)
 
