@@ -39,6 +39,7 @@ HANGING_SECONDS = 1.0  # for which that is remembered of a place
 CUT = 0.1  # share of a box outside the picture, from which on what is unlike a face may be one: CenterFace knows none
 RECALL_SECONDS = 0.2  # for which a place where there was nothing is not looked at again: patterns stay
 SAME_PLACE = 0.7  # IoU
+BESIDE, SMALLER = 0.35, 0.55  # face sizes off its middle, and of its size: a sure face that is none of what is doubted
 MAX_LOOKS = 8  # per frame, 4 ms each, up to 16 with those at a turned head; what is left stays as the detector has it
 
 
@@ -75,7 +76,7 @@ class SecondLook:
         self._hanging = _recent(self._hanging, seconds, HANGING_SECONDS)
         faces = [face for face in faces if _is_at(face.box, boxes) or not self._was_nothing(face)]
         new = [face for face in faces if not _is_at(face.box, boxes)][:MAX_LOOKS]
-        likeness = {id(face): self._recalled(image, face, seconds) for face in new}
+        likeness = {id(face): self._recalled(_without_others(image, face, faces), face, seconds) for face in new}
         self._empty += [(seconds, face.box) for face in new if likeness[id(face)] < NOTHING]
         for face in faces:
             if id(face) not in likeness and self._hung(face):
@@ -91,7 +92,10 @@ class SecondLook:
         Raises:
             AnonymizerError: When the network fails.
         """
-        return [f if f.mesh is None and f.score >= SURE else self._in_picture(image, f) for f in faces]
+        return [
+            f if f.mesh is None and f.score >= SURE else self._in_picture(_without_others(image, f, faces), f)
+            for f in faces
+        ]
 
     def _in_picture(self, image: Image, face: Face) -> Face:
         likeness, hangs = self._likeness(image, face)
@@ -145,6 +149,29 @@ class SecondLook:
         if likeness >= LIKE or abs(tilt) < TILTED:
             return likeness
         return max(likeness, self._network.likeness(image, face.box, tilt))
+
+
+def _without_others(image: Image, face: Face, faces: Sequence[Face]) -> Image:
+    """Return the picture in which `face`, if doubted, is looked at: without sure ones at its edge that are far smaller.
+
+    What is like a face there is them.
+    """
+    if face.mesh is not None or face.score >= SURE:
+        return image
+    sure = (other for other in faces if other.mesh is not None and other.score >= SURE)
+    beside = [other.box for other in sure if _is_beside(other, face)]
+    if not beside:
+        return image
+    image = image.copy()
+    for x1, y1, x2, y2 in np.round(beside).astype(int).clip(min=0):
+        place = image[y1:y2, x1:x2]
+        place[:] = place.mean(axis=(0, 1)) if place.size else 0
+    return image
+
+
+def _is_beside(other: Face, face: Face) -> bool:
+    apart = np.abs(other.box[:2] + other.box[2:] - face.box[:2] - face.box[2:]).max() / 2
+    return bool(other.size <= SMALLER * face.size and apart >= BESIDE * face.size)
 
 
 def _may_be(face: Face, image: Image) -> bool:

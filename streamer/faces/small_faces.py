@@ -42,6 +42,7 @@ LOOK_SECONDS = 0.4  # from one look at a place to the next: below COAST_SECONDS 
 CLOSE_SECONDS = 0.125  # the same for a close look: three frames at 25 a second
 BUSY_SECONDS = 1.0  # a place is looked at closely so long after a small face was last seen there
 CLOSE_TILES = 1  # per frame, 21 ms of one core each; the longest waiting first, and none waits over `LOOK_SECONDS`
+SELDOM_SECONDS = 0.09  # between frames, from which on every place is looked at in each: people walk by their own width
 BREAK_SECONDS = 2.0  # after a longer gap all is new
 
 
@@ -111,10 +112,11 @@ class SmallFaces:
     Args:
         search: What is looked for, and where to note what came of it.
         network: May be shared with others in the same thread.
+        frame_seconds: Between the frames of a live stream, as it is sent; None where none is left out.
     """
 
-    def __init__(self, search: Search, network: CenterFace) -> None:
-        self._search, self._network = search, network
+    def __init__(self, search: Search, network: CenterFace, frame_seconds: float | None = None) -> None:
+        self._search, self._network, self._frame_seconds = search, network, frame_seconds
         self._cuts = SceneCuts()
         self._places: list[_Place] = []
         self._close_shape = self._coarse_shape = (0, 0)
@@ -182,6 +184,8 @@ class SmallFaces:
             self._began = seconds
             return 0.0
         self._pause = min(LOOK_SECONDS, HELD_BYTES // max(image.nbytes, 1) * step)
+        if (self._frame_seconds or step) >= SELDOM_SECONDS:
+            self._pause = 0.0
         return step
 
     def _begin(self, size: tuple[int, int]) -> None:

@@ -75,7 +75,8 @@ class FaceAnonymizer:
         self._renderer: Renderer | None = None
         self._traits: TraitReader | None = None
         self.detector, self._network = FaceDetector(loaded.turns.detectors), CenterFace(loaded.turns.small_faces)
-        self._small, self._look_again = SmallFaces(loaded.search, self._network), SecondLook(self._network)
+        self._small = SmallFaces(loaded.search, self._network, frame_seconds)
+        self._look_again = SecondLook(self._network)
         self._disguises = Disguises(self._network)
         self.tracker = FaceTracker(self._start_score)
         self._keeper = keeper_of(loaded)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from streamer.faces.center_face import CenterFace
-from streamer.faces.detect import FaceDetector
+from streamer.faces.detect import SURE, FaceDetector
 from streamer.faces.second_look import LIKE, LYING, MAX_LOOKS, NOTHING, QUARTERS, SURELY, UPRIGHT, VAGUE, SecondLook
 from streamer.types import Face, Floats, Image
 
@@ -88,6 +88,42 @@ def test_a_pattern_that_one_network_doubts_is_left_out(second_look: SecondLook, 
 
 def test_a_mesh_on_a_pattern_is_left_out(second_look: SecondLook, found: Face):
     assert second_look(PATTERN, [found], known=[], seconds=0.0) == []
+
+
+def large_beside(face: Face, apart: float) -> Face:
+    """Return something doubted, three times as large as a face whose middle is so many of its sizes to the right."""
+    (x, y), size = (face.box[:2] + face.box[2:]) / 2, 3 * face.size
+    box = np.array([x - apart * size, y, x - apart * size, y]) + np.array([-0.5, -0.5, 0.5, 0.5]) * size
+    points = face.landmarks - np.array([apart * size, 0], np.float32)
+    return replace(face, box=box.astype(np.float32), landmarks=points.astype(np.float32), mesh=None, score=0.4)
+
+
+def at_the_right(picture: Image, face: Face) -> tuple[Image, Face]:
+    """Return a wide plain picture with a small face at its right, and the face."""
+    small, wide = cv2.resize(picture, (120, 120), interpolation=cv2.INTER_AREA), np.full((400, 800, 3), 120, np.uint8)
+    wide[140:260, 600:720] = small
+    by, to = np.float32(0.25), np.array([600, 140], np.float32)
+    assert face.mesh is not None
+    mesh = face.mesh * by + np.array([*to, 0], np.float32)
+    return wide, replace(face, box=face.box * by + np.tile(to, 2), landmarks=face.landmarks * by + to, mesh=mesh)
+
+
+def test_a_face_at_the_edge_of_something_doubted_speaks_for_itself_alone(
+    second_look: SecondLook, picture: Image, found: Face
+):
+    wide, face = at_the_right(picture, found)
+    doubted = large_beside(face, 0.52)
+    (alone,) = second_look(wide, [doubted], known=[], seconds=0.0)
+    assert alone.score >= SURE  # with nobody known there it may be that face
+    assert sum(f.score >= SURE for f in second_look(wide, [face, doubted], known=[], seconds=9.0)) == 1
+    assert [f.score for f in second_look.in_picture(wide, [face, doubted])] == [face.score, 0.4]
+
+
+def test_a_face_in_the_middle_of_something_doubted_may_be_before_another(
+    second_look: SecondLook, picture: Image, found: Face
+):
+    wide, face = at_the_right(picture, found)
+    assert len(second_look(wide, [face, large_beside(face, 0.1)], known=[], seconds=0.0)) == 2
 
 
 @pytest.mark.parametrize("score", [0.55, 0.9])

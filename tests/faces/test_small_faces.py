@@ -126,12 +126,16 @@ class Recording:
 
 
 def watched(
-    size: tuple[int, int], found: list[Candidate], near: list[Face], rate: int = RATE
+    size: tuple[int, int],
+    found: list[Candidate],
+    near: list[Face],
+    rate: int = RATE,
+    frame_seconds: float | None = None,
 ) -> tuple[Recording, Search]:
     """Return what two seconds of a video of `size` were looked at, and what is said of it."""
     search = Search()
     network = Recording(found)
-    small = SmallFaces(search, network)  # type: ignore[arg-type]
+    small = SmallFaces(search, network, frame_seconds)  # type: ignore[arg-type]
     image = np.zeros((size[1], size[0], 3), np.uint8)
     for n in range(2 * rate):
         network.seconds = n / rate
@@ -203,6 +207,27 @@ def test_frames_too_large_to_wait_for_long_are_looked_at_before_they_are_release
     for view in grid(*size, least=20).views:
         times = [seconds for seconds, where, _ in network.looks if where == view]
         assert np.diff(times).max() <= held + 1e-6
+
+
+@pytest.mark.parametrize("rate", [2, 5, 8, 10])
+def test_where_frames_are_far_apart_every_place_of_each_is_looked_at(rate: int):
+    network, _ = watched((1280, 720), [], [], rate)
+    views = grid(1280, 720, least=20).views
+    assert len(views) > 1
+    looked = {(seconds, view) for seconds, view, _ in network.looks}
+    assert looked == {(n / rate, view) for n in range(2 * rate) for view in views}
+
+
+def test_frames_of_a_live_stream_that_was_too_fast_are_not_taken_for_far_apart():
+    network, _ = watched((1280, 720), [], [], 8, frame_seconds=1 / 25)
+    assert len(network.looks) < len(grid(1280, 720, least=20).views) * 8
+
+
+def test_a_small_face_that_runs_past_a_known_one_is_covered_in_every_frame(anonymizer: Anonymizer, portrait: Image):
+    made = [crowd(portrait, (960, 540), [(480, 380, 120), (60 + 40 * n, 120 + 8 * (n % 3), 32)]) for n in range(22)]
+    alone, _ = crowd(portrait, (960, 540), [(480, 380, 120)])
+    safe = list(anonymizer.frames(seconds_of([alone] * 12, [image for image, _ in made])))[12:]
+    assert [uncovered(b, s.image, boxes) for (b, boxes), s in zip(made, safe, strict=True)] == [0] * 22
 
 
 def test_a_video_of_one_large_face_is_looked_at_rarely_and_coarsely():
