@@ -73,10 +73,10 @@ class Textures(TextureModel):
     colours: Tensor  # (D, 3) logarithm of skin colour
     mean_light: Tensor  # (80, 80, 3) logarithm of the light that all pictures have
     recipes: Tensor  # (B, 4) int64: the donor of eyes and brows, of nose and mouth, of skin, of its colour
-    female: Tensor  # (B,) in [0, 1]
+    female: Tensor  # (B,) in [0, 1]: 0 or 1, nearer to one half for who is not drawn clearly as what they are
     age: Tensor  # (B,) years
     tone: Tensor  # (B,) degrees of the typology angle of the skin
-    ancestry: Tensor  # (B, 4) probabilities of `ANCESTRIES`
+    ancestry: Tensor  # (B, 4) probabilities of `ANCESTRIES`: of donors, and as drawn
     beard: Tensor  # (B,) logarithm: how much darker jaw and upper lip are than cheeks
     brows: Tensor  # (B,) logarithm: how much darker brows are than skin, below 0 (`models.textures.skin.brow_darkness`)
     lines: (

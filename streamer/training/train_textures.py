@@ -27,7 +27,16 @@ from streamer.render.textures.light import SIDE, LightReader
 from streamer.training import coarse_shades
 from streamer.training.donors import Donor, Label, estimated, read_donors
 from streamer.training.shading import DIRECTIONS, read_shading, without_shading
-from streamer.training.sitters import Sitters, dealt_out, recognition, sexes_and_tones
+from streamer.training.sitters import (
+    Sitters,
+    StreamSitters,
+    agreed,
+    dealt_out,
+    drawn_ancestries,
+    recognition_and_attributes,
+    sexes_and_tones,
+    with_doubt,
+)
 from streamer.types import Face, Floats, Image
 
 SIZE = 320  # pixels: a face fills two thirds of a texture, about what it has in a picture of 384
@@ -112,17 +121,18 @@ def train_textures(
     model = _filled(mended, used, recipes, mean_light, template=base.template, donors=donors, table=table)
     coarse_shades.give_coarse_shades(model, donors, table, recipes, points)
     model.brows.copy_(_brows(model))
-    model.harmonizer.half().load_state_dict(base.harmonizer.state_dict())
+    model.harmonizer.load_state_dict(base.harmonizer.state_dict())
     for value, found in zip((model.shades, model.directions, model.usual_light), shading.model, strict=True):
         value.copy_(found)
     _give_shapes(model, recipes, mended, donors, base=base)
     _give_folds(model, donors, skins)
-    yield from _look_at(model, Sitters(model, donors, points), recognizer, attributes)
+    model.light.copy_(_common_light(model, points))
+    yield from _look_at(model, donors, points, recognizer, attributes)
     for number in range(len(model.lines)):
         model.lines[number] = torch.from_numpy(model.line_reader(model.texture(number).astype(np.float32)))
         yield Progress("read the lines of", number + 1, len(model.lines))
     _centre(model.embeddings)
-    model.light.copy_(_common_light(model, points))
+    model.harmonizer.half()
     out.parent.mkdir(parents=True, exist_ok=True)
     model.save(out)
 
@@ -225,21 +235,29 @@ def _encoded(texture: Texture, mean_light: Floats) -> Image:
 
 
 def _look_at(
-    model: Textures, sitters: Sitters, recognizer: FaceRecognizer, attributes: AttributeNet
+    model: Textures, donors: Sequence[Donor], points: Floats, recognizer: FaceRecognizer, attributes: AttributeNet
 ) -> Iterator[Progress]:
-    """Fill in how old strangers look, and how like one another; lines go with the age, so that comes first."""
+    """Fill in how old strangers look, how like one another, and of which sex and ancestry.
+
+    Lines and shades go with the age, so that comes first.
+    """
 
     def age(picture: Image, face: Face) -> torch.Tensor:
         return torch.tensor(estimated(picture, face, attributes).age)
 
     count, seen = len(model.age), torch.zeros_like(model.age)
-    for number, look in enumerate(sitters.looks(age)):
+    for number, look in enumerate(Sitters(model, donors, points).looks(age)):
         seen[number] = look
         yield Progress("looked at", number + 1, count)
     model.age.copy_(dealt_out(model.age, seen, sexes_and_tones(model)))
-    for number, look in enumerate(sitters.looks(recognition(recognizer))):
-        model.embeddings[number] = look
-        yield Progress("drawn", number + 1, count)
+    sitters, looks = StreamSitters(model, donors), list[torch.Tensor]()
+    for look in sitters.looks(recognition_and_attributes(recognizer, attributes)):
+        looks.append(look)
+        yield Progress("drawn", len(looks), len(sitters) * count)
+    drawn, size = torch.stack(looks).view(len(sitters), count, -1), model.config.embedding
+    model.embeddings.copy_(agreed(drawn[..., :size]))
+    model.female.copy_(with_doubt(model.female, drawn[..., size]))
+    model.ancestry.copy_(drawn_ancestries(model.ancestry, drawn[..., size + 1 :]))
 
 
 def _centre(embeddings: torch.Tensor) -> None:

@@ -24,7 +24,7 @@ from streamer.render.align import MeshAligner
 from streamer.render.textures.light import LightReader
 from streamer.training.coarse_shades import plain_skin, without_hair
 from streamer.training.donors import Donor, Label, pictures, read_donors, read_labels
-from streamer.training.sitters import dealt_out, nearest_to_mean
+from streamer.training.sitters import agreed, dealt_out, drawn_ancestries, nearest_to_mean, with_doubt
 from streamer.types import Face, Image
 
 pytestmark = pytest.mark.slow
@@ -211,3 +211,35 @@ def test_ages_go_to_those_of_a_group_who_look_it_and_labels_decide_where_looks_d
         40,
         8,
     ]
+
+
+def test_who_is_drawn_like_the_other_sex_is_in_doubt() -> None:
+    female = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+    man, woman = 4.0, -4.0
+    sitters = torch.tensor([[woman, woman, woman, man, man, woman], [woman, man, woman, man, man, woman]])
+    seen = with_doubt(female, sitters + torch.tensor([[-2.0], [3.0]]))  # whatever the sitters are
+    assert seen[[0, 2, 3, 4]].tolist() == [1.0, 1.0, 0.0, 0.0]
+    assert 0.5 < seen[1] < 0.9  # a woman to one of two
+    assert 0.4 < seen[5] < 0.5  # a man to none
+
+
+def test_strangers_of_one_sex_are_in_no_doubt() -> None:
+    assert with_doubt(torch.ones(3), torch.tensor([[3.0, -1.0, 2.0]])).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_what_sitters_have_of_their_own_tells_nothing_of_strangers() -> None:
+    rng = torch.Generator().manual_seed(0)
+    strangers = torch.nn.functional.normalize(torch.randn(200, 16, generator=rng), dim=1)
+    own = 3.0 * torch.randn(2, 1, 16, generator=rng)
+    found = torch.nn.functional.cosine_similarity(agreed(strangers + own), strangers - strangers.mean(dim=0), dim=1)
+    assert found.min() > 0.99
+
+
+def test_an_ancestry_is_half_that_of_who_it_is_made_of_and_half_what_it_looks() -> None:
+    labels = torch.eye(4)
+    looks = 8.0 * torch.eye(4)[[0, 1, 2, 2]]  # the last looks like the third
+    mixed = drawn_ancestries(labels, (looks + torch.tensor([5.0, 0.0, 0.0, 0.0])).expand(3, 4, 4))
+    assert mixed.sum(dim=1).numpy() == pytest.approx(1.0)
+    assert (mixed.diagonal()[:3] > 0.9).all()
+    assert mixed[3, 2] == pytest.approx(0.5, abs=0.1)
+    assert mixed[3, 3] == pytest.approx(0.5, abs=0.1)
