@@ -15,6 +15,7 @@ from streamer.faces.detect import FaceDetector, agrees, five_points
 from streamer.types import Face, Floats, Image, Track
 
 SLACK = 0.03  # face sizes that a mesh may move in its crop, which then stays: noise moves no crop
+MOST_MOVE = 0.15  # face sizes from one frame to the next: what moves farther the mesh lags behind
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,10 @@ def _face(one: _Followed, mesh: Floats | None) -> Face | None:
     before = one.face
     if mesh is None or not agrees(mesh, before.box):
         return None
-    box = before.box + np.tile(mesh[:, :2].mean(axis=0) - _middle(before), 2)
+    moved = mesh[:, :2].mean(axis=0) - _middle(before)
+    if np.linalg.norm(moved) > MOST_MOVE * before.size:
+        return None
+    box = before.box + np.tile(moved, 2)
     return replace(
         before, box=box.astype(np.float32), landmarks=five_points(mesh), mesh=mesh, crop=_moved(one), is_verified=False
     )

@@ -13,7 +13,7 @@ import numpy as np
 
 from streamer.faces.track import GROWTH_PER_SECOND
 from streamer.settings import COAST_SECONDS, HELD_BYTES
-from streamer.types import Face, Floats, Frame, Policy, Track, TrackedFrame, Traits
+from streamer.types import Face, Floats, Frame, Image, Policy, Track, TrackedFrame, Traits
 
 DRAWN_GAP_SECONDS = 0.14  # a face seen before and after so short a gap is drawn through it: three frames at 25 a second
 DRAWN_GAP_MOVE = 0.3  # face sizes: unless it moved further, or the straight line between may miss it
@@ -168,7 +168,8 @@ class LookAhead:
     def _cover_before(self, past: Sequence[_Held], first: _Held, now: Track) -> None:
         """Cover in `past` a track seen in `first`, and maybe `now` again, which tells where it came from.
 
-        It is where it would be had it come straight, or stood still, or where it was thought to be: the box holds all.
+        It is where it would be had it come straight, or stood still, or where it was thought to be: the box holds all,
+        as far as it is in the picture.
         """
         face, elapsed = first.tracks[now.id].face, self._newest.seconds - first.seconds
         velocity = (_centre(now.face) - _centre(face)) / elapsed if elapsed > 0 else np.zeros(2, np.float32)
@@ -176,7 +177,8 @@ class LookAhead:
             missing = first.seconds - held.seconds
             if missing <= COAST_SECONDS or held is past[-1]:  # at two frames a second, half a second would be nothing
                 still, known = grown(face, missing).box, held.tracks.get(now.id)
-                boxes = [still, still - np.tile(velocity * missing, 2), *([known.face.box] if known else [])]
+                way = _hull([still, still - np.tile(velocity * missing, 2)])
+                boxes = [still, _within(way, held.seen.frame.image, face.size), *([known.face.box] if known else [])]
                 since = known.missed_seconds if known else -missing
                 held.tracks[now.id] = Track(now.id, replace(face, box=_hull(boxes), mesh=None), since)
 
@@ -197,6 +199,12 @@ def _hull(boxes: Sequence[Floats]) -> Floats:
     """Return the smallest box that holds `boxes`."""
     corners = np.stack(boxes).reshape(-1, 2, 2)
     return np.asarray([*corners[:, 0].min(axis=0), *corners[:, 1].max(axis=0)], np.float32)
+
+
+def _within(box: Floats, image: Image, margin: float) -> Floats:
+    """Return what of `box` is in a picture or up to `margin` pixels beside it."""
+    ends = np.array([*image.shape[1::-1]] * 2, np.float32) + margin
+    return np.asarray(np.clip(box, -margin, ends), np.float32)
 
 
 def _mixed(a: Floats, b: Floats, share: float) -> Floats:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from streamer.faces.detect import FACE, FaceDetector
-from streamer.faces.following import SLACK, Following
+from streamer.faces.following import MOST_MOVE, SLACK, Following
 from streamer.types import Face, Floats, Image, Track
 
 SIZE = 80.0
@@ -53,6 +53,14 @@ def test_a_crop_stays_while_a_mesh_trembles_and_goes_with_one_that_moves():
     assert all(follow(following, detector) for _ in range(4))
     assert all((crop == CROP).all() for crop in detector.looked[:3])
     assert detector.looked[3] - CROP == pytest.approx(np.array([[0, 0, far], [0, 0, 0]]), abs=1e-3)
+
+
+def test_what_moves_so_far_that_the_mesh_lags_behind_is_not_followed():
+    for share, is_followed in ((0.9, True), (1.1, False)):
+        following = Following()
+        following.begin([track()])
+        found = follow(following, Scripted([mesh_at(100, 100 + share * MOST_MOVE * SIZE)]))
+        assert (found is not None) == is_followed
 
 
 def test_a_followed_face_is_as_large_as_it_was_where_its_mesh_is_now():

@@ -13,7 +13,7 @@ from streamer.settings import COAST_SECONDS
 from streamer.types import Face, Frame, Policy, Track, TrackedFrame
 
 RATE = 25
-IMAGE = np.zeros((4, 4, 3), np.uint8)
+IMAGE = np.zeros((200, 400, 3), np.uint8)
 
 
 def face(x: float = 100.0, *, mesh: bool = False) -> Face:
@@ -92,6 +92,17 @@ def test_at_two_frames_a_second_the_frame_before_is_covered_still():
         for n in range(3)
     ]
     assert covered(run(slow, delay=1.0)) == [1, 2]
+
+
+def test_who_ran_in_is_covered_on_the_way_and_not_far_outside_of_the_picture():
+    frames = [seen(n) for n in range(10)] + [seen(10, [Track(1, face(300), 0.0)]), seen(11, [Track(1, face(250), 0.0)])]
+    boxes = {out.frame.index: out.tracks[0].face.box for out in run(frames)}
+    for index in range(10):  # 50 pixels a frame, from the right
+        left, right = 300 + 50 * (10 - index), 340 + 50 * (10 - index)
+        box = boxes[index]
+        assert box[0] <= 300
+        assert box[2] >= min(400, right) if left < 400 else box[2] >= 400
+        assert box[2] <= 400 + 40 + 1e-3
 
 
 def test_a_cover_before_the_first_sighting_grows_the_further_back_it_is():
