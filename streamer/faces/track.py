@@ -32,8 +32,6 @@ REACH = 0.5  # face sizes: how far from its prediction a face may be found, plus
 REACH_PER_SECOND = 8.0  # face sizes per second: at 10 frames per second 1.3 in all, where someone walking by moves 1.0
 MAX_REACH = 1.5  # face sizes: beyond it, it is the neighbour
 MAX_RATIO = 2.0  # of the sizes of one face in two sightings
-LEAP_PER_SECOND = 40.0  # face sizes, by which what was seen once may have moved where nobody nearer is: somebody runs
-MAX_LEAP, LEAP_RATIO, LEAP_SECONDS = 4.5, 1.6, 0.3  # face sizes; of two sizes; between both sightings
 
 VELOCITY_SECONDS = 0.1  # time constant of the velocity: a frame or three, so that one jumpy box does not throw a face
 DAMPING_SECONDS = 0.3  # a lost face is followed at its velocity with this time constant, then waits
@@ -63,7 +61,6 @@ class TrackState:
         sure: Time of the last sighting that was sure.
         hid: Time when another face last lay at its place that is not covered by itself.
         verified: Time of the last sighting that two networks agreed on.
-        is_met: Whether it was seen more than once: only then its velocity is known.
     """
 
     id: int
@@ -76,7 +73,6 @@ class TrackState:
     sure: float
     hid: float = -math.inf
     verified: float = -math.inf
-    is_met: bool = False
 
 
 class SceneCuts:
@@ -145,10 +141,7 @@ class FaceTracker:
         if is_cut or gap < 0:
             self._states = []
         found = {} if self.starts_scene else match(self._states, faces, seconds)
-        leapt = {} if self.starts_scene else self._leapt(found, faces, seconds)
-        found |= leapt
         lost = [t for t in self._states if t.id not in found and self._may_coast(t, seconds)]
-        lost += [replace(t, id=self._new_id(), is_met=True) for t in self._states if t.id in leapt]  # or there still
         matched = {id(face) for face in found.values()}
         clear = {id(face) for face in sure_faces(faces, self._start_score)}
         seen = [
@@ -167,14 +160,6 @@ class FaceTracker:
         self._states = lost + seen
         tracks = [_seen(state, seconds) for state in seen] + [_coasting(state, seconds) for state in shown]
         return sorted(tracks, key=lambda track: track.id)
-
-    def _leapt(self, found: dict[int, Face], faces: Sequence[Face], seconds: float) -> dict[int, Face]:
-        """Return, of those who were seen surely, but once, who is found farther off than `match` goes."""
-        known = {id(face) for face in found.values()}
-        lately = (t for t in self._states if t.id not in found and seconds - t.seen <= LEAP_SECONDS)
-        once = [t for t in lately if not (t.is_met or t.hints)]
-        others = [face for face in faces if id(face) not in known and face.score >= START_SCORE]
-        return match(once, others, seconds, is_leap=True)
 
     def _resize(self, image: Image) -> None:
         """Move what is known along when the pictures become larger or smaller, as a browser's do."""
@@ -197,13 +182,10 @@ class FaceTracker:
             still, (start,) = np.zeros(2, np.float32), _centres_and_sizes([face])[0]
             sure, verified = (seconds if is_so else -math.inf for is_so in (not hints, face.is_verified))
             lasting = COAST_SECONDS if _is_clear(face) else GLIMPSE_SECONDS
-            state = TrackState(self._new_id(), face, still, seconds, lasting, hints, start, sure, verified=verified)
+            state = TrackState(self._next_id, face, still, seconds, lasting, hints, start, sure, verified=verified)
             states.append(state)
+            self._next_id += 1
         return states
-
-    def _new_id(self) -> int:
-        self._next_id += 1
-        return self._next_id - 1
 
     def _continued(self, state: TrackState, face: Face, seconds: float, *, is_confirmed: bool) -> TrackState:
         """Return `state` with one more sighting; from the first clear one on it may coast in full."""
@@ -211,7 +193,7 @@ class FaceTracker:
         velocity = state.velocity
         (before, now), (_, size) = _centres_and_sizes([state.face, face])
         if elapsed > 0:
-            share = -math.expm1(-elapsed / VELOCITY_SECONDS) if state.is_met else 1.0
+            share = -math.expm1(-elapsed / VELOCITY_SECONDS)
             velocity = velocity + share * ((now - before) / elapsed - velocity)
         has_come = np.linalg.norm(now - state.start) >= HINT_MOVE * size
         hints = 0 if is_confirmed else _doubted_again(state, seconds, has_come=bool(has_come))
@@ -222,7 +204,7 @@ class FaceTracker:
         lasting = COAST_SECONDS if is_clear else state.coast_seconds
         sure, verified = seconds if is_confirmed else state.sure, seconds if face.is_verified else state.verified
         velocity, start = velocity.astype(np.float32), start.astype(np.float32)
-        return TrackState(state.id, face, velocity, seconds, lasting, hints, start, sure, state.hid, verified, True)
+        return TrackState(state.id, face, velocity, seconds, lasting, hints, start, sure, state.hid, verified)
 
 
 def alone(faces: Sequence[Face], start_score: float = START_SCORE) -> list[Track]:
@@ -242,13 +224,8 @@ def sure_faces(faces: Sequence[Face], start_score: float) -> list[Face]:
     return [f for f in faces if f.score >= start_score or (f.mesh is not None and is_apart(f, certain))]
 
 
-def match(
-    states: Sequence[TrackState], faces: Sequence[Face], seconds: float, *, is_leap: bool = False
-) -> dict[int, Face]:
-    """Return the face that continues each track, by id: nearest pairs first, sure tracks and faces before others.
-
-    With `is_leap` it may have moved much farther, but is more alike in size.
-    """
+def match(states: Sequence[TrackState], faces: Sequence[Face], seconds: float) -> dict[int, Face]:
+    """Return the face that continues each track, by id: nearest pairs first, sure tracks and faces before others."""
     if not states or not faces:
         return {}
     expected = [predicted(state, seconds) for state in states]
@@ -257,11 +234,8 @@ def match(
     scale = np.minimum(sizes[:, None], face_sizes[None])
     distance = np.linalg.norm(centres[:, None] - face_centres[None], axis=2) / scale  # (T, F)
     ratio = np.maximum(sizes[:, None], face_sizes[None]) / scale
-    elapsed = np.array([seconds - state.seen for state in states])
-    reach = np.minimum(MAX_REACH, REACH + REACH_PER_SECOND * elapsed)
-    if is_leap:
-        reach = np.minimum(MAX_LEAP, LEAP_PER_SECOND * elapsed)
-    pairs = np.argwhere((distance <= reach[:, None]) & (ratio <= (LEAP_RATIO if is_leap else MAX_RATIO)))
+    reach = np.array([min(MAX_REACH, REACH + REACH_PER_SECOND * (seconds - state.seen)) for state in states])
+    pairs = np.argwhere((distance <= reach[:, None]) & (ratio <= MAX_RATIO))
     cost = distance + np.log2(ratio)
     found: dict[int, Face] = {}
     taken: set[int] = set()

@@ -76,33 +76,6 @@ def test_a_face_far_away_is_someone_else():
     assert [t.id for t in show(tracker, 0.1, face(400)) if t.missed_seconds == 0] == [2]
 
 
-@pytest.mark.parametrize(("rate", "sizes"), [(25, 1.4), (8, 2.5), (5, 4.0)])
-def test_who_runs_is_followed_from_the_second_sighting_on(rate: int, sizes: float):
-    tracker = FaceTracker()
-    for step in range(6):
-        tracks = show(tracker, step / rate, face(100 + 20 * sizes * step, size=20))
-        assert [(t.id, centre(t)[0]) for t in tracks if t.missed_seconds == 0] == [(1, 100 + 20 * sizes * step)]
-
-
-def test_where_somebody_may_have_run_from_stays_covered_for_it_may_be_somebody_else():
-    tracker = FaceTracker()
-    show(tracker, 0.0, face(100, size=20))
-    tracks = show(tracker, 0.04, face(128, size=20))
-    assert [(centre(t)[0], t.missed_seconds > 0) for t in tracks] == [(128, False), (100, True)]
-    assert [centre(t)[0] for t in show(tracker, 0.08, face(156, size=20), face(100, size=20))] == [156, 100]
-
-
-def test_nobody_runs_whose_way_is_known_or_who_is_doubted_or_of_another_size():
-    tracker = FaceTracker()
-    show(tracker, 0.0, face(100, size=20))
-    show(tracker, 0.04, face(100, size=20))
-    assert [t.id for t in show(tracker, 0.08, face(130, size=20)) if t.missed_seconds == 0] == [2]
-    for score, size in ((0.4, 20.0), (0.9, 40.0)):
-        tracker = FaceTracker()
-        show(tracker, 0.0, replace(face(100, size=20, score=score), mesh=None))
-        assert [t.id for t in show(tracker, 0.04, face(140, size=size)) if t.missed_seconds == 0] == [2]
-
-
 def test_even_after_a_while_a_face_is_not_found_further_than_its_neighbours():
     tracker = FaceTracker()
     show(tracker, 0.0, face(100, size=40))
