@@ -126,7 +126,7 @@ class Track:
     """A face followed through time.
 
     Attributes:
-        id: Unique in a stream and never reused, from 1.
+        id: Unique in a stream and never reused, from 1; below 0 where somebody who ran may have been, who is no track.
         face: Where the face is now; where it is not seen, predicted and grown, and without mesh, unless it was seen
             a moment before and a moment after (`streamer.pipeline.lookahead`).
         missed_seconds: Seconds since the detector last confirmed it; 0.0 when seen in this frame; less than 0 before
@@ -184,7 +184,7 @@ class FaceReport:
     """How one face of one frame was covered.
 
     Attributes:
-        track_id: The track it belongs to.
+        track_id: The track it belongs to; below 0 where somebody who ran may have been.
         tier: What replaced it; "kept" is what was not replaced, because the person agreed.
         reason: Why it is covered ("" where it is not): "small", "turned", "coasting", "no mesh", ...
         box: `(4,)` float32 `x1, y1, x2, y2` in pixels.

@@ -40,7 +40,7 @@ class Summary:
         """Count one frame."""
         self.tally += Tally.of(frame, dropped=self.missed_before(frame))
         self._next_index = frame.index + 1
-        self.tracks.update(face.track_id for face in frame.faces)
+        self.tracks.update(face.track_id for face in frame.faces if face.track_id > 0)
         if self._first_seconds is None:
             self._first_seconds = frame.seconds
         self._last_seconds = frame.seconds

@@ -11,12 +11,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from streamer.faces.track import GROWTH_PER_SECOND
+from streamer.faces.track import GROWTH_PER_SECOND, START_SCORE
 from streamer.settings import COAST_SECONDS, HELD_BYTES
 from streamer.types import Face, Floats, Frame, Image, Policy, Track, TrackedFrame, Traits
 
 DRAWN_GAP_SECONDS = 0.14  # a face seen before and after so short a gap is drawn through it: three frames at 25 a second
 DRAWN_GAP_MOVE = 0.3  # face sizes: unless it moved further, or the straight line between may miss it
+LEAP_SECONDS = 0.3  # between two sightings, at most, of who runs too far for a tracker: it makes two people of them
+LEAP_PER_SECOND, MAX_LEAP = 75.0, 4.5  # face sizes: how far in that time, such as where a camera sweeps over somebody
+LEAP_RATIO = 1.6  # of both sizes
+BEYOND_SECONDS = 0.2  # for which they ran before the first sighting, and run on after the last
 NO_FACE_YET = "new scene, no face found yet"
 
 
@@ -39,7 +43,7 @@ class _Held:
         return any(self.sees(track.id) and track.is_confirmed for track in self.tracks.values())
 
     def released(self, sure: set[int], traits: Mapping[int, Traits | None]) -> TrackedFrame:
-        known = ((n, track) for n, track in sorted(self.tracks.items()) if n in sure)
+        known = ((n, track) for n, track in sorted(self.tracks.items()) if n < 0 or n in sure)
         tracks = tuple(replace(track, is_confirmed=True, traits=traits.get(n, track.traits)) for n, track in known)
         return replace(self.seen, tracks=tracks, failed=self.failed)
 
@@ -62,6 +66,7 @@ class LookAhead:
         self._delay, self._policy = delay_seconds, policy
         self._held: deque[_Held] = deque()
         self._describe, self._undescribed = describe, deque[_Held]()
+        self._runners = Runners()
 
     def __call__(self, frames: Iterable[TrackedFrame]) -> Iterator[TrackedFrame]:
         """Yield each frame once, in order, with the tracks that later ones revealed; what comes twice counts anew."""
@@ -103,6 +108,10 @@ class LookAhead:
         new = [track for track in seen.tracks if track.missed_seconds == 0]
         for track in new:
             self._reveal(track, past)
+        for way in self._runners(seen):
+            self._cover_way(way, past)
+        for way in self._runners.running:
+            self._cover_way(way, [self._held[-1]])
         if self._policy == "strict" and self._held[-1].sees_a_face() and past and past[0].seen.starts_scene:
             self._cover_unsearched(past)
 
@@ -165,6 +174,13 @@ class LookAhead:
                 face = grown(face, min(held.seconds - start, end - held.seconds))
             held.tracks[track.id] = Track(track.id, face, held.seconds - start)
 
+    def _cover_way(self, way: Way, frames: Sequence[_Held]) -> None:
+        """Cover in `frames` who took `way`, as far as they are in the picture; whose sightings it joins stay as is."""
+        for held in frames:
+            track = way.at(held.seconds)
+            if track and _in_picture(track.face.box, held.seen.frame.image):
+                held.tracks[way.id] = track
+
     def _cover_before(self, past: Sequence[_Held], first: _Held, now: Track) -> None:
         """Cover in `past` a track seen in `first`, and maybe `now` again, which tells where it came from.
 
@@ -181,6 +197,82 @@ class LookAhead:
                 boxes = [still, _within(way, held.seen.frame.image, face.size), *([known.face.box] if known else [])]
                 since = known.missed_seconds if known else -missing
                 held.tracks[now.id] = Track(now.id, replace(face, box=_hull(boxes), mesh=None), since)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """From where somebody was seen, once, to where somebody new was soon after, who may be the same.
+
+    Attributes:
+        id: Below 0, and never used again: it is nobody's track.
+        start: Who was seen first, at the time `began` in seconds.
+        end: Who was seen after, at the time `ended`.
+    """
+
+    id: int
+    start: Track
+    end: Track
+    began: float
+    ended: float
+
+    def at(self, seconds: float) -> Track | None:
+        """Return who took that way where they were at `seconds`, grown and without mesh; None where they are seen."""
+        since, until = seconds - self.began, self.ended - seconds
+        apart = min(abs(since), abs(until))
+        if apart < 1e-6 or min(since, until) < -BEYOND_SECONDS:
+            return None
+        a, b, share = self.start.face, self.end.face, since / (self.ended - self.began)
+        nearest = min(max(share, 0.0), 1.0)
+        face = grown(between(a, b, nearest), apart)
+        beyond = np.tile((share - nearest) * (_centre(b) - _centre(a)), 2)
+        return Track(self.id, replace(face, box=face.box + beyond), since if until >= 0 else -until)
+
+
+class Runners:
+    """Notices in successive frames of one stream who may have run from one place to another."""
+
+    def __init__(self) -> None:
+        self.running: list[Way] = []  # taken a moment ago, by people who are not seen since
+        self._once: dict[int, tuple[Track, float]] = {}
+        self._last_id, self._next_way = 0, -1
+
+    def __call__(self, seen: TrackedFrame) -> list[Way]:
+        """Return the ways that end in this frame. All is forgotten where a scene begins."""
+        now, found = seen.frame.seconds, [track for track in seen.tracks if track.missed_seconds == 0]
+        if seen.starts_scene:
+            self._once, self.running = {}, []
+        again = {track.id for track in found if track.id <= self._last_id and _is_sure(track)}
+        self._once = {n: (t, s) for n, (t, s) in self._once.items() if n not in again and 0 < now - s <= LEAP_SECONDS}
+        new = [track for track in found if track.id > self._last_id and _is_sure(track)]
+        ways = self._ways(new, now)
+        gone_on = again.union(way.start.id for way in ways)
+        self.running = [way for way in self.running if way.end.id not in gone_on and now - way.ended <= BEYOND_SECONDS]
+        self.running += ways
+        self._once |= {track.id: (track, now) for track in new}
+        self._last_id = max([self._last_id, *(track.id for track in seen.tracks)])
+        return ways
+
+    def _ways(self, new: Sequence[Track], now: float) -> list[Way]:
+        """Return the ways on which those who are new may have come, the shortest first; nobody went two ways."""
+        pairs = [
+            (_leap(old.face, track.face, now - s), old, track, s) for old, s in self._once.values() for track in new
+        ]
+        ways: list[Way] = []
+        for leap, old, track, began in sorted(pairs, key=lambda pair: (pair[0], pair[1].id, pair[2].id)):
+            if leap < np.inf and not any(old.id == way.start.id or track.id == way.end.id for way in ways):
+                ways.append(Way(self._next_way, old, track, began, now))
+                self._next_way -= 1
+        return ways
+
+
+def _is_sure(track: Track) -> bool:
+    return track.is_confirmed and track.face.score >= START_SCORE
+
+
+def _leap(a: Face, b: Face, seconds: float) -> float:
+    """Return how far `b` is from `a`, in face sizes; infinite where nobody gets in that time, or nobody so large."""
+    distance, ratio = _moved(a, b), max(a.size, b.size) / max(min(a.size, b.size), 1e-3)
+    return distance if distance <= min(MAX_LEAP, LEAP_PER_SECOND * seconds) and ratio <= LEAP_RATIO else float("inf")
 
 
 def between(a: Face, b: Face, share: float) -> Face:
@@ -207,11 +299,18 @@ def _within(box: Floats, image: Image, margin: float) -> Floats:
     return np.asarray(np.clip(box, -margin, ends), np.float32)
 
 
+def _in_picture(box: Floats, image: Image) -> bool:
+    """Return whether any of `box` is in a picture."""
+    height, width = image.shape[:2]
+    return bool(box[0] < width and box[1] < height and box[2] > 0 and box[3] > 0)
+
+
 def _mixed(a: Floats, b: Floats, share: float) -> Floats:
     return np.asarray(a + np.float32(share) * (b - a), np.float32)
 
 
 def _centre(face: Face) -> Floats:
+    """Return the middle of the box of `face`, `(2,)`."""
     return np.asarray((face.box[:2] + face.box[2:]) / 2, np.float32)
 
 

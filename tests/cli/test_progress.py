@@ -38,6 +38,11 @@ def test_a_summary_counts_frames_faces_and_tracks(summary: Summary):
     assert summary.tally.failures == {"RuntimeError": 1}
 
 
+def test_where_somebody_may_have_run_is_a_face_frame_and_no_further_track(summary: Summary):
+    summary.add(safe(3, (-1, "mosaic", "coasting"), (2, "generated", "")))
+    assert (summary.face_frames, summary.tracks) == (7, {1, 2, 3, 4})
+
+
 def test_face_frames_are_told_apart_by_tier_and_reason_best_tier_first(summary: Summary):
     assert list(summary.by_tier().items()) == [("generated", {"": 2}), ("mosaic", {"turned": 2, "small": 1})]
 

@@ -7,8 +7,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from streamer.faces.track import FaceTracker
 from streamer.pipeline import lookahead
-from streamer.pipeline.lookahead import NO_FACE_YET, LookAhead, between, grown
+from streamer.pipeline.lookahead import NO_FACE_YET, LookAhead, Runners, between, grown
 from streamer.settings import COAST_SECONDS
 from streamer.types import Face, Frame, Policy, Track, TrackedFrame
 
@@ -103,6 +104,100 @@ def test_who_ran_in_is_covered_on_the_way_and_not_far_outside_of_the_picture():
         assert box[0] <= 300
         assert box[2] >= min(400, right) if left < 400 else box[2] >= 400
         assert box[2] <= 400 + 40 + 1e-3
+
+
+def runner(index: int) -> Face:
+    return face(20 + 50 * index)
+
+
+def followed(faces: dict[int, list[Face]], *, frames: int, delay: float = 0.5) -> list[TrackedFrame]:
+    """Return `frames` frames in which a tracker was shown `faces`, by index."""
+    tracker, image = FaceTracker(), np.random.default_rng(0).integers(0, 256, IMAGE.shape, np.uint8)
+    tracked = []
+    for n in range(frames):
+        tracks = tracker.update(faces.get(n, []), n / RATE, image)
+        tracked.append(TrackedFrame(Frame(image, n, n, Fraction(1, RATE)), tuple(tracks), tracker.starts_scene))
+    return run(tracked, delay=delay)
+
+
+def covers(out: TrackedFrame, real: Face) -> bool:
+    inside = (t.face.box for t in out.tracks)
+    return any((box[:2] <= real.box[:2] + 1).all() and (box[2:] >= real.box[2:] - 1).all() for box in inside)
+
+
+@pytest.mark.parametrize(("delay", "first"), [(0.12, 1), (0.5, 0)])  # 0.12 s before the second sighting begin with 1
+def test_who_runs_is_covered_between_two_sightings_and_beyond_them(delay: float, first: int):
+    """A face and a quarter a frame: the tracker makes two people of one."""
+    out = followed({2: [runner(2)], 4: [runner(4)]}, frames=8, delay=delay)
+    assert {t.id for frame in out for t in frame.tracks if t.missed_seconds == 0} == {1, 2}
+    assert [covers(frame, runner(frame.frame.index)) for frame in out[first:]] == [True] * (8 - first)
+
+
+def test_of_frames_not_held_back_those_after_a_leap_are_covered():
+    out = followed({2: [runner(2)], 3: [runner(3)]}, frames=6, delay=0.0)
+    assert [covers(frame, runner(frame.frame.index)) for frame in out] == [False, False, True, True, True, True]
+
+
+def test_a_way_is_nobody_and_only_adds_to_what_is_covered(monkeypatch: pytest.MonkeyPatch):
+    """Two who stand still, found in turns: as if one had run to the other."""
+    faces = {5: [face(100)], 7: [face(200)], 9: [face(200)], 12: [face(100)]}
+    with_ways = followed(faces, frames=20)
+    monkeypatch.setattr(Runners, "__call__", lambda *_: [])
+    for one, other in zip(with_ways, followed(faces, frames=20), strict=True):
+        assert [(t.id, *t.face.box, t.missed_seconds) for t in one.tracks if t.id > 0] == [
+            (t.id, *t.face.box, t.missed_seconds) for t in other.tracks
+        ]
+        assert all(t.face.mesh is None and t.missed_seconds != 0 for t in one.tracks if t.id < 0)
+    assert {n for n, frame in enumerate(with_ways) if any(t.id < 0 for t in frame.tracks)} == {3, 4, 6, 8}
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        {6: [face(330)]},  # farther than anybody runs
+        {6: [face(160)], 7: [face(100)], 8: [face(160)]},  # each was seen where they are: after frame 8 nobody ran
+        {15: [face(220)]},  # too long after
+        {6: [replace(face(200), box=np.float32([180, 20, 250, 90]))]},  # much larger
+        {6: [replace(face(200), score=0.4)]},  # doubtful
+    ],
+)
+def test_who_does_not_run_gets_no_way(after: dict[int, list[Face]]):
+    out = followed({5: [face(100)], **after}, frames=20)
+    assert not any(t.id < 0 for frame in out[9:] for t in frame.tracks)
+    if len(after) == 1:
+        assert not any(t.id < 0 for frame in out for t in frame.tracks)
+
+
+def test_a_doubtful_thing_where_somebody_ran_from_does_not_hide_that_they_ran():
+    out = followed({2: [face(100)], 3: [face(160), replace(face(104), score=0.4)]}, frames=8)
+    assert {t.id for t in out[3].tracks if t.missed_seconds == 0} == {1, 2}
+    assert [covers(out[n], face(100 + 60 * (n - 2))) for n in (1, 4, 5)] == [True] * 3
+
+
+def test_beyond_both_sightings_who_runs_is_as_large_as_in_the_nearer_one():
+    large = replace(face(190), box=np.float32([170, 40, 230, 100]))
+    runners = Runners()
+    assert runners(seen(2, [Track(1, face(100), 0.0)])) == []
+    (way,) = runners(seen(3, [Track(2, large, 0.0)]))
+    for seconds, size in ((0.0, 40.0), (0.28, 60.0)):
+        track = way.at(seconds)
+        assert track is not None
+        assert track.face.size == pytest.approx(size, rel=0.25)
+
+
+def test_nobody_runs_across_a_cut_or_out_of_the_picture():
+    cut = [seen(2, [Track(1, face(100), 0.0)]), seen(3, [Track(2, face(190), 0.0)], starts_scene=True)]
+    out = run([*cut, seen(4)]) + followed({2: [face(250)], 3: [face(310)]}, frames=8)
+    assert not any(t.id < 0 for frame in out[:3] for t in frame.tracks)
+    assert [n for n, frame in enumerate(out[3:]) if any(t.id < 0 for t in frame.tracks)] == [0, 1, 4]
+    assert all(t.face.box[0] < 400 for frame in out for t in frame.tracks)
+
+
+def test_of_several_each_goes_one_way_the_shortest_first():
+    a, b = face(100), face(250)
+    out = followed({2: [a, b], 4: [face(170), face(320)]}, frames=5)
+    ways = [t.face.box for t in out[3].tracks if t.id < 0]
+    assert sorted(round(float(box[0] + box[2]) / 2) for box in ways) == [155, 305]
 
 
 def test_a_cover_before_the_first_sighting_grows_the_further_back_it_is():
